@@ -1,0 +1,52 @@
+"""The data sets: one literal table. This module imports without torch; the loaders it names do not.
+
+To add one, write `load(split, folders) -> RawImages` in a file of its own and add a row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["DATASETS", "Dataset"]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A row of the table.
+
+    loader:       "module:function", called with a split ("train" or "test") and the folders to read and to cache in
+    shape:        (channels, height, width) of an image
+    classes:      names of the classes, in label order
+    validation:   share of the train split held out for validation by default
+    download:     whether torchvision fetches it; False for what comes with an installed package
+    """
+
+    loader: str
+    shape: tuple[int, int, int]
+    classes: tuple[str, ...]
+    validation: float = 0.2
+    download: bool = True
+    help: str = ""
+
+
+_DIGITS = tuple("0123456789")
+
+DATASETS: dict[str, Dataset] = {
+    "mnist": Dataset("data.mnist:load_mnist", (1, 28, 28), _DIGITS, help="handwritten digits, 60,000 + 10,000"),
+    "digits": Dataset(
+        "data.digits:load", (1, 8, 8), _DIGITS, download=False, help="scikit-learn's bundled digits, 1,437 + 360"
+    ),
+    "fashion_mnist": Dataset(
+        "data.mnist:load_fashion_mnist",
+        (1, 28, 28),
+        ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+        help="clothing, 60,000 + 10,000",
+    ),
+    "cifar10": Dataset(
+        "data.cifar:load",
+        (3, 32, 32),
+        ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+        validation=0.1,
+        help="small colour photographs, 50,000 + 10,000",
+    ),
+}

@@ -1,0 +1,89 @@
+"""Every error `hpo` raises on purpose, as one tree.
+
+    HpoError                exit code
+    ├── UsageError          2   the command line or an argument makes no sense
+    ├── StudyError          2   a declaration that cannot be loaded or run
+    ├── DeclarationChanged  3   the study exists under this name with a different table
+    ├── StorageError        4   the database cannot be reached, or is not one of ours
+    ├── DataError           5   data set files missing, altered or of the wrong shape
+    ├── DeviceError         5   no such device, or it does not work
+    └── RepeatedFailure    70   the same bug in a model or study, trial after trial
+
+An error carries a fact with the value in it, evidence lines, and one next action, and `str(error)` prints all three:
+
+    study "mlp_mnist" was started with a different table (47 finished trials)
+      lr   1e-05 .. 0.1 log   ->   0.0001 .. 1.0 log
+    next: give the study a new name, or restore the row above
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+__all__ = [
+    "DataError",
+    "DeclarationChanged",
+    "DeviceError",
+    "HpoError",
+    "RepeatedFailure",
+    "StorageError",
+    "StudyError",
+    "UsageError",
+    "near_miss",
+]
+
+
+class HpoError(Exception):
+    """A mistake the user can act on: shown without a traceback, with `exit_code` as the process's status."""
+
+    exit_code = 70
+
+    def __init__(self, fact: str, *, evidence: Iterable[str] = (), next: str = "") -> None:
+        super().__init__(fact)
+        self.fact = fact
+        self.evidence = tuple(evidence)
+        self.next = next
+
+    def __str__(self) -> str:
+        lines = [self.fact, *(f"  {line}" for line in self.evidence)]
+        if self.next:
+            lines.append(f"next: {self.next}")
+        return "\n".join(lines)
+
+
+class UsageError(HpoError):
+    exit_code = 2
+
+
+class StudyError(HpoError):
+    exit_code = 2
+
+
+class DeclarationChanged(HpoError):
+    exit_code = 3
+
+
+class StorageError(HpoError):
+    exit_code = 4
+
+
+class DataError(HpoError):
+    exit_code = 5
+
+
+class DeviceError(HpoError):
+    exit_code = 5
+
+
+class RepeatedFailure(HpoError):
+    exit_code = 70
+
+
+def near_miss(word: str, known: Iterable[str]) -> str:
+    """`did you mean "lr"?` when a known name is close to `word`, else the list of known names."""
+    names = sorted(known)
+    close = get_close_matches(word, names, n=1, cutoff=0.6)
+    if close:
+        return f'did you mean "{close[0]}"?'
+    return f"known: {', '.join(names)}" if names else "none are known"

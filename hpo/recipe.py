@@ -1,0 +1,101 @@
+"""The training recipe as a literal table: every setting the trainer reads, its default and what it accepts.
+
+A study gives a setting by a row of its space, either searched (`"lr": Float(1e-5, 1e-1, log=True)`) or fixed
+(`"schedule": "cosine"`). What a row does not name keeps the default below. No torch here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hpo.errors import StudyError, near_miss
+
+__all__ = ["OPTIMIZERS", "RECIPE", "SCHEDULES", "Setting", "check_value"]
+
+OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop")
+SCHEDULES = ("none", "cosine", "step", "plateau", "one_cycle")
+PRECISIONS = ("float32", "bf16")
+
+REQUIRED: Any = object()
+"""Default of a setting that every study must give."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting: its type, default, bounds or choices, and what it does. Bounds are inclusive unless `open_high`.
+
+    needs: other settings that must have one of the given values for this one to matter, as in
+           `{"optimizer": ("sgd", "rmsprop")}` for momentum; a value given elsewhere is simply not read.
+    """
+
+    kind: type
+    default: Any
+    help: str
+    low: float | None = None
+    high: float | None = None
+    open_low: bool = False
+    open_high: bool = False
+    choices: tuple[str, ...] = ()
+    needs: Mapping[str, tuple[str, ...]] | None = None
+
+
+RECIPE: dict[str, Setting] = {
+    "batch_size": Setting(int, REQUIRED, "images per step", low=1),
+    "lr": Setting(float, REQUIRED, "peak learning rate", low=0.0, open_low=True),
+    "optimizer": Setting(str, "adam", "torch.optim class", choices=OPTIMIZERS),
+    "momentum": Setting(float, 0.0, "of SGD and RMSprop", low=0.0, high=1.0, open_high=True,
+                        needs={"optimizer": ("sgd", "rmsprop")}),
+    "nesterov": Setting(bool, False, "Nesterov momentum of SGD", needs={"optimizer": ("sgd",)}),
+    "weight_decay": Setting(float, 0.0, "L2 for adam, sgd, rmsprop; decoupled for adamw", low=0.0),
+    "decay_norm_and_bias": Setting(bool, True, "false: no weight decay on one-dimensional parameters"),
+    "schedule": Setting(str, "none", "learning rate over the epochs", choices=SCHEDULES),
+    "schedule_epochs": Setting(int, 10, "epochs between two drops of the step schedule", low=1,
+                               needs={"schedule": ("step",)}),
+    "schedule_factor": Setting(float, 0.5, "of each drop (step, plateau)", low=0.0, high=1.0, open_low=True,
+                               open_high=True, needs={"schedule": ("step", "plateau")}),
+    "schedule_patience": Setting(int, 3, "epochs without a better validation loss before a drop (plateau)", low=0,
+                                 needs={"schedule": ("plateau",)}),
+    "warmup_epochs": Setting(float, 0.0, "linear warm-up from lr/100, in epochs", low=0.0),
+    "gradient_clip": Setting(float, 0.0, "largest global gradient norm; 0 means no clipping", low=0.0),
+    "ema_decay": Setting(float, 0.0, "exponential moving average of the weights, used for validation; 0 means none",
+                         low=0.0, high=1.0, open_high=True),
+    "label_smoothing": Setting(float, 0.0, "of the cross entropy", low=0.0, high=1.0, open_high=True),
+    "mixup_alpha": Setting(float, 0.0, "Beta(alpha, alpha) of mixup; 0 means none", low=0.0),
+    "crop_padding": Setting(int, 0, "random crop after padding each side with this many zero pixels", low=0),
+    "flip": Setting(bool, False, "random horizontal flip"),
+    "rotation": Setting(float, 0.0, "random rotation up to this many degrees either way", low=0.0, high=180.0),
+    "cutout": Setting(int, 0, "side of a random square set to the mean, in pixels; 0 means none", low=0),
+    "freeze_epochs": Setting(int, 0, "epochs in which only the head of a pretrained model trains", low=0),
+    "precision": Setting(str, "float32", "of activations; bf16 falls back to float32 where a device lacks it",
+                         choices=PRECISIONS),
+    "channels_last": Setting(bool, False, "memory format of images and convolutions"),
+    "deterministic": Setting(bool, False, "torch.use_deterministic_algorithms"),
+}
+
+
+def check_value(name: str, value: Any, setting: Setting) -> None:
+    """Raise StudyError naming the rule and the value unless `value` is one that `setting` accepts."""
+    if setting.choices:
+        if value not in setting.choices:
+            raise StudyError(f"{name}={value!r} is not a choice", evidence=[near_miss(str(value), setting.choices)])
+        return
+    if setting.kind is bool:
+        if not isinstance(value, bool):
+            raise StudyError(f"{name}={value!r} must be true or false")
+        return
+    wanted = (int,) if setting.kind is int else (int, float)
+    if isinstance(value, bool) or not isinstance(value, wanted):
+        raise StudyError(f"{name}={value!r} must be {'a whole number' if setting.kind is int else 'a number'}")
+    _check_bounds(name, float(value), setting)
+
+
+def _check_bounds(name: str, value: float, setting: Setting) -> None:
+    low, high = setting.low, setting.high
+    if low is not None and (value < low or (setting.open_low and value == low)):
+        raise StudyError(f"{name}={value:g} must be {'above' if setting.open_low else 'at least'} {low:g}")
+    if high is not None and (value > high or (setting.open_high and value == high)):
+        raise StudyError(f"{name}={value:g} must be {'below' if setting.open_high else 'at most'} {high:g}")
+    if value != value or value in (float("inf"), float("-inf")):
+        raise StudyError(f"{name}={value} is not finite")
