@@ -1,0 +1,117 @@
+"""Where a study is found: by name in studies/, by the path of a .py file, or as `package.module:attribute`."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pkgutil
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from hpo.errors import HpoError, StudyError, near_miss
+from hpo.study import Study
+
+__all__ = ["FoundStudy", "find_study", "list_studies"]
+
+
+@dataclass(frozen=True)
+class FoundStudy:
+    """A study and where it came from: `source` is the file, `sys_path` what its own imports need."""
+
+    study: Study
+    source: Path
+    sys_path: tuple[str, ...] = ()
+
+
+def find_study(reference: str) -> FoundStudy:
+    """The study that `--study` names. StudyError says what was looked for and the nearest name there is."""
+    if reference.endswith(".py") or "/" in reference:
+        return _from_file(Path(reference).expanduser())
+    if ":" in reference:
+        module_name, _, attribute = reference.partition(":")
+        return _from_module(_import(module_name, reference), attribute)
+    names = _names()
+    if reference not in names:
+        here = Path(f"{reference}.py")
+        hint = f"or write ./{here}, the file in this folder" if here.is_file() else "or give a .py file, or module:attribute"
+        raise StudyError(
+            f'unknown study "{reference}"', evidence=[near_miss(reference, names)], next=f"`hpo studies` lists them, {hint}"
+        )
+    return _from_module(_import(f"studies.{reference}", reference), "study")
+
+
+def list_studies() -> list[FoundStudy]:
+    """Every study in the studies package, by name."""
+    return [find_study(name) for name in _names()]
+
+
+def _names() -> list[str]:
+    import studies
+
+    return sorted(module.name for module in pkgutil.iter_modules(studies.__path__))
+
+
+def _import(name: str, reference: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except HpoError:
+        raise
+    except ModuleNotFoundError as error:
+        if error.name and name.startswith(error.name):
+            raise StudyError(
+                f'no module "{error.name}" for study "{reference}"', next="check the name, and the folder you are in"
+            ) from error
+        raise _broken(reference, error) from error
+    except Exception as error:
+        raise _broken(reference, error) from error
+
+
+def _from_file(path: Path) -> FoundStudy:
+    if not path.is_file():
+        raise StudyError(f"no study file {path}", next="check the path, or `hpo studies` for those that come along")
+    path = path.resolve()
+    folder = str(path.parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)  # as `python file.py` does: a study may import the modules beside it
+    spec = importlib.util.spec_from_file_location(f"_hpo_study_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except HpoError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise _broken(str(path), error) from error
+    found = _from_module(module, "study")
+    return FoundStudy(found.study, path, (folder,))
+
+
+def _from_module(module: ModuleType, attribute: str) -> FoundStudy:
+    study = getattr(module, attribute, None)
+    source = Path(module.__file__ or "")
+    if not isinstance(study, Study):
+        candidates = [name for name, value in vars(module).items() if isinstance(value, Study)]
+        raise StudyError(
+            f'{source} has no study called "{attribute}"',
+            evidence=[f"studies there: {', '.join(candidates)}" if candidates else "it declares none"],
+            next=f"write `{attribute} = Study(...)` at its top level",
+        )
+    return FoundStudy(study, source)
+
+
+def _broken(reference: str, error: BaseException) -> StudyError:
+    frames = traceback.extract_tb(error.__traceback__)
+    last = frames[-1] if frames else None
+    if isinstance(error, SyntaxError):
+        where = f"{error.filename}, line {error.lineno}"
+    else:
+        where = f"{last.filename}, line {last.lineno}: {last.line}" if last else ""
+    return StudyError(
+        f'study "{reference}" does not import: {type(error).__name__}: {error}',
+        evidence=[where] if where else [],
+        next="mend that line, then `hpo check` again",
+    )

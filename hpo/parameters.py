@@ -1,0 +1,168 @@
+"""The rows of a search space: `Int`, `Float` and `Categorical`, each with `.per` and `.when`. No torch, no optuna."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+from hpo.errors import StudyError
+
+__all__ = ["Categorical", "Float", "Int", "Parameter", "Scalar"]
+
+Scalar = str | int | float | bool | None
+
+@dataclass(frozen=True)
+class Parameter:
+    """What every row of a space shares: repetition and conditions."""
+
+    repeat: str | None = field(default=None, kw_only=True)
+    conditions: tuple[tuple[str, tuple[Scalar, ...]], ...] = field(default=(), kw_only=True)
+
+    def per(self, count: str) -> Self:
+        """One value for each of `count`, another row that is an Int or a fixed whole number."""
+        return replace(self, repeat=count)
+
+    def when(self, **conditions: Scalar | Sequence[Scalar]) -> Self:
+        """Only where each named row has the value, or one of the values, given here."""
+        if not conditions:
+            raise StudyError(".when() needs a condition", next='write for example .when(optimizer="sgd")')
+        rows = tuple((name, _as_values(values)) for name, values in conditions.items())
+        return replace(self, conditions=self.conditions + rows)
+
+    def contains(self, value: Any) -> bool:
+        raise NotImplementedError
+
+    def ends(self) -> tuple[Scalar, ...]:
+        """The values at the edges: both ends of a range, every choice of a categorical."""
+        raise NotImplementedError
+
+    def describe(self) -> str:
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        text = self.describe()
+        if self.repeat:
+            text += f" per {self.repeat}"
+        for name, values in self.conditions:
+            text += f" when {name}={'|'.join(str(value) for value in values)}"
+        return text
+
+
+@dataclass(frozen=True)
+class Int(Parameter):
+    """A whole number in low .. high, both included."""
+
+    low: int
+    high: int
+    log: bool = False
+    step: int = 1
+
+    def __post_init__(self) -> None:
+        for name, value in (("low", self.low), ("high", self.high), ("step", self.step)):
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise StudyError(f"Int({self.low}, {self.high}): {name}={value!r} is not a whole number")
+        _check_range("Int", self.low, self.high, self.log, self.step if self.step != 1 else None)
+
+    def contains(self, value: Any) -> bool:
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        return whole and self.low <= value <= self.high and (value - self.low) % self.step == 0
+
+    def ends(self) -> tuple[Scalar, ...]:
+        return (self.low, self.high - (self.high - self.low) % self.step)
+
+    def describe(self) -> str:
+        return f"{self.low} .. {self.high}{' log' if self.log else ''}{f' step {self.step}' if self.step != 1 else ''}"
+
+
+@dataclass(frozen=True)
+class Float(Parameter):
+    """A number in low .. high, both included."""
+
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("low", self.low), ("high", self.high), ("step", self.step or 0.0)):
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+                raise StudyError(f"Float({self.low}, {self.high}): {name}={value!r} is not a finite number")
+        _check_range("Float", self.low, self.high, self.log, self.step)
+
+    def contains(self, value: Any) -> bool:
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not self.low <= value <= self.high:
+            return False
+        if self.step is None:
+            return True
+        steps = (value - self.low) / self.step
+        return abs(steps - round(steps)) < 1e-8
+
+    def ends(self) -> tuple[Scalar, ...]:
+        return (float(self.low), float(self.high))
+
+    def describe(self) -> str:
+        step = f" step {self.step:g}" if self.step is not None else ""
+        return f"{float(self.low)!r} .. {float(self.high)!r}{' log' if self.log else ''}{step}"
+
+
+@dataclass(frozen=True, init=False)
+class Categorical(Parameter):
+    """One of the choices given, in any order: `Categorical("adam", "sgd")`."""
+
+    choices: tuple[Scalar, ...] = ()
+
+    def __init__(
+        self,
+        *choices: Scalar,
+        repeat: str | None = None,
+        conditions: tuple[tuple[str, tuple[Scalar, ...]], ...] = (),
+    ) -> None:
+        if not choices:
+            raise StudyError("Categorical() needs at least one choice")
+        for choice in choices:
+            if not isinstance(choice, (str, int, float, bool, type(None))):
+                raise StudyError(f"Categorical choice {choice!r} must be text, a number, true, false or None")
+            if isinstance(choice, float) and not math.isfinite(choice):
+                raise StudyError(f"Categorical choice {choice!r} is not finite")
+        if len({(type(choice), choice) for choice in choices}) < len(choices):
+            raise StudyError(f"Categorical{choices!r} names a choice twice")
+        object.__setattr__(self, "choices", choices)
+        object.__setattr__(self, "repeat", repeat)
+        object.__setattr__(self, "conditions", conditions)
+
+    def per(self, count: str) -> Self:
+        return type(self)(*self.choices, repeat=count, conditions=self.conditions)
+
+    def when(self, **conditions: Scalar | Sequence[Scalar]) -> Self:
+        rows = Parameter().when(**conditions).conditions
+        return type(self)(*self.choices, repeat=self.repeat, conditions=self.conditions + rows)
+
+    def contains(self, value: Any) -> bool:
+        return any(value == choice and isinstance(value, bool) == isinstance(choice, bool) for choice in self.choices)
+
+    def ends(self) -> tuple[Scalar, ...]:
+        return self.choices
+
+    def describe(self) -> str:
+        return " | ".join(str(choice) for choice in self.choices)
+
+
+def _as_values(values: Scalar | Sequence[Scalar]) -> tuple[Scalar, ...]:
+    if isinstance(values, (tuple, list)):
+        return tuple(values)
+    return (values,)  # type: ignore[return-value]  # a str is a Sequence, and a Scalar
+
+
+def _check_range(kind: str, low: float, high: float, log: bool, step: float | None) -> None:
+    call = f"{kind}({low}, {high}{', log=True' if log else ''}{f', step={step}' if step is not None else ''})"
+    if low > high:
+        raise StudyError(f"{call} is an impossible range: {low} is above {high}", next="swap the two ends")
+    if log and low <= 0:
+        raise StudyError(f"{call} is an impossible range: a logarithm needs low above 0")
+    if step is not None and step <= 0:
+        raise StudyError(f"{call} is an impossible range: step must be above 0")
+    if log and step is not None:
+        raise StudyError(f"{call} is an impossible range: log and step exclude each other (as in Optuna)")

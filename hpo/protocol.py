@@ -1,0 +1,77 @@
+"""When a trial ends and what makes it feasible: the parts of a study that are neither rows nor search. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hpo.errors import StudyError, near_miss
+
+__all__ = ["METRICS", "AtMost", "EarlyStopping", "StopWhen"]
+
+METRICS = {
+    "val_accuracy": "maximize",
+    "val_loss": "minimize",
+    "train_accuracy": "maximize",
+    "train_loss": "minimize",
+    "parameters": "minimize",
+    "macs": "minimize",
+    "latency_ms": "minimize",
+}
+"""What a trial can be judged by, and which way is better."""
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """Ends a trial after `patience` epochs without an improvement of `min_delta`; the best weights are kept."""
+
+    patience: int
+    min_delta: float = 0.0
+    monitor: str = "val_accuracy"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.patience, bool) or not isinstance(self.patience, int) or self.patience < 1:
+            raise StudyError(f"EarlyStopping(patience={self.patience!r}) must be a whole number of at least 1")
+        if not self.min_delta >= 0:
+            raise StudyError(f"EarlyStopping(min_delta={self.min_delta!r}) must be at least 0")
+        check_metric("EarlyStopping(monitor=...)", self.monitor, per_epoch=True)
+
+    def plan(self) -> dict[str, object]:
+        return {"monitor": self.monitor, "patience": self.patience, "min_delta": self.min_delta}
+
+
+@dataclass(frozen=True)
+class StopWhen:
+    """Ends a trial, as complete, once `epoch` epochs are done and `metric` is at least `at_least`."""
+
+    epoch: int
+    at_least: float
+    metric: str = "val_accuracy"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.epoch, bool) or not isinstance(self.epoch, int) or self.epoch < 1:
+            raise StudyError(f"StopWhen(epoch={self.epoch!r}) must be a whole number of at least 1")
+        check_metric("StopWhen(metric=...)", self.metric, per_epoch=True)
+
+    def plan(self) -> dict[str, object]:
+        return {"epoch": self.epoch, "metric": self.metric, "at_least": self.at_least}
+
+
+@dataclass(frozen=True)
+class AtMost:
+    """A constraint the search learns: `metric` no larger than `limit`, or than `times_baseline` x the baseline trial's."""
+
+    metric: str
+    limit: float | None = None
+    times_baseline: float | None = None
+
+    def __post_init__(self) -> None:
+        check_metric("AtMost(...)", self.metric)
+        if (self.limit is None) == (self.times_baseline is None):
+            raise StudyError(f'AtMost("{self.metric}") needs either limit= or times_baseline=')
+
+
+def check_metric(where: str, metric: str, *, per_epoch: bool = False) -> None:
+    """Raise StudyError unless `metric` is one that training reports (in every epoch, if `per_epoch`)."""
+    known = [name for name in METRICS if not per_epoch or "_" in name and name.split("_")[0] in ("val", "train")]
+    if metric not in known:
+        raise StudyError(f'{where} names "{metric}", which training does not report', evidence=[near_miss(metric, known)])

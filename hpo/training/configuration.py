@@ -1,0 +1,62 @@
+"""The recipe of one job as a typed record, so that the hot code reads attributes and not a dictionary."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from hpo.errors import StudyError
+from hpo.recipe import RECIPE, REQUIRED, check_value
+
+__all__ = ["Recipe", "derive_seed"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Every setting of `hpo.recipe.RECIPE`, with its default where a configuration does not name it."""
+
+    batch_size: int
+    lr: float
+    optimizer: str
+    momentum: float
+    nesterov: bool
+    weight_decay: float
+    decay_norm_and_bias: bool
+    schedule: str
+    schedule_epochs: int
+    schedule_factor: float
+    schedule_patience: int
+    warmup_epochs: float
+    gradient_clip: float
+    ema_decay: float
+    label_smoothing: float
+    mixup_alpha: float
+    crop_padding: int
+    flip: bool
+    rotation: float
+    cutout: int
+    freeze_epochs: int
+    precision: str
+    channels_last: bool
+    deterministic: bool
+
+    @classmethod
+    def read(cls, config: Mapping[str, Any]) -> Recipe:
+        """The settings found in `config`, which may hold model parameters too. StudyError names a bad or missing one."""
+        values: dict[str, Any] = {}
+        for field in fields(cls):
+            setting = RECIPE[field.name]
+            value = config.get(field.name, setting.default)
+            if value is REQUIRED:
+                raise StudyError(f"the configuration gives no {field.name}", next=f"add a row {field.name!r}")
+            check_value(field.name, value, setting)
+            values[field.name] = float(value) if setting.kind is float else value
+        return cls(**values)
+
+
+def derive_seed(seed: int, *purpose: object) -> int:
+    """A seed of 63 bits for one purpose, as in `derive_seed(seed, "order", epoch)`: unrelated to those of others."""
+    text = ":".join(str(part) for part in (seed, *purpose))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

@@ -1,0 +1,146 @@
+"""The device a trainer works on: checked, prepared once per process, measured and cleaned up after a failure."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import platform
+import resource
+from pathlib import Path
+
+import torch
+
+from hpo.errors import DeviceError
+
+__all__ = [
+    "ONE_THREAD",
+    "device_name",
+    "open_device",
+    "peak_memory_bytes",
+    "release_memory",
+    "reset_peak_memory",
+    "set_deterministic",
+    "supports_bf16",
+    "synchronize",
+]
+
+ONE_THREAD = {
+    name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+}
+"""Environment of a trainer: two one-thread processes beat one two-thread process, and two threads each collapse."""
+
+
+def open_device(name: str, memory_fraction: float | None = None) -> torch.device:
+    """The device called `name` ("cpu", "cuda", "cuda:1"), prepared for training and self-tested.
+
+    Call it once, before other work with torch, in the thread that trains: on a CPU it pins torch to one thread and
+    flushes denormal numbers, and both hold only for pools and threads not yet started.
+    memory_fraction: of a GPU's memory that this process may take, in (0, 1]. DeviceError where there is no such device
+    or it does not compute.
+    """
+    device = _find(name)
+    torch.set_num_threads(1)
+    if torch.get_num_interop_threads() != 1:
+        torch.set_num_interop_threads(1)
+    # Constant pixels let Adam's moments decay into denormals, which makes a step up to four times slower.
+    torch.set_flush_denormal(True)
+    if device.type == "cuda":
+        _prepare_cuda(device, memory_fraction)
+    _self_test(device)
+    return device
+
+
+def device_name(device: torch.device) -> str:
+    """What the vendor calls it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def supports_bf16(device: torch.device) -> bool:
+    """Whether bf16 runs in hardware there; elsewhere it is emulated and slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+
+
+def set_deterministic(wanted: bool) -> None:
+    """Turn torch's deterministic algorithms on or off for the next job."""
+    torch.use_deterministic_algorithms(wanted)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid that writes every new tensor
+    torch.backends.cudnn.benchmark = not wanted
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done all it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with contextlib.suppress(OSError):  # Linux: 5 resets the peak resident size of this process
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """The most memory held since `reset_peak_memory`: of the device on CUDA, resident size of the process on CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def release_memory(device: torch.device) -> None:
+    """Give back what a failed job held, so that neighbours on the device can have it."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def _find(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise DeviceError(f"{name!r} is not a device", next='use "cpu", "cuda" or "cuda:1"') from error
+    if device.type == "cpu":
+        return device
+    if device.type != "cuda":
+        raise DeviceError(f"{name!r} is not a device this service trains on", next='use "cpu", "cuda" or "cuda:1"')
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    index = device.index or 0
+    if index >= count:
+        found = ", ".join(f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in range(count)) or "no GPU"
+        raise DeviceError(f"no device {name!r} here", evidence=[f"torch sees {found}"], next="use --device cpu")
+    return torch.device("cuda", index)
+
+
+def _prepare_cuda(device: torch.device, memory_fraction: float | None) -> None:
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with it
+    torch.cuda.set_device(device)
+    torch.set_float32_matmul_precision("high")  # TF32
+    torch.backends.cudnn.benchmark = True
+    if memory_fraction is not None:
+        torch.cuda.set_per_process_memory_fraction(memory_fraction, device)
+
+
+def _self_test(device: torch.device) -> None:
+    """Multiply whole numbers, small enough to be exact in TF32, and compare."""
+    left = torch.arange(64 * 64).reshape(64, 64) % 7
+    right = left.T % 5
+    try:
+        product = (left.float().to(device) @ right.float().to(device)).cpu()
+    except RuntimeError as error:
+        raise DeviceError(f"{device} does not compute", evidence=[str(error).splitlines()[0]]) from error
+    if not torch.equal(product.long(), left @ right):
+        raise DeviceError(f"{device} computes wrong products", next="take this device out of service")

@@ -1,0 +1,106 @@
+"""Optimizers as rows of a table, in the fastest implementation torch has for the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from hpo.training.configuration import Recipe
+
+__all__ = ["OPTIMIZERS", "build_optimizer", "optimizer_tensors", "restore_optimizer", "set_lr"]
+
+Groups = list[dict[str, Any]]
+
+
+def _adam(groups: Groups, recipe: Recipe, on_gpu: bool) -> Optimizer:
+    return torch.optim.Adam(groups, weight_decay=recipe.weight_decay, fused=True, capturable=on_gpu)
+
+
+def _adamw(groups: Groups, recipe: Recipe, on_gpu: bool) -> Optimizer:
+    return torch.optim.AdamW(groups, weight_decay=recipe.weight_decay, fused=True, capturable=on_gpu)
+
+
+def _sgd(groups: Groups, recipe: Recipe, on_gpu: bool) -> Optimizer:
+    nesterov = recipe.nesterov and recipe.momentum > 0  # torch refuses Nesterov without momentum
+    return torch.optim.SGD(
+        groups, momentum=recipe.momentum, nesterov=nesterov, weight_decay=recipe.weight_decay, fused=True
+    )
+
+
+def _rmsprop(groups: Groups, recipe: Recipe, on_gpu: bool) -> Optimizer:
+    # torch has no fused RMSprop; on a CPU the plain loop stays in cache where foreach passes over all state per operation.
+    return torch.optim.RMSprop(
+        groups, momentum=recipe.momentum, weight_decay=recipe.weight_decay, foreach=on_gpu, capturable=on_gpu
+    )
+
+
+OPTIMIZERS: dict[str, Callable[[Groups, Recipe, bool], Optimizer]] = {
+    "adam": _adam,
+    "adamw": _adamw,
+    "sgd": _sgd,
+    "rmsprop": _rmsprop,
+}
+
+
+def build_optimizer(model: nn.Module, recipe: Recipe, device: torch.device) -> Optimizer:
+    """The optimizer that `recipe` names over the parameters of `model`, which are on `device`.
+
+    On CUDA the learning rate is a tensor on the device, so that a captured graph sees it change.
+    """
+    on_gpu = device.type == "cuda"
+    groups = _groups(model.parameters(), recipe)
+    for group in groups:
+        group["lr"] = torch.tensor(recipe.lr, device=device) if on_gpu else recipe.lr
+    return OPTIMIZERS[recipe.optimizer](groups, recipe, on_gpu)
+
+
+def set_lr(optimizer: Optimizer, lr: float) -> None:
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(lr)
+        else:
+            group["lr"] = lr
+
+
+def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
+    """Its state as named tensors, `<parameter number>.<name>`; the options come from the configuration again."""
+    return {
+        f"{number}.{name}": value
+        for number, parameter in enumerate(_parameters(optimizer))
+        for name, value in optimizer.state.get(parameter, {}).items()
+        if isinstance(value, Tensor)
+    }
+
+
+def restore_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put back what `optimizer_tensors` gave, in the memory format of each parameter: fused kernels rely on it."""
+    parameters = _parameters(optimizer)
+    on_gpu = any(parameter.is_cuda for parameter in parameters)
+    optimizer.state.clear()
+    for key, value in tensors.items():
+        number, _, name = key.partition(".")
+        parameter = parameters[int(number)]
+        if value.shape == parameter.shape and name != "step":
+            restored = torch.empty_like(parameter, requires_grad=False).copy_(value)
+        else:
+            restored = value.to(parameter.device if on_gpu else "cpu", copy=True)
+        optimizer.state[parameter][name] = restored
+
+
+def _groups(parameters: Iterable[nn.Parameter], recipe: Recipe) -> Groups:
+    everything = list(parameters)
+    if recipe.decay_norm_and_bias or recipe.weight_decay == 0:
+        return [{"params": everything}]
+    groups: Groups = [
+        {"params": [p for p in everything if p.ndim > 1]},
+        {"params": [p for p in everything if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def _parameters(optimizer: Optimizer) -> list[Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]

@@ -1,0 +1,73 @@
+"""When a trial has trained enough: early stopping, the rule "epoch >= N and metric >= x", and which epoch was best."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["SCORES", "Stopping"]
+
+SCORES = {"val_accuracy": True, "val_loss": False, "train_accuracy": True, "train_loss": False}
+"""What an epoch can be judged by, and whether more is better."""
+
+
+class Stopping:
+    """Remembers the best epoch, and says when to end.
+
+    An epoch is the best when its score is strictly better than all before. The patience starts again only when the
+    score is better by more than `min_delta` than the last one that started it.
+    """
+
+    def __init__(self, plan: Mapping[str, Any]) -> None:
+        early = plan.get("early_stopping")
+        self.monitor: str = early["monitor"] if early else _judged_by(plan)
+        self.maximize = SCORES[self.monitor]
+        self.keeps_weights = bool(early)
+        self.best_epoch = 0
+        self._patience: float = early["patience"] if early else math.inf
+        self._min_delta: float = early.get("min_delta", 0.0) if early else 0.0
+        self._rule = plan.get("stop_when")
+        self._best = self._mark = -math.inf
+        self._waited = 0
+        self._rule_met = False
+
+    def update(self, epoch: int, metrics: Mapping[str, float]) -> bool:
+        """Take in `epoch` (from 1); true when it is the best so far."""
+        score = metrics[self.monitor] if self.maximize else -metrics[self.monitor]
+        rule = self._rule
+        self._rule_met = rule is not None and epoch >= rule["epoch"] and metrics[rule["metric"]] >= rule["at_least"]
+        if score > self._mark + self._min_delta:
+            self._mark, self._waited = score, 0
+        else:
+            self._waited += 1
+        if score > self._best:
+            self._best, self.best_epoch = score, epoch
+            return True
+        return False
+
+    @property
+    def over(self) -> bool:
+        """Whether training should end with the epoch last taken in."""
+        return self._rule_met or self._waited >= self._patience
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "best": self._best,
+            "best_epoch": self.best_epoch,
+            "mark": self._mark,
+            "waited": self._waited,
+            "rule_met": self._rule_met,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._best, self.best_epoch = state["best"], state["best_epoch"]
+        self._mark, self._waited, self._rule_met = state["mark"], state["waited"], state["rule_met"]
+
+
+def _judged_by(plan: Mapping[str, Any]) -> str:
+    """The first objective that an epoch has a value of; a study of size and speed alone falls back to accuracy."""
+    for name in (plan.get("objective"), *(plan.get("objectives") or ())):
+        if name in SCORES:
+            return str(name)
+    return "val_accuracy"
