@@ -1,0 +1,112 @@
+"""Stratified splits, folds and subsets: the same for the same seed on every machine, and the statistics of a part.
+
+The permutations come from numpy's RandomState, whose stream is frozen (NEP 19); torch.randperm promises no such thing.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hpo.errors import StudyError
+
+__all__ = ["channel_statistics", "folds", "split", "subset"]
+
+Index = NDArray[np.int64]
+
+
+def split(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """(train, validation): sorted int64 indices into labels [N], disjoint, together all of them.
+
+    Validation holds round(fraction * N) of them, each class its share to within one. Raises StudyError unless
+    0 < fraction < 1 leaves something on both sides.
+    """
+    count = round(fraction * len(labels)) if 0 < fraction < 1 else 0
+    if not 0 < count < len(labels):
+        raise StudyError(f"validation={fraction:g} of {len(labels)} images leaves nothing to train or to validate on")
+    held_out = _stratified_draw(_by_class(labels, seed), count)
+    everything = np.arange(len(labels), dtype=np.int64)
+    return _tensor(np.setdiff1d(everything, held_out, assume_unique=True)), _tensor(held_out)
+
+
+def folds(labels: Tensor, k: int, seed: int) -> list[tuple[Tensor, Tensor]]:
+    """`k` pairs (train, validation) of sorted int64 indices; every image of labels [N] validates exactly once.
+
+    Folds differ by at most one image, overall and in each class. Raises StudyError unless 2 <= k <= N.
+    """
+    if not 2 <= k <= len(labels):
+        raise StudyError(f"folds={k} must be at least 2 and at most the number of images, {len(labels)}")
+    # Dealing the classes out one after the other like cards balances each class and the whole at once.
+    dealt = np.concatenate(_by_class(labels, seed))
+    parts = [np.sort(dealt[fold::k]) for fold in range(k)]
+    return [
+        (_tensor(np.sort(np.concatenate([*parts[:fold], *parts[fold + 1 :]]))), _tensor(parts[fold]))
+        for fold in range(k)
+    ]
+
+
+def subset(index: Tensor, labels: Tensor, n: int, seed: int) -> Tensor:
+    """`n` of `index` (int64, into labels [N]), each class its share to within one, sorted; all of it when n is larger.
+
+    Raises StudyError for n < 1.
+    """
+    if n < 1:
+        raise StudyError(f"subset={n} must be at least 1")
+    if n >= len(index):
+        return index.sort().values
+    drawn = _stratified_draw(_by_class(labels[index], seed), n)
+    return index[_tensor(drawn)].sort().values
+
+
+def channel_statistics(images: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """(mean [C], standard deviation [C]) in float32, on the scale 0..1, over images[index]; images uint8 [N, C, H, W].
+
+    A constant channel gets a deviation of 1, so that normalising it gives zeros. The sums are whole numbers below
+    2^53, exact in float64, so the order of summation and the number of threads change nothing.
+    """
+    if len(index) == 0:
+        raise StudyError("there are no images to take mean and deviation of")
+    total = torch.zeros(images.shape[1], dtype=torch.float64, device=images.device)
+    squares = torch.zeros_like(total)
+    for rows in index.split(128):  # a widened copy that stays in cache: ten times faster than one of 2,048 images
+        part = images.index_select(0, rows).to(torch.float64)
+        total += part.sum(dim=(0, 2, 3))
+        squares += part.square_().sum(dim=(0, 2, 3))
+    pixels = len(index) * images[0, 0].numel()
+    return _mean_and_deviation([int(t) for t in total.tolist()], [int(s) for s in squares.tolist()], pixels)
+
+
+def _mean_and_deviation(totals: list[int], squares: list[int], pixels: int) -> tuple[Tensor, Tensor]:
+    means, deviations = [], []
+    for total, square in zip(totals, squares, strict=True):
+        spread = square * pixels - total * total  # exact: these are Python's integers
+        means.append(total / pixels / 255)
+        deviations.append(math.sqrt(spread) / pixels / 255 if spread else 1.0)
+    return torch.tensor(means), torch.tensor(deviations)
+
+
+def _by_class(labels: Tensor, seed: int) -> list[Index]:
+    """The positions of each class, shuffled, in label order."""
+    values = labels.cpu().numpy()
+    if seed < 0:
+        raise StudyError(f"seed={seed} must not be negative")
+    random = np.random.RandomState(np.random.MT19937(np.random.SeedSequence(seed)))
+    return [random.permutation(np.flatnonzero(values == label)).astype(np.int64) for label in np.unique(values)]
+
+
+def _stratified_draw(classes: list[Index], count: int) -> Index:
+    """`count` positions, sorted: of each class the first of its share, shares rounded by largest remainder."""
+    sizes = np.array([len(positions) for positions in classes], dtype=np.int64)
+    share = sizes * (count / sizes.sum())
+    take = np.floor(share).astype(np.int64)
+    short = count - int(take.sum())
+    take[np.argsort(take - share, kind="stable")[:short]] += 1
+    return np.sort(np.concatenate([positions[:n] for positions, n in zip(classes, take, strict=True)]))
+
+
+def _tensor(index: Index) -> Tensor:
+    return torch.from_numpy(index.astype(np.int64))

@@ -1,0 +1,99 @@
+"""From a row of MODELS to a network, and what the network costs."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils.flop_counter import FlopCounterMode
+
+from hpo.errors import StudyError, near_miss
+
+__all__ = ["build_model", "count_macs", "count_parameters", "resolve", "size_bytes"]
+
+Shape = tuple[int, int, int]
+
+
+def build_model(builder: str, shape: Shape, classes: int, parameters: Mapping[str, Any]) -> nn.Module:
+    """The network that `builder` ("module:function") makes for images [C, H, W] = `shape`.
+
+    Raises StudyError when the builder cannot be imported, does not take `parameters`, or gives no nn.Module.
+    What the builder itself raises passes unchanged: it is a bug of the model, with a traceback worth seeing.
+    """
+    function = resolve(builder, "model builder")
+    try:
+        inspect.signature(function).bind(shape, classes, **parameters)
+    except TypeError as error:
+        raise StudyError(
+            f"model builder {builder} cannot be called with the study's parameters: {error}",
+            evidence=[
+                f"builder takes  {inspect.signature(function)}",
+                f"study gives    {', '.join(sorted(parameters)) or 'none'}",
+            ],
+            next="name the missing or surplus parameter in the study's space or in the builder",
+        ) from error
+    model = function(shape, classes, **parameters)
+    if not isinstance(model, nn.Module):
+        raise StudyError(f"model builder {builder} returned {type(model).__name__}, not a torch.nn.Module")
+    return model
+
+
+def resolve(reference: str, what: str) -> Callable[..., Any]:
+    """The function that "module:function" names; `what` says in an error what it was wanted for."""
+    module_name, _, function_name = reference.partition(":")
+    if not module_name or not function_name:
+        raise StudyError(f'{what} "{reference}" is not of the form module:function')
+    try:
+        module = import_module(module_name)
+    except Exception as error:
+        raise StudyError(
+            f'{what} "{reference}" cannot be imported',
+            evidence=[f"{type(error).__name__}: {error}"],
+            next=f"make `python -c 'import {module_name}'` work from the folder you run hpo in",
+        ) from error
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        functions = [name for name, value in vars(module).items() if inspect.isroutine(value) and name[0] != "_"]
+        raise StudyError(
+            f"{what}: module {module_name} has no function {function_name}",
+            evidence=[near_miss(function_name, functions)],
+        )
+    found: Callable[..., Any] = function
+    return found
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Trainable and frozen parameters; a shared one counts once."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def size_bytes(model: nn.Module) -> int:
+    """Memory of parameters and buffers."""
+    return sum(tensor.nbytes for tensor in [*model.parameters(), *model.buffers()])
+
+
+def count_macs(model: nn.Module, shape: Shape) -> int:
+    """Multiply-accumulates of one forward pass over one image [C, H, W] = `shape`: convolutions and matrix products.
+
+    Neither parameters nor buffers change, and no arithmetic is done: the pass runs on the meta device. A model whose
+    forward reads values (`.item()`, `if x.sum() > 0`) cannot run there and is run on zeros on its own device instead.
+    """
+    try:
+        return _macs(model, shape, lambda tensor: torch.empty_like(tensor, device="meta"))
+    except (RuntimeError, NotImplementedError):
+        return _macs(model, shape, torch.clone)
+
+
+def _macs(model: nn.Module, shape: Shape, stand_in: Callable[[Tensor], Tensor]) -> int:
+    state = {name: stand_in(tensor.detach()) for name, tensor in model.state_dict(keep_vars=True).items()}
+    device = next((tensor.device for tensor in state.values()), torch.device("meta"))
+    images = 2  # batch normalisation over 1x1 maps refuses a single image
+    batch = torch.zeros(images, *shape, device=device)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        functional_call(model, state, (batch,))
+    return int(counter.get_total_flops()) // (2 * images)
