@@ -1,0 +1,202 @@
+"""Who works on what: new trials, waiting trials, and the enqueueing of known configurations."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from hpo.storage.save import UTC_NOW, local_time
+
+__all__ = ["Claim", "claim_waiting", "create_trials", "enqueue"]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A trial that is now RUNNING under our lease.
+
+    attempt:     1 at first, one more each time it was taken up after something went wrong
+    checkpoint:  folder with its checkpoints, if it was put down with one
+    fresh:       True when it was just created, so that nothing is known of it yet
+    started:     as Optuna shows it: naive local time, from the database's clock
+    """
+
+    trial_id: int
+    number: int
+    attempt: int
+    checkpoint: str | None
+    fresh: bool
+    started: datetime | None = None
+
+
+_LOCK_STUDY = text("SELECT study_id FROM studies WHERE study_id = :study FOR UPDATE")
+
+# Optuna numbers by count(*); numbers are dense, so the newest trial's number says the same without reading them all.
+_NEXT = "coalesce((SELECT number + 1 FROM trials WHERE study_id = :study ORDER BY trial_id DESC LIMIT 1), 0)"
+
+_CREATE = text(
+    f"""
+    WITH next AS (SELECT {_NEXT} AS number),
+    made AS (
+        INSERT INTO trials (number, study_id, state, datetime_start)
+        SELECT next.number + i, :study, 'RUNNING', {UTC_NOW}
+        FROM next, generate_series(0, CAST(:limit AS int) - 1) AS i
+        WHERE CAST(:target AS int) IS NULL OR next.number + i < CAST(:target AS int)
+        ORDER BY i
+        RETURNING trial_id, number, datetime_start
+    ),
+    leased AS (
+        INSERT INTO hpo_leases (trial_id, study_id, worker_id, expires_at, host, claimed_at)
+        SELECT trial_id, :study, :worker, now() + make_interval(secs => :seconds), :host, now() FROM made
+    )
+    SELECT trial_id, number, datetime_start FROM made ORDER BY number
+    """
+)
+
+_CLAIM = text(
+    f"""
+    WITH picked AS (
+        SELECT t.trial_id FROM trials t LEFT JOIN hpo_leases l ON l.trial_id = t.trial_id
+        WHERE t.study_id = :study AND t.state = 'WAITING'
+        ORDER BY (l.host IS NOT DISTINCT FROM CAST(:host AS text)) DESC, t.number
+        LIMIT :limit FOR UPDATE OF t SKIP LOCKED
+    ),
+    started AS (
+        UPDATE trials SET state = 'RUNNING', datetime_start = {UTC_NOW}
+        FROM picked WHERE trials.trial_id = picked.trial_id
+        RETURNING trials.trial_id, trials.number, trials.datetime_start
+    ),
+    leased AS (
+        INSERT INTO hpo_leases AS l (trial_id, study_id, worker_id, expires_at, host, claimed_at)
+        SELECT trial_id, :study, :worker, now() + make_interval(secs => :seconds), :host, now() FROM started
+        ON CONFLICT (trial_id) DO UPDATE SET worker_id = excluded.worker_id, expires_at = excluded.expires_at,
+            host = excluded.host, claimed_at = excluded.claimed_at
+        RETURNING l.trial_id, l.attempt, l.checkpoint
+    )
+    SELECT s.trial_id, s.number, l.attempt, l.checkpoint, s.datetime_start
+    FROM started s JOIN leased l ON l.trial_id = s.trial_id ORDER BY s.number
+    """
+)
+
+_ROOM = text(
+    "SELECT count(*) FILTER (WHERE state <> 'WAITING'), count(*) FILTER (WHERE state = 'WAITING')"
+    " FROM trials WHERE study_id = :study"
+)
+
+
+def create_trials(
+    connection: Connection,
+    study_id: int,
+    worker_id: str,
+    host: str,
+    lease_seconds: float,
+    limit: int,
+    trials_target: int | None = None,
+) -> list[Claim]:
+    """At most `limit` new RUNNING trials, leased to `worker_id`; two statements.
+
+    With a target, the study never gets more than that many trials, waiting ones included. KeyError for a study that
+    does not exist (any more).
+    """
+    _lock_study(connection, study_id)
+    rows = connection.execute(
+        _CREATE, _bound(study_id, worker_id, host, lease_seconds, limit) | {"target": trials_target}
+    )
+    return [Claim(row[0], row[1], 1, None, True, local_time(row[2])) for row in rows]
+
+
+def claim_waiting(
+    connection: Connection,
+    study_id: int,
+    worker_id: str,
+    host: str,
+    lease_seconds: float,
+    limit: int,
+    trials_target: int | None = None,
+) -> list[Claim]:
+    """At most `limit` WAITING trials, now RUNNING and leased to `worker_id`: those this host has handled first.
+
+    One statement without a target. With one (three statements), finished and running trials together stay within it.
+    """
+    if trials_target is not None:
+        _lock_study(connection, study_id)
+        begun, _ = connection.execute(_ROOM, {"study": study_id}).one()
+        limit = min(limit, trials_target - begun)
+    if limit <= 0:
+        return []
+    rows = connection.execute(_CLAIM, _bound(study_id, worker_id, host, lease_seconds, limit))
+    return [Claim(row[0], row[1], row[2], row[3], False, local_time(row[4])) for row in rows]
+
+
+_QUEUED = text(
+    "SELECT a.value_json FROM trial_system_attributes a JOIN trials t ON t.trial_id = a.trial_id"
+    " WHERE t.study_id = :study AND a.key = 'fixed_params'"
+)
+_ENQUEUE = text(
+    f"""
+    WITH next AS (SELECT {_NEXT} AS number),
+    given AS (
+        SELECT * FROM unnest(CAST(:fixed AS text[])) WITH ORDINALITY AS g(fixed, place)
+    ),
+    made AS (
+        INSERT INTO trials (number, study_id, state)
+        SELECT next.number + g.place - 1, :study, 'WAITING' FROM next, given g ORDER BY g.place
+        RETURNING trial_id, number
+    ),
+    fixed AS (
+        INSERT INTO trial_system_attributes (trial_id, key, value_json)
+        SELECT m.trial_id, 'fixed_params', g.fixed FROM next, made m JOIN given g ON true
+        WHERE m.number = next.number + g.place - 1
+    ),
+    attrs AS (
+        INSERT INTO trial_user_attributes (trial_id, key, value_json)
+        SELECT m.trial_id, a.key, a.value
+        FROM next, made m
+        JOIN unnest(CAST(:places AS int[]), CAST(:keys AS text[]), CAST(:values AS text[])) AS a(place, key, value)
+            ON true
+        WHERE m.number = next.number + a.place
+    )
+    SELECT trial_id FROM made ORDER BY number
+    """
+)
+
+
+def enqueue(connection: Connection, study_id: int, items: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> list[int]:
+    """Queue (fixed parameters, user attributes) as `study.enqueue_trial(skip_if_exists=True)` does; the new ids.
+
+    A configuration whose fixed parameters equal those of a trial enqueued before, or earlier in `items`, is left out.
+    """
+    _lock_study(connection, study_id)
+    known = [json.loads(row[0]) for row in connection.execute(_QUEUED, {"study": study_id})]
+    fixed: list[str] = []
+    attrs: list[tuple[int, str, str]] = []
+    for params, user_attrs in items:
+        plain = json.loads(json.dumps(params))
+        if plain in known:
+            continue
+        known.append(plain)
+        attrs += [(len(fixed), key, json.dumps(value)) for key, value in user_attrs.items()]
+        fixed.append(json.dumps(params))
+    if not fixed:
+        return []
+    bound = {
+        "study": study_id,
+        "fixed": fixed,
+        "places": [place for place, _, _ in attrs],
+        "keys": [key for _, key, _ in attrs],
+        "values": [value for _, _, value in attrs],
+    }
+    return [row[0] for row in connection.execute(_ENQUEUE, bound)]
+
+
+def _lock_study(connection: Connection, study_id: int) -> None:
+    if connection.execute(_LOCK_STUDY, {"study": study_id}).one_or_none() is None:
+        raise KeyError(f"no study {study_id}")
+
+
+def _bound(study_id: int, worker_id: str, host: str, lease_seconds: float, limit: int) -> dict[str, Any]:
+    return {"study": study_id, "worker": worker_id, "host": host, "seconds": float(lease_seconds), "limit": limit}

@@ -1,0 +1,105 @@
+"""The database connection: which URL, and an engine that survives restarts, silence and PgBouncer."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy.engine import URL, Engine, make_url
+
+from hpo.errors import StorageError
+from hpo.settings import Settings
+from hpo.storage.failures import hide_password, is_outage, storage_error
+from hpo.storage.stall import guarded
+
+__all__ = ["hide_password", "is_outage", "open_engine", "resolve_url", "storage_error"]
+
+_POSTGRES = {"postgres", "postgresql", "postgresql+psycopg2"}
+# Said in full, because SQLAlchemy 2.1 takes a plain postgresql:// for another driver, also when plain Optuna opens it.
+_DRIVER = "postgresql+psycopg2"
+
+
+def open_engine(url: str, *, application_name: str = "hpo", statement_seconds: float = 30.0) -> Engine:
+    """An engine for `url`; nothing is connected yet. At most two connections to PostgreSQL per process.
+
+    No statement, commit or connect waits longer than about `statement_seconds` for a silent server. Nothing here is
+    session state, so PgBouncer in transaction pooling mode works. URLs that SQLAlchemy knows but PostgreSQL does not
+    serve (sqlite) get SQLAlchemy's defaults: enough for commands that read.
+
+    Raises StorageError for text that is no database URL or names a driver that is not installed.
+    """
+    try:
+        parsed = make_url(url)
+        if parsed.drivername not in _POSTGRES:
+            return sqlalchemy.create_engine(parsed)
+        return sqlalchemy.create_engine(
+            parsed.set(drivername=_DRIVER),
+            pool_pre_ping=True,
+            pool_size=2,
+            max_overflow=0,
+            pool_timeout=statement_seconds,
+            pool_recycle=900,
+            pool_use_lifo=True,
+            connect_args=_connect_args(parsed, application_name, statement_seconds),
+        )
+    except (sqlalchemy.exc.SQLAlchemyError, ImportError, ValueError) as error:
+        raise storage_error(error, url) from error
+
+
+def resolve_url(settings: Settings, storage: str | None = None, *, write: bool = True) -> str:
+    """The URL to use: `storage` if given, else HPO_STORAGE, else the embedded server under `settings.home`, started.
+
+    A PostgreSQL URL comes back as postgresql+psycopg2://, which plain Optuna and the dashboard open as well.
+    The content of the file named by HPO_STORAGE_PASSWORD_FILE becomes the password of a PostgreSQL URL that has none.
+    With `write`, anything but PostgreSQL is a StorageError.
+    """
+    url = storage or settings.storage
+    if url is None:
+        from hpo.storage.embedded import embedded_url
+
+        return embedded_url(settings.home)
+    try:
+        parsed = make_url(url)
+    except (sqlalchemy.exc.ArgumentError, ValueError) as error:
+        raise storage_error(error, url) from error
+    if parsed.drivername in _POSTGRES:
+        return _with_password_file(parsed).set(drivername=_DRIVER).render_as_string(hide_password=False)
+    if write:
+        raise StorageError(
+            f"{hide_password(url)} is not a PostgreSQL database",
+            evidence=[
+                "commands that only read (best, trials, report, dashboard) accept any URL of Optuna's RDBStorage"
+            ],
+            next="give postgresql://user@host:5432/database, or leave --storage out for the one that comes with hpo",
+        )
+    return url
+
+
+def _connect_args(url: URL, application_name: str, statement_seconds: float) -> dict[str, Any]:
+    wanted = {
+        "application_name": application_name,
+        "connect_timeout": 5,
+        "keepalives": 1,
+        "keepalives_idle": 15,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 30_000,  # milliseconds until unacknowledged data means a dead peer
+    }
+    args: dict[str, Any] = {key: value for key, value in wanted.items() if key not in url.query}  # the URL wins
+    args["connection_factory"] = guarded(statement_seconds)
+    return args
+
+
+def _with_password_file(url: URL) -> URL:
+    name = os.environ.get("HPO_STORAGE_PASSWORD_FILE")
+    if not name or url.password is not None:
+        return url
+    try:
+        password = Path(name).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StorageError(
+            f"cannot read the password file {name}", evidence=[str(error)], next="correct HPO_STORAGE_PASSWORD_FILE"
+        ) from error
+    return url.set(password=password)

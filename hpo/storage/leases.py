@@ -1,0 +1,150 @@
+"""Keep, lose and take back leases. Every time is the database's."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from optuna.trial import TrialState
+from sqlalchemy import Connection, text
+
+from hpo.storage.save import UTC_NOW
+
+__all__ = ["Expired", "ReapResult", "Renewal", "expired", "reap", "release_worker", "renew"]
+
+
+@dataclass(frozen=True)
+class Renewal:
+    """held: the trials whose lease we still have, with their state; any other than RUNNING was decided by someone else
+    (a user in the dashboard). now: the database's clock. known: False when the worker's row is gone."""
+
+    held: dict[int, TrialState]
+    now: datetime
+    known: bool
+
+
+@dataclass(frozen=True)
+class Expired:
+    trial_id: int
+    worker_id: str
+    expires_at: datetime
+    attempt: int
+    host: str | None
+
+
+@dataclass(frozen=True)
+class ReapResult:
+    """outcome: "requeued", "failed" (attempts used up), or "unchanged" (the holder came back, or another was first).
+
+    attempt: the one that ended.
+    """
+
+    trial_id: int
+    outcome: str
+    attempt: int = 0
+
+
+_RENEW = text(
+    """
+    WITH seen AS (
+        UPDATE hpo_workers SET seen_at = now(), slots = coalesce(CAST(:slots AS text), slots)
+        WHERE worker_id = :worker RETURNING 1
+    ),
+    renewed AS (
+        UPDATE hpo_leases SET expires_at = now() + make_interval(secs => :seconds)
+        WHERE worker_id = :worker RETURNING trial_id
+    )
+    SELECT now(), EXISTS (SELECT 1 FROM seen), t.trial_id, CAST(t.state AS text)
+    FROM (SELECT 1) AS always LEFT JOIN (renewed r JOIN trials t ON t.trial_id = r.trial_id) ON true
+    """
+)
+_EXPIRED = text(
+    "SELECT trial_id, worker_id, expires_at, attempt, host FROM hpo_leases"
+    " WHERE study_id = :study AND worker_id IS NOT NULL AND expires_at < now() ORDER BY trial_id"
+)
+# Trial first, lease second: the order of every statement here, so that two of them cannot wait for each other.
+_LOCK = (
+    "SELECT t.trial_id, CAST(t.state AS text), l.attempt, l.worker_id, l.host FROM trials t"
+    " JOIN hpo_leases l ON l.trial_id = t.trial_id WHERE {which} ORDER BY t.trial_id FOR UPDATE"
+)
+# A holder that is saving at this moment is alive: SKIP LOCKED leaves it alone, and two reapers never wait in a circle.
+_LOCK_DUE = text(
+    _LOCK.format(which="t.trial_id = :trial AND l.worker_id IS NOT NULL AND l.expires_at = :seen") + " SKIP LOCKED"
+)
+_LOCK_WORKER = text(_LOCK.format(which="l.worker_id = :worker"))
+
+_GIVE_BACK = text(
+    f"""
+    WITH given AS (
+        SELECT * FROM unnest(CAST(:ids AS int[]), CAST(:states AS trialstate[]), CAST(:attempts AS int[]),
+                             CAST(:failures AS text[])) AS g(id, state, attempt, failure)
+    ),
+    moved AS (
+        UPDATE trials SET state = g.state,
+            datetime_complete = CASE WHEN g.state = 'FAIL' THEN {UTC_NOW} ELSE datetime_complete END
+        FROM given g WHERE trials.trial_id = g.id AND trials.state = 'RUNNING'
+    ),
+    explained AS (
+        INSERT INTO trial_user_attributes (trial_id, key, value_json)
+        SELECT id, 'failure', failure FROM given WHERE failure IS NOT NULL
+        ON CONFLICT (trial_id, key) DO UPDATE SET value_json = excluded.value_json
+    )
+    UPDATE hpo_leases SET worker_id = NULL, expires_at = NULL, attempt = g.attempt
+    FROM given g WHERE hpo_leases.trial_id = g.id
+    """
+)
+
+
+def renew(connection: Connection, worker_id: str, lease_seconds: float, slots_json: str | None = None) -> Renewal:
+    """Extend every lease of `worker_id` and mark it seen; one statement. `slots_json` None keeps its slots."""
+    bound = {"worker": worker_id, "seconds": float(lease_seconds), "slots": slots_json}
+    rows = connection.execute(_RENEW, bound).all()
+    held = {row[2]: TrialState[row[3]] for row in rows if row[2] is not None}
+    return Renewal(held, rows[0][0], rows[0][1])
+
+
+def expired(connection: Connection, study_id: int) -> list[Expired]:
+    """Leases of the study that ran out."""
+    return [Expired(*row) for row in connection.execute(_EXPIRED, {"study": study_id})]
+
+
+def reap(connection: Connection, trial_id: int, expires_at_seen: datetime, max_attempts: int) -> ReapResult:
+    """Take a trial from a holder that has been silent: back to WAITING as the next attempt, or FAIL after the last.
+
+    Only when the lease still ends at `expires_at_seen`, so a holder that came back keeps its trial.
+    """
+    row = connection.execute(_LOCK_DUE, {"trial": trial_id, "seen": expires_at_seen}).one_or_none()
+    if row is None:
+        return ReapResult(trial_id, "unchanged")
+    return _give_back(connection, [row], max_attempts, 1)[0]
+
+
+def release_worker(
+    connection: Connection, worker_id: str, max_attempts: int = 3, attempt_delta: int = 1
+) -> list[ReapResult]:
+    """Take back everything that a dead worker holds, without waiting for its leases; its state becomes "gone"."""
+    rows = connection.execute(_LOCK_WORKER, {"worker": worker_id}).all()
+    results = _give_back(connection, list(rows), max_attempts, attempt_delta)
+    connection.execute(text("UPDATE hpo_workers SET state = 'gone' WHERE worker_id = :worker"), {"worker": worker_id})
+    return results
+
+
+def _give_back(connection: Connection, rows: list[Any], max_attempts: int, attempt_delta: int) -> list[ReapResult]:
+    if not rows:
+        return []
+    results = []
+    bound: dict[str, list[Any]] = {"ids": [], "states": [], "attempts": [], "failures": []}
+    for trial_id, state, attempt, worker_id, host in rows:
+        running = state == "RUNNING"
+        used_up = running and attempt + attempt_delta > max_attempts
+        failure = {"kind": "attempts", "attempts": attempt, "worker": worker_id, "host": host}
+        bound["ids"].append(trial_id)
+        bound["states"].append("FAIL" if used_up else "WAITING")
+        bound["attempts"].append(attempt + (attempt_delta if running and not used_up else 0))
+        bound["failures"].append(json.dumps(failure) if used_up else None)
+        outcome = "failed" if used_up else "requeued" if running else "unchanged"
+        results.append(ReapResult(trial_id, outcome, attempt))
+    connection.execute(_GIVE_BACK, bound)
+    return results

@@ -1,0 +1,104 @@
+"""Optuna's tables and private internals: the only file that imports them (contract: tests/storage/test_contract.py).
+
+Written against Optuna 5.0, schema v3.2.0.a. Enum values are stored by name; datetimes are naive UTC.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import optuna.storages._rdb.models as models
+from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
+from optuna.study._constrained_optimization import _CONSTRAINTS_KEY
+from sqlalchemy import Connection, MetaData, Table, text
+
+__all__ = [
+    "as_stored",
+    "as_value",
+    "constraint_key",
+    "distribution_from",
+    "distribution_text",
+    "head_revision",
+    "metadata",
+    "stamp",
+    "table",
+]
+
+metadata: MetaData = models.BaseModel.metadata
+LEGACY_SCHEMA_VERSION: int = models.SCHEMA_VERSION
+
+
+def table(name: str) -> Table:
+    """One of Optuna's tables by its name in the database."""
+    return metadata.tables[name]
+
+
+@lru_cache(maxsize=4096)
+def distribution_from(stored: str) -> BaseDistribution:
+    """The distribution of a stored text. Shared between trials: distributions are never changed in place."""
+    return json_to_distribution(stored)
+
+
+def distribution_text(distribution: BaseDistribution) -> str:
+    return distribution_to_json(distribution)
+
+
+def as_stored(value: float) -> tuple[float | None, str]:
+    """A value and the name of its type, as `trial_values` and `trial_intermediate_values` keep them."""
+    if math.isnan(value):
+        return None, "NAN"
+    if math.isinf(value):
+        return None, "INF_POS" if value > 0 else "INF_NEG"
+    return float(value), "FINITE"
+
+
+_SPECIAL = {"NAN": math.nan, "INF_POS": math.inf, "INF_NEG": -math.inf}
+
+
+def as_value(stored: float | None, kind: str) -> float:
+    return _SPECIAL[kind] if stored is None else stored
+
+
+@lru_cache(maxsize=1)
+def _alembic_script() -> Any:
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    # alembic reads this through configparser, where % begins a variable
+    config.set_main_option("script_location", str(Path(models.__file__).parent / "alembic").replace("%", "%%"))
+    return ScriptDirectory.from_config(config)
+
+
+@lru_cache(maxsize=1)
+def head_revision() -> str:
+    """The schema revision of the installed Optuna."""
+    return str(_alembic_script().get_current_head())
+
+
+@lru_cache(maxsize=1)
+def known_revisions() -> frozenset[str]:
+    return frozenset(str(script.revision) for script in _alembic_script().walk_revisions())
+
+
+def stamp(connection: Connection) -> None:
+    """Mark a database whose tables were just made as RDBStorage does: `version_info` and `alembic_version`."""
+    from alembic.migration import MigrationContext
+    from optuna.version import __version__
+
+    connection.execute(
+        text(
+            "INSERT INTO version_info (version_info_id, schema_version, library_version) VALUES (1, :schema, :library)"
+            " ON CONFLICT DO NOTHING"
+        ),
+        {"schema": LEGACY_SCHEMA_VERSION, "library": __version__},
+    )
+    MigrationContext.configure(connection).stamp(_alembic_script(), head_revision())
+
+
+def constraint_key(name: str) -> str:
+    """The trial system attribute under which `Trial.set_constraint(name, value)` keeps its value."""
+    return f"{_CONSTRAINTS_KEY}:{name}"

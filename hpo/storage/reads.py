@@ -1,0 +1,128 @@
+"""Read trials in bulk: two statements, however many, on PostgreSQL and SQLite alike."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import Connection, Select, String, cast, literal, null, select, union_all
+from sqlalchemy.sql import ColumnElement
+
+from hpo.storage.optuna_tables import as_value, distribution_from, table
+from hpo.storage.save import local_time
+
+__all__ = ["read_changes", "running_ids", "states"]
+
+_trials = table("trials")
+_STATES = {state.name: state for state in TrialState}
+
+
+def read_changes(
+    connection: Connection, study_id: int, after_trial_id: int = -1, also: Sequence[int] = ()
+) -> list[FrozenTrial]:
+    """Trials of the study with an id above `after_trial_id` or in `also`, by id, exactly as Optuna would show them.
+
+    Ids grow in the order of commits, because every creator of trials (stock Optuna too) locks the study first.
+    """
+    which = _trials.c.trial_id > after_trial_id
+    if also:
+        which |= _trials.c.trial_id.in_(list(also))
+    which &= _trials.c.study_id == study_id
+    rows = connection.execute(
+        select(
+            _trials.c.trial_id,
+            _trials.c.number,
+            cast(_trials.c.state, String),
+            _trials.c.datetime_start,
+            _trials.c.datetime_complete,
+        )
+        .where(which)
+        .order_by(_trials.c.trial_id)
+    ).all()
+    if not rows:
+        return []
+    trials = {
+        row[0]: FrozenTrial(
+            number=row[1],
+            state=_STATES[row[2]],
+            value=None,
+            datetime_start=local_time(row[3]),
+            datetime_complete=local_time(row[4]),
+            params={},
+            distributions={},
+            user_attrs={},
+            system_attrs={},
+            intermediate_values={},
+            trial_id=row[0],
+        )
+        for row in rows
+    }
+    _fill(connection, trials, which if len(trials) > 200 else _trials.c.trial_id.in_(list(trials)))
+    return list(trials.values())
+
+
+def running_ids(connection: Connection, study_id: int) -> list[int]:
+    """Ids of the study's RUNNING trials, whoever runs them."""
+    query = select(_trials.c.trial_id).where(_trials.c.study_id == study_id, _trials.c.state == TrialState.RUNNING)
+    return list(connection.execute(query.order_by(_trials.c.trial_id)).scalars())
+
+
+def states(connection: Connection, trial_ids: Iterable[int]) -> dict[int, TrialState]:
+    """The state of each of these trials; a deleted one is missing from the answer."""
+    query = select(_trials.c.trial_id, _trials.c.state).where(_trials.c.trial_id.in_(list(trial_ids)))
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def _fill(connection: Connection, trials: dict[int, FrozenTrial], which: ColumnElement[bool]) -> None:
+    """Everything that belongs to the trials, as one union of rows (kind, trial, id, key, number, text, order)."""
+    params, values, intermediate = (
+        table(name) for name in ("trial_params", "trial_values", "trial_intermediate_values")
+    )
+    user, system = table("trial_user_attributes"), table("trial_system_attributes")
+    no_key, no_number = cast(null(), String), cast(null(), values.c.value.type)
+
+    def part(kind: int, source: Any, key: Any, number: Any, words: Any, order: Any) -> Select[Any]:
+        columns = (literal(kind), source.c.trial_id, key, number, words, order)
+        labels = ("kind", "trial_id", "name", "number", "words", "place")
+        wanted = select(_trials.c.trial_id).where(which)
+        return select(*(column.label(label) for column, label in zip(columns, labels, strict=True))).where(
+            source.c.trial_id.in_(wanted)
+        )
+
+    union = union_all(
+        part(0, params, params.c.param_name, params.c.param_value, params.c.distribution_json, params.c.param_id),
+        part(1, values, no_key, values.c.value, cast(values.c.value_type, String), values.c.objective),
+        part(
+            2,
+            intermediate,
+            no_key,
+            intermediate.c.intermediate_value,
+            cast(intermediate.c.intermediate_value_type, String),
+            intermediate.c.step,
+        ),
+        part(3, user, user.c.key, no_number, user.c.value_json, user.c.trial_user_attribute_id),
+        part(4, system, system.c.key, no_number, system.c.value_json, system.c.trial_system_attribute_id),
+    ).subquery()
+    # Ordered by the database: parameters in the order they were suggested, steps and objectives ascending.
+    query = select(union).order_by(union.c.trial_id, union.c.kind, union.c.place)
+    for kind, trial_id, name, number, words, place in connection.execute(query).all():
+        trial = trials.get(trial_id)
+        if trial is not None:  # created between the two statements: the next read brings it
+            _add(trial, kind, name, number, words, place)
+
+
+def _add(trial: FrozenTrial, kind: int, name: Any, number: Any, words: Any, place: int) -> None:
+    if kind == 2:
+        trial.intermediate_values[place] = as_value(number, words)
+    elif kind == 0:
+        distribution = distribution_from(words)
+        trial._distributions[name] = distribution
+        trial._params[name] = distribution.to_external_repr(number)
+    elif kind == 1:
+        trial._values = [*(trial._values or ()), as_value(number, words)]
+    elif kind == 3:
+        trial._user_attrs[name] = json.loads(words)
+    else:
+        trial._system_attrs[name] = json.loads(words)

@@ -1,0 +1,69 @@
+"""Everything that reads or writes rows, under one name: `from hpo.storage import rows`.
+
+Plain functions over a SQLAlchemy Connection inside the caller's transaction. Errors are SQLAlchemy's: pass them to
+`hpo.storage.engine.storage_error` or `is_outage`.
+"""
+
+from __future__ import annotations
+
+from hpo.storage.claims import Claim, claim_waiting, create_trials, enqueue
+from hpo.storage.leases import Expired, ReapResult, Renewal, expired, reap, release_worker, renew
+from hpo.storage.reads import read_changes, running_ids, states
+from hpo.storage.save import save
+from hpo.storage.studies import (
+    Budget,
+    Declared,
+    StudyRow,
+    budget,
+    counts,
+    create_study,
+    declaration,
+    delete_study,
+    find_study,
+    list_studies,
+    register,
+    set_budget,
+    study_attrs,
+)
+from hpo.storage.workers import WorkerRow, list_workers, register_worker, set_worker_state
+from hpo.storage.writes import EpochRow, Finish, Requeue, SaveResult, Writes
+
+__all__ = [
+    "Budget",
+    "Claim",
+    "Declared",
+    "EpochRow",
+    "Expired",
+    "Finish",
+    "ReapResult",
+    "Renewal",
+    "Requeue",
+    "SaveResult",
+    "StudyRow",
+    "WorkerRow",
+    "Writes",
+    "budget",
+    "claim_waiting",
+    "counts",
+    "create_study",
+    "create_trials",
+    "declaration",
+    "delete_study",
+    "enqueue",
+    "expired",
+    "find_study",
+    "list_studies",
+    "list_workers",
+    "read_changes",
+    "reap",
+    "register",
+    "register_worker",
+    "release_worker",
+    "renew",
+    "running_ids",
+    "save",
+    "set_budget",
+    "set_worker_state",
+    "states",
+    "study_attrs",
+]

@@ -1,0 +1,251 @@
+"""Save a batch: one statement to see which trials are still ours, one that writes everything about them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from optuna.trial import TrialState
+from sqlalchemy import Connection, text
+
+from hpo.storage.optuna_tables import as_stored, distribution_text
+from hpo.storage.writes import SaveResult, Writes
+
+__all__ = ["save"]
+
+UTC_NOW = "(clock_timestamp() AT TIME ZONE 'UTC')"
+
+# FOR UPDATE as Optuna's own tell: a trial failed in the dashboard meanwhile is seen here, not overwritten.
+_GUARD = text(
+    """
+    SELECT t.trial_id, CAST(t.state AS text), t.datetime_complete, l.worker_id
+    FROM trials t LEFT JOIN hpo_leases l ON l.trial_id = t.trial_id
+    WHERE t.trial_id = ANY(CAST(:ids AS int[])) ORDER BY t.trial_id FOR UPDATE OF t
+    """
+)
+_STORED_VALUES = text(
+    "SELECT trial_id, objective, value, CAST(value_type AS text) FROM trial_values"
+    " WHERE trial_id = ANY(CAST(:ids AS int[])) ORDER BY trial_id, objective"
+)
+
+
+def save(connection: Connection, writes: Writes, worker_id: str, *, adopt: bool = False) -> SaveResult:
+    """Write `writes` in the caller's transaction; two statements, however many trials.
+
+    Only trials that are RUNNING under a lease of `worker_id` are touched. Any other trial of the batch is `lost`,
+    unless it already is where the batch wants it: then an earlier, uncertain commit had gone through. `adopt` also
+    takes trials that wait with no holder: for outcomes replayed from a journal after the lease ran out.
+    """
+    owned, result = _sort_out(connection, writes, worker_id, adopt)
+    parts = _Parts()
+    _child_rows(parts, writes, owned)
+    _study_rows(parts, writes)
+    _outcomes(parts, writes, owned)
+    finished = dict(result.finished)
+    for trial_id, completed in parts.execute(connection):
+        finished[trial_id] = local_time(completed)
+    requeued = result.requeued | (owned & writes.requeues.keys())
+    return SaveResult(result.lost, finished, requeued)
+
+
+def local_time(stored: datetime | None) -> datetime | None:
+    """Optuna keeps naive UTC and shows naive local time."""
+    return None if stored is None else stored.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)
+
+
+def _sort_out(connection: Connection, writes: Writes, worker_id: str, adopt: bool) -> tuple[set[int], SaveResult]:
+    wanted = writes.trial_ids()
+    if not wanted:
+        return set(), SaveResult()
+    rows = {row[0]: row for row in connection.execute(_GUARD, {"ids": sorted(wanted)})}
+    owned: set[int] = set()
+    lost: dict[int, TrialState | None] = {}
+    done: dict[int, datetime | None] = {}
+    requeued: set[int] = set()
+    for trial_id in wanted:
+        if trial_id not in rows:
+            lost[trial_id] = None
+            continue
+        _, state, completed, holder = rows[trial_id]
+        finish = writes.finishes.get(trial_id)
+        if (state == "RUNNING" and holder == worker_id) or (adopt and state == "WAITING" and holder is None):
+            owned.add(trial_id)
+        elif finish is not None and finish.state.name == state:
+            done[trial_id] = local_time(completed)
+        elif trial_id in writes.requeues and state == "WAITING" and holder is None:
+            requeued.add(trial_id)
+        else:
+            lost[trial_id] = TrialState[state]
+    for trial_id in _differing(connection, writes, done):
+        lost[trial_id] = TrialState[rows[trial_id][1]]
+        del done[trial_id]
+    return owned, SaveResult(lost, done, frozenset(requeued))
+
+
+def _differing(connection: Connection, writes: Writes, done: Iterable[int]) -> list[int]:
+    """Of the trials found in the state we want: those whose stored values are not ours."""
+    to_check = [trial_id for trial_id in done if writes.finishes[trial_id].values is not None]
+    if not to_check:
+        return []
+    stored: dict[int, list[tuple[float | None, str]]] = {trial_id: [] for trial_id in to_check}
+    for trial_id, _, value, kind in connection.execute(_STORED_VALUES, {"ids": to_check}):
+        stored[trial_id].append((value, kind))
+    return [
+        trial_id
+        for trial_id in to_check
+        if stored[trial_id] != [as_stored(value) for value in writes.finishes[trial_id].values or ()]
+    ]
+
+
+@dataclass(frozen=True)
+class _Upsert:
+    """Rows for one table. `types` are the array types; `key` how many leading columns identify a row."""
+
+    table: str
+    columns: Sequence[str]
+    types: Sequence[str]
+    key: int
+
+
+_PARAMS = _Upsert(
+    "trial_params",
+    ("trial_id", "param_name", "param_value", "distribution_json"),
+    ("int", "text", "double precision", "text"),
+    2,
+)
+_INTERMEDIATE = _Upsert(
+    "trial_intermediate_values",
+    ("trial_id", "step", "intermediate_value", "intermediate_value_type"),
+    ("int", "int", "double precision", "trialintermediatevaluetype"),
+    2,
+)
+_VALUES = _Upsert(
+    "trial_values",
+    ("trial_id", "objective", "value", "value_type"),
+    ("int", "int", "double precision", "trialvaluetype"),
+    2,
+)
+_EPOCH_COLUMNS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr", "seconds")
+_EPOCHS = _Upsert(
+    "hpo_epochs", ("trial_id", "epoch", *_EPOCH_COLUMNS), ("int", "int", *["double precision"] * len(_EPOCH_COLUMNS)), 2
+)
+
+
+def _attributes(table: str, owner: str) -> _Upsert:
+    return _Upsert(table, (owner, "key", "value_json"), ("int", "text", "text"), 2)
+
+
+class _Parts:
+    """One statement grown from many: each upsert and update is a data-modifying WITH query of the same SELECT."""
+
+    def __init__(self) -> None:
+        self.queries: list[str] = []
+        self.bound: dict[str, Any] = {}
+        self.answer = "SELECT NULL, NULL WHERE false"
+
+    def arrays(self, types: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+        names = []
+        for column, kind in enumerate(types):
+            name = f"a{len(self.bound)}"
+            self.bound[name] = [row[column] for row in rows]
+            names.append(f"CAST(:{name} AS {kind}[])")
+        return f"unnest({', '.join(names)})"
+
+    def upsert(self, into: _Upsert, rows: Sequence[Sequence[Any]]) -> None:
+        if not rows:
+            return
+        columns = ", ".join(into.columns)
+        changes = ", ".join(f"{name} = excluded.{name}" for name in into.columns[into.key :])
+        self.queries.append(
+            f"INSERT INTO {into.table} ({columns}) SELECT * FROM {self.arrays(into.types, rows)}"
+            f" ON CONFLICT ({', '.join(into.columns[: into.key])}) DO UPDATE SET {changes}"
+        )
+
+    def execute(self, connection: Connection) -> Sequence[Any]:
+        if not self.queries:
+            return []
+        body = ", ".join(f"q{i} AS ({query})" for i, query in enumerate(self.queries))
+        return connection.execute(text(f"WITH {body} {self.answer}"), self.bound).all()
+
+
+def _child_rows(parts: _Parts, writes: Writes, owned: set[int]) -> None:
+    parts.upsert(
+        _PARAMS,
+        [
+            (trial_id, name, internal, distribution_text(distribution))
+            for trial_id, named in writes.params.items()
+            if trial_id in owned
+            for name, (internal, distribution) in named.items()
+        ],
+    )
+    parts.upsert(
+        _INTERMEDIATE,
+        [
+            (trial_id, step, *as_stored(value))
+            for trial_id, steps in writes.intermediate.items()
+            if trial_id in owned
+            for step, value in steps.items()
+        ],
+    )
+    parts.upsert(
+        _EPOCHS,
+        [
+            (row.trial_id, row.epoch, *(getattr(row, name) for name in _EPOCH_COLUMNS))
+            for row in writes.epochs.values()
+            if row.trial_id in owned
+        ],
+    )
+    for table, attrs in (
+        ("trial_user_attributes", writes.user_attrs),
+        ("trial_system_attributes", writes.system_attrs),
+    ):
+        parts.upsert(_attributes(table, "trial_id"), _attribute_rows(attrs, owned))
+
+
+def _study_rows(parts: _Parts, writes: Writes) -> None:
+    for table, attrs in (
+        ("study_user_attributes", writes.study_user_attrs),
+        ("study_system_attributes", writes.study_system_attrs),
+    ):
+        parts.upsert(_attributes(table, "study_id"), _attribute_rows(attrs, attrs.keys()))
+
+
+def _attribute_rows(attrs: dict[int, dict[str, Any]], owners: Iterable[int]) -> list[tuple[int, str, str]]:
+    keep = set(owners)
+    return [
+        (owner, key, json.dumps(value))
+        for owner, named in attrs.items()
+        if owner in keep
+        for key, value in named.items()
+    ]
+
+
+def _outcomes(parts: _Parts, writes: Writes, owned: set[int]) -> None:
+    finishes = [finish for finish in writes.finishes.values() if finish.trial_id in owned]
+    if finishes:
+        rows = [
+            (finish.trial_id, objective, *as_stored(value))
+            for finish in finishes
+            for objective, value in enumerate(finish.values or ())
+        ]
+        parts.upsert(_VALUES, rows)
+        source = parts.arrays(("int", "trialstate"), [(finish.trial_id, finish.state.name) for finish in finishes])
+        parts.queries.append(
+            f"UPDATE trials SET state = f.state, datetime_complete = {UTC_NOW} FROM {source} AS f(id, state)"
+            " WHERE trials.trial_id = f.id RETURNING trials.trial_id, trials.datetime_complete"
+        )
+        parts.answer = f"SELECT * FROM q{len(parts.queries) - 1}"
+    requeues = [requeue for requeue in writes.requeues.values() if requeue.trial_id in owned]
+    if requeues:
+        source = parts.arrays(("int",), [(requeue.trial_id,) for requeue in requeues])
+        parts.queries.append(f"UPDATE trials SET state = 'WAITING' WHERE trial_id IN (SELECT * FROM {source})")
+    freed = [(f.trial_id, 0, None) for f in finishes] + [(r.trial_id, r.attempt_delta, r.checkpoint) for r in requeues]
+    if freed:
+        parts.queries.append(
+            "UPDATE hpo_leases SET worker_id = NULL, expires_at = NULL, attempt = attempt + f.delta,"
+            " checkpoint = coalesce(f.checkpoint, hpo_leases.checkpoint)"
+            f" FROM {parts.arrays(('int', 'int', 'text'), freed)} AS f(id, delta, checkpoint) WHERE trial_id = f.id"
+        )

@@ -1,0 +1,127 @@
+"""Make the tables, once, whoever comes first; refuse a database that another version of Optuna has made."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+
+import optuna
+from sqlalchemy import Connection, Engine, exc, text
+
+from hpo.errors import StorageError
+from hpo.storage import optuna_tables, tables
+from hpo.storage.failures import storage_error
+
+__all__ = ["SchemaState", "ensure_schema", "schema_state"]
+
+_LOCK = 0x68706F  # "hpo": any number that all our processes agree on
+_MIN_SERVER = 130000
+# Optuna's own indexes make us read the whole study to find the few open trials, or the newest one.
+_INDEXES = (
+    "CREATE INDEX IF NOT EXISTS hpo_trials_open ON trials (study_id, state) WHERE state IN ('RUNNING', 'WAITING')",
+    "CREATE INDEX IF NOT EXISTS hpo_trials_order ON trials (study_id, trial_id)",
+)
+
+
+@dataclass(frozen=True)
+class SchemaState:
+    """What was found. `optuna` is None without Optuna's tables; `ours` is False when one of our tables is missing."""
+
+    server_version: int
+    optuna: str | None
+    wanted: str
+    ours: bool
+
+    @property
+    def ready(self) -> bool:
+        return self.ours and self.optuna == self.wanted and self.server_version >= _MIN_SERVER
+
+
+def ensure_schema(engine: Engine) -> None:
+    """Afterwards the database has Optuna's tables and ours. Two statements when it had them; eight processes may race.
+
+    Raises StorageError, having changed nothing, for PostgreSQL before 13 or tables of another Optuna schema.
+    """
+    url = engine.url.render_as_string(hide_password=False)
+    try:
+        with engine.begin() as connection:
+            state = _look(connection)
+            if _check(state):
+                return
+        for attempt in range(3):
+            try:
+                _create(engine)
+                return
+            except (exc.IntegrityError, exc.ProgrammingError):
+                # A plain Optuna process made its tables at the same moment; it does not know our lock.
+                if attempt == 2:
+                    raise
+                time.sleep(0.5)
+    except exc.SQLAlchemyError as error:
+        raise storage_error(error, url) from error
+
+
+def schema_state(engine: Engine) -> SchemaState:
+    """The state of the database's tables, without judging it. Raises StorageError when it cannot be reached."""
+    try:
+        with engine.begin() as connection:
+            return _look(connection)
+    except exc.SQLAlchemyError as error:
+        raise storage_error(error, engine.url.render_as_string(hide_password=False)) from error
+
+
+def _create(engine: Engine) -> None:
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    with engine.begin() as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        if _check(_look(connection)):
+            return
+        optuna_tables.metadata.create_all(connection)
+        optuna_tables.stamp(connection)
+        tables.metadata.create_all(connection)
+        for statement in _INDEXES:
+            connection.execute(text(statement))
+
+
+def _look(connection: Connection) -> SchemaState:
+    if connection.dialect.name != "postgresql":
+        raise StorageError(
+            f"{connection.dialect.name} is not PostgreSQL", next="give postgresql://user@host:5432/database"
+        )
+    missing = " OR ".join(f"to_regclass('{name}') IS NULL" for name in sorted(tables.metadata.tables))
+    row = connection.execute(
+        text(
+            f"SELECT current_setting('server_version_num')::int, {missing}, "
+            "to_regclass('alembic_version') IS NOT NULL, to_regclass('version_info') IS NOT NULL"
+        )
+    ).one()
+    revision: str | None = None
+    if row[2]:
+        revision = connection.execute(text("SELECT max(version_num) FROM alembic_version")).scalar()
+    elif row[3]:
+        # Before alembic (Optuna < 1.0), or a process of Optuna that died between its tables and its stamp.
+        stamped = connection.execute(text("SELECT max(schema_version) FROM version_info")).scalar()
+        if stamped not in (None, optuna_tables.LEGACY_SCHEMA_VERSION):
+            revision = f"before alembic ({stamped})"
+    return SchemaState(int(row[0]), revision, optuna_tables.head_revision(), not row[1])
+
+
+def _check(state: SchemaState) -> bool:
+    """True when nothing is to be done, False when tables are to be made; raises when neither would be right."""
+    if state.server_version < _MIN_SERVER:
+        major, minor = state.server_version // 10000, state.server_version % 10000
+        raise StorageError(
+            f"the server is PostgreSQL {major}.{minor}; 13 is the oldest that works",
+            next="upgrade the server, or leave --storage out for the one that comes with hpo",
+        )
+    if state.optuna not in (None, state.wanted):
+        older = state.optuna in optuna_tables.known_revisions() or state.optuna.startswith("before")
+        raise StorageError(
+            f"the database has the tables of another Optuna: schema {state.optuna}",
+            evidence=[f"the installed Optuna {optuna.__version__} works with schema {state.wanted}"],
+            next="run `optuna storage upgrade --storage URL` (after a backup), or use a new database"
+            if older
+            else "install the Optuna that made it: `pip install -U optuna`, or use a new database",
+        )
+    return state.ready

@@ -1,0 +1,221 @@
+"""Studies: Optuna's rows for them, and our record of the declaration and the budget."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+from sqlalchemy import Connection, func, insert, select, text
+
+from hpo.storage import tables
+from hpo.storage.optuna_tables import table
+
+__all__ = [
+    "Budget",
+    "Declared",
+    "StudyRow",
+    "budget",
+    "counts",
+    "create_study",
+    "declaration",
+    "delete_study",
+    "find_study",
+    "list_studies",
+    "register",
+    "set_budget",
+    "study_attrs",
+]
+
+
+@dataclass(frozen=True)
+class StudyRow:
+    study_id: int
+    name: str
+    directions: tuple[StudyDirection, ...]
+
+
+@dataclass(frozen=True)
+class Declared:
+    """Our record of a study. `declaration` and `facts` are what was registered, decoded."""
+
+    study_id: int
+    fingerprint: str
+    declaration: Any
+    source: str
+    seed: int
+    facts: Any
+    deadline: datetime | None
+    trials_target: int | None
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class Budget:
+    """seconds_left may be negative; None without a deadline. `counts` has every state of Optuna."""
+
+    seconds_left: float | None
+    trials_target: int | None
+    counts: dict[TrialState, int]
+
+    @property
+    def finished(self) -> int:
+        return sum(number for state, number in self.counts.items() if state.is_finished())
+
+
+def find_study(connection: Connection, name: str) -> StudyRow | None:
+    """The study of this name. One statement; also on SQLite."""
+    found = _studies(connection, name)
+    return found[0] if found else None
+
+
+def list_studies(connection: Connection) -> list[StudyRow]:
+    """Every study of the database, plain Optuna's included."""
+    return _studies(connection, None)
+
+
+def create_study(connection: Connection, name: str, directions: tuple[StudyDirection, ...]) -> int:
+    """The id of the study of this name, created as `optuna.create_study` does unless it is there (as it is, then)."""
+    # A racing creator waits here for the other's commit.
+    made = connection.execute(
+        text("INSERT INTO studies (study_name) VALUES (:name) ON CONFLICT (study_name) DO NOTHING RETURNING study_id"),
+        {"name": name},
+    ).scalar()
+    if made is None:
+        found = find_study(connection, name)
+        assert found is not None
+        return found.study_id
+    rows = [
+        {"direction": direction, "study_id": made, "objective": objective}
+        for objective, direction in enumerate(directions)
+    ]
+    connection.execute(insert(table("study_directions")), rows)
+    return int(made)
+
+
+def delete_study(connection: Connection, name: str) -> bool:
+    """Delete the study with everything about it, ours too. False when there is none of this name."""
+    found = find_study(connection, name)
+    if found is None:
+        return False
+    bound = {"study": found.study_id}
+    connection.execute(text("SELECT 1 FROM studies WHERE study_id = :study FOR UPDATE"), bound)
+    children = sorted(
+        each.name for each in table("trials").metadata.tables.values() if "trial_id" in each.c and each.name != "trials"
+    )
+    for child in (*children, "hpo_epochs"):
+        trials_of = "SELECT trial_id FROM trials WHERE study_id = :study"
+        connection.execute(text(f"DELETE FROM {child} WHERE trial_id IN ({trials_of})"), bound)
+    own = ("hpo_leases", "hpo_workers", "hpo_studies")
+    for each in (*own, "trials", "study_directions", "study_user_attributes", "study_system_attributes", "studies"):
+        connection.execute(text(f"DELETE FROM {each} WHERE study_id = :study"), bound)
+    return True
+
+
+def study_attrs(connection: Connection, study_id: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(user attributes, system attributes) of a study."""
+    found: list[dict[str, Any]] = []
+    for name in ("study_user_attributes", "study_system_attributes"):
+        attrs = table(name)
+        rows = connection.execute(select(attrs.c.key, attrs.c.value_json).where(attrs.c.study_id == study_id))
+        found.append({key: json.loads(value) for key, value in rows})
+    return found[0], found[1]
+
+
+def register(
+    connection: Connection,
+    study_id: int,
+    *,
+    fingerprint: str,
+    declaration: Any,
+    source: str,
+    seed: int,
+    facts: Any,
+) -> Declared:
+    """Record the declaration of a study unless there is one, and return what is recorded: compare the fingerprints."""
+    connection.execute(
+        text(
+            "INSERT INTO hpo_studies (study_id, fingerprint, declaration, source, seed, facts)"
+            " VALUES (:study, :fingerprint, :declaration, :source, :seed, :facts) ON CONFLICT (study_id) DO NOTHING"
+        ),
+        {
+            "study": study_id,
+            "fingerprint": fingerprint,
+            "declaration": json.dumps(declaration),
+            "source": source,
+            "seed": seed,
+            "facts": json.dumps(facts),
+        },
+    )
+    recorded = _declared(connection, study_id)
+    assert recorded is not None
+    return recorded
+
+
+def declaration(connection: Connection, study_id: int) -> Declared | None:
+    """Our record of the study; None for one that plain Optuna made."""
+    return _declared(connection, study_id)
+
+
+def set_budget(
+    connection: Connection, study_id: int, deadline_in_seconds: float | None, trials_target: int | None
+) -> None:
+    """The study-wide deadline, from now by the database's clock, and the exact number of trials; None means none."""
+    connection.execute(
+        text(
+            "UPDATE hpo_studies SET deadline = now() + make_interval(secs => CAST(:seconds AS double precision)),"
+            " trials_target = :target WHERE study_id = :study"
+        ),
+        {"seconds": deadline_in_seconds, "target": trials_target, "study": study_id},
+    )
+
+
+def budget(connection: Connection, study_id: int) -> Budget:
+    """What is left, and how many trials there are in each state. KeyError for a study we have no record of."""
+    row = connection.execute(
+        text(
+            "SELECT CAST(extract(epoch FROM deadline - now()) AS double precision), trials_target"
+            " FROM hpo_studies WHERE study_id = :study"
+        ),
+        {"study": study_id},
+    ).one_or_none()
+    if row is None:
+        raise KeyError(f"no record of study {study_id}")
+    return Budget(row[0], row[1], counts(connection, study_id))
+
+
+def counts(connection: Connection, study_id: int) -> dict[TrialState, int]:
+    """How many trials the study has in each state; also on SQLite."""
+    trials = table("trials")
+    query = select(trials.c.state, func.count()).where(trials.c.study_id == study_id).group_by(trials.c.state)
+    return dict.fromkeys(TrialState, 0) | {row[0]: row[1] for row in connection.execute(query)}
+
+
+def _studies(connection: Connection, name: str | None) -> list[StudyRow]:
+    studies, directions = table("studies"), table("study_directions")
+    query = select(studies.c.study_id, studies.c.study_name, directions.c.direction).join(
+        directions, directions.c.study_id == studies.c.study_id
+    )
+    if name is not None:
+        query = query.where(studies.c.study_name == name)
+    found: dict[int, StudyRow] = {}
+    for study_id, study_name, direction in connection.execute(
+        query.order_by(studies.c.study_id, directions.c.objective)
+    ):
+        before = found.get(study_id, StudyRow(study_id, study_name, ()))
+        found[study_id] = StudyRow(study_id, study_name, (*before.directions, direction))
+    return list(found.values())
+
+
+def _declared(connection: Connection, study_id: int) -> Declared | None:
+    row = (
+        connection.execute(select(tables.studies).where(tables.studies.c.study_id == study_id)).mappings().one_or_none()
+    )
+    if row is None:
+        return None
+    fields = dict(row)
+    fields["declaration"], fields["facts"] = json.loads(fields["declaration"]), json.loads(fields["facts"])
+    return Declared(**fields)

@@ -1,0 +1,67 @@
+"""Our tables, beside Optuna's in the same database. Times are the database's; doubles hold NaN."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, DateTime, Double, Index, Integer, MetaData, String, Table, Text, func, text
+
+__all__ = ["epochs", "leases", "metadata", "studies", "workers"]
+
+metadata = MetaData()
+_now = func.now()
+
+studies = Table(
+    "hpo_studies",
+    metadata,
+    Column("study_id", Integer, primary_key=True, autoincrement=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("declaration", Text, nullable=False),  # JSON: the table of parameters and the protocol
+    Column("source", Text, nullable=False),  # text of the study's file
+    Column("seed", Integer, nullable=False),
+    Column("deadline", DateTime(timezone=True)),
+    Column("trials_target", Integer),
+    Column("facts", Text, nullable=False),  # JSON: git commit, versions
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=_now),
+)
+
+leases = Table(
+    "hpo_leases",
+    metadata,
+    Column("trial_id", Integer, primary_key=True, autoincrement=False),
+    Column("study_id", Integer, nullable=False, index=True),
+    Column("worker_id", Text),  # the holder; null when the trial is free or finished
+    Column("expires_at", DateTime(timezone=True)),
+    Column("attempt", Integer, nullable=False, server_default=text("1")),
+    Column("host", Text),  # that handled it last: its disk may have the checkpoint
+    Column("checkpoint", Text),
+    Column("claimed_at", DateTime(timezone=True)),
+    Index("hpo_leases_held", "worker_id", postgresql_where=text("worker_id IS NOT NULL")),
+    Index("hpo_leases_due", "study_id", "expires_at", postgresql_where=text("worker_id IS NOT NULL")),
+)
+
+workers = Table(
+    "hpo_workers",
+    metadata,
+    Column("worker_id", Text, primary_key=True),
+    Column("study_id", Integer, nullable=False, index=True),
+    Column("host", Text, nullable=False),
+    Column("identity", Text, nullable=False),  # JSON: boot id, pid namespace, pid, start time of the process
+    Column("slots", Text, nullable=False),  # JSON
+    Column("commit", Text),
+    Column("started_at", DateTime(timezone=True), nullable=False, server_default=_now),
+    Column("seen_at", DateTime(timezone=True), nullable=False, server_default=_now),
+    Column("state", String(32), nullable=False),
+)
+
+epochs = Table(
+    "hpo_epochs",
+    metadata,
+    Column("trial_id", Integer, primary_key=True, autoincrement=False),
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("train_loss", Double),
+    Column("train_accuracy", Double),
+    Column("val_loss", Double),
+    Column("val_accuracy", Double),
+    Column("lr", Double),
+    Column("seconds", Double),
+    Column("recorded_at", DateTime(timezone=True), nullable=False, server_default=_now),
+)

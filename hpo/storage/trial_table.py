@@ -1,0 +1,75 @@
+"""Trials in memory, by number, so that asking for those in some states costs little at 10,000 trials."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Container
+
+from optuna.trial import FrozenTrial, TrialState
+
+__all__ = ["TrialTable"]
+
+
+class TrialTable:
+    """Not thread-safe. A finished trial stays finished unless `put` says otherwise."""
+
+    def __init__(self) -> None:
+        self.open: set[int] = set()
+        self._trials: dict[int, FrozenTrial] = {}
+        self._ids: dict[int, int] = {}  # by number
+        self._finished: list[FrozenTrial] = []  # by number
+        self._views: dict[frozenset[TrialState], list[FrozenTrial]] = {}  # of finished trials, until one more finishes
+
+    def __contains__(self, trial_id: object) -> bool:
+        return trial_id in self._trials
+
+    def __getitem__(self, trial_id: int) -> FrozenTrial:
+        try:
+            return self._trials[trial_id]
+        except KeyError:
+            raise KeyError(f"No trial with trial_id {trial_id} exists.") from None
+
+    def id_of(self, number: int) -> int:
+        try:
+            return self._ids[number]
+        except KeyError:
+            raise KeyError(f"No trial with trial number {number} exists.") from None
+
+    def put(self, trial: FrozenTrial) -> None:
+        """Add a trial, or replace what was known of it."""
+        before = self._trials.get(trial._trial_id)
+        phantom = self._ids.get(trial.number)
+        if phantom is not None and phantom != trial._trial_id:
+            # Read inside a transaction whose commit then failed: the number was given away again.
+            self.open.discard(phantom)
+            del self._trials[phantom]
+        self._trials[trial._trial_id] = trial
+        self._ids[trial.number] = trial._trial_id
+        if before is not None and before.state.is_finished():
+            del self._finished[bisect_left(self._finished, trial.number, key=_number)]
+            self._views.clear()
+        if trial.state.is_finished():
+            insort(self._finished, trial, key=_number)
+            self._views.clear()
+            self.open.discard(trial._trial_id)
+        else:
+            self.open.add(trial._trial_id)
+
+    def view(self, states: Container[TrialState] | None) -> list[FrozenTrial]:
+        """Those in `states`, by number. The list is shared with later calls: it must not be changed."""
+        wanted = frozenset(state for state in TrialState if states is None or state in states)
+        finished = self._views.get(wanted)
+        if finished is None:
+            finished = [trial for trial in self._finished if trial.state in wanted]
+            self._views[wanted] = finished
+        unfinished = [self._trials[each] for each in self.open if self._trials[each].state in wanted]
+        if not unfinished:
+            return finished
+        trials = finished.copy()
+        for trial in unfinished:
+            insort(trials, trial, key=_number)
+        return trials
+
+
+def _number(trial: FrozenTrial) -> int:
+    return trial.number

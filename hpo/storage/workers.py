@@ -1,0 +1,84 @@
+"""The coordinators that work, or worked, on a study."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, select, text
+
+from hpo.storage.tables import workers
+
+__all__ = ["WorkerRow", "list_workers", "register_worker", "set_worker_state"]
+
+
+@dataclass(frozen=True)
+class WorkerRow:
+    """One coordinator. `identity` says which process it is; `silent_seconds` is by the database's clock."""
+
+    worker_id: str
+    study_id: int
+    host: str
+    identity: dict[str, Any]
+    slots: Any
+    commit: str | None
+    started_at: datetime
+    seen_at: datetime
+    state: str
+    silent_seconds: float
+
+
+def register_worker(
+    connection: Connection,
+    worker_id: str,
+    study_id: int,
+    *,
+    host: str,
+    identity: dict[str, Any],
+    slots: Any,
+    commit: str | None = None,
+    state: str = "running",
+) -> None:
+    """Record a coordinator, or record it anew."""
+    connection.execute(
+        text(
+            'INSERT INTO hpo_workers (worker_id, study_id, host, identity, slots, "commit", state)'
+            " VALUES (:worker, :study, :host, :identity, :slots, :commit, :state)"
+            " ON CONFLICT (worker_id) DO UPDATE SET study_id = excluded.study_id, host = excluded.host,"
+            ' identity = excluded.identity, slots = excluded.slots, "commit" = excluded."commit",'
+            " state = excluded.state, seen_at = now()"
+        ),
+        {
+            "worker": worker_id,
+            "study": study_id,
+            "host": host,
+            "identity": json.dumps(identity),
+            "slots": json.dumps(slots),
+            "commit": commit,
+            "state": state,
+        },
+    )
+
+
+def list_workers(connection: Connection, study_id: int | None = None) -> list[WorkerRow]:
+    """The coordinators of a study, or of every study, oldest first. PostgreSQL only."""
+    silent = text("CAST(extract(epoch FROM now() - seen_at) AS double precision) AS silent_seconds")
+    query = select(workers, silent).order_by(workers.c.started_at)
+    if study_id is not None:
+        query = query.where(workers.c.study_id == study_id)
+    found = []
+    for row in connection.execute(query).mappings():
+        fields = dict(row)
+        fields["identity"], fields["slots"] = json.loads(fields["identity"]), json.loads(fields["slots"])
+        found.append(WorkerRow(**fields))
+    return found
+
+
+def set_worker_state(connection: Connection, worker_id: str, state: str) -> None:
+    """Note what a coordinator is doing: running, stopping, stopped, gone."""
+    connection.execute(
+        text("UPDATE hpo_workers SET state = :state, seen_at = now() WHERE worker_id = :worker"),
+        {"state": state, "worker": worker_id},
+    )

@@ -1,0 +1,88 @@
+"""A real PostgreSQL for every test that asks for one: the server that comes with hpo, a fresh database per test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg2
+import pytest
+from sqlalchemy import Engine
+from sqlalchemy.engine import URL, make_url
+
+from hpo.settings import Settings
+from hpo.storage.embedded import embedded_url, leave_embedded
+from hpo.storage.engine import open_engine
+from hpo.storage.schema import ensure_schema
+
+_KEPT = {"HPO_DATA_DIR"}
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the person who runs the tests reaches them, except where the data sets are."""
+    for name in os.environ:
+        if (name.startswith("HPO_") and name not in _KEPT) or name in {"PGHOST", "PGPORT", "PGPASSWORD", "PGUSER"}:
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings with everything under this test's own folder, and a lease short enough to wait for."""
+    home = tmp_path / "home"
+    return Settings(home=home, checkpoint_dir=home / "checkpoints", lease_seconds=5.0, patience_seconds=10.0)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[URL]:
+    """One server per test process (xdist has several), with a database "ready" that has the tables."""
+    home = tmp_path_factory.mktemp("pg")
+    url = make_url(embedded_url(home))
+    _execute(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()", "CREATE DATABASE ready")
+    engine = open_engine(_at(url, "ready"))
+    ensure_schema(engine)
+    engine.dispose()
+    yield url
+    leave_embedded(home)
+
+
+@pytest.fixture
+def empty_database_url(postgres_server: URL) -> Iterator[str]:
+    """A fresh database without tables."""
+    yield from _database(postgres_server, "template1")
+
+
+@pytest.fixture
+def database_url(postgres_server: URL) -> Iterator[str]:
+    """A fresh database with Optuna's tables and ours."""
+    yield from _database(postgres_server, "ready")
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    """An engine on `database_url`."""
+    engine = open_engine(database_url)
+    yield engine
+    engine.dispose()
+
+
+def _database(server: URL, template: str) -> Iterator[str]:
+    name = f"t{uuid4().hex[:12]}"
+    _execute(server, f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield _at(server, name)
+    _execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _at(server: URL, database: str) -> str:
+    return server.set(database=database).render_as_string(hide_password=False)
+
+
+def _execute(server: URL, *statements: str) -> None:
+    connection = psycopg2.connect(host=server.query["host"], user=server.username, dbname="postgres")
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+    connection.close()

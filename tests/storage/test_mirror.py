@@ -1,0 +1,284 @@
+"""The study in memory: the same contract as stock RDBStorage, the same proposals as stock in-memory storage."""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import Any
+
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy import Engine
+
+from hpo.storage import rows
+from hpo.storage.mirror import Mirror
+from hpo.storage.rows import Claim, Requeue
+
+MAXIMIZE = (StudyDirection.MAXIMIZE,)
+
+
+class Ours:
+    """Mirror and rows, saved after every operation."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        with engine.begin() as c:
+            self.study_id = rows.create_study(c, "s", MAXIMIZE)
+        self.storage = Mirror(self.study_id, "s", MAXIMIZE)
+
+    def create(self) -> int:
+        with self.engine.begin() as c:
+            [claim] = rows.create_trials(c, self.study_id, "w", "host", 30, 1)
+        self.storage.start(claim)
+        return claim.trial_id
+
+    def flush(self) -> None:
+        with self.engine.begin() as c:
+            assert not rows.save(c, self.storage.take_writes(), "w").lost
+
+
+class Stock:
+    """RDBStorage as it is."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.storage = RDBStorage(engine.url.render_as_string(hide_password=False))
+        self.study_id = self.storage.create_new_study(list(MAXIMIZE), "s")
+
+    def create(self) -> int:
+        return self.storage.create_new_trial(self.study_id)
+
+    def flush(self) -> None:
+        pass
+
+
+@pytest.fixture(params=[Ours, Stock])
+def backend(request: pytest.FixtureRequest, engine: Engine) -> Any:
+    return request.param(engine)
+
+
+class TestContract:
+    """Runs over ours and over stock; each test ends by reading the database as stock Optuna does."""
+
+    def same(self, backend: Any, engine: Engine, *, times: bool = False) -> list[FrozenTrial]:
+        """What the storage holds is what a stock Optuna reads, times within a second unless they come from there."""
+        backend.flush()
+        url = engine.url.render_as_string(hide_password=False)
+        stored = optuna.load_study(study_name="s", storage=url).get_trials()
+        held = backend.storage.get_all_trials(backend.study_id)
+        for mine, theirs in zip(held, stored, strict=True):
+            if not times and theirs.datetime_complete is not None:
+                assert abs((mine.datetime_complete - theirs.datetime_complete).total_seconds()) < 1
+                mine.datetime_complete = theirs.datetime_complete
+            assert repr(mine) == repr(theirs)  # NaN equals NaN here
+        return stored
+
+    def test_a_trial_from_creation_to_its_outcome(self, backend: Any, engine: Engine) -> None:
+        storage: BaseStorage = backend.storage
+        trial_id = backend.create()
+        storage.set_trial_param(trial_id, "z", 0.01, FloatDistribution(1e-5, 1e-1, log=True))
+        storage.set_trial_param(trial_id, "a", 1, CategoricalDistribution(["adam", "sgd"]))
+        for step, value in ((1, 0.5), (2, math.nan), (3, math.inf), (4, -math.inf)):
+            storage.set_trial_intermediate_value(trial_id, step, value)
+        storage.set_trial_user_attr(trial_id, "seconds", {"train": 1.5})
+        storage.set_trial_user_attr(trial_id, "seconds", {"train": 2.5})
+        storage.set_trial_system_attr(trial_id, "constraints:memory", 0.5)
+        self.same(backend, engine)
+        assert storage.get_trial_param(trial_id, "a") == 1
+        assert storage.get_trial_params(trial_id) == {"z": 0.01, "a": "sgd"}
+        assert storage.set_trial_state_values(trial_id, TrialState.COMPLETE, [0.75])
+        [stored] = self.same(backend, engine)
+        assert stored.constraints == {"memory": 0.5}
+        assert storage.get_best_trial(backend.study_id).values == [0.75]
+
+    def test_a_finished_trial_cannot_be_changed(self, backend: Any, engine: Engine) -> None:
+        storage: BaseStorage = backend.storage
+        trial_id = backend.create()
+        storage.set_trial_state_values(trial_id, TrialState.FAIL)
+        for change in (
+            lambda: storage.set_trial_user_attr(trial_id, "a", 1),
+            lambda: storage.set_trial_system_attr(trial_id, "a", 1),
+            lambda: storage.set_trial_intermediate_value(trial_id, 1, 0.0),
+            lambda: storage.set_trial_param(trial_id, "x", 0.5, FloatDistribution(0, 1)),
+            lambda: storage.set_trial_state_values(trial_id, TrialState.COMPLETE, [1.0]),
+        ):
+            with pytest.raises(UpdateFinishedTrialError):
+                change()
+        self.same(backend, engine)
+
+    def test_states_select_and_numbers_order(self, backend: Any, engine: Engine) -> None:
+        storage: BaseStorage = backend.storage
+        ids = [backend.create() for _ in range(5)]
+        for place, state in ((3, TrialState.PRUNED), (1, TrialState.COMPLETE), (0, TrialState.FAIL)):
+            storage.set_trial_state_values(ids[place], state, [1.0] if state == TrialState.COMPLETE else None)
+
+        def numbers(*states: TrialState) -> list[int]:
+            found = storage.get_all_trials(backend.study_id, deepcopy=False, states=states or None)
+            return [trial.number for trial in found]
+
+        assert numbers() == [0, 1, 2, 3, 4]
+        assert numbers(TrialState.COMPLETE, TrialState.RUNNING) == [1, 2, 4]
+        assert numbers(TrialState.PRUNED) == [3]
+        assert storage.get_n_trials(backend.study_id, TrialState.RUNNING) == 2
+        assert storage.get_trial_id_from_study_id_trial_number(backend.study_id, 4) == ids[4]
+        assert storage.get_trial_number_from_id(ids[4]) == 4
+        self.same(backend, engine)
+
+    def test_unknown_things_are_key_errors(self, backend: Any, engine: Engine) -> None:
+        storage: BaseStorage = backend.storage
+        for ask in (
+            lambda: storage.get_trial(10**6),
+            lambda: storage.get_study_directions(10**6),
+            lambda: storage.get_study_id_from_name("other"),
+            lambda: storage.get_trial_id_from_study_id_trial_number(backend.study_id, 99),
+        ):
+            with pytest.raises(KeyError):
+                ask()
+
+    def test_changed_kind_of_a_parameter_is_refused(self, backend: Any, engine: Engine) -> None:
+        storage: BaseStorage = backend.storage
+        storage.set_trial_param(backend.create(), "x", 0.5, FloatDistribution(0, 1))
+        backend.flush()
+        with pytest.raises(ValueError, match="different distribution kind"):
+            storage.set_trial_param(backend.create(), "x", 0, CategoricalDistribution(["a"]))
+
+    def test_study_attributes(self, backend: Any, engine: Engine) -> None:
+        storage: BaseStorage = backend.storage
+        storage.set_study_user_attr(backend.study_id, "u", [1])
+        storage.set_study_system_attr(backend.study_id, "qmc", 3)
+        backend.flush()
+        with engine.begin() as c:
+            assert rows.study_attrs(c, backend.study_id) == ({"u": [1]}, {"qmc": 3})
+        [study] = storage.get_all_studies()
+        assert (study.user_attrs, study.system_attrs) == ({"u": [1]}, {"qmc": 3})
+
+    def test_a_search_through_optuna(self, backend: Any, engine: Engine) -> None:
+        sampler = optuna.samplers.TPESampler(seed=3, n_startup_trials=4)
+        pruner = optuna.pruners.MedianPruner(n_startup_trials=3)
+        study = optuna.load_study(study_name="s", storage=backend.storage, sampler=sampler, pruner=pruner)
+        for _ in range(12):
+            trial = Trial(study, backend.create())
+            x = trial.suggest_float("x", -1, 1)
+            if trial.suggest_categorical("kind", ["a", "b"]) == "a":
+                trial.suggest_int("depth", 1, 5)
+            for step in range(3):
+                trial.report(-(x**2) + step, step)
+                if trial.should_prune():
+                    study.tell(trial, state=TrialState.PRUNED)
+                    break
+            else:
+                study.tell(trial, -(x**2))
+            backend.flush()
+        stored = self.same(backend, engine)
+        assert {trial.state for trial in stored} == {TrialState.COMPLETE, TrialState.PRUNED}
+
+
+def propose(storage: BaseStorage, create: Any) -> list[dict[str, Any]]:
+    sampler = optuna.samplers.TPESampler(seed=5, n_startup_trials=5)
+    study = optuna.load_study(study_name="s", storage=storage, sampler=sampler)
+    proposed = []
+    running: list[Trial] = []
+    for _ in range(30):
+        trial = Trial(study, create())
+        x = trial.suggest_float("x", 1e-5, 1.0, log=True)
+        if trial.suggest_categorical("kind", ["a", "b"]) == "a":
+            trial.suggest_int("n", 1, 100)
+        running.append(trial)
+        if len(running) == 3:  # told out of order, some while others run
+            study.tell(running.pop(1), -abs(math.log10(x) + 2))
+        proposed.append(trial.params)
+    return proposed
+
+
+def test_the_same_sampler_proposes_the_same_as_on_stock_storage() -> None:
+    stock = InMemoryStorage()
+    study_id = stock.create_new_study(list(MAXIMIZE), "s")
+    mirror = Mirror(1, "s", MAXIMIZE)
+    numbers = iter(range(100))
+
+    def start() -> int:
+        number = next(numbers)
+        mirror.start(Claim(number + 10, number, 1, None, True))
+        return number + 10
+
+    assert propose(mirror, start) == propose(stock, lambda: stock.create_new_trial(study_id))
+
+
+def frozen(trial_id: int, state: TrialState, number: int | None = None) -> FrozenTrial:
+    value = 1.0 if state == TrialState.COMPLETE else None
+    trial = optuna.trial.create_trial(state=state, value=value)
+    trial._trial_id, trial._number = trial_id, trial_id if number is None else number
+    return trial
+
+
+def test_the_database_does_not_undo_what_is_not_saved_yet() -> None:
+    mirror = Mirror(1, "s", MAXIMIZE)
+    mirror.start(Claim(0, 0, 1, None, True))
+    mirror.start(Claim(1, 1, 1, None, True))
+    mirror.set_trial_intermediate_value(1, 1, 0.5)
+    mirror.set_trial_state_values(0, TrialState.COMPLETE, [1.0])
+    assert mirror.apply([frozen(i, TrialState.RUNNING) for i in range(3)]) == []
+    assert mirror.get_trial(0).state == TrialState.COMPLETE
+    assert mirror.get_trial(1).intermediate_values == {1: 0.5}
+    assert (mirror.open_ids(), mirror.own_ids(), mirror.last_trial_id) == ([2], [1], 2)
+    assert mirror.apply([frozen(1, TrialState.FAIL)]) == [1]
+    assert mirror.get_trial(1).state == TrialState.FAIL
+
+
+def test_a_lost_trial_is_as_the_database_says() -> None:
+    mirror = Mirror(1, "s", MAXIMIZE)
+    mirror.start(Claim(0, 0, 1, None, True))
+    mirror.set_trial_state_values(0, TrialState.COMPLETE, [1.0])
+    mirror.drop(0)
+    assert not mirror.take_writes()
+    assert mirror.open_ids() == [0]
+    mirror.apply([frozen(0, TrialState.RUNNING)])
+    assert mirror.get_trial(0).state == TrialState.RUNNING
+    assert mirror.get_all_trials(1, deepcopy=False, states=(TrialState.COMPLETE,)) == []
+
+
+def test_a_number_given_away_again_replaces_the_phantom() -> None:
+    mirror = Mirror(1, "s", MAXIMIZE)
+    mirror.apply([frozen(7, TrialState.RUNNING, 0)])
+    mirror.apply([frozen(9, TrialState.COMPLETE, 0)])
+    assert [trial._trial_id for trial in mirror.get_all_trials(1)] == [9]
+    assert mirror.open_ids() == []
+
+
+def test_a_requeued_trial_waits_and_can_be_started_again() -> None:
+    mirror = Mirror(1, "s", MAXIMIZE)
+    mirror.start(Claim(0, 0, 1, None, True))
+    mirror.set_trial_param(0, "x", 0.5, FloatDistribution(0, 1))
+    mirror.requeue(Requeue(0, 1, "folder"))
+    assert mirror.get_trial(0).state == TrialState.WAITING
+    writes = mirror.take_writes()
+    assert writes.requeues == {0: Requeue(0, 1, "folder")}
+    assert writes.params[0]["x"][0] == 0.5
+    mirror.start(Claim(0, 0, 2, "folder", False))
+    assert mirror.get_trial(0).params == {"x": 0.5}
+    with pytest.raises(KeyError):
+        mirror.start(Claim(5, 5, 2, None, False))
+
+
+def test_two_threads_lose_nothing() -> None:
+    mirror = Mirror(1, "s", MAXIMIZE)
+    for i in range(2):
+        mirror.start(Claim(i, i, 1, None, True))
+    taken = rows.Writes()
+
+    def report(trial_id: int) -> None:
+        for step in range(500):
+            mirror.set_trial_intermediate_value(trial_id, step, 1.0)
+            mirror.get_all_trials(1, deepcopy=False, states=(TrialState.RUNNING,))
+
+    threads = [threading.Thread(target=report, args=(i,)) for i in range(2)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        taken.merge(mirror.take_writes())
+    taken.merge(mirror.take_writes())
+    assert all(len(taken.intermediate[i]) == len(mirror.get_trial(i).intermediate_values) == 500 for i in range(2))
