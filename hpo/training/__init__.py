@@ -1,11 +1,12 @@
 """Training one configuration: `fit` and the parts it is made of. Imports torch; never optuna, never the database.
 
-    configuration   a job's settings as one typed record
-    device          pick and prepare the device
-    parts           the images of a job, kept between jobs
-    optimizers, schedules, stopping, average (EMA), step      one piece of the recipe each
-    learner         a model with all that changes while it trains
-    checkpoint      what is written so that a trial goes on exactly where it was
-    fit             the loop
-    scoring         loss and accuracy of a split; the test report of the final phase
+fit             the loop
+trial           one job under way: the parts of the loop, and what is known about the trial
+learner         a model with all that changes while it trains
+step            one training step, composed from optimizers, augmenting, average (EMA)
+schedules, stopping       the learning rate; when to end
+scoring, final            loss and accuracy of a split; the test report
+progress, checkpoint      how far a trial has come, and how that is written down
+parts           the images of a job, kept between jobs
+configuration, device, outcomes     a job's settings, its device, and what an exception means
 """

@@ -44,7 +44,7 @@ class Recipe:
 
     @classmethod
     def read(cls, config: Mapping[str, Any]) -> Recipe:
-        """The settings found in `config`, which may hold model parameters too. StudyError names a bad or missing one."""
+        """The settings found in `config`, beside model parameters. StudyError names a bad or missing one."""
         values: dict[str, Any] = {}
         for field in fields(cls):
             setting = RECIPE[field.name]

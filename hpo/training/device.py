@@ -10,6 +10,7 @@ import resource
 from pathlib import Path
 
 import torch
+import torch.utils.deterministic
 
 from hpo.errors import DeviceError
 
@@ -25,9 +26,7 @@ __all__ = [
     "synchronize",
 ]
 
-ONE_THREAD = {
-    name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-}
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
 """Environment of a trainer: two one-thread processes beat one two-thread process, and two threads each collapse."""
 
 
@@ -65,14 +64,15 @@ def device_name(device: torch.device) -> str:
 def supports_bf16(device: torch.device) -> bool:
     """Whether bf16 runs in hardware there; elsewhere it is emulated and slower than float32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
 
 
 def set_deterministic(wanted: bool) -> None:
     """Turn torch's deterministic algorithms on or off for the next job."""
     torch.use_deterministic_algorithms(wanted)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid that writes every new tensor
+    # A debugging aid that writes every new tensor; torch types its module without it.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = not wanted
 
 

@@ -1,0 +1,156 @@
+"""The child process that trains: `python -m hpo.trainer --fd N --device cpu [--memory-fraction F]`.
+
+Speaks hpo.messages over the inherited socket N. One thread blocks on the socket, so that a request to stop is seen at
+the next step and a closed socket at once; the main thread trains. Signals are the coordinator's to decide about.
+"""
+
+from __future__ import annotations
+
+import os
+
+# Before torch is imported: the pools of OpenMP and MKL read these once.
+os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
+
+import argparse
+import platform
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib import metadata
+from multiprocessing.connection import Connection
+
+import torch
+
+from data.files import Folders
+from hpo.errors import DeviceError
+from hpo.messages import Finished, Job, Message, Ready, Shutdown, Stop, decode, encode
+from hpo.settings import Settings
+from hpo.training.device import device_name, open_device, release_memory
+from hpo.training.fit import fit
+from hpo.training.outcomes import failure
+from hpo.training.parts import DataCache
+from hpo.training.progress import StopRequest
+
+__all__ = ["main"]
+
+
+class Channel:
+    """Messages to and from the coordinator. `jobs` holds the jobs that came in; `stop` belongs to the one that runs."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._sending = threading.Lock()
+        self._guard = threading.Lock()
+        self._running: int | None = None
+        self._stopped: dict[int, bool] = {}
+        self.stop = StopRequest()
+        self.jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
+
+    def send(self, message: Message) -> None:
+        """Send, or leave: without a coordinator there is nothing to train for."""
+        try:
+            with self._sending:
+                self._connection.send_bytes(encode(message))
+        except OSError:
+            os._exit(0)
+
+    def begin(self, job: Job) -> StopRequest:
+        """The stop request of `job`, which starts now. One that came while it was queued is already in it."""
+        with self._guard:
+            self._running = job.trial_id
+            keep = self._stopped.pop(job.trial_id, None)
+            self.stop = StopRequest() if keep is None else StopRequest(keep, asked=True)
+            return self.stop
+
+    def end(self) -> None:
+        with self._guard:
+            self._running = None
+
+    def read(self) -> None:
+        """Take in messages until the coordinator leaves or says so, then end the process in the middle of anything."""
+        while True:
+            try:
+                message = decode(self._connection.recv_bytes())
+            except (EOFError, OSError, ValueError):
+                break
+            if isinstance(message, Job):
+                with self._guard:
+                    self._stopped.pop(message.trial_id, None)  # meant for an earlier attempt that had ended by then
+                self.jobs.put(message)
+            elif isinstance(message, Stop):
+                self._ask(message)
+            elif isinstance(message, Shutdown):
+                break
+        os._exit(0)
+
+    def _ask(self, message: Stop) -> None:
+        with self._guard:
+            if message.trial_id == self._running:
+                self.stop.keep = message.keep
+                self.stop.asked = True
+            else:
+                self._stopped[message.trial_id] = message.keep
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _options(arguments)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    os.dup2(2, 1)  # what a model prints goes to stderr
+    channel = Channel(Connection(options.fd))
+    threading.Thread(target=channel.read, name="reader", daemon=True).start()
+    try:
+        device = open_device(options.device, options.memory_fraction)
+    except DeviceError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - the coordinator reads the child's stderr when it dies early
+        return error.exit_code
+    settings = Settings.read()
+    folders = Folders(settings.data_dir or settings.home / "data", settings.home / "cache")
+    data = DataCache(folders, device)
+    channel.send(Ready(os.getpid(), str(device), device_name(device), _versions()))
+    while True:
+        channel.send(_answer(channel.jobs.get(), channel, data, device))
+
+
+def _answer(job: Job, channel: Channel, data: DataCache, device: torch.device) -> Finished:
+    """Train `job`, whatever happens in it."""
+    stop = channel.begin(job)
+    sys.path[:0] = [folder for folder in job.sys_path if folder not in sys.path]
+    try:
+        return fit(job, data, device, channel.send, stop, _say)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a model is the user's code: nothing it raises may end the trainer
+        finished = failure(job, error)
+        # Frames of the traceback hold the tensors that filled the memory.
+        error.__traceback__ = error.__context__ = error.__cause__ = None
+    finally:
+        channel.end()
+    release_memory(device)
+    return replace(finished, facts={**finished.facts, "device": str(device)})
+
+
+def _say(sentence: str) -> None:
+    print(f"warning: {sentence}", file=sys.stderr)  # noqa: T201
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m hpo.trainer", description="Started by hpo's coordinator.")
+    parser.add_argument("--fd", type=int, required=True, help="the inherited socket")
+    parser.add_argument("--device", required=True, help="cpu, cuda, cuda:1")
+    parser.add_argument("--memory-fraction", type=float, help="of the GPU's memory, 0..1")
+    return parser.parse_args(arguments)
+
+
+def _versions() -> dict[str, str]:
+    # torchvision takes two seconds to import, and most trainers never need it.
+    return {
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "torchvision": metadata.version("torchvision"),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

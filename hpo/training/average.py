@@ -1,0 +1,66 @@
+"""An exponential moving average of a model's weights, used where the model is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["WeightAverage"]
+
+
+class WeightAverage:
+    """Average of every floating-point parameter and buffer of `model`; whole-number buffers stay the model's own.
+
+    The decay starts small, min(decay, (1 + n) / (10 + n)) after n updates, so that short trials are not judged by
+    their initial weights (as TensorFlow's ExponentialMovingAverage does with num_updates).
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        live = [*model.named_parameters(), *model.named_buffers()]
+        self._live = {name: value for name, value in live if value.is_floating_point()}
+        self._average = {name: value.detach().clone() for name, value in self._live.items()}
+        self._sources = [value.detach() for value in self._live.values()]
+        self._targets = list(self._average.values())
+        self._decay = decay
+        self.updates = 0
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take in the model's weights after a step."""
+        decay = min(self._decay, (1 + self.updates) / (10 + self.updates))
+        torch._foreach_lerp_(self._targets, self._sources, 1.0 - decay)
+        self.updates += 1
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """The model computes with the average inside this block."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    @torch.no_grad()
+    def adopt(self) -> None:
+        """The average becomes the model's own weights."""
+        torch._foreach_copy_(self._sources, self._targets)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return dict(self._average)
+
+    @torch.no_grad()
+    def load(self, tensors: dict[str, Tensor], updates: int) -> None:
+        for name, value in self._average.items():
+            value.copy_(tensors[name])
+        self.updates = updates
+
+    def _swap(self) -> None:
+        # Contents change hands, not tensors: `_sources` and captured graphs keep pointing at the right memory.
+        with torch.no_grad():
+            for live, average in zip(self._sources, self._targets, strict=True):
+                held = live.clone()
+                live.copy_(average)
+                average.copy_(held)

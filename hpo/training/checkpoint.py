@@ -1,0 +1,211 @@
+"""Checkpoints: written whole or not at all, verified when read, and never a pickle.
+
+A trial's folder holds
+
+    current, previous    magic, SHA-256 of the rest, length and text of a JSON part, then the tensors as safetensors
+    finished.json        the `Finished` message of a trial that needs no more training
+
+A write goes to a temporary file that is flushed to disk before it takes the name `current`, and what was current
+becomes `previous`; so whenever the power goes, one whole file is there. A file that is torn, altered or of
+another job is passed over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from hpo.messages import Epoch, Finished, Job
+
+__all__ = ["Checkpoints", "Replacement", "Snapshot", "separate"]
+
+MAGIC = b"hpo-checkpoint-1"
+PATIENCE = 50.0
+"""Time between two checkpoints over the time one takes: they cost at most 2 % of training."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a checkpoint holds: `progress` is anything JSON can carry, `tensors` are on the CPU when read."""
+
+    progress: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+
+class Checkpoints:
+    """The checkpoints of one job, in `job.checkpoint`; with "" there, nothing is written and nothing found.
+
+    warn: called once, with one sentence, when the disk refuses a write. Training goes on without checkpoints.
+    """
+
+    def __init__(self, job: Job, warn: Callable[[str], None]) -> None:
+        self._folder = Path(job.checkpoint) if job.checkpoint else None
+        self._fingerprint = _fingerprint(job)
+        self._trial_id = job.trial_id
+        self._warn = warn
+        self._refused = False
+        self._written_at = perf_counter()
+        self._write_seconds: float | None = None
+
+    def due(self, size_bytes: int) -> bool:
+        """Whether enough has been trained since the last write to afford another, of about `size_bytes`."""
+        if self._folder is None or self._refused:
+            return False
+        # Before the first write its cost is a guess: 10 ms and 300 MB/s.
+        cost = 0.01 + size_bytes / 300e6 if self._write_seconds is None else self._write_seconds
+        return perf_counter() - self._written_at >= PATIENCE * cost
+
+    def save(self, snapshot: Snapshot) -> bool:
+        """Write `snapshot`; false where there is no folder or the disk refuses."""
+        if self._folder is None:
+            return False
+        start = perf_counter()
+        current = self._folder / "current"
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            payload = _pack({"fingerprint": self._fingerprint, "progress": snapshot.progress}, snapshot.tensors)
+            with Replacement(current, durable=True) as file:
+                file.write(payload)
+                if current.exists():
+                    os.replace(current, self._folder / "previous")
+        except OSError as error:
+            self._refuse(error)
+            return False
+        self._written_at = perf_counter()
+        self._write_seconds = self._written_at - start
+        return True
+
+    def load(self) -> Snapshot | None:
+        """The newest snapshot of this job that is whole, or None."""
+        for name in ("current", "previous") if self._folder is not None else ():
+            assert self._folder is not None
+            try:
+                header, tensors = _unpack((self._folder / name).read_bytes())
+            except (OSError, ValueError, SafetensorError):
+                continue
+            if header["fingerprint"] == self._fingerprint:
+                return Snapshot(header["progress"], tensors)
+        return None
+
+    def finish(self, finished: Finished, curve: list[dict[str, Any]]) -> None:
+        """Leave only `finished` and the epochs reported, so that the same job is answered at once.
+
+        Not flushed to disk: should it be torn, it is passed over and the trial trained again.
+        """
+        if self._folder is None:
+            return
+        text = json.dumps({"fingerprint": self._fingerprint, "finished": asdict(finished), "curve": curve})
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with Replacement(self._folder / "finished.json", durable=False) as file:
+                file.write(json.dumps([digest, text]).encode())
+            for name in ("current", "previous"):
+                (self._folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            self._refuse(error)
+
+    def finished(self) -> tuple[Finished, list[Epoch]] | None:
+        """What `finish` left for this job, or None."""
+        if self._folder is None:
+            return None
+        try:
+            digest, text = json.loads((self._folder / "finished.json").read_bytes())
+            if hashlib.sha256(text.encode()).hexdigest() != digest:
+                return None
+            record = json.loads(text)
+        except (OSError, ValueError, TypeError, AttributeError):
+            return None
+        if record["fingerprint"] != self._fingerprint:
+            return None
+        curve = [Epoch(**{**fields, "trial_id": self._trial_id, "replayed": True}) for fields in record["curve"]]
+        return replace(Finished(**record["finished"]), trial_id=self._trial_id), curve
+
+    def _refuse(self, error: OSError) -> None:
+        if not self._refused:
+            reason = error.strerror or type(error).__name__
+            self._warn(f"no checkpoints from now on: {reason} in {self._folder}; training goes on")
+        self._refused = True
+
+
+class Replacement:
+    """A file that takes its name only once it is whole: `with Replacement(path, durable=True) as file: ...`."""
+
+    def __init__(self, path: Path, *, durable: bool) -> None:
+        self._path = path
+        self._temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        self._durable = durable
+
+    def __enter__(self) -> Replacement:
+        self._file = self._temporary.open("wb")
+        return self
+
+    def write(self, payload: bytes) -> None:
+        self._file.write(payload)
+        self._file.flush()
+        if self._durable:
+            os.fsync(self._file.fileno())
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            self._file.close()
+            if kind is None:
+                os.replace(self._temporary, self._path)
+        finally:
+            self._temporary.unlink(missing_ok=True)
+        if kind is None and self._durable:
+            _flush_folder(self._path.parent)
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _pack(header: dict[str, Any], tensors: dict[str, Tensor]) -> bytes:
+    text = json.dumps(header).encode()
+    body = struct.pack("<Q", len(text)) + text + save_tensors(separate(tensors))
+    return MAGIC + hashlib.sha256(body).digest() + body
+
+
+def _unpack(payload: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The JSON part and the tensors; ValueError unless every byte is as written."""
+    start = len(MAGIC) + 32
+    body = memoryview(payload)[start:]
+    if payload[: len(MAGIC)] != MAGIC or payload[len(MAGIC) : start] != hashlib.sha256(body).digest():
+        raise ValueError("torn or altered")
+    (length,) = struct.unpack("<Q", body[:8])
+    return json.loads(bytes(body[8 : 8 + length])), load_tensors(bytes(body[8 + length :]))
+
+
+def separate(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """On the CPU, contiguous, and no two sharing memory (tied weights do), as safetensors wants them."""
+    seen: set[int] = set()
+    separate = {}
+    for name, tensor in tensors.items():
+        value = tensor.detach().cpu().contiguous()
+        address = value.untyped_storage().data_ptr()
+        separate[name] = value.clone() if address in seen else value
+        seen.add(address)
+    return separate
+
+
+def _fingerprint(job: Job) -> str:
+    """What must be the same for a checkpoint to be this job's: everything that decides its result."""
+    what = [job.config, job.plan, job.model, job.dataset, job.seed, job.phase]
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,68 @@
+"""The end of the final phase: the test split is opened, read once, and the model is written down."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import nn
+
+from data.image_set import ImageSet
+from hpo.messages import Job
+from hpo.training.augmenting import laid_out
+from hpo.training.checkpoint import Replacement, separate
+from hpo.training.configuration import Recipe
+from hpo.training.learner import model_parameters
+from hpo.training.parts import DataCache
+from hpo.training.scoring import latency_ms, score_test
+
+__all__ = ["export", "score_final"]
+
+
+def score_final(
+    job: Job, recipe: Recipe, model: nn.Module, data: DataCache, device: torch.device
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """(metrics, facts) of the test split: accuracy and loss; confusion, per class, macro F1, latency, throughput."""
+    test = data.test(job, data.parts(job).images)
+    batch = laid_out(test, recipe)
+    index = torch.arange(len(test), device=device)
+    report = score_test(model, batch, index, len(job.dataset["classes"]), recipe, device)
+    median, slow = latency_ms(model, batch(index[:1])[0], recipe, device)
+    metrics = {"test_accuracy": report.accuracy, "test_loss": report.loss, "latency_ms": median}
+    return metrics, {**report.facts(), "latency_p50_ms": median, "latency_p95_ms": slow}
+
+
+def export(
+    job: Job, model: nn.Module, images: ImageSet, metrics: Mapping[str, float], warn: Callable[[str], None]
+) -> None:
+    """Write model.safetensors and config.json into `job.checkpoint`: all that is needed to rebuild and use the model.
+
+    The input is (pixels / 255 - mean) / std, [N, C, H, W]. A full disk is a warning, not the loss of the result.
+    """
+    if not job.checkpoint:
+        return
+    folder = Path(job.checkpoint)
+    description = {
+        "model": job.model["builder"],
+        "parameters": model_parameters(job),
+        "dataset": job.dataset["name"],
+        "shape": list(job.dataset["shape"]),
+        "classes": list(job.dataset["classes"]),
+        "mean": images.mean.tolist(),
+        "std": images.std.tolist(),
+        "config": job.config,
+        "seed": job.seed,
+        "metrics": dict(metrics),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with Replacement(folder / "model.safetensors", durable=True) as file:
+            file.write(save(separate(model.state_dict())))
+        with Replacement(folder / "config.json", durable=True) as file:
+            file.write(json.dumps(description, indent=1).encode())
+    except OSError as error:
+        warn(f"the model could not be saved: {error.strerror or error} in {folder}")

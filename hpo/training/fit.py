@@ -1,0 +1,63 @@
+"""Train one configuration: the loop, and what ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from hpo.messages import Epoch, Finished, Job
+from hpo.training.parts import DataCache
+from hpo.training.progress import StopRequest
+from hpo.training.trial import Trial
+
+__all__ = ["fit", "train"]
+
+
+def fit(
+    job: Job,
+    data: DataCache,
+    device: torch.device,
+    on_epoch: Callable[[Epoch], None],
+    stop: StopRequest,
+    on_warning: Callable[[str], None] = lambda sentence: None,
+) -> Finished:
+    """Train `job` from where its checkpoint left it, and say how it ended: complete, stopped or diverged.
+
+    on_epoch:   called after each epoch, and again at once for every epoch of an earlier attempt that is resumed
+    stop:       read before each step and between validation batches
+    on_warning: told in one sentence of what costs no result, such as a full disk; also in facts["warnings"]
+
+    Everything else is an exception: DataError, StudyError, out of memory, a bug of the model.
+    """
+    trial = Trial(job, data, device, on_epoch, stop, on_warning)
+    earlier = trial.checkpoints.finished()
+    if earlier is not None:
+        finished, curve = earlier
+        for epoch in curve:
+            on_epoch(epoch)
+        return finished
+    trial.begin()
+    outcome, reason = train(trial)
+    finished = trial.finished(outcome, reason)
+    if outcome != "stopped":
+        trial.checkpoints.finish(finished, trial.progress.curve)
+    return finished
+
+
+def train(trial: Trial) -> tuple[str, str]:
+    """(outcome, reason) of a trial that has begun: fold after fold, epoch after epoch."""
+    trial.start_clock()
+    while not trial.over:
+        while not trial.fold_over:
+            metrics = trial.score_epoch() if trial.train_epoch() else None
+            if metrics is None:
+                trial.put_down()
+                return "stopped", ""
+            reason = trial.diverged(metrics)
+            if reason is not None:
+                return "diverged", reason
+            trial.end_epoch(metrics)
+        trial.end_fold()
+    trial.close()
+    return "complete", ""

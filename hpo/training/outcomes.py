@@ -1,0 +1,50 @@
+"""What an exception during training means for the trial."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+import torch
+
+from hpo.errors import DataError, HpoError
+from hpo.messages import Finished, Job
+
+__all__ = ["failure"]
+
+DETAILS = 20
+"""Lines of a traceback that travel with a failed trial."""
+
+
+def failure(job: Job, error: BaseException) -> Finished:
+    """The message for a job that `error` ended: out_of_memory, bad_data or failed."""
+    if _is_out_of_memory(error):
+        return Finished(job.trial_id, "out_of_memory", reason=_out_of_memory(job, error), facts={"warnings": []})
+    if isinstance(error, DataError):
+        return Finished(job.trial_id, "bad_data", reason=error.fact, details=str(error).splitlines()[1:])
+    if isinstance(error, HpoError):
+        name = type(error).__name__
+        return Finished(job.trial_id, "failed", reason=f"{name}: {error.fact}", details=str(error).splitlines()[1:])
+    message = str(error).strip().splitlines()
+    reason = f"{type(error).__name__}: {message[0] if message else ''}".removesuffix(": ")
+    lines = "".join(traceback.format_exception(error)).splitlines()
+    return Finished(job.trial_id, "failed", reason=reason, details=lines[-DETAILS:])
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    # torch's CPU allocator has no type of its own; cuBLAS and cuDNN fail to make their handles when memory is gone.
+    signs = ("DefaultCPUAllocator: can't allocate memory", "DefaultCPUAllocator: not enough memory",
+             "CUDA out of memory", "CUBLAS_STATUS_ALLOC_FAILED")  # fmt: skip
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
+
+
+def _out_of_memory(job: Job, error: BaseException) -> str:
+    """What was tried, and the first line of what the allocator said."""
+    shape: list[Any] = list(job.dataset.get("shape", ()))
+    size = job.config.get("batch_size")
+    read = {name: job.config[name] for name in job.model.get("reads", ()) if name in job.config}
+    parameters = ", ".join(f"{name}={value}" for name, value in read.items())
+    said = str(error).strip().splitlines()
+    return f"batch {[size, *shape]}; {job.model.get('builder')}({parameters}); {said[0] if said else 'out of memory'}"

@@ -1,0 +1,114 @@
+"""How good a model is: loss and accuracy of a split in large batches, the test report, and how fast one image is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from statistics import quantiles
+from time import perf_counter
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hpo.training.configuration import Recipe
+from hpo.training.device import synchronize
+from hpo.training.step import Batch, Sums, precision
+
+__all__ = ["TestReport", "latency_ms", "score", "score_test"]
+
+LATENCY_IMAGES = 100
+LATENCY_SECONDS = 2.0
+
+
+def score(
+    model: nn.Module, batch: Batch, index: Tensor, recipe: Recipe, device: torch.device, interrupted: Callable[[], bool]
+) -> tuple[float, float] | None:
+    """(mean loss, accuracy) over the images at `index` int64 [N]; None when `interrupted` between two batches.
+
+    The model is in training mode again afterwards. Nothing random is drawn.
+    """
+    sums = Sums(device)
+    with _judging(model, recipe, device):
+        for part in index.split(_batch_size(device)):
+            if interrupted():
+                return None
+            images, labels = batch(part)
+            logits = model(images).float()
+            sums.add(F.cross_entropy(logits, labels), logits, labels)
+    return sums.read()
+
+
+@dataclass(frozen=True)
+class TestReport:
+    """What the test split says: confusion[label][prediction] counts images."""
+
+    loss: float
+    accuracy: float
+    confusion: list[list[int]]
+    images_per_second: float
+
+    def facts(self) -> dict[str, Any]:
+        """confusion, per_class_accuracy, macro_f1 (the unweighted mean of the classes' F1) and throughput."""
+        table = torch.tensor(self.confusion, dtype=torch.float64)
+        right, labelled, predicted = table.diagonal(), table.sum(1), table.sum(0)
+        f1 = 2 * right / (labelled + predicted).clamp_min(1)
+        return {
+            "confusion": self.confusion,
+            "per_class_accuracy": (right / labelled.clamp_min(1)).tolist(),
+            "macro_f1": float(f1.mean()),
+            "images_per_second": self.images_per_second,
+        }
+
+
+def score_test(
+    model: nn.Module, batch: Batch, index: Tensor, classes: int, recipe: Recipe, device: torch.device
+) -> TestReport:
+    """One pass over the images at `index` int64 [N]."""
+    sums = Sums(device)
+    confusion = torch.zeros(classes * classes, dtype=torch.int64, device=device)
+    start = perf_counter()
+    with _judging(model, recipe, device):
+        for part in index.split(_batch_size(device)):
+            images, labels = batch(part)
+            logits = model(images).float()
+            sums.add(F.cross_entropy(logits, labels), logits, labels)
+            confusion += torch.bincount(labels * classes + logits.argmax(1), minlength=classes * classes)
+    loss, accuracy = sums.read()
+    seconds = perf_counter() - start
+    return TestReport(loss, accuracy, confusion.reshape(classes, classes).tolist(), len(index) / seconds)
+
+
+def latency_ms(model: nn.Module, image: Tensor, recipe: Recipe, device: torch.device) -> tuple[float, float]:
+    """(median, 95th percentile) of the milliseconds for one `image` [1, C, H, W], after ten that are not counted."""
+    times: list[float] = []
+    with _judging(model, recipe, device):
+        begun = perf_counter()
+        for count in range(LATENCY_IMAGES + 10):
+            start = perf_counter()
+            model(image)
+            synchronize(device)
+            if count >= 10:
+                times.append(1e3 * (perf_counter() - start))
+            if len(times) >= 20 and perf_counter() - begun > LATENCY_SECONDS:
+                break
+    cuts = quantiles(times, n=20, method="inclusive")
+    return cuts[9], cuts[18]
+
+
+@contextmanager
+def _judging(model: nn.Module, recipe: Recipe, device: torch.device) -> Iterator[None]:
+    """Evaluation mode in the recipe's precision, without gradients; training mode again afterwards."""
+    model.eval()
+    try:
+        with torch.inference_mode(), precision(recipe, device)():
+            yield
+    finally:
+        model.train()
+
+
+def _batch_size(device: torch.device) -> int:
+    # On a CPU activations of larger batches leave the cache; on a GPU larger ones fill it better.
+    return 4096 if device.type == "cuda" else 512

@@ -1,0 +1,88 @@
+"""Models and a data set for tests, named in jobs as "synthetic:..." (this folder is on sys.path under pytest)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from data.files import Folders, RawImages, checksum
+
+SHAPE = (1, 28, 28)
+
+
+def load(split: str, folders: Folders) -> RawImages:
+    """200 train and 50 test images [1, 28, 28] whose brightness tells the class."""
+    count = {"train": 200, "test": 50}[split]
+    random = torch.Generator().manual_seed(count)
+    labels = torch.arange(count) % 10
+    noise = torch.randint(0, 40, (count, *SHAPE), generator=random)
+    images = (noise + 20 * labels.view(-1, 1, 1, 1)).to(torch.uint8)
+    return RawImages(images, labels, checksum(images, labels))
+
+
+def load_without_test(split: str, folders: Folders) -> RawImages:
+    assert split == "train", "the test split was opened"
+    return load(split, folders)
+
+
+class Breaking(nn.Module):
+    """A linear model whose forward pass raises what the test put into `error`."""
+
+    error: BaseException = RuntimeError("boom")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(64, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        if images.device.type != "meta":
+            raise self.error
+        return self.linear(images.flatten(1))
+
+
+def breaking(shape: tuple[int, ...], classes: int, **parameters: object) -> nn.Module:
+    return Breaking()
+
+
+class Chatty(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(64, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        print("a print in a user's model")
+        return self.linear(images.flatten(1))
+
+
+def chatty(shape: tuple[int, ...], classes: int, **parameters: object) -> nn.Module:
+    return Chatty()
+
+
+def out_of_memory(shape: tuple[int, ...], classes: int, **parameters: object) -> nn.Module:
+    raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
+
+
+def normed(shape: tuple[int, int, int], classes: int, **parameters: object) -> nn.Module:
+    """Convolution, batch norm, dropout: everything that has state beyond weights."""
+    return nn.Sequential(
+        nn.Conv2d(shape[0], 8, 3, padding=1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(4),
+        nn.Flatten(),
+        nn.Dropout(0.2),
+        nn.Linear(128, classes),
+    )
+
+
+class Overconfident(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(64, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return 30.0 * self.linear(images.flatten(1))
+
+
+def overconfident(shape: tuple[int, ...], classes: int, **parameters: object) -> nn.Module:
+    return Overconfident()

@@ -1,0 +1,125 @@
+"""A trial that is interrupted and resumed is the trial that was not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from hpo.messages import Epoch
+from hpo.training.fit import train
+from hpo.training.progress import StopRequest
+from hpo.training.trial import Trial
+
+SYNTHETIC = {"name": "synthetic", "loader": "synthetic:load", "shape": [1, 28, 28]}
+
+EVERYTHING = {
+    "crop_padding": 2,
+    "flip": True,
+    "rotation": 10.0,
+    "cutout": 4,
+    "mixup_alpha": 0.4,
+    "label_smoothing": 0.1,
+    "ema_decay": 0.9,
+    "gradient_clip": 1.0,
+    "weight_decay": 1e-3,
+    "decay_norm_and_bias": False,
+}
+
+CASES = {
+    "mlp with dropout": ({"dropout": 0.3}, {}, {}),
+    "mlp, early stopping, plateau": (
+        {"dropout": 0.1, "schedule": "plateau", "schedule_patience": 0},
+        {},
+        {"early_stopping": {"monitor": "val_loss", "patience": 2, "min_delta": 0.0}},
+    ),
+    "mlp in two folds": ({"dropout": 0.3, "optimizer": "sgd", "momentum": 0.9}, {}, {"folds": 2, "epochs": 2}),
+    "lenet with everything": (
+        {**EVERYTHING, "schedule": "cosine", "warmup_epochs": 0.5},
+        {"model": "lenet", "dataset": SYNTHETIC},
+        {"subset": None},
+    ),
+    "batch norm, channels last, everything": (
+        {**EVERYTHING, "channels_last": True, "optimizer": "adamw", "schedule": "one_cycle"},
+        {"builder": "synthetic:normed", "model": "lenet", "dataset": SYNTHETIC},
+        {"subset": None},
+    ),
+    "rmsprop": ({"optimizer": "rmsprop", "momentum": 0.5, "freeze_epochs": 1}, {}, {}),
+}
+
+
+class StopAtRead(StopRequest):
+    """Asks to stop the nth time it is read: before a step, after an epoch's steps, or during validation."""
+
+    def __init__(self, reads: float) -> None:
+        self.keep = True
+        self._reads = reads
+
+    @property
+    def asked(self) -> bool:
+        self._reads -= 1
+        return self._reads < 0
+
+
+def run(job: Any, data: Any, device: torch.device, reads: float) -> tuple[str, list[Epoch], Trial]:
+    epochs: list[Epoch] = []
+    trial = Trial(job, data, device, epochs.append, StopAtRead(reads), lambda sentence: None)
+    trial.begin()
+    outcome, reason = train(trial)
+    assert not reason
+    return outcome, epochs, trial
+
+
+def seen(epochs: list[Epoch]) -> dict[int, Any]:
+    """What is to be identical: everything but the time."""
+    curve: dict[int, Any] = {}
+    for epoch in epochs:
+        row = (epoch.metrics, [tuple(pair) for pair in epoch.report])
+        assert curve.setdefault(epoch.epoch, row) == row, "an epoch told twice differs"
+    return curve
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_interrupted_again_and_again_gives_the_same_bits(
+    name: str, make_job: Any, data: Any, device: torch.device, tmp_path: Path
+) -> None:
+    """Curve, metrics and weights are bit-identical, wherever the interruptions fall."""
+    config, where, plan = CASES[name]
+    _, straight, reference = run(make_job(**where, plan=plan, **config), data, device, float("inf"))
+    job = make_job(**where, plan=plan, checkpoint=tmp_path / "trial", **config)
+    told: list[Epoch] = []
+    places = set()
+    for attempt in range(60):
+        outcome, epochs, trial = run(job, data, device, 3 + attempt % 4)
+        told += epochs
+        if outcome == "complete":
+            break
+        places.add(trial.progress.step)
+    assert outcome == "complete"
+    assert len(places) > 3, "interrupted at epoch ends and in the middle"
+    assert seen(told) == seen(straight)
+    assert len(seen(straight)) >= 2
+    assert trial.finished("complete").metrics == reference.finished("complete").metrics
+    expected = reference.learner.model.state_dict()
+    for key, value in trial.learner.model.state_dict().items():
+        assert torch.equal(value, expected[key]), key
+
+
+def test_stop_without_keep_writes_nothing(make_job: Any, data: Any, device: torch.device, tmp_path: Path) -> None:
+    """A pruned trial leaves no checkpoint."""
+    stop = StopRequest(keep=False, asked=True)
+    trial = Trial(make_job(checkpoint=tmp_path / "trial"), data, device, lambda e: None, stop, lambda s: None)
+    trial.begin()
+    assert train(trial) == ("stopped", "")
+    assert not (tmp_path / "trial").exists()
+
+
+def test_a_checkpoint_of_another_job_is_not_used(
+    make_job: Any, data: Any, device: torch.device, tmp_path: Path
+) -> None:
+    """The same folder with another learning rate starts from the beginning."""
+    run(make_job(checkpoint=tmp_path), data, device, 5)
+    assert run(make_job(checkpoint=tmp_path), data, device, 0)[2].progress.step > 0
+    assert run(make_job(checkpoint=tmp_path, lr=0.5), data, device, 0)[2].progress.step == 0
