@@ -36,9 +36,15 @@ def find_study(reference: str) -> FoundStudy:
     names = _names()
     if reference not in names:
         here = Path(f"{reference}.py")
-        hint = f"or write ./{here}, the file in this folder" if here.is_file() else "or give a .py file, or module:attribute"
+        hint = (
+            f"or write ./{here}, the file in this folder"
+            if here.is_file()
+            else "or give a .py file, or module:attribute"
+        )
         raise StudyError(
-            f'unknown study "{reference}"', evidence=[near_miss(reference, names)], next=f"`hpo studies` lists them, {hint}"
+            f'unknown study "{reference}"',
+            evidence=[near_miss(reference, names)],
+            next=f"`hpo studies` lists them, {hint}",
         )
     return _from_module(_import(f"studies.{reference}", reference), "study")
 

@@ -77,6 +77,7 @@ class Epoch:
     metrics: train_loss, train_accuracy, val_loss, val_accuracy, lr
     seconds: of training in this epoch, validation not counted
     report:  (step, value) pairs for the pruner; one per epoch without folds, one per finished fold with folds
+    replayed: the epoch was trained before a resume and is told again, in case the first telling never got through
     """
 
     trial_id: int
@@ -84,6 +85,7 @@ class Epoch:
     metrics: dict[str, float]
     seconds: float
     report: list[tuple[int, float]] = field(default_factory=list)
+    replayed: bool = False
 
 
 @dataclass(frozen=True)

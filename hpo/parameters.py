@@ -13,6 +13,7 @@ __all__ = ["Categorical", "Float", "Int", "Parameter", "Scalar"]
 
 Scalar = str | int | float | bool | None
 
+
 @dataclass(frozen=True)
 class Parameter:
     """What every row of a space shares: repetition and conditions."""
@@ -66,8 +67,9 @@ class Int(Parameter):
         _check_range("Int", self.low, self.high, self.log, self.step if self.step != 1 else None)
 
     def contains(self, value: Any) -> bool:
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        return whole and self.low <= value <= self.high and (value - self.low) % self.step == 0
+        if not isinstance(value, int) or isinstance(value, bool):
+            return False
+        return self.low <= value <= self.high and not (value - self.low) % self.step
 
     def ends(self) -> tuple[Scalar, ...]:
         return (self.low, self.high - (self.high - self.low) % self.step)

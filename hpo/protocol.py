@@ -72,6 +72,8 @@ class AtMost:
 
 def check_metric(where: str, metric: str, *, per_epoch: bool = False) -> None:
     """Raise StudyError unless `metric` is one that training reports (in every epoch, if `per_epoch`)."""
-    known = [name for name in METRICS if not per_epoch or "_" in name and name.split("_")[0] in ("val", "train")]
+    known = [name for name in METRICS if not per_epoch or ("_" in name and name.split("_")[0] in ("val", "train"))]
     if metric not in known:
-        raise StudyError(f'{where} names "{metric}", which training does not report', evidence=[near_miss(metric, known)])
+        raise StudyError(
+            f'{where} names "{metric}", which training does not report', evidence=[near_miss(metric, known)]
+        )

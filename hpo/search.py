@@ -5,6 +5,8 @@ Optuna does not store these with a study, so the declaration does; optuna is imp
 
 from __future__ import annotations
 
+import itertools
+import random
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -74,13 +76,22 @@ class Random(Sampler):
 
 @dataclass(frozen=True)
 class Grid(Sampler):
-    """Every combination once, in shuffled order. Only for spaces of listed values without conditions."""
+    """Every combination once, in shuffled order. Only for spaces of listed values without conditions.
+
+    The whole grid is enqueued when the study is made, so that no number of hosts or crashes can do a point twice.
+    """
+
+    def points(self, space: Space, seed: int) -> list[dict[str, Any]]:
+        """Every combination as parameters, shuffled by `seed`: a search cut short has still seen every corner."""
+        values = grid_values(space)
+        points = [dict(zip(values, point, strict=True)) for point in itertools.product(*values.values())]
+        random.Random(seed).shuffle(points)
+        return points
 
     def build(self, space: Space, seed: int) -> BaseSampler:
-        from optuna.samplers import GridSampler
+        from optuna.samplers import RandomSampler
 
-        # The order is that of the whole grid, so it must not change from one trial to the next.
-        return GridSampler(grid_values(space), seed=0)
+        return RandomSampler(seed=seed)  # never asked: every trial of a grid comes from the queue
 
 
 @dataclass(frozen=True)
@@ -209,7 +220,9 @@ class Hyperband(Pruner):
         from optuna.pruners import HyperbandPruner
 
         return HyperbandPruner(
-            min_resource=self.min_epochs, max_resource=max(epochs, self.min_epochs), reduction_factor=self.reduction_factor
+            min_resource=self.min_epochs,
+            max_resource=max(epochs, self.min_epochs),
+            reduction_factor=self.reduction_factor,
         )
 
 

@@ -58,5 +58,7 @@ def _positive(environ: Mapping[str, str], name: str, default: float) -> float:
     except ValueError:
         value = -1.0
     if not 0 < value < 1e9:
-        raise UsageError(f"{name}={text!r} is not a number of seconds", next=f"unset {name} or set it to a positive number")
+        raise UsageError(
+            f"{name}={text!r} is not a number of seconds", next=f"unset {name} or set it to a positive number"
+        )
     return value

@@ -83,7 +83,8 @@ class Space:
             if not row.contains(value):
                 raise StudyError(f"{what} has {parameter}={value!r}, outside its row", evidence=[f"{parameter}  {row}"])
             params[parameter] = value
-            return value
+            scalar: Scalar = value
+            return scalar
 
         resolved = self.sample(suggest)
         for name, value in config.items():

@@ -47,7 +47,7 @@ class Study:
     name: str
     dataset: str | Dataset
     model: str | Model
-    space: Mapping[str, Any]
+    space: Mapping[str, Any] | Space
     baseline: Mapping[str, Any]
     objective: str | tuple[str, ...] = "val_accuracy"
     direction: str | tuple[str, ...] | None = None
@@ -67,7 +67,8 @@ class Study:
 
     def __post_init__(self) -> None:
         _check_name(self.name)
-        object.__setattr__(self, "space", Space(self.space))
+        rows = self.space.rows if isinstance(self.space, Space) else self.space
+        object.__setattr__(self, "space", Space(rows))
         self._check_objectives()
         self._check_numbers()
         dataset, model = self.dataset_row, self.model_row
@@ -172,7 +173,9 @@ class Study:
             check_metric(f'study "{self.name}": objective', metric)
         check_metric("the first objective, which decides pruning,", self.objectives[0], per_epoch=True)
         if len(self.directions) != len(self.objectives) or set(self.directions) - {"maximize", "minimize"}:
-            raise StudyError(f"direction={self.direction!r} must give maximize or minimize for each of {self.objectives}")
+            raise StudyError(
+                f"direction={self.direction!r} must give maximize or minimize for each of {self.objectives}"
+            )
 
     def _check_numbers(self) -> None:
         _whole("epochs", self.epochs, 1)

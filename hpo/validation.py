@@ -59,7 +59,9 @@ def _check_repeat(study: str, name: str, row: Any, per: str | None) -> None:
     if repeat == per or (per is not None and not isinstance(row, Parameter)):
         return
     if per is None:
-        raise StudyError(f'study "{study}": "{name}" is read as one value, not one per "{repeat}"', next="drop .per(...)")
+        raise StudyError(
+            f'study "{study}": "{name}" is read as one value, not one per "{repeat}"', next="drop .per(...)"
+        )
     raise StudyError(f'study "{study}": "{name}" is read as one value per "{per}"', next=f'add .per("{per}")')
 
 

@@ -1,0 +1,155 @@
+"""`hpo.run`: a search from Python, in a script or a notebook; the command line calls the same function."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpo.coordinator.assembly import RunOptions, assemble
+from hpo.coordinator.snapshot import Best
+from hpo.discovery import FoundStudy, find_study
+from hpo.duration import parse_duration
+from hpo.errors import StorageError, UsageError
+from hpo.settings import Settings
+from hpo.study import Study
+
+if TYPE_CHECKING:
+    import pandas
+    from optuna.trial import FrozenTrial
+
+    from hpo.coordinator.loop import Loop
+
+__all__ = ["Result", "RunOptions", "run"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run left: the study as this process knows it.
+
+    stopped: "deadline", "trials", "exhausted", "interrupted" (Ctrl-C) or "terminated" (SIGTERM)
+    """
+
+    study: str
+    stopped: str
+    best: Best | None
+    counts: Mapping[str, int]
+    frozen: tuple[FrozenTrial, ...] = field(repr=False)
+
+    @property
+    def trials(self) -> pandas.DataFrame:
+        """Every trial as a row: number, state, value, seconds and one column per parameter."""
+        import pandas
+
+        return pandas.DataFrame(
+            {
+                "number": trial.number,
+                "state": trial.state.name.lower(),
+                "value": trial.values[0] if trial.values else None,
+                "seconds": trial.duration.total_seconds() if trial.duration else None,
+                **trial.params,
+            }
+            for trial in self.frozen
+        )
+
+    @property
+    def exit_code(self) -> int:
+        return {"interrupted": 130, "terminated": 143}.get(self.stopped, 0)
+
+
+def run(
+    study: str | Study | FoundStudy, *, name: str | None = None, subset: int | None = None, **options: Any
+) -> Result:
+    """Search until the budget is used up, and return what was found. Resumes what an earlier run left.
+
+    study:  a name from studies/, a path to a .py file, "module:attribute", or a Study
+    name:   store the trials under another name; subset: train on so many images only
+    timeout, trials, storage, devices, workers, workers_per_gpu, enqueue_known: as on the command line
+    worker: join a study that exists instead of starting one; its budget is kept
+    Raises HpoError for anything the caller must act on; every trial is put down safely first.
+    """
+    found = _found(study)
+    changes: dict[str, Any] = {key: value for key, value in (("name", name), ("subset", subset)) if value is not None}
+    if changes:
+        found = replace(found, study=replace(found.study, **changes))
+    return _run(found, RunOptions(**options), Settings.read())
+
+
+def _run(found: FoundStudy, options: RunOptions, settings: Settings) -> Result:
+    timeout = parse_duration(options.timeout) if options.timeout is not None else None
+    if options.trials is not None and options.trials < 1:
+        raise UsageError(f"--trials {options.trials} must be at least 1")
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        for end in (ours, theirs):
+            end.setblocking(False)
+        assembled = assemble(found, options, timeout, settings, ours, _waker(theirs))
+        loop = assembled.loop
+        with _signals(loop, theirs) as received:
+            try:
+                reason = loop.run()
+            finally:
+                left = assembled.ledger.close(_closing_seconds(settings, received))
+        assembled.progress.show(loop.counts, loop.deadline, [], None, last=True)
+        if left:
+            raise StorageError(
+                "the database did not take everything before this process had to leave",
+                next="run the same command again when it answers: the trials left are resumed from their checkpoints",
+            )
+    stopped = {"signal": "terminated" if signal.SIGTERM in received else "interrupted"}.get(reason, reason)
+    return Result(
+        found.study.name, stopped, assembled.progress.best(), assembled.counts(), tuple(assembled.asker.trials())
+    )
+
+
+def _found(study: str | Study | FoundStudy) -> FoundStudy:
+    if isinstance(study, FoundStudy):
+        return study
+    if isinstance(study, Study):
+        # Trainers import the model by name, so they need the folders this process imports from.
+        return FoundStudy(study, Path(sys.argv[0] or "."), tuple(path for path in sys.path if path) or ("",))
+    return find_study(study)
+
+
+def _closing_seconds(settings: Settings, received: list[int]) -> float:
+    """How long to wait for the database at the end; a process told to leave has eight seconds in all."""
+    return 4.0 if received else settings.patience_seconds
+
+
+def _waker(end: socket.socket) -> Callable[[], None]:
+    def wake() -> None:
+        with suppress(OSError):  # full, so the loop is about to wake anyway; or closed, so it is over
+            end.send(b"x")
+
+    return wake
+
+
+@contextmanager
+def _signals(loop: Loop, wakeup: socket.socket) -> Iterator[list[int]]:
+    """Ctrl-C and SIGTERM put every trial down safely; a second one leaves at once."""
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received  # a notebook's worker thread: signals are not ours to take
+        return
+
+    def handle(number: int, _frame: object) -> None:
+        if received:
+            os._exit(128 + number)
+        received.append(number)
+        loop.interrupted = True
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    old_wakeup = signal.set_wakeup_fd(wakeup.fileno(), warn_on_full_buffer=False)
+    try:
+        yield received
+    finally:
+        signal.set_wakeup_fd(old_wakeup)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,72 @@
+"""The commands, put together, and the page that `hpo --help` shows."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from hpo.cli import check, database, declared, run, stored
+
+__all__ = ["app"]
+
+_HELP = """Search hyperparameters of PyTorch models with Optuna: every device in use, nothing lost, an honest best.
+
+Start with `hpo run --study mlp_digits --timeout 2m`. It needs no download and no database. Ctrl-C is safe: the same
+command goes on where it stopped. Watch with `hpo dashboard`, ask with `hpo best --study mlp_digits`.
+"""
+
+_EPILOG = """Exit codes:
+
+- 0 done
+- 2 usage, or a study that cannot run
+- 3 the study was started with another table
+- 4 database
+- 5 device or data
+- 70 a bug, of hpo or five times the same one of a study
+- 130 Ctrl-C, 143 SIGTERM: stopped, nothing lost
+- 141 the reader of a pipe left
+
+Environment: HPO_STORAGE, HPO_STORAGE_PASSWORD_FILE, HPO_HOME, HPO_DATA_DIR, HPO_CHECKPOINT_DIR, HPO_DEVICES,
+HPO_LEASE_SECONDS, HPO_PATIENCE_SECONDS. README.md says what each does.
+"""
+
+app = typer.Typer(
+    name="hpo",
+    help=_HELP,
+    epilog=_EPILOG,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from hpo import __version__
+        from hpo.cli.output import emit
+
+        emit(f"hpo {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("run", rich_help_panel="Search")(run.run)
+app.command("worker", rich_help_panel="Search")(run.worker)
+app.command("studies", rich_help_panel="Declarations")(declared.studies)
+app.command("space", rich_help_panel="Declarations")(declared.space)
+app.command("check", rich_help_panel="Declarations")(check.check)
+app.command("status", rich_help_panel="Results")(stored.status)
+app.command("best", rich_help_panel="Results")(stored.best)
+app.command("trials", rich_help_panel="Results")(stored.trials)
+app.command("dashboard", rich_help_panel="Results")(database.dashboard)
+app.add_typer(database.db, name="db", rich_help_panel="Database")

@@ -1,0 +1,87 @@
+"""`hpo studies` and `hpo space`: what is declared, shown without torch, without a database and without a trial."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hpo.cli.options import JsonOption, StudyOption, declared_study
+from hpo.cli.output import emit_json, emit_rich
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.table import Table
+
+    from hpo.study import Study
+
+__all__ = ["space", "space_tables", "studies"]
+
+
+def studies(as_json: JsonOption = False) -> None:
+    """List the studies that come along. Your own are named by path or module:attribute."""
+    from hpo.discovery import list_studies
+
+    found = [one.study for one in list_studies()]
+    if as_json:
+        emit_json([_row(study) | {"description": study.description.strip()} for study in found])
+        return
+    table = _table("study", "dataset", "model", "searches", "about")
+    table.columns[3].overflow = table.columns[4].overflow = "fold"
+    for study in found:
+        row = _row(study)
+        about = study.description.strip().split("\n")[0]
+        table.add_row(f"[bold]{study.name}[/]", row["dataset"], row["model"], ", ".join(row["parameters"]), about)
+    emit_rich(table)
+
+
+def space(study: StudyOption, as_json: JsonOption = False) -> None:
+    """Print a study's table: every row that is searched or fixed, and the protocol of a trial."""
+    found = declared_study(study)
+    if as_json:
+        emit_json(
+            {
+                "study": found.name,
+                "fingerprint": found.fingerprint(),
+                "space": found.rows.describe(),
+                "declaration": found.declaration(),
+                "baseline": dict(found.baseline),
+            }
+        )
+        return
+    emit_rich(f"[bold]{found.name}[/]  {found.description.strip()}", "", space_tables(found))
+
+
+def space_tables(study: Study) -> Group:
+    """The rows of the space with the baseline beside them, then the protocol."""
+    from rich.console import Group
+    from rich.markup import escape
+
+    from hpo.cli.wording import value_text
+
+    rows = _table("row", "searched over", "baseline")
+    for name, text in study.rows.describe().items():
+        baseline = value_text(study.baseline[name]) if name in study.baseline else ""
+        rows.add_row(f"[bold]{name}[/]", escape(text), escape(baseline), style="dim" if text.endswith(" fixed") else "")
+    protocol = _table("protocol", "")
+    for name, text in study.declaration().items():
+        if name not in study.rows.rows:
+            protocol.add_row(name.strip("()"), escape(text))
+    return Group(rows, "", protocol)
+
+
+def _row(study: Study) -> dict[str, Any]:
+    return {
+        "name": study.name,
+        "dataset": study.dataset_name,
+        "model": study.model_name,
+        "parameters": list(study.rows.searched),
+    }
+
+
+def _table(*columns: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table

@@ -1,0 +1,37 @@
+"""`--watch`: the same answer again and again, in place on a terminal, one after another in a pipe."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from hpo.cli.options import stored_name
+
+if TYPE_CHECKING:
+    from hpo.reading import StudyView
+
+__all__ = ["follow"]
+
+
+def follow(
+    reference: str, storage: str | None, seconds: float, show: Callable[[StudyView, bool], None], *, as_json: bool
+) -> None:
+    """Show the study every `seconds` over one connection, until Ctrl-C."""
+    from hpo.reading import open_for_reading, read_study
+    from hpo.settings import Settings
+
+    in_place = sys.stdout.isatty() and not as_json
+    engine = open_for_reading(storage, Settings.read())
+    try:
+        name = stored_name(reference, engine)
+        while True:
+            view = read_study(engine, name)
+            if in_place:
+                print("\x1b[H\x1b[2J", end="")
+            show(view, as_json)
+            sys.stdout.flush()
+            time.sleep(seconds)
+    finally:
+        engine.dispose()

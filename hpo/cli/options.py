@@ -1,0 +1,148 @@
+"""The options that several commands share: one spelling, one help text, one completion."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
+
+    from hpo.reading import StudyView
+    from hpo.study import Study
+
+__all__ = [
+    "DeviceOption",
+    "JsonOption",
+    "NameOption",
+    "QuietOption",
+    "StorageOption",
+    "StoredStudyOption",
+    "StudyOption",
+    "SubsetOption",
+    "WorkersOption",
+    "WorkersPerGpuOption",
+    "declared_study",
+    "read_stored",
+]
+
+
+def complete_study(incomplete: str) -> list[tuple[str, str]]:
+    """The names in studies/ that begin so, with what each is about."""
+    from hpo.discovery import list_studies
+    from hpo.errors import HpoError
+
+    try:
+        found = list_studies()
+    except HpoError:
+        return []  # a broken study file must not break the user's shell
+    pairs = [(one.source.stem, one.study.description.strip().split("\n")[0]) for one in found]
+    return [pair for pair in pairs if pair[0].startswith(incomplete)]
+
+
+_STUDY = "A name that `hpo studies` lists, a path to a .py file, or package.module:attribute."
+
+StudyOption = Annotated[
+    str, typer.Option("--study", "-s", metavar="NAME", help=_STUDY, autocompletion=complete_study, show_default=False)
+]
+StoredStudyOption = Annotated[
+    str,
+    typer.Option(
+        "--study",
+        "-s",
+        metavar="NAME",
+        help="The name it runs under; a .py file or module:attribute is understood too.",
+        autocompletion=complete_study,
+        show_default=False,
+    ),
+]
+StorageOption = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        metavar="URL",
+        help="postgresql://user@host:5432/database. Without it: HPO_STORAGE, else the PostgreSQL that comes with hpo, "
+        "kept in .hpo/ in this folder.",
+        show_default=False,
+    ),
+]
+ReadStorageOption = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        metavar="URL",
+        help="Any Optuna database: postgresql://..., sqlite:///study.db. Without it: HPO_STORAGE, else the PostgreSQL "
+        "in .hpo/ in this folder.",
+        show_default=False,
+    ),
+]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="DEVICE",
+        help="cpu, cuda (every GPU) or a list: cuda:0,cuda:1. Without it: HPO_DEVICES, else every visible GPU, "
+        "else the CPU.",
+        show_default=False,
+    ),
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", metavar="N", min=1, help="Trainers on the CPU; one for each core by default.", show_default=False
+    ),
+]
+WorkersPerGpuOption = Annotated[
+    int, typer.Option("--workers-per-gpu", metavar="K", min=1, help="Trainers that share each GPU.")
+]
+NameOption = Annotated[
+    str | None,
+    typer.Option(
+        "--name", metavar="NAME", help="Store the trials under this name instead of the study's.", show_default=False
+    ),
+]
+SubsetOption = Annotated[
+    int | None,
+    typer.Option(
+        "--subset", metavar="N", min=20, help="Train on N images only, to try things out.", show_default=False
+    ),
+]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", help="No live display: a line for each new best and for trouble only.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, for programs.")]
+
+
+def declared_study(reference: str) -> Study:
+    """The declaration that `--study` names."""
+    from hpo.discovery import find_study
+
+    return find_study(reference).study
+
+
+def read_stored(reference: str, storage: str | None) -> StudyView:
+    """The stored study that `--study` names: as it stands, or as the name its declaration gives."""
+    from hpo.reading import open_for_reading, read_study
+    from hpo.settings import Settings
+
+    engine = open_for_reading(storage, Settings.read())
+    try:
+        return read_study(engine, stored_name(reference, engine))
+    finally:
+        engine.dispose()
+
+
+def stored_name(reference: str, engine: Engine) -> str:
+    """The name in the database. What stands there wins; else a declaration found under `reference` says its name."""
+    from hpo.errors import HpoError
+    from hpo.reading import study_names
+
+    if reference in study_names(engine):
+        return reference
+    if "/" in reference or ":" in reference or reference.endswith(".py"):
+        return declared_study(reference).name
+    try:
+        return declared_study(reference).name
+    except HpoError:
+        return reference  # then the database's own list of names is the better message

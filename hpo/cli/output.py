@@ -1,0 +1,69 @@
+"""How results reach stdout: plain text, tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+__all__ = ["emit", "emit_json", "emit_rich", "notice", "progress_console"]
+
+WIDE = 200
+"""Columns of a table that no terminal limits: in a file or a pipe nothing is cut."""
+
+
+def emit(text: str) -> None:
+    """One piece of result on stdout; leaves quietly when nobody reads any more."""
+    try:
+        print(text)
+    except BrokenPipeError:
+        from hpo.cli import silence_stdout
+
+        raise typer.Exit(silence_stdout()) from None
+
+
+def emit_json(value: Any) -> None:
+    """`value` as JSON on stdout. NaN and infinities, which JSON does not know, become null."""
+    emit(json.dumps(_finite(value), indent=2, ensure_ascii=False, default=str))
+
+
+def emit_rich(*parts: RenderableType) -> None:
+    """Rich renderables on stdout, coloured on a terminal only."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else WIDE
+    console = Console(width=width, highlight=False, emoji=False)
+    with console.capture() as capture:
+        for part in parts:
+            console.print(part)
+    # In a file the padding that right-hand columns leave behind is only noise in a diff.
+    emit("\n".join(line.rstrip() for line in capture.get().rstrip("\n").split("\n")))
+
+
+def progress_console() -> Console:
+    """stderr, where everything that is not a result goes."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, emoji=False)
+
+
+def notice(text: str) -> None:
+    """One line for the person watching."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_finite(item) for item in value]
+    return value

@@ -1,0 +1,121 @@
+"""`hpo run` and `hpo worker`: search, show how it goes, say what came of it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from hpo.cli.options import (
+    DeviceOption,
+    NameOption,
+    QuietOption,
+    StorageOption,
+    StudyOption,
+    SubsetOption,
+    WorkersOption,
+    WorkersPerGpuOption,
+    declared_study,
+)
+
+__all__ = ["run", "worker"]
+
+
+def run(
+    study: StudyOption,
+    timeout: Annotated[
+        str | None,
+        typer.Option(
+            "--timeout",
+            "-t",
+            metavar="TIME",
+            help="Wall-clock budget of the whole study: 90s, 10m, 3h, 1h30m. Unfinished trials are kept for next time.",
+            show_default=False,
+        ),
+    ] = None,
+    trials: Annotated[
+        int | None,
+        typer.Option(
+            "--trials",
+            "-n",
+            metavar="N",
+            min=1,
+            help="Finish exactly N trials in all, however many workers there are.",
+            show_default=False,
+        ),
+    ] = None,
+    storage: StorageOption = None,
+    device: DeviceOption = None,
+    workers: WorkersOption = None,
+    workers_per_gpu: WorkersPerGpuOption = 1,
+    enqueue_known: Annotated[
+        bool, typer.Option("--enqueue-known", help="Try what others found best first, after the baseline.")
+    ] = False,
+    subset: SubsetOption = None,
+    name: NameOption = None,
+    quiet: QuietOption = False,
+) -> int:
+    """Search until the budget is used up, or Ctrl-C. The same command again goes on from there.
+
+    Without `--timeout` and `--trials` it goes on until Ctrl-C (a grid: until every point is done).
+    """
+    from hpo import api
+    from hpo.cli.summary import emit_summary
+    from hpo.cli.watching import watcher
+    from hpo.duration import parse_duration
+
+    seconds = parse_duration(timeout) if timeout is not None else None
+    declared = declared_study(study)
+    with watcher(quiet=quiet) as display:
+        result = api.run(
+            study,
+            timeout=seconds,
+            trials=trials,
+            storage=storage,
+            devices=device,
+            workers=workers,
+            workers_per_gpu=workers_per_gpu,
+            enqueue_known=enqueue_known,
+            subset=subset,
+            name=name,
+            on_snapshot=display.snapshot,
+            on_notice=display.notice,
+        )
+    emit_summary(result, declared, reference=study, name=name or declared.name, storage=storage)
+    return result.exit_code
+
+
+def worker(
+    study: StudyOption,
+    storage: StorageOption = None,
+    device: DeviceOption = None,
+    workers: WorkersOption = None,
+    workers_per_gpu: WorkersPerGpuOption = 1,
+    subset: SubsetOption = None,
+    name: NameOption = None,
+    quiet: QuietOption = False,
+) -> int:
+    """Join a study from another process or host, within the budget that `hpo run` gave it.
+
+    Any number may come and go. Each needs the same declaration and a `--storage` that all of them reach.
+    """
+    from hpo import api
+    from hpo.cli.output import notice
+    from hpo.cli.watching import watcher
+    from hpo.cli.wording import counts_text
+
+    with watcher(quiet=quiet) as display:
+        result = api.run(
+            study,
+            storage=storage,
+            devices=device,
+            workers=workers,
+            workers_per_gpu=workers_per_gpu,
+            subset=subset,
+            name=name,
+            worker=True,
+            on_snapshot=display.snapshot,
+            on_notice=display.notice,
+        )
+    notice(f"worker done ({result.stopped}): {counts_text(result.counts)}")
+    return result.exit_code

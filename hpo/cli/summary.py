@@ -1,0 +1,77 @@
+"""What a search came to: why it stopped, the counts, the best beside the baseline, and where to look next."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from hpo.cli.output import emit_rich
+from hpo.cli.wording import STYLES, counts_text, params_text, score
+
+if TYPE_CHECKING:
+    from hpo.api import Result
+    from hpo.study import Study
+
+__all__ = ["emit_summary"]
+
+_REASONS = {
+    "deadline": "time is up",
+    "trials": "all trials are done",
+    "exhausted": "nothing is left to try",
+    "interrupted": "stopped by Ctrl-C; the same command goes on from here",
+    "terminated": "stopped by SIGTERM; the same command goes on from here",
+}
+
+
+def emit_summary(result: Result, study: Study, *, reference: str, name: str, storage: str | None) -> None:
+    """The last lines of `hpo run`, on stdout."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("study", f"[bold]{escape(name)}[/]  {_REASONS.get(result.stopped, result.stopped)}")
+    table.add_row("trials", counts_text(result.counts))
+    best = result.best
+    if best is None:
+        table.add_row("best", "no finished trial yet")
+    else:
+        verdict = escape(against_baseline(result, study))
+        table.add_row("best", f"[bold {STYLES['complete']}]{score(best.value)}[/]  trial {best.trial}{verdict}")
+        table.add_row("", escape(params_text(best.params)))
+    for index, command in enumerate(next_commands(name, storage, finished=best is not None)):
+        table.add_row("" if index else "next", escape(command))
+    emit_rich("", table)
+
+
+def against_baseline(result: Result, study: Study) -> str:
+    """`, 0.00312 better than the baseline (0.97812)`; empty while the baseline's trial is not finished."""
+    best, baseline = result.best, baseline_value(result, study)
+    if best is None or baseline is None:
+        return ""
+    if best.value == baseline:
+        return ", the same as the baseline"
+    better = (best.value - baseline) if study.directions[0] == "maximize" else (baseline - best.value)
+    word = "better" if better > 0 else "worse"
+    return f", {score(abs(better))} {word} than the baseline ({score(baseline)})"
+
+
+def baseline_value(result: Result, study: Study) -> float | None:
+    """The first objective of the complete trial that has the baseline's parameters."""
+    from hpo.best import trial_with
+
+    found = trial_with(result.frozen, study.rows.parameters(study.baseline, what="the baseline"))
+    return found.values[0] if found is not None else None
+
+
+def next_commands(name: str, storage: str | None, *, finished: bool) -> list[str]:
+    """Commands that can be pasted as they stand. A password in the URL is not repeated on the screen."""
+    from hpo.storage.engine import hide_password
+
+    where = ""
+    if storage is not None and hide_password(storage) == storage:
+        where = f" --storage {shlex.quote(storage)}"
+    study = shlex.quote(name)
+    commands = [f"hpo best --study {study}{where}"] if finished else []
+    return [*commands, f"hpo trials --study {study}{where}", f"hpo dashboard{where}"]

@@ -1,0 +1,119 @@
+"""Stored studies as people read them: a few aligned lines, or a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from hpo.cli.wording import COUNTS, STATES, STYLES, grouped, params_text, score, value_text
+from hpo.duration import format_duration
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+    from hpo.reading import StudyView
+    from hpo.storage.rows import WorkerRow
+
+__all__ = ["best_lines", "status_lines", "trials_table"]
+
+
+def status_lines(view: StudyView, workers: Sequence[WorkerRow]) -> Table:
+    table = _lines()
+    table.add_row("study", f"[bold]{escape(view.name)}[/]  {', '.join(view.directions)}")
+    table.add_row("trials", "   ".join(_count(state, view.counts[state]) for state in COUNTS))
+    winner = view.best
+    if winner is None:
+        table.add_row("best", "[dim]no finished trial yet[/]")
+    else:
+        table.add_row("best", f"[bold green]{_values(winner)}[/]  [dim]trial {winner.number}[/]")
+        table.add_row("", escape(params_text(winner.params)))
+    table.add_row("budget", _budget(view))
+    for index, worker in enumerate(workers):
+        table.add_row("" if index else "workers", _worker(worker))
+    if not workers:
+        table.add_row("workers", "[dim]none at present[/]")
+    return table
+
+
+def best_lines(view: StudyView, winner: FrozenTrial) -> Table:
+    table = _lines()
+    finished = sum(view.counts[state] for state in ("complete", "pruned", "failed"))
+    table.add_row("study", f"[bold]{escape(view.name)}[/]  [dim]{finished} finished trials[/]")
+    table.add_row("best", f"[bold green]{_values(winner)}[/]  [dim]trial {winner.number}[/]")
+    for name, value in grouped(winner.params).items():
+        table.add_row(f"  {escape(name)}", escape(value_text(value)))
+    return table
+
+
+def trials_table(trials: Sequence[FrozenTrial], *, objectives: int) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
+    table.add_column("trial", justify="right")
+    table.add_column("state")
+    for name in ["value"] if objectives == 1 else [f"value {index}" for index in range(objectives)]:
+        table.add_column(name, justify="right")
+    table.add_column("steps", justify="right")
+    table.add_column("time", justify="right")
+    table.add_column("parameters", overflow="fold")
+    for trial in trials:
+        table.add_row(*_trial(trial, objectives))
+    return table
+
+
+def _trial(trial: FrozenTrial, objectives: int) -> list[str]:
+    state = STATES[trial.state.name]
+    values = list(trial.values or ())[:objectives]
+    shown = [score(value) for value in values] + ["-"] * (objectives - len(values))
+    seconds = format_duration(trial.duration.total_seconds()) if trial.duration else "-"
+    about = escape(params_text(trial.params, "  "))
+    failure: Any = trial.user_attrs.get("failure")
+    if isinstance(failure, dict):
+        about += f"  [red]{escape(str(failure.get('reason', ''))[:120])}[/]"
+    return [
+        str(trial.number),
+        f"[{STYLES[state]}]{state}[/]",
+        *shown,
+        str(len(trial.intermediate_values)),
+        seconds,
+        about,
+    ]
+
+
+def _lines() -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    return table
+
+
+def _count(state: str, count: int) -> str:
+    return f"[bold {STYLES[state]}]{count}[/] {state}" if count else f"[dim]0 {state}[/]"
+
+
+def _values(trial: FrozenTrial) -> str:
+    return ", ".join(score(value) for value in trial.values)
+
+
+def _budget(view: StudyView) -> str:
+    parts = []
+    if view.trials_target is not None:
+        parts.append(f"{view.trials_target} trials")
+    if view.seconds_left is not None and view.deadline is not None:
+        left = format_duration(view.seconds_left) + " left" if view.seconds_left > 0 else "time is up"
+        parts.append(f"{left} [dim](until {view.deadline.astimezone():%Y-%m-%d %H:%M:%S})[/]")
+    return ", ".join(parts) or "[dim]none set[/]"
+
+
+def _worker(worker: WorkerRow) -> str:
+    # A slot is whatever its coordinator wrote; only the device is taken for granted to be there.
+    slots = [f"{slot.get('device', '?')} {_slot(slot)}" for slot in worker.slots]
+    seen = f"seen {format_duration(worker.silent_seconds)} ago"
+    return f"{escape(worker.host)}  {escape('; '.join(slots) or worker.state)}  [dim]{seen}[/]"
+
+
+def _slot(slot: Any) -> str:
+    trial = slot.get("trial")
+    return f"trial {trial}" if trial is not None else str(slot.get("state", ""))

@@ -1,0 +1,159 @@
+"""What a running search shows on stderr: a live picture on a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self
+
+from hpo.cli.output import notice as print_line
+from hpo.cli.wording import counts_text, score
+from hpo.duration import format_duration
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.live import Live
+
+    from hpo.coordinator.snapshot import Snapshot
+
+__all__ = ["LiveDisplay", "PlainLines", "Watcher", "watcher"]
+
+HEARTBEAT_SECONDS = 60.0
+LINES_AT_ONCE = 20
+LINES_PER_SECOND = 2.0
+
+
+class Watcher(Protocol):
+    """What hpo.api.run calls: `snapshot` a few times a second, `notice` for an event worth a line."""
+
+    def snapshot(self, picture: Snapshot) -> None: ...
+    def notice(self, text: str) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def watcher(*, quiet: bool) -> LiveDisplay | PlainLines:
+    """The live picture where it can be drawn and is wanted."""
+    plain = quiet or not sys.stderr.isatty() or "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+    return PlainLines(quiet=quiet) if plain else LiveDisplay()
+
+
+class LiveDisplay:
+    """One picture, redrawn in place; its last state stays on the screen."""
+
+    def __init__(self, events: int = 4) -> None:
+        self._latest: Snapshot | None = None
+        self._events: deque[str] = deque(maxlen=events)
+        self._live: Live | None = None
+
+    def __enter__(self) -> Self:
+        from rich.live import Live
+
+        from hpo.cli.output import progress_console
+
+        self._live = Live(
+            console=progress_console(), get_renderable=self._render, refresh_per_second=4, vertical_overflow="crop"
+        )
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._live is not None
+        self._live.stop()
+
+    def snapshot(self, picture: Snapshot) -> None:
+        self._latest = picture
+
+    def notice(self, text: str) -> None:
+        self._events.append(f"{time.strftime('%H:%M:%S')}  {text}")
+
+    def _render(self) -> RenderableType:
+        from rich.text import Text
+
+        from hpo.cli.picture import picture
+
+        if self._latest is None:
+            return Text(self._events[-1] if self._events else "starting", style="dim")
+        height = self._live.console.height if self._live else 40
+        return picture(self._latest, tuple(self._events), height=height)
+
+
+class PlainLines:
+    """A line per event, at most a few a second, and one with the counts now and then."""
+
+    def __init__(
+        self,
+        *,
+        quiet: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+        write: Callable[[str], None] = print_line,
+    ) -> None:
+        self._quiet = quiet
+        self._clock = clock
+        self._write = write
+        self._allowance = float(LINES_AT_ONCE)
+        self._refilled = self._heard = clock()
+        self._left_out = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._confess()
+
+    def snapshot(self, picture: Snapshot) -> None:
+        """Once a minute without anything else to say, how far the study is."""
+        if not self._quiet and self._clock() - self._heard > HEARTBEAT_SECONDS:
+            self._line(_progress(picture))
+
+    def notice(self, text: str) -> None:
+        if not _routine(text):
+            self._line(text)
+        elif not self._quiet:
+            self._limited(text)
+
+    def _limited(self, text: str) -> None:
+        now = self._clock()
+        self._allowance = min(float(LINES_AT_ONCE), self._allowance + (now - self._refilled) * LINES_PER_SECOND)
+        self._refilled = now
+        # Once the allowance is used up, a few seconds of silence and one number read better than every third line.
+        if self._allowance < 1.0 or (self._left_out and self._allowance < LINES_AT_ONCE / 2):
+            self._left_out += 1
+            return
+        self._allowance -= 1.0
+        self._confess()
+        self._line(text)
+
+    def _confess(self) -> None:
+        if self._left_out:
+            self._line(f"({self._left_out} more trial{'s' if self._left_out > 1 else ''} ended)")
+            self._left_out = 0
+
+    def _line(self, text: str) -> None:
+        self._heard = self._clock()
+        self._write(text)
+
+
+def _routine(text: str) -> bool:
+    """A trial that ended as trials do; anything else is never left out."""
+    return re.match(r"trial \d+ (complete|pruned)\b", text) is not None and "memory" not in text
+
+
+def _progress(snapshot: Snapshot) -> str:
+    parts = [counts_text(snapshot.counts)]
+    if snapshot.best is not None:
+        parts.append(f"best {score(snapshot.best.value)}")
+    if snapshot.seconds_left is not None:
+        parts.append(f"{format_duration(snapshot.seconds_left)} left")
+    return f"{snapshot.study}: {'; '.join(parts)}"

@@ -1,0 +1,1 @@
+"""One coordinator per host: asks Optuna, talks to Postgres, holds leases, drives trainers. Never imports torch."""

@@ -1,0 +1,105 @@
+"""Asking Optuna: which trial next, with which parameters, and whether to prune it. All in memory, on a mirror.
+
+Optuna's samplers and pruners run unchanged on hpo.storage.mirror; no `study.optimize`, no statement per parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.engine import Connection
+
+from hpo.coordinator.trial import Trial
+from hpo.distributions import suggest
+from hpo.search import Grid
+from hpo.seeds import sampler_seed
+from hpo.storage import rows
+from hpo.storage.mirror import Mirror
+from hpo.storage.optuna_tables import constraint_key
+from hpo.study import Study
+
+__all__ = ["Asker"]
+
+
+class _FirstObjective(optuna.Study):
+    """A study as its pruner sees it. Optuna prunes single-objective studies only; ours prune on the first objective."""
+
+    @property
+    def directions(self) -> list[optuna.study.StudyDirection]:
+        return super().directions[:1]
+
+
+class Asker:
+    """Proposes trials of one study and judges them. Used by the ledger's thread, except `should_prune` (the loop's)."""
+
+    def __init__(self, study: Study, study_id: int, mirror: Mirror, checkpoints: Path, host: str, workers: int) -> None:
+        self.study = study
+        self.study_id = study_id
+        self.mirror = mirror
+        self._checkpoints = checkpoints
+        self._host = host
+        pruner = study.pruner.build(study.epochs, workers)
+        self._optuna = optuna.load_study(study_name=study.name, storage=mirror, pruner=pruner)
+        self._pruning = _FirstObjective(study_name=study.name, storage=mirror, pruner=pruner)
+
+    def synchronise(self, connection: Connection, claimed: Sequence[int] = ()) -> None:
+        """Read into the mirror what changed since the last time: new trials, and unfinished ones of other hosts."""
+        also = [*self.mirror.open_ids(), *claimed]
+        self.mirror.apply(rows.read_changes(connection, self.study_id, self.mirror.last_trial_id, also))
+
+    def claim(self, connection: Connection, worker_id: str, lease_seconds: float, limit: int) -> list[rows.Claim]:
+        """Lease up to `limit` trials: waiting ones (this host's own first), then new ones within the budget."""
+        target = rows.budget(connection, self.study_id).trials_target
+        claims = rows.claim_waiting(connection, self.study_id, worker_id, self._host, lease_seconds, limit, target)
+        if len(claims) < limit and not isinstance(self.study.sampler, Grid):
+            more = limit - len(claims)
+            claims += rows.create_trials(connection, self.study_id, worker_id, self._host, lease_seconds, more, target)
+        self.synchronise(connection, [claim.trial_id for claim in claims])
+        return claims
+
+    def sample(self, claim: rows.Claim) -> Trial:
+        """Give a claimed trial its parameters: those it has, those it was enqueued with, the sampler's for the rest."""
+        self.mirror.start(claim)
+        self._optuna.sampler = self.study.sampler.build(self.study.rows, sampler_seed(self.study.seed, claim.number))
+        proposal = optuna.trial.Trial(self._optuna, claim.trial_id)
+        config = self.study.rows.sample(lambda name, row: suggest(proposal, name, row))
+        return Trial(
+            trial_id=claim.trial_id,
+            number=claim.number,
+            attempt=claim.attempt,
+            params=dict(proposal.params),
+            config=self.study.resolve(config),
+            checkpoint=str(self._checkpoints / str(claim.number)),
+        )
+
+    def should_prune(self, trial: Trial) -> bool:
+        """The pruner's verdict on what was reported so far."""
+        frozen = self.mirror.get_trial(trial.trial_id)
+        return bool(frozen.intermediate_values) and self._pruning.pruner.prune(self._pruning, frozen)
+
+    def tell(
+        self,
+        trial_id: int,
+        state: TrialState,
+        values: Sequence[float] | None,
+        attributes: Mapping[str, Any],
+        constraints: Mapping[str, float],
+    ) -> None:
+        """End a trial in memory, its attributes and constraints first: Optuna takes none afterwards."""
+        for name, value in attributes.items():
+            self.mirror.set_trial_user_attr(trial_id, name, value)
+        for name, value in constraints.items():
+            self.mirror.set_trial_system_attr(trial_id, constraint_key(name), value)
+        self.mirror.set_trial_state_values(trial_id, state, values)
+
+    def trials(self) -> list[FrozenTrial]:
+        """Every trial of the study, by number, as this host knows them. Not copies: do not change them."""
+        return self.mirror.get_all_trials(self.study_id, deepcopy=False)
+
+    @property
+    def directions(self) -> list[optuna.study.StudyDirection]:
+        return self._optuna.directions

@@ -1,0 +1,106 @@
+"""Putting a coordinator together from its parts."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from hpo.coordinator.asking import Asker
+from hpo.coordinator.devices import find_slots
+from hpo.coordinator.identity import own_identity
+from hpo.coordinator.leases import Reaper
+from hpo.coordinator.ledger import Ledger
+from hpo.coordinator.loop import Loop
+from hpo.coordinator.opening import Opening, code_facts, open_study
+from hpo.coordinator.progress import Progress
+from hpo.coordinator.slot import Slot, SlotSpec
+from hpo.coordinator.snapshot import Snapshot
+from hpo.coordinator.trainer_process import TrainerProcess
+from hpo.discovery import FoundStudy
+from hpo.settings import Settings
+from hpo.storage.engine import open_engine, resolve_url
+
+__all__ = ["Assembled", "RunOptions", "assemble"]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What `hpo run` and `hpo worker` are told; see their --help."""
+
+    timeout: str | float | None = None
+    trials: int | None = None
+    storage: str | None = None
+    devices: str | None = None
+    workers: int | None = None
+    workers_per_gpu: int = 1
+    enqueue_known: bool = False
+    worker: bool = False
+    on_snapshot: Callable[[Snapshot], None] | None = None
+    on_notice: Callable[[str], None] | None = None
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """The parts of one coordinator, ready to run."""
+
+    loop: Loop
+    ledger: Ledger
+    asker: Asker
+    progress: Progress
+
+    def counts(self) -> Mapping[str, int]:
+        """Trials by outcome, as this host knows them after it has written everything."""
+        names = {
+            "COMPLETE": "complete",
+            "PRUNED": "pruned",
+            "FAIL": "failed",
+            "RUNNING": "running",
+            "WAITING": "waiting",
+        }
+        counts = dict.fromkeys(names.values(), 0)
+        for trial in self.asker.trials():
+            counts[names[trial.state.name]] += 1
+        return counts
+
+
+def assemble(
+    found: FoundStudy,
+    options: RunOptions,
+    timeout_seconds: float | None,
+    settings: Settings,
+    wakeup: socket.socket,
+    wake: Callable[[], None],
+) -> Assembled:
+    """Find the slots, open the study, and connect ledger and loop. Every refusal happens here, before a trial."""
+    specs = find_slots(
+        options.devices or settings.devices,
+        workers=options.workers,
+        workers_per_gpu=options.workers_per_gpu,
+        environ=os.environ,
+    )
+    identity, facts = own_identity(), code_facts()
+    worker_id = identity.worker_id
+    engine = open_engine(resolve_url(settings, options.storage))
+    opening = Opening(
+        create=not options.worker,
+        set_budget=not options.worker,
+        timeout_seconds=timeout_seconds,
+        trials_target=options.trials,
+        enqueue_known=options.enqueue_known,
+    )
+    opened = open_study(engine, found, opening, worker_id, identity, facts)
+    checkpoints = settings.checkpoint_dir / f"{found.study.name}-{opened.uid}"
+    asker = Asker(found.study, opened.study_id, opened.mirror, checkpoints, identity.host, len(specs))
+    reaper = Reaper(opened.study_id, identity, grace_seconds=settings.lease_seconds / 2)
+    ledger = Ledger(engine, asker, reaper, worker_id=worker_id, lease_seconds=settings.lease_seconds, wake=wake)
+    progress = Progress(
+        asker, {**facts, "worker": worker_id, "host": identity.host}, options.on_snapshot, options.on_notice
+    )
+
+    def spawn(spec: SlotSpec) -> TrainerProcess:
+        return TrainerProcess(spec.device, arguments=spec.arguments, environ=os.environ)
+
+    slots = [Slot(index, spec, spawn) for index, spec in enumerate(specs)]
+    return Assembled(Loop(found, ledger, slots, progress, wakeup), ledger, asker, progress)

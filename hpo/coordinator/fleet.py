@@ -1,0 +1,82 @@
+"""The slots of this host together: who is free, who died, who starts again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from multiprocessing.connection import wait
+from typing import Any
+
+from hpo.coordinator.slot import Slot
+from hpo.errors import DeviceError
+
+__all__ = ["Fleet"]
+
+
+class Fleet:
+    """All slots of one coordinator."""
+
+    def __init__(self, slots: Sequence[Slot]) -> None:
+        self.slots = list(slots)
+
+    def start(self) -> None:
+        for slot in self.slots:
+            slot.start()
+
+    def wait(self, also: Any, seconds: float) -> tuple[list[Slot], bool]:
+        """Slots whose trainer has something to say (or has died), and whether `also` has."""
+        by_connection = {slot.process.connection: slot for slot in self.slots if slot.process is not None}
+        sources = wait([*by_connection, also], seconds)
+        return [by_connection[source] for source in sources if source is not also], also in sources  # type: ignore[index]
+
+    def restart_lost(self) -> None:
+        for slot in self.slots:
+            if slot.process is None and not slot.quarantined and time.monotonic() >= slot.restart_at:
+                slot.start()
+
+    def check(self) -> None:
+        """Raise DeviceError when no slot is left to work with."""
+        if all(slot.quarantined for slot in self.slots):
+            devices = ", ".join(dict.fromkeys(slot.spec.device for slot in self.slots))
+            raise DeviceError(
+                f"every trainer on {devices} ended again and again",
+                evidence=["what they said stands above"],
+                next="`hpo doctor` tests the devices",
+            )
+
+    @property
+    def working(self) -> list[Slot]:
+        """Slots that are not quarantined."""
+        return [slot for slot in self.slots if not slot.quarantined]
+
+    @property
+    def without_trial(self) -> int:
+        """Slots that could use a trial now or as soon as their trainer has started."""
+        return sum(1 for slot in self.working if slot.trial is None)
+
+    @property
+    def busy(self) -> bool:
+        return any(slot.trial is not None for slot in self.slots)
+
+    def training(self, trial_id: int) -> Slot | None:
+        """The slot that trains this trial."""
+        return next((slot for slot in self.slots if slot.trial is not None and slot.trial.trial_id == trial_id), None)
+
+    def stop(self) -> None:
+        """Ask every trainer to checkpoint its trial and put it down."""
+        for slot in self.slots:
+            if slot.stopping is None:
+                slot.stop(keep=True)
+
+    def kill(self) -> None:
+        for slot in self.slots:
+            if slot.process is not None:
+                slot.process.kill()
+                slot.process = None
+
+    def report(self) -> list[dict[str, Any]]:
+        """Each slot as `hpo status` shows it."""
+        return [
+            {"device": slot.spec.device, "state": slot.state, "trial": slot.trial.number if slot.trial else None}
+            for slot in self.slots
+        ]

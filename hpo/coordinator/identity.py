@@ -1,0 +1,68 @@
+"""Which process a worker is, so that a later one on the same machine can tell for certain that it is gone."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+__all__ = ["Identity", "is_gone", "own_identity"]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """boot_id and pid_namespace say in which machine and container `pid` counts; started tells a reused pid apart."""
+
+    host: str
+    boot_id: str
+    pid_namespace: str
+    pid: int
+    started: float
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @property
+    def worker_id(self) -> str:
+        return f"{self.host}:{self.pid}:{uuid.uuid4().hex[:8]}"
+
+
+def own_identity() -> Identity:
+    return Identity(
+        host=socket.gethostname(),
+        boot_id=_boot_id(),
+        pid_namespace=_pid_namespace(),
+        pid=os.getpid(),
+        started=psutil.Process().create_time(),
+    )
+
+
+def is_gone(other: Mapping[str, Any], here: Identity) -> bool:
+    """True only when `other` ran in this boot and pid namespace and its process no longer exists."""
+    if (other.get("boot_id"), other.get("pid_namespace")) != (here.boot_id, here.pid_namespace):
+        # An earlier boot of this very machine is just as gone; another machine cannot be judged from here.
+        return other.get("host") == here.host and other.get("boot_id") != here.boot_id and bool(other.get("boot_id"))
+    try:
+        process = psutil.Process(int(other["pid"]))
+        reused = abs(process.create_time() - float(other["started"])) > 1.0
+        return bool(reused or process.status() == psutil.STATUS_ZOMBIE)
+    except (psutil.NoSuchProcess, KeyError, ValueError):
+        return True
+
+
+def _boot_id() -> str:
+    path = Path("/proc/sys/kernel/random/boot_id")
+    return path.read_text().strip() if path.exists() else str(psutil.boot_time())
+
+
+def _pid_namespace() -> str:
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""

@@ -1,0 +1,259 @@
+"""The coordinator's loop: trainers on one side, the ledger on the other, and no waiting in between.
+
+It never touches the database and never trains. Every event is handled in microseconds to milliseconds: a message from a
+trainer, an event from the ledger, a signal, the deadline.
+"""
+
+from __future__ import annotations
+
+import queue
+import shutil
+import socket
+import time
+from collections import deque
+from collections.abc import Sequence
+
+from hpo.coordinator.fleet import Fleet
+from hpo.coordinator.jobs import make_job
+from hpo.coordinator.ledger import Ledger
+from hpo.coordinator.outcomes import Verdict, judge, pruned
+from hpo.coordinator.progress import Progress
+from hpo.coordinator.slot import Slot
+from hpo.coordinator.trial import Assigned, Away, Back, Broken, Counts, Event, Lost, Saved, Trial
+from hpo.discovery import FoundStudy
+from hpo.errors import DataError, RepeatedFailure
+from hpo.messages import Epoch, Finished, Ready
+
+__all__ = ["Loop"]
+
+STOP_SECONDS = 3.0
+"""How long trainers may take to checkpoint and put their trials down, of the five that a deadline has."""
+SAME_FAILURES = 5
+"""The same error in this many trials one after another is a bug to report, not bad luck to go on with."""
+
+
+class Loop:
+    """Runs slots until the study's budget is used up, a signal comes, or there is nothing left to do.
+
+    wakeup: a non-blocking socket that becomes readable when the ledger or a signal handler wants attention
+    """
+
+    def __init__(
+        self, found: FoundStudy, ledger: Ledger, slots: Sequence[Slot], progress: Progress, wakeup: socket.socket
+    ) -> None:
+        self.study = found.study
+        self.ledger = ledger
+        self.fleet = Fleet(slots)
+        self.counts = Counts()
+        self.deadline: float | None = None
+        self.interrupted = False
+        self._found = found
+        self._progress = progress
+        self._wakeup = wakeup
+        self._waiting: deque[Trial] = deque()
+        self._stopped = ""
+        self._checkpoints: dict[int, str] = {}
+        self._failures: deque[str] = deque(maxlen=SAME_FAILURES)
+        self._trial_seconds = 10.0
+
+    def run(self) -> str:
+        """Work until there is a reason to stop, and return it: "deadline", "trials", "exhausted" or "signal".
+
+        Raises HpoError for what the user must act on. Either way every trainer has left and every trial is put down.
+        """
+        self.fleet.start()
+        self.ledger.start()
+        try:
+            while not self._stopped:
+                self._turn(0.5)
+                self._stopped = self._reason_to_stop()
+        finally:
+            self._stopped = self._stopped or "error"
+            self._put_everything_down()
+        return self._stopped
+
+    # One turn -----------------------------------------------------------------------------------------------------
+
+    def _turn(self, seconds: float) -> None:
+        if self.deadline is not None and not self._stopped:
+            seconds = max(0.0, min(seconds, self.deadline - time.monotonic()))
+        slots, woken = self.fleet.wait(self._wakeup, seconds)
+        if woken:
+            _drain(self._wakeup)
+        for slot in slots:
+            self._hear(slot)
+        self._read_ledger()
+        if not self._stopped:
+            self.fleet.restart_lost()
+            self._hand_out()
+        self._progress.show(self.counts, self.deadline, self.fleet.slots, self.ledger.away_since)
+
+    def _hear(self, slot: Slot) -> None:
+        assert slot.process is not None
+        message = slot.process.receive()
+        if message is None:
+            self._trainer_lost(slot)
+        elif isinstance(message, Ready):
+            slot.ready = message
+        elif isinstance(message, Epoch):
+            self._epoch(slot, message)
+        elif isinstance(message, Finished):
+            self._finished(slot, message)
+
+    def _read_ledger(self) -> None:
+        while True:
+            try:
+                event = self.ledger.events.get_nowait()
+            except queue.Empty:
+                return
+            self._heed(event)
+
+    def _heed(self, event: Event) -> None:
+        match event:
+            case Assigned(trial):
+                self._waiting.append(trial)
+            case Counts(seconds_left=left):
+                self.counts = event
+                self.deadline = None if left is None else time.monotonic() + left
+            case Saved(trial_ids):
+                for trial_id in trial_ids:
+                    self._remove_checkpoint(trial_id)
+            case Lost(trial_id, reason):
+                self._trial_lost(trial_id, reason)
+            case Away(reason):
+                self._progress.notice(f"database away: {reason}; training goes on and results are kept")
+            case Back(seconds):
+                self._progress.notice(f"database back after {seconds:.0f} s")
+            case Broken(error) if not self._stopped:
+                raise error
+
+    # Trials -------------------------------------------------------------------------------------------------------
+
+    def _hand_out(self) -> None:
+        for slot in self.fleet.slots:
+            if slot.free and self._waiting:
+                trial = self._waiting.popleft()
+                self._checkpoints[trial.trial_id] = trial.checkpoint
+                slot.give(trial, make_job(self._found, trial))
+        needed = self.fleet.without_trial + self._ahead() - len(self._waiting)
+        self.ledger.want(max(0, needed), self.fleet.report())
+
+    def _ahead(self) -> int:
+        """How many trials to have ready: enough for the slots that finish while one is asked for, and no more, because
+        a trial asked for early knows less."""
+        slots = len(self.fleet.working)
+        needed = 4.0 * slots * self.ledger.ask_seconds / max(self._trial_seconds, 1e-3)
+        return max(1, min(slots, round(needed)))
+
+    def _epoch(self, slot: Slot, message: Epoch) -> None:
+        trial = slot.trial
+        if trial is None or trial.trial_id != message.trial_id or slot.stopping is not None:
+            return
+        trial.epoch = message.epoch
+        if message.report:
+            trial.score = message.report[-1][1]
+        self.ledger.report(trial, message)
+        self._progress.epoch(trial, message)
+        if message.report and not message.replayed and self.ledger.asker.should_prune(trial):
+            slot.stop(keep=False)
+            self._tell(slot, trial, pruned(self.study, trial))
+
+    def _finished(self, slot: Slot, message: Finished) -> None:
+        trial, stopping = slot.trial, slot.stopping
+        slot.stopping = None
+        if trial is None or trial.trial_id != message.trial_id:
+            self._remove_checkpoint(message.trial_id)  # pruned while it was still writing one
+            return
+        if message.outcome == "stopped":
+            slot.trial = None
+            if stopping is not None and stopping.keep:
+                self.ledger.requeue(trial)
+        elif message.outcome == "bad_data":
+            slot.trial = None
+            self.ledger.requeue(trial)
+            if not self._stopped:
+                raise DataError(message.reason, evidence=message.details)
+        else:
+            slot.lost_in_a_row = 0
+            self._tell(slot, trial, judge(self.study, trial, message, self._progress.baseline))
+
+    def _tell(self, slot: Slot, trial: Trial, verdict: Verdict) -> None:
+        slot.trial = None
+        self._trial_seconds += 0.2 * (slot.seconds - self._trial_seconds)
+        attributes = {**verdict.attributes, **self._progress.provenance(slot, trial)}
+        self.ledger.finish(trial, verdict.state, verdict.values, attributes, verdict.constraints)
+        self._progress.told(trial, verdict)
+        self._watch_failures(verdict)
+
+    def _watch_failures(self, verdict: Verdict) -> None:
+        self._failures.append(verdict.line if verdict.state.name == "FAIL" else "")
+        same = len(self._failures) == SAME_FAILURES and len(set(self._failures)) == 1 and self._failures[0] != ""
+        if same and not self._stopped:
+            lines: list[str] = verdict.attributes["failure"].get("traceback", [])
+            raise RepeatedFailure(
+                f"{SAME_FAILURES} trials in a row failed with the same error: {verdict.line}",
+                evidence=lines[-6:],
+                next="mend the model or the study; `hpo run` goes on from here",
+            )
+
+    def _trial_lost(self, trial_id: int, reason: str) -> None:
+        self._waiting = deque(trial for trial in self._waiting if trial.trial_id != trial_id)
+        self._checkpoints.pop(trial_id, None)  # the new owner's now
+        slot = self.fleet.training(trial_id)
+        if slot is not None and slot.stopping is None and slot.trial is not None:
+            self._progress.notice(f"trial {slot.trial.number}: {reason}; stopped here")
+            slot.stop(keep=False)
+
+    def _trainer_lost(self, slot: Slot) -> None:
+        trial, stopping = slot.trial, slot.stopping
+        how = slot.lost()
+        slot.trial = None
+        resumed = trial is not None and (stopping is None or stopping.keep)
+        if trial is not None and resumed:
+            # A trial put down on purpose is no attempt lost; one whose trainer died under it is.
+            self.ledger.requeue(trial, attempts=0 if stopping else 1)
+        what = f" under trial {trial.number}, which will be resumed" if trial is not None and resumed else ""
+        self._progress.notice(f"trainer on {slot.spec.device} ended ({how}){what}")
+        if slot.quarantined:
+            self._progress.notice(f"{slot.spec.device}: {slot.lost_in_a_row} trainers lost in a row, left alone")
+
+    def _remove_checkpoint(self, trial_id: int) -> None:
+        """Once the database has a trial's end, and its trainer has let go of it."""
+        if any(slot.stopping is not None and slot.stopping.trial_id == trial_id for slot in self.fleet.slots):
+            return
+        path = self._checkpoints.pop(trial_id, None)
+        if path:
+            shutil.rmtree(path, ignore_errors=True)
+
+    # The end ------------------------------------------------------------------------------------------------------
+
+    def _reason_to_stop(self) -> str:
+        if self.interrupted:
+            return "signal"
+        if self.deadline is not None and time.monotonic() >= self.deadline:
+            return "deadline"
+        self.fleet.check()
+        counts = self.counts
+        if counts.trials_target is not None and counts.finished >= counts.trials_target:
+            return "trials"
+        idle = not self._waiting and not self.fleet.busy and not counts.running and not counts.waiting
+        return "exhausted" if counts.exhausted and idle else ""
+
+    def _put_everything_down(self) -> None:
+        """Checkpoint and requeue what runs within STOP_SECONDS; kill what does not answer. Nothing is lost by it."""
+        self.ledger.want(0, self.fleet.report())
+        self.fleet.stop()
+        limit = time.monotonic() + STOP_SECONDS
+        while self.fleet.busy and time.monotonic() < limit:
+            self._turn(0.1)
+        for trial in [*self._waiting, *(slot.trial for slot in self.fleet.slots if slot.trial is not None)]:
+            self.ledger.requeue(trial)
+        self.fleet.kill()
+
+
+def _drain(wakeup: socket.socket) -> None:
+    try:
+        while wakeup.recv(4096):
+            pass
+    except BlockingIOError:
+        pass

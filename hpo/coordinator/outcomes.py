@@ -1,0 +1,86 @@
+"""What becomes of a trial, by how its training ended: the policy of docs/failures.md as one pure function.
+
+complete        COMPLETE with the best epoch's values
+diverged        PRUNED, constraint `finite` violated, so that the sampler learns to stay away
+out_of_memory   PRUNED, constraint `memory` violated, likewise
+failed          FAIL with type, message and the last traceback lines
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from optuna.trial import TrialState
+
+from hpo.coordinator.trial import Trial
+from hpo.messages import Finished
+from hpo.study import Study
+
+__all__ = ["Verdict", "judge", "pruned"]
+
+CONSTRAINTS = {"diverged": "finite", "out_of_memory": "memory"}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a trial is told. `line` is what a person reads about it."""
+
+    state: TrialState
+    values: tuple[float, ...] | None
+    attributes: Mapping[str, Any]
+    constraints: Mapping[str, float] = field(default_factory=dict)
+    line: str = ""
+
+
+def judge(study: Study, trial: Trial, message: Finished, baseline: Mapping[str, float]) -> Verdict:
+    """The verdict on a trial that ended by itself. `baseline` holds the baseline trial's metrics, if it is done."""
+    attributes = _attributes(trial, message)
+    if message.outcome == "complete":
+        values = tuple(float(message.metrics[metric]) for metric in study.objectives)
+        if all(value == value for value in values):
+            shown = ", ".join(f"{metric} {value:.5g}" for metric, value in zip(study.objectives, values, strict=True))
+            return Verdict(TrialState.COMPLETE, values, attributes, _limits(study, message.metrics, baseline), shown)
+        message = Finished(trial.trial_id, "diverged", reason="the objective is not a number")
+    if message.outcome in CONSTRAINTS:
+        attributes["failure"] = {"kind": message.outcome, "reason": message.reason}
+        constraint = {CONSTRAINTS[message.outcome]: 1.0}
+        return Verdict(
+            TrialState.PRUNED, _last(study, trial), attributes, constraint, f"{message.outcome}: {message.reason}"
+        )
+    attributes["failure"] = {"kind": message.outcome, "reason": message.reason, "traceback": list(message.details)}
+    return Verdict(TrialState.FAIL, None, attributes, {}, message.reason)
+
+
+def pruned(study: Study, trial: Trial) -> Verdict:
+    """The verdict on a trial that its pruner ended. As in Optuna, its value is the last one reported."""
+    return Verdict(TrialState.PRUNED, _last(study, trial), _attributes(trial, None))
+
+
+def _last(study: Study, trial: Trial) -> tuple[float, ...] | None:
+    # Optuna takes a value for every objective or none; a trial cut short knows only the first.
+    return (trial.score,) if trial.score is not None and len(study.objectives) == 1 else None
+
+
+def _attributes(trial: Trial, message: Finished | None) -> dict[str, Any]:
+    attributes: dict[str, Any] = {"config": trial.config, "attempt": trial.attempt, **trial.facts}
+    if message is not None:
+        attributes |= {"best_epoch": message.best_epoch, "epochs": message.epoch, **message.facts}
+        attributes["metrics"] = dict(message.metrics)
+    else:
+        attributes["epochs"] = trial.epoch
+    return attributes
+
+
+def _limits(study: Study, metrics: Mapping[str, Any], baseline: Mapping[str, float]) -> dict[str, float]:
+    """Each constraint as Optuna wants it: how far above its limit, feasible at zero and below."""
+    constraints: dict[str, float] = {}
+    for rule in study.constraints:
+        limit = rule.limit
+        if rule.times_baseline is not None:
+            base = baseline.get(rule.metric)
+            limit = rule.times_baseline * base if base is not None else None
+        if limit is not None:
+            constraints[rule.metric] = float(metrics[rule.metric]) - limit
+    return constraints

@@ -1,0 +1,131 @@
+"""What people see of a run: snapshots a few times a second, and a line for each event worth one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from hpo.best import best_trial
+from hpo.coordinator.asking import Asker
+from hpo.coordinator.outcomes import Verdict
+from hpo.coordinator.slot import Slot
+from hpo.coordinator.snapshot import Best, Snapshot
+from hpo.coordinator.trial import Counts, Trial
+from hpo.messages import Epoch
+from hpo.seeds import trial_seed
+
+__all__ = ["Progress"]
+
+SNAPSHOT_SECONDS = 0.25
+
+
+class Progress:
+    """Watches a run and tells `on_snapshot` and `on_notice`.
+
+    facts: of this host and code (git commit, worker), recorded on every trial told here
+    """
+
+    def __init__(
+        self,
+        asker: Asker,
+        facts: Mapping[str, Any],
+        on_snapshot: Callable[[Snapshot], None] | None = None,
+        on_notice: Callable[[str], None] | None = None,
+    ) -> None:
+        self._asker = asker
+        self._facts = dict(facts)
+        self._on_snapshot = on_snapshot
+        self._on_notice = on_notice
+        self._began = time.monotonic()
+        self._shown = 0.0
+        self._best: Best | None = None
+        self._best_of: int = -1
+
+    @property
+    def baseline(self) -> Mapping[str, float]:
+        """The metrics of the baseline, trial 0; empty until it is done."""
+        for trial in self._asker.trials()[:1]:
+            metrics = trial.user_attrs.get("metrics")
+            return dict(metrics) if isinstance(metrics, Mapping) else {}
+        return {}
+
+    def provenance(self, slot: Slot, trial: Trial) -> dict[str, Any]:
+        """Where and with what a trial ran."""
+        ready = slot.ready
+        return {
+            **self._facts,
+            "seed": trial_seed(self._asker.study.seed, trial.number),
+            "device": slot.spec.device,
+            "device_name": ready.device_name if ready else "",
+            "versions": ready.versions if ready else {},
+            "seconds": round(slot.seconds, 3),
+        }
+
+    def best(self) -> Best | None:
+        """The best trial so far, of all hosts as far as this one has heard."""
+        trials = self._asker.trials()
+        finished = sum(1 for trial in trials if trial.state.is_finished())
+        if finished != self._best_of:
+            self._best_of = finished
+            found = best_trial(trials, self._asker.directions)
+            self._best = Best(found.number, found.values[0], found.params) if found and found.values else None
+        return self._best
+
+    def notice(self, text: str) -> None:
+        if self._on_notice is not None:
+            self._on_notice(text)
+
+    def epoch(self, trial: Trial, message: Epoch) -> None:
+        """An epoch was reported. Nothing to say on a terminal; subclasses write scalars elsewhere."""
+
+    def told(self, trial: Trial, verdict: Verdict) -> None:
+        """A trial ended here: one line, and another when it is the best so far."""
+        before = self._best
+        best = self.best()
+        state = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}[verdict.state.name]
+        at = f" after {trial.epoch} epoch{'s' if trial.epoch != 1 else ''}" if trial.epoch else ""
+        detail = verdict.line or (f"{self._asker.study.objectives[0]} {trial.score:.5g}" if trial.score else "")
+        self.notice(f"trial {trial.number} {state}{at}{': ' if detail else ''}{detail}")
+        if best is not None and best.trial == trial.number and (before is None or before.trial != best.trial):
+            shown = ", ".join(f"{name} {_short(value)}" for name, value in best.params.items())
+            self.notice(f"best so far: trial {best.trial} with {best.value:.5g} ({shown})")
+
+    def show(
+        self,
+        counts: Counts,
+        deadline: float | None,
+        slots: Sequence[Slot],
+        away_since: float | None,
+        *,
+        last: bool = False,
+    ) -> None:
+        """Give out a snapshot, at most four times a second unless it is the last."""
+        now = time.monotonic()
+        if self._on_snapshot is None or (now - self._shown < SNAPSHOT_SECONDS and not last):
+            return
+        self._shown = now
+        self._on_snapshot(self.snapshot(counts, deadline, slots, away_since))
+
+    def snapshot(
+        self, counts: Counts, deadline: float | None, slots: Sequence[Slot], away_since: float | None
+    ) -> Snapshot:
+        now = time.monotonic()
+        study = self._asker.study
+        return Snapshot(
+            study=study.name,
+            objective=study.objectives[0],
+            direction=study.directions[0],
+            counts=counts.as_mapping(),
+            best=self.best(),
+            seconds_left=max(0.0, deadline - now) if deadline is not None else None,
+            trials_target=counts.trials_target,
+            elapsed_seconds=now - self._began,
+            slots=tuple(replace(slot.view(), epochs=study.epochs) for slot in slots),
+            database_away_seconds=now - away_since if away_since is not None else 0.0,
+        )
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

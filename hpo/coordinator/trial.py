@@ -1,0 +1,107 @@
+"""A trial in the hands of a coordinator, and what the ledger tells the loop about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from optuna.trial import TrialState
+
+__all__ = ["COUNT_NAMES", "Assigned", "Away", "Back", "Broken", "Counts", "Event", "Lost", "Saved", "Trial"]
+
+
+COUNT_NAMES = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "running",
+    TrialState.WAITING: "waiting",
+}
+"""Optuna's states under the names people see."""
+
+
+@dataclass
+class Trial:
+    """One trial that this coordinator holds the lease of.
+
+    config:  resolved: what the trainer reads. params: what Optuna stores.
+    attempt: counted from 1; grows when a trainer died under the trial or a host lost it
+    """
+
+    trial_id: int
+    number: int
+    attempt: int
+    params: dict[str, Any]
+    config: dict[str, Any]
+    checkpoint: str
+    epoch: int = 0
+    score: float | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Assigned:
+    """A new trial for whichever slot is free first."""
+
+    trial: Trial
+
+
+@dataclass(frozen=True)
+class Lost:
+    """The trial is no longer ours: ended from outside, or its lease went to another worker. Drop it unsaved."""
+
+    trial_id: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The study as the database has it. `exhausted`: nothing is left to hand out and nothing may be created."""
+
+    complete: int = 0
+    pruned: int = 0
+    failed: int = 0
+    running: int = 0
+    waiting: int = 0
+    seconds_left: float | None = None
+    trials_target: int | None = None
+    exhausted: bool = False
+
+    @property
+    def finished(self) -> int:
+        return self.complete + self.pruned + self.failed
+
+    def as_mapping(self) -> Mapping[str, int]:
+        return {name: getattr(self, name) for name in COUNT_NAMES.values()}
+
+
+@dataclass(frozen=True)
+class Away:
+    """The database does not answer; outcomes are kept in memory and written when it does."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Back:
+    """The database answers again."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Broken:
+    """The ledger cannot go on: a bug, or a database that changed under it."""
+
+    error: BaseException
+
+
+@dataclass(frozen=True)
+class Saved:
+    """The database has the ends of these trials."""
+
+    trial_ids: tuple[int, ...]
+
+
+Event = Assigned | Saved | Lost | Counts | Away | Back | Broken

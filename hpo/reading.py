@@ -1,0 +1,170 @@
+"""Read a study: ours on PostgreSQL, or one that plain Optuna made in any database it knows. Nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import optuna
+import sqlalchemy
+from optuna.trial import FrozenTrial
+from sqlalchemy.engine import Connection, Engine, make_url
+
+from hpo.best import best_trial
+from hpo.errors import StorageError, StudyError, near_miss
+from hpo.settings import Settings
+from hpo.storage import optuna_tables, rows, tables
+from hpo.storage.engine import hide_password, open_engine, resolve_url, storage_error
+
+__all__ = ["StudyView", "open_for_reading", "read_study", "study_names"]
+
+_STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
+
+
+@dataclass(frozen=True)
+class StudyView:
+    """A study as it stood when it was read. A study of plain Optuna has no declaration, deadline or workers.
+
+    directions:  "maximize" or "minimize", one for each objective
+    declaration: row name -> text, as hpo.study.Study.declaration gave it
+    workers:     every coordinator that ever worked on it, oldest first
+    """
+
+    name: str
+    directions: tuple[str, ...]
+    trials: tuple[FrozenTrial, ...]
+    declaration: Mapping[str, Any] | None = None
+    deadline: datetime | None = None
+    seconds_left: float | None = None
+    trials_target: int | None = None
+    workers: tuple[rows.WorkerRow, ...] = ()
+
+    @property
+    def best(self) -> FrozenTrial | None:
+        return best_trial(self.trials, self.directions)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Trials by state, with the keys complete, pruned, failed, running and waiting."""
+        counts = dict.fromkeys(_STATES.values(), 0)
+        for trial in self.trials:
+            counts[_STATES[trial.state.name]] += 1
+        return counts
+
+
+def open_for_reading(storage: str | None, settings: Settings) -> Engine:
+    """The database that `--storage`, HPO_STORAGE or the embedded server names, unchanged by being read.
+
+    Raises StorageError where nothing answers or the tables are missing or of another Optuna, StudyError where no
+    embedded database was ever made.
+    """
+    if storage is None and settings.storage is None and not (settings.home / "postgres").is_dir():
+        raise StudyError(
+            f"no study has run here yet: {settings.home} holds no database",
+            next="start one with `hpo run --study mlp_digits`, or say where it is with --storage or HPO_STORAGE",
+        )
+    url = resolve_url(settings, storage, write=False)
+    _check_file(url)
+    engine = open_engine(url, application_name="hpo read")
+    with _storage_errors(engine), engine.connect() as connection:
+        _check_tables(connection)
+    return engine
+
+
+def study_names(engine: Engine) -> list[str]:
+    """The studies in the database, by name."""
+    with _storage_errors(engine), engine.connect() as connection:
+        return sorted(study.name for study in rows.list_studies(connection))
+
+
+def read_study(engine: Engine, name: str) -> StudyView:
+    """Everything about one study, as of one moment. StudyError names the nearest study, and those there are."""
+    with _storage_errors(engine), _one_moment(engine) as connection:
+        found = rows.find_study(connection, name)
+        if found is None:
+            raise _unknown(name, [study.name for study in rows.list_studies(connection)], engine)
+        view = StudyView(
+            name=name,
+            directions=tuple(direction.name.lower() for direction in found.directions),
+            trials=tuple(rows.read_changes(connection, found.study_id)),
+        )
+        if not sqlalchemy.inspect(connection).has_table(tables.studies.name):
+            return view
+        return _with_our_record(connection, found.study_id, view)
+
+
+def _with_our_record(connection: Connection, study_id: int, view: StudyView) -> StudyView:
+    record = rows.declaration(connection, study_id)
+    if record is None:
+        return view
+    return replace(
+        view,
+        declaration=record.declaration,
+        deadline=record.deadline,
+        seconds_left=rows.budget(connection, study_id).seconds_left,
+        trials_target=record.trials_target,
+        workers=tuple(rows.list_workers(connection, study_id)),
+    )
+
+
+@contextmanager
+def _one_moment(engine: Engine) -> Iterator[Connection]:
+    """A connection whose statements all see the same rows, where the database can do that (PostgreSQL)."""
+    with engine.connect() as connection:
+        if engine.dialect.name == "postgresql":
+            connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        yield connection
+
+
+def _check_file(url: str) -> None:
+    """SQLite would make an empty database of a misspelt path."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return
+    if not parsed.database or not Path(parsed.database).is_file():
+        raise StorageError(
+            f"no such file: {parsed.database or '(no path)'}",
+            next="a relative path has three slashes (sqlite:///study.db), an absolute one four",
+        )
+
+
+def _check_tables(connection: Connection) -> None:
+    place = hide_password(connection.engine.url.render_as_string(hide_password=False))
+    present = sqlalchemy.inspect(connection)
+    if not all(present.has_table(name) for name in ("studies", "trials", "alembic_version")):
+        raise StorageError(
+            f"the database {place} holds no studies",
+            evidence=["it has none of Optuna's tables"],
+            next="check the URL; `hpo run` and `hpo db init` make the tables",
+        )
+    revision = connection.execute(sqlalchemy.text("SELECT max(version_num) FROM alembic_version")).scalar()
+    if revision != optuna_tables.head_revision():
+        raise StorageError(
+            f"the database {place} has the tables of another Optuna: schema {revision}",
+            evidence=[f"the installed Optuna {optuna.__version__} works with {optuna_tables.head_revision()}"],
+            next="run `optuna storage upgrade --storage URL` (after a backup), or install the Optuna that made it",
+        )
+
+
+def _unknown(name: str, names: list[str], engine: Engine) -> StudyError:
+    place = hide_password(engine.url.render_as_string(hide_password=False))
+    evidence = [near_miss(name, names)] if names else []
+    if evidence and evidence[0].startswith("did"):
+        evidence.append(f"there are: {', '.join(sorted(names))}")
+    return StudyError(
+        f'no study "{name}" in {place}' if names else f"no study has run in {place} yet",
+        evidence=evidence,
+        next="`hpo run --study NAME` starts one; --storage or HPO_STORAGE names another database",
+    )
+
+
+@contextmanager
+def _storage_errors(engine: Engine) -> Iterator[None]:
+    try:
+        yield
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        raise storage_error(error, engine.url.render_as_string(hide_password=False)) from error

@@ -1,0 +1,25 @@
+"""Every random number of a study follows from (study seed, trial number): no two trials share a stream."""
+
+from __future__ import annotations
+
+import hashlib
+
+__all__ = ["sampler_seed", "trial_seed"]
+
+
+def trial_seed(study_seed: int, number: int) -> int:
+    """The seed with which trial `number` initialises weights and orders its data, in 0 .. 2**31-1."""
+    return _derive("trial", study_seed, number)
+
+
+def sampler_seed(study_seed: int, number: int) -> int:
+    """The seed of the sampler that proposes trial `number`.
+
+    Equal seeds in several workers would make them propose the same first points, and a resume repeat them.
+    """
+    return _derive("sampler", study_seed, number)
+
+
+def _derive(purpose: str, study_seed: int, number: int) -> int:
+    digest = hashlib.sha256(f"{purpose}/{study_seed}/{number}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
