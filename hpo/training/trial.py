@@ -110,10 +110,9 @@ class Trial:
         self._judge_batch = laid_out(parts.images, self.recipe)
 
     def _count(self) -> None:
-        """Size and cost of the model, without a trace in the random generators."""
-        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
-            channels, height, width = self.job.dataset["shape"]
-            macs = count_macs(self.learner.model, (channels, height, width))
+        """Size and cost of the model. Before a snapshot is loaded: a count on real tensors may draw random numbers."""
+        channels, height, width = self.job.dataset["shape"]
+        macs = count_macs(self.learner.model, (channels, height, width))
         self._metrics |= {"parameters": count_parameters(self.learner.model), "macs": macs}
         self._facts |= self._metrics
         if self.recipe.precision == "bf16" and not supports_bf16(self.device):
@@ -139,7 +138,7 @@ class Trial:
         for number in range(progress.step, len(batches)):
             if stop.asked:
                 break
-            if perf_counter() >= self._deadline and (number or before):
+            if number and perf_counter() >= self._deadline:
                 self._out_of_time = True
                 break
             learner.set_lr(before + number)
@@ -173,6 +172,7 @@ class Trial:
     def end_epoch(self, metrics: dict[str, float]) -> None:
         """Take in a scored epoch, report it, and write a checkpoint if one is due."""
         learner, progress = self.learner, self.progress
+        self._out_of_time |= perf_counter() >= self._deadline
         if self._final:
             progress.best = {**metrics, "epoch": progress.epoch + 1}
         elif learner.stopping.update(progress.epoch + 1, metrics):

@@ -31,9 +31,9 @@ EVERYTHING = {
 CASES = {
     "mlp with dropout": ({"dropout": 0.3}, {}, {}),
     "mlp, early stopping, plateau": (
-        {"dropout": 0.1, "schedule": "plateau", "schedule_patience": 0},
+        {"dropout": 0.5, "lr": 0.3, "schedule": "plateau", "schedule_patience": 0},
         {},
-        {"early_stopping": {"monitor": "val_loss", "patience": 2, "min_delta": 0.0}},
+        {"early_stopping": {"monitor": "val_loss", "patience": 3, "min_delta": 0.0}, "epochs": 6},
     ),
     "mlp in two folds": ({"dropout": 0.3, "optimizer": "sgd", "momentum": 0.9}, {}, {"folds": 2, "epochs": 2}),
     "lenet with everything": (
