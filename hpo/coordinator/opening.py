@@ -98,6 +98,7 @@ def open_study(
             commit=facts.get("git_commit"),
         )
         mirror = Mirror(study_id, study.name, directions, *rows.study_attrs(connection, study_id))
+        mirror.apply(rows.read_changes(connection, study_id))
     return OpenedStudy(study_id, str(stored.facts["uid"]), mirror, resumed=row is not None, freed=freed)
 
 
