@@ -69,7 +69,8 @@ class Int(Parameter):
     def contains(self, value: Any) -> bool:
         if not isinstance(value, int) or isinstance(value, bool):
             return False
-        return self.low <= value <= self.high and not (value - self.low) % self.step
+        inside: bool = self.low <= value <= self.high
+        return inside and (value - self.low) % self.step == 0
 
     def ends(self) -> tuple[Scalar, ...]:
         return (self.low, self.high - (self.high - self.low) % self.step)

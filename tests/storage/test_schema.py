@@ -1,0 +1,117 @@
+"""The schema step: once, whoever comes first; another Optuna's tables and old servers are refused."""
+
+from __future__ import annotations
+
+import multiprocessing
+import subprocess
+import sys
+from multiprocessing.queues import Queue
+
+import optuna
+import pytest
+from optuna.storages import RDBStorage
+from sqlalchemy import event, inspect, text
+
+from hpo.errors import StorageError
+from hpo.storage import optuna_tables, schema
+from hpo.storage.engine import open_engine
+from hpo.storage.schema import SchemaState, ensure_schema, schema_state
+
+
+def _race(url: str, results: Queue[str]) -> None:
+    try:
+        ensure_schema(open_engine(url))
+        results.put("")
+    except BaseException as error:  # noqa: BLE001 # the parent shows it
+        results.put(repr(error))
+
+
+def test_eight_processes_race_on_an_empty_database(empty_database_url: str) -> None:
+    context = multiprocessing.get_context("spawn")
+    results: Queue[str] = context.Queue()
+    processes = [context.Process(target=_race, args=(empty_database_url, results)) for _ in range(8)]
+    for process in processes:
+        process.start()
+    assert [results.get(timeout=120) for _ in processes] == [""] * 8
+    for process in processes:
+        process.join()
+    engine = open_engine(empty_database_url)
+    assert schema_state(engine).ready
+    assert optuna.create_study(storage=empty_database_url).ask().number == 0
+    engine.dispose()
+
+
+def test_the_tables_are_those_that_optuna_makes(empty_database_url: str, database_url: str) -> None:
+    RDBStorage(empty_database_url)
+    theirs, ours = open_engine(empty_database_url), open_engine(database_url)
+    extra = set(inspect(ours).get_table_names()) - set(inspect(theirs).get_table_names())
+    assert extra == {"hpo_studies", "hpo_leases", "hpo_workers", "hpo_epochs"}
+    for query in ("SELECT version_num FROM alembic_version", "SELECT * FROM version_info"):
+        with theirs.begin() as a, ours.begin() as b:
+            assert a.execute(text(query)).all() == b.execute(text(query)).all()
+    theirs.dispose()
+    ours.dispose()
+
+
+def test_a_database_that_plain_optuna_made_gets_our_tables(empty_database_url: str) -> None:
+    study = optuna.create_study(storage=empty_database_url, study_name="s")
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+    engine = open_engine(empty_database_url)
+    ensure_schema(engine)
+    assert schema_state(engine).ready
+    assert len(study.trials) == 1
+    engine.dispose()
+
+
+def test_a_database_left_half_made_is_completed(empty_database_url: str) -> None:
+    engine = open_engine(empty_database_url)
+    optuna_tables.metadata.create_all(engine)
+    ensure_schema(engine)
+    assert schema_state(engine).ready
+    engine.dispose()
+
+
+def test_nothing_to_do_costs_two_statements(database_url: str) -> None:
+    engine = open_engine(database_url)
+    seen: list[str] = []
+    event.listen(engine, "before_cursor_execute", lambda c, cursor, statement, *rest: seen.append(statement))
+    ensure_schema(engine)
+    assert len(seen) == 2
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("revision", "next_step"), [("v3.0.0.d", "optuna storage upgrade"), ("v9.9.0", "pip install -U optuna")]
+)
+def test_another_optuna_schema_is_refused(database_url: str, revision: str, next_step: str) -> None:
+    engine = open_engine(database_url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = :r"), {"r": revision})
+        connection.execute(text("DROP TABLE hpo_epochs"))
+    with pytest.raises(StorageError, match=revision) as caught:
+        ensure_schema(engine)
+    assert next_step in str(caught.value)
+    assert optuna_tables.head_revision() in str(caught.value)
+    assert not inspect(engine).has_table("hpo_epochs")
+    engine.dispose()
+
+
+def test_an_old_server_is_refused() -> None:
+    with pytest.raises(StorageError, match=r"PostgreSQL 12\.7"):
+        schema._check(SchemaState(120007, None, "v3.2.0.a", False))
+
+
+def test_sqlite_is_refused_for_writing() -> None:
+    with pytest.raises(StorageError, match="not PostgreSQL"):
+        ensure_schema(open_engine("sqlite://"))
+
+
+def test_the_optuna_command_opens_it(database_url: str) -> None:
+    program = "from optuna.cli import main; import sys; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program, "studies", "--storage", database_url],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
