@@ -69,8 +69,7 @@ class Int(Parameter):
     def contains(self, value: Any) -> bool:
         if not isinstance(value, int) or isinstance(value, bool):
             return False
-        inside: bool = self.low <= value <= self.high
-        return inside and (value - self.low) % self.step == 0
+        return bool(self.low <= value <= self.high and (value - self.low) % self.step == 0)
 
     def ends(self) -> tuple[Scalar, ...]:
         return (self.low, self.high - (self.high - self.low) % self.step)
