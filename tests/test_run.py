@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -93,10 +94,19 @@ def test_a_deadline_in_mid_trial_puts_the_trial_back_and_the_next_run_goes_on_wi
         trial for trial in trials_of(database_url) if trial.state.name == "WAITING" and trial.intermediate_values
     ]
     assert waiting
-    run(long, timeout="5s")
+    reached = max(waiting[0].intermediate_values)
+    interrupted: list[int] = []
+
+    def interrupt_once_further(snapshot: Any) -> None:
+        further = any(slot.trial == waiting[0].number and slot.epoch > reached for slot in snapshot.slots)
+        if further and not interrupted:
+            interrupted.append(1)
+            signal.raise_signal(signal.SIGINT)
+
+    again = run(long, timeout="90s", on_snapshot=interrupt_once_further)
+    assert (again.stopped, again.exit_code) == ("interrupted", 130)
     resumed = trials_of(database_url)[waiting[0].number]
     assert resumed.params == waiting[0].params
-    reached = max(waiting[0].intermediate_values)
     assert max(resumed.intermediate_values) > reached
     assert all(resumed.intermediate_values[step] == value for step, value in waiting[0].intermediate_values.items())
 
