@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 __all__ = ["MODELS", "Model", "Reads"]
 
@@ -45,6 +46,18 @@ class Model:
     help: str = ""
 
 
+_SHARE: dict[str, Any] = {"low": 0.0, "high": 1.0, "open_low": True, "open_high": True}
+_DROPOUT: dict[str, Any] = {"low": 0.0, "high": 1.0, "open_high": True}
+
+_WIDTH = Reads(float, 1.0, low=0.0, open_low=True, high=16.0, help="multiplies every channel count")
+_ZOO: dict[str, Reads] = {
+    "width": _WIDTH,
+    "stem_stride": Reads(int, 2, low=1, high=2, help="2 as in the original, 1 for images of 32 pixels"),
+    "dropout": Reads(float, 0.2, **_DROPOUT, help="before the last layer"),
+    "pretrained": Reads(bool, False, help="start from ImageNet weights, with a new head (see freeze_epochs)"),
+    "resize": Reads(int, 0, low=0, high=1024, help="pixels a side that images are scaled to; 0 leaves them"),
+}
+
 MODELS: dict[str, Model] = {
     "perceptron": Model("models.mlp:perceptron", help="one linear layer, pixels to classes"),
     "shallow": Model(
@@ -65,5 +78,34 @@ MODELS: dict[str, Model] = {
         "models.lenet:lenet",
         image_sizes=(28, 32),
         help="LeNet-5: 5x5 convolutions of 6 and 16, max pooling, 120, 84",
+    ),
+    "squeezenet": Model(
+        "models.squeezenet:squeezenet",
+        {
+            "squeeze_ratio": Reads(float, 0.125, **_SHARE, help="squeezed channels over those of the fire module"),
+            "expand3x3_ratio": Reads(float, 0.5, **_SHARE, help="share of a fire module's channels from 3x3"),
+            "dropout": Reads(float, 0.5, **_DROPOUT, help="before the classifier"),
+            "batch_norm": Reads(bool, False, help="after every convolution"),
+            "bypass": Reads(str, "none", choices=("none", "simple"), help="identity around fire modules"),
+        },
+        image_sizes=(16, 64),
+        help="SqueezeNet for small images: eight fire modules",
+    ),
+    "mobilenet_v1": Model(
+        "models.mobilenet:mobilenet_v1",
+        {
+            "width": _WIDTH,
+            "stem_stride": Reads(int, 1, low=1, high=2, help="1 for images of 32 pixels, 2 as in the original"),
+            "dropout": Reads(float, 0.0, **_DROPOUT, help="before the last layer"),
+        },
+        image_sizes=(16, 1024),
+        help="MobileNet V1: thirteen depthwise-separable blocks",
+    ),
+    "mobilenet_v2": Model("models.mobilenet:mobilenet_v2", _ZOO, image_sizes=(16, 1024), help="torchvision's"),
+    "mobilenet_v3_small": Model(
+        "models.mobilenet:mobilenet_v3_small", _ZOO, image_sizes=(16, 1024), help="torchvision's"
+    ),
+    "mobilenet_v3_large": Model(
+        "models.mobilenet:mobilenet_v3_large", _ZOO, image_sizes=(16, 1024), help="torchvision's"
     ),
 }
