@@ -1,0 +1,22 @@
+"""Fashion-MNIST with LeNet-5: batch size, learning rate and optimizer."""
+
+from hpo import TPE, Categorical, EarlyStopping, Float, Int, MedianPruner, Study
+
+study = Study(
+    name="cnn_fashion_mnist",
+    description=__doc__,
+    dataset="fashion_mnist",
+    model="lenet",
+    space={
+        "batch_size": Int(3, 100),
+        "lr": Float(1e-5, 1e-1, log=True),
+        "optimizer": Categorical("adam", "sgd"),
+        "flip": True,
+    },
+    objective="val_accuracy",
+    epochs=20,
+    early_stopping=EarlyStopping(patience=3, min_delta=1e-3),
+    sampler=TPE(),
+    pruner=MedianPruner(warmup_epochs=1),
+    baseline={"batch_size": 64, "lr": 1e-3, "optimizer": "adam"},
+)
