@@ -100,7 +100,7 @@ class Float(Parameter):
         if self.step is None:
             return True
         steps = (value - self.low) / self.step
-        return abs(steps - round(steps)) < 1e-8
+        return bool(abs(steps - round(steps)) < 1e-8)
 
     def ends(self) -> tuple[Scalar, ...]:
         return (float(self.low), float(self.high))

@@ -133,25 +133,25 @@ def _check_file(url: str) -> None:
 
 
 def _check_tables(connection: Connection) -> None:
-    place = hide_password(connection.engine.url.render_as_string(hide_password=False))
+    place = _place(connection.engine)
     present = sqlalchemy.inspect(connection)
     if not all(present.has_table(name) for name in ("studies", "trials", "alembic_version")):
         raise StorageError(
-            f"the database {place} holds no studies",
+            f"{place} holds no studies",
             evidence=["it has none of Optuna's tables"],
             next="check the URL; `hpo run` and `hpo db init` make the tables",
         )
     revision = connection.execute(sqlalchemy.text("SELECT max(version_num) FROM alembic_version")).scalar()
     if revision != optuna_tables.head_revision():
         raise StorageError(
-            f"the database {place} has the tables of another Optuna: schema {revision}",
+            f"{place} has the tables of another Optuna: schema {revision}",
             evidence=[f"the installed Optuna {optuna.__version__} works with {optuna_tables.head_revision()}"],
             next="run `optuna storage upgrade --storage URL` (after a backup), or install the Optuna that made it",
         )
 
 
 def _unknown(name: str, names: list[str], engine: Engine) -> StudyError:
-    place = hide_password(engine.url.render_as_string(hide_password=False))
+    place = _place(engine)
     evidence = [near_miss(name, names)] if names else []
     if evidence and evidence[0].startswith("did"):
         evidence.append(f"there are: {', '.join(sorted(names))}")
@@ -160,6 +160,14 @@ def _unknown(name: str, names: list[str], engine: Engine) -> StudyError:
         evidence=evidence,
         next="`hpo run --study NAME` starts one; --storage or HPO_STORAGE names another database",
     )
+
+
+def _place(engine: Engine) -> str:
+    """The database as a person would name it: the embedded server by its folder, any other by its URL."""
+    folder = engine.url.query.get("host")
+    if isinstance(folder, str) and folder.startswith("/"):
+        return f"the database in {folder}"
+    return f"the database {hide_password(engine.url.render_as_string(hide_password=False))}"
 
 
 @contextmanager

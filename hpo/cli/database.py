@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from typing import Annotated
 
 import typer
@@ -10,6 +12,8 @@ from hpo.cli.options import ReadStorageOption, StorageOption
 from hpo.cli.output import emit, notice
 
 __all__ = ["dashboard", "db"]
+
+TERMINATED = 143
 
 db = typer.Typer(help="Prepare the database.", no_args_is_help=True, rich_markup_mode="markdown")
 
@@ -41,12 +45,22 @@ def dashboard(
         str, typer.Option("--host", metavar="ADDRESS", help="A loopback address; there is no login.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", metavar="PORT", min=0, max=65535, help="0 takes a free one.")] = 8080,
-) -> None:
+) -> int:
     """Serve optuna-dashboard over the database, until Ctrl-C."""
     from hpo.dashboard import Dashboard
     from hpo.settings import Settings
 
     page = Dashboard(storage, Settings.read(), host=host, port=port)
     emit(page.url)
+    sys.stdout.flush()  # whoever started this in a pipe waits for the address
     notice("listening; Ctrl-C ends it")
+    terminated = []
+
+    def leave(number: int, _frame: object) -> None:
+        # An ordinary exit, so that an embedded server which nobody else uses is stopped as well.
+        terminated.append(number)
+        raise SystemExit(TERMINATED)
+
+    signal.signal(signal.SIGTERM, leave)
     page.serve()
+    return TERMINATED if terminated else 0

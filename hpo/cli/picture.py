@@ -30,7 +30,9 @@ def picture(snapshot: Snapshot, events: Sequence[str] = (), *, height: int = 40)
     parts: list[RenderableType] = [_header(snapshot), _budget(snapshot), _counts(snapshot)]
     if snapshot.database_away_seconds > 0:
         parts.append(_away(snapshot.database_away_seconds))
-    parts += [Text(), _best(snapshot), Text(), *_slots(snapshot.slots, max(1, height - FRAME_ROWS - len(events)))]
+    parts += [Text(), _best(snapshot)]
+    if snapshot.slots:
+        parts += [Text(), *_slots(snapshot.slots, max(1, height - FRAME_ROWS - len(events)))]
     if events:
         parts += [Text(), *(_event(text) for text in events)]
     return Constrain(Group(*parts), WIDEST)

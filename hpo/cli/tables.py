@@ -9,7 +9,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from hpo.cli.wording import COUNTS, STATES, STYLES, grouped, params_text, score, value_text
+from hpo.cli.wording import COUNTS, STATES, STYLES, grouped, params_text, score, seconds_text, value_text
 from hpo.duration import format_duration
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _trial(trial: FrozenTrial, objectives: int) -> list[str]:
     state = STATES[trial.state.name]
     values = list(trial.values or ())[:objectives]
     shown = [score(value) for value in values] + ["-"] * (objectives - len(values))
-    seconds = format_duration(trial.duration.total_seconds()) if trial.duration else "-"
+    seconds = seconds_text(trial.duration.total_seconds()) if trial.duration else "-"
     about = escape(params_text(trial.params, "  "))
     failure: Any = trial.user_attrs.get("failure")
     if isinstance(failure, dict):

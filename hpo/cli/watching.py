@@ -46,7 +46,7 @@ def watcher(*, quiet: bool) -> LiveDisplay | PlainLines:
 
 
 class LiveDisplay:
-    """One picture, redrawn in place; its last state stays on the screen."""
+    """One picture, redrawn in place; it goes when the search ends, and the summary takes its place."""
 
     def __init__(self, events: int = 4) -> None:
         self._latest: Snapshot | None = None
@@ -59,7 +59,11 @@ class LiveDisplay:
         from hpo.cli.output import progress_console
 
         self._live = Live(
-            console=progress_console(), get_renderable=self._render, refresh_per_second=4, vertical_overflow="crop"
+            console=progress_console(),
+            get_renderable=self._render,
+            refresh_per_second=4,
+            vertical_overflow="crop",
+            transient=True,
         )
         self._live.start()
         return self

@@ -7,7 +7,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["COUNTS", "STATES", "STYLES", "counts_text", "grouped", "params_text", "score", "value_text"]
+from hpo.duration import format_duration
+
+__all__ = ["COUNTS", "STATES", "STYLES", "counts_text", "grouped", "params_text", "score", "seconds_text", "value_text"]
 
 COUNTS = ("complete", "pruned", "failed", "running", "waiting")
 
@@ -27,6 +29,11 @@ def score(value: float | None) -> str:
     if not math.isfinite(value):
         return str(value)
     return f"{value:.5f}" if 0.01 <= abs(value) < 100 or value == 0 else f"{value:.5g}"
+
+
+def seconds_text(seconds: float) -> str:
+    """`0.4s`, then `12s`, `4m 05s`, `1h 30m`: short trials differ by tenths."""
+    return f"{seconds:.1f}s" if seconds < 9.95 else format_duration(seconds)
 
 
 def value_text(value: Any) -> str:

@@ -42,9 +42,8 @@ class Asker:
         self.mirror = mirror
         self._checkpoints = checkpoints
         self._host = host
-        pruner = study.pruner.build(study.epochs, workers)
-        self._optuna = optuna.load_study(study_name=study.name, storage=mirror, pruner=pruner)
-        self._pruning = _FirstObjective(study_name=study.name, storage=mirror, pruner=pruner)
+        self._pruner = study.pruner.build(study.epochs, workers)
+        self._pruning = _FirstObjective(study_name=study.name, storage=mirror, pruner=self._pruner)
 
     def synchronise(self, connection: Connection, claimed: Sequence[int] = ()) -> None:
         """Read into the mirror what changed since the last time: new trials, and unfinished ones of other hosts."""
@@ -64,8 +63,11 @@ class Asker:
     def sample(self, claim: rows.Claim) -> Trial:
         """Give a claimed trial its parameters: those it has, those it was enqueued with, the sampler's for the rest."""
         self.mirror.start(claim)
-        self._optuna.sampler = self.study.sampler.build(self.study.rows, sampler_seed(self.study.seed, claim.number))
-        proposal = optuna.trial.Trial(self._optuna, claim.trial_id)
+        sampler = self.study.sampler.build(self.study.rows, sampler_seed(self.study.seed, claim.number))
+        # A new view for every trial: a Study remembers the trials it has read until its own `ask`, which is not used
+        # here, and its sampler would go on seeing the study as it was at the first trial.
+        view = optuna.Study(study_name=self.study.name, storage=self.mirror, sampler=sampler, pruner=self._pruner)
+        proposal = optuna.trial.Trial(view, claim.trial_id)
         config = self.study.rows.sample(lambda name, row: suggest(proposal, name, row))
         return Trial(
             trial_id=claim.trial_id,
@@ -79,7 +81,7 @@ class Asker:
     def should_prune(self, trial: Trial) -> bool:
         """The pruner's verdict on what was reported so far."""
         frozen = self.mirror.get_trial(trial.trial_id)
-        return bool(frozen.intermediate_values) and self._pruning.pruner.prune(self._pruning, frozen)
+        return bool(frozen.intermediate_values) and self._pruner.prune(self._pruning, frozen)
 
     def tell(
         self,
@@ -102,4 +104,4 @@ class Asker:
 
     @property
     def directions(self) -> list[optuna.study.StudyDirection]:
-        return self._optuna.directions
+        return self.mirror.get_study_directions(self.study_id)

@@ -51,7 +51,9 @@ class Assembled:
     progress: Progress
 
     def counts(self) -> Mapping[str, int]:
-        """Trials by outcome, as this host knows them after it has written everything."""
+        """Trials by outcome at the end: the database's word, or this host's knowledge where that could not be had."""
+        if self.ledger.last_counts is not None:
+            return self.ledger.last_counts.as_mapping()
         names = {
             "COMPLETE": "complete",
             "PRUNED": "pruned",

@@ -53,6 +53,7 @@ class Ledger:
         self.asker = asker
         self.ask_seconds = 0.1
         self.away_since: float | None = None
+        self.last_counts: Counts | None = None
         self._engine = engine
         self._reaper = reaper
         self._worker_id = worker_id
@@ -176,6 +177,7 @@ class Ledger:
         try:
             with self._engine.begin() as connection:
                 rows.release_worker(connection, self._worker_id, attempt_delta=0)
+                self.last_counts = self._count(connection)
         except SQLAlchemyError:
             pass  # the lease runs out, or the next process on this machine sees that this one is gone
 
