@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection, Engine, make_url
 from hpo.best import best_trial
 from hpo.errors import StorageError, StudyError, near_miss
 from hpo.settings import Settings
-from hpo.storage import optuna_tables, rows, tables
+from hpo.storage import optuna_internals, rows, tables
 from hpo.storage.engine import hide_password, open_engine, resolve_url, storage_error
 
 __all__ = ["StudyView", "open_for_reading", "read_study", "study_names"]
@@ -142,10 +142,10 @@ def _check_tables(connection: Connection) -> None:
             next="check the URL; `hpo run` and `hpo db init` make the tables",
         )
     revision = connection.execute(sqlalchemy.text("SELECT max(version_num) FROM alembic_version")).scalar()
-    if revision != optuna_tables.head_revision():
+    if revision != optuna_internals.head_revision():
         raise StorageError(
             f"{place} has the tables of another Optuna: schema {revision}",
-            evidence=[f"the installed Optuna {optuna.__version__} works with {optuna_tables.head_revision()}"],
+            evidence=[f"the installed Optuna {optuna.__version__} works with {optuna_internals.head_revision()}"],
             next="run `optuna storage upgrade --storage URL` (after a backup), or install the Optuna that made it",
         )
 

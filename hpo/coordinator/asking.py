@@ -19,7 +19,7 @@ from hpo.search import Grid
 from hpo.seeds import sampler_seed
 from hpo.storage import rows
 from hpo.storage.mirror import Mirror
-from hpo.storage.optuna_tables import constraint_key
+from hpo.storage.optuna_internals import constraint_key
 from hpo.study import Study
 
 __all__ = ["Asker"]

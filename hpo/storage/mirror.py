@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo.storage.claims import Claim
 from hpo.storage.one_study import OneStudy
+from hpo.storage.optuna_internals import trial_id_of
 from hpo.storage.trial_table import TrialTable
 from hpo.storage.writes import Finish, Requeue, Writes
 
@@ -52,7 +53,7 @@ class Mirror(OneStudy):
         taken = []
         with self._lock:
             for trial in trials:
-                trial_id = trial._trial_id
+                trial_id = trial_id_of(trial)
                 self.last_trial_id = max(self.last_trial_id, trial_id)
                 if not self._believe(trial):
                     continue
@@ -160,14 +161,14 @@ class Mirror(OneStudy):
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         with self._lock:
             trial = self._changeable(trial_id)
-            trial._user_attrs = {**trial._user_attrs, key: value}
+            trial.user_attrs = {**trial.user_attrs, key: value}
             self._trials.put(trial)
             self._writes.set_user_attr(trial_id, key, value)
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         with self._lock:
             trial = self._changeable(trial_id)
-            trial._system_attrs = {**trial._system_attrs, key: value}
+            trial.system_attrs = {**trial.system_attrs, key: value}
             self._trials.put(trial)
             self._writes.set_system_attr(trial_id, key, value)
 
@@ -188,7 +189,7 @@ class Mirror(OneStudy):
 
     def _believe(self, trial: FrozenTrial) -> bool:
         """False for news older than what memory knows: of a trial told here and not saved yet, or of one we run."""
-        trial_id = trial._trial_id
+        trial_id = trial_id_of(trial)
         if trial.state.is_finished() or trial_id in self._dropped:
             self._dropped.discard(trial_id)
             return True

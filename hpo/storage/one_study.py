@@ -9,9 +9,9 @@ from typing import Any, NoReturn
 
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
-from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial
 
+from hpo.storage.optuna_internals import FrozenStudy
 from hpo.storage.writes import Writes
 
 __all__ = ["OneStudy"]

@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Select, String, cast, literal, null, select, union_all
 from sqlalchemy.sql import ColumnElement
 
-from hpo.storage.optuna_tables import as_value, distribution_from, table
+from hpo.storage.optuna_internals import as_value, distribution_from, table
 from hpo.storage.save import local_time
 
 __all__ = ["read_changes", "running_ids", "states"]
@@ -118,11 +118,11 @@ def _add(trial: FrozenTrial, kind: int, name: Any, number: Any, words: Any, plac
         trial.intermediate_values[place] = as_value(number, words)
     elif kind == 0:
         distribution = distribution_from(words)
-        trial._distributions[name] = distribution
-        trial._params[name] = distribution.to_external_repr(number)
+        trial.distributions[name] = distribution
+        trial.params[name] = distribution.to_external_repr(number)
     elif kind == 1:
-        trial._values = [*(trial._values or ()), as_value(number, words)]
+        trial.values = [*(trial.values or ()), as_value(number, words)]
     elif kind == 3:
-        trial._user_attrs[name] = json.loads(words)
+        trial.user_attrs[name] = json.loads(words)
     else:
-        trial._system_attrs[name] = json.loads(words)
+        trial.system_attrs[name] = json.loads(words)

@@ -11,7 +11,7 @@ from typing import Any
 from optuna.trial import TrialState
 from sqlalchemy import Connection, text
 
-from hpo.storage.optuna_tables import as_stored, distribution_text
+from hpo.storage.optuna_internals import as_stored, distribution_text
 from hpo.storage.writes import SaveResult, Writes
 
 __all__ = ["save"]

@@ -10,7 +10,7 @@ import optuna
 from sqlalchemy import Connection, Engine, exc, text
 
 from hpo.errors import StorageError
-from hpo.storage import optuna_tables, tables
+from hpo.storage import optuna_internals, tables
 from hpo.storage.failures import storage_error
 
 __all__ = ["SchemaState", "ensure_schema", "schema_state"]
@@ -77,8 +77,8 @@ def _create(engine: Engine) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
         if _check(_look(connection)):
             return
-        optuna_tables.metadata.create_all(connection)
-        optuna_tables.stamp(connection)
+        optuna_internals.metadata.create_all(connection)
+        optuna_internals.stamp(connection)
         tables.metadata.create_all(connection)
         for statement in _INDEXES:
             connection.execute(text(statement))
@@ -102,9 +102,9 @@ def _look(connection: Connection) -> SchemaState:
     elif row[3]:
         # Before alembic (Optuna < 1.0), or a process of Optuna that died between its tables and its stamp.
         stamped = connection.execute(text("SELECT max(schema_version) FROM version_info")).scalar()
-        if stamped not in (None, optuna_tables.LEGACY_SCHEMA_VERSION):
+        if stamped not in (None, optuna_internals.LEGACY_SCHEMA_VERSION):
             revision = f"before alembic ({stamped})"
-    return SchemaState(int(row[0]), revision, optuna_tables.head_revision(), not row[1])
+    return SchemaState(int(row[0]), revision, optuna_internals.head_revision(), not row[1])
 
 
 def _check(state: SchemaState) -> bool:
@@ -116,7 +116,7 @@ def _check(state: SchemaState) -> bool:
             next="upgrade the server, or leave --storage out for the one that comes with hpo",
         )
     if state.optuna not in (None, state.wanted):
-        older = state.optuna in optuna_tables.known_revisions() or state.optuna.startswith("before")
+        older = state.optuna in optuna_internals.known_revisions() or state.optuna.startswith("before")
         raise StorageError(
             f"the database has the tables of another Optuna: schema {state.optuna}",
             evidence=[f"the installed Optuna {optuna.__version__} works with schema {state.wanted}"],

@@ -7,6 +7,8 @@ from collections.abc import Container
 
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo.storage.optuna_internals import trial_id_of
+
 __all__ = ["TrialTable"]
 
 
@@ -37,23 +39,24 @@ class TrialTable:
 
     def put(self, trial: FrozenTrial) -> None:
         """Add a trial, or replace what was known of it."""
-        before = self._trials.get(trial._trial_id)
+        trial_id = trial_id_of(trial)
+        before = self._trials.get(trial_id)
         phantom = self._ids.get(trial.number)
-        if phantom is not None and phantom != trial._trial_id:
+        if phantom is not None and phantom != trial_id:
             # Read inside a transaction whose commit then failed: the number was given away again.
             self.open.discard(phantom)
             del self._trials[phantom]
-        self._trials[trial._trial_id] = trial
-        self._ids[trial.number] = trial._trial_id
+        self._trials[trial_id] = trial
+        self._ids[trial.number] = trial_id
         if before is not None and before.state.is_finished():
             del self._finished[bisect_left(self._finished, trial.number, key=_number)]
             self._views.clear()
         if trial.state.is_finished():
             insort(self._finished, trial, key=_number)
             self._views.clear()
-            self.open.discard(trial._trial_id)
+            self.open.discard(trial_id)
         else:
-            self.open.add(trial._trial_id)
+            self.open.add(trial_id)
 
     def view(self, states: Container[TrialState] | None) -> list[FrozenTrial]:
         """Those in `states`, by number. The list is shared with later calls: it must not be changed."""

@@ -13,7 +13,7 @@ from optuna.storages import RDBStorage
 from sqlalchemy import event, inspect, text
 
 from hpo.errors import StorageError
-from hpo.storage import optuna_tables, schema
+from hpo.storage import optuna_internals, schema
 from hpo.storage.engine import open_engine
 from hpo.storage.schema import SchemaState, ensure_schema, schema_state
 
@@ -65,7 +65,7 @@ def test_a_database_that_plain_optuna_made_gets_our_tables(empty_database_url: s
 
 def test_a_database_left_half_made_is_completed(empty_database_url: str) -> None:
     engine = open_engine(empty_database_url)
-    optuna_tables.metadata.create_all(engine)
+    optuna_internals.metadata.create_all(engine)
     ensure_schema(engine)
     assert schema_state(engine).ready
     engine.dispose()
@@ -91,7 +91,7 @@ def test_another_optuna_schema_is_refused(database_url: str, revision: str, next
     with pytest.raises(StorageError, match=revision) as caught:
         ensure_schema(engine)
     assert next_step in str(caught.value)
-    assert optuna_tables.head_revision() in str(caught.value)
+    assert optuna_internals.head_revision() in str(caught.value)
     assert not inspect(engine).has_table("hpo_epochs")
     engine.dispose()
 

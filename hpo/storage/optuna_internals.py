@@ -1,4 +1,4 @@
-"""Optuna's tables and private internals: the only file that imports them (contract: tests/storage/test_contract.py).
+"""Optuna's tables and private internals: the only file that knows any of them (contract: tests/storage/test_mirror.py).
 
 Written against Optuna 5.0, schema v3.2.0.a. Enum values are stored by name; datetimes are naive UTC.
 """
@@ -13,9 +13,12 @@ from typing import Any
 import optuna.storages._rdb.models as models
 from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
 from optuna.study._constrained_optimization import _CONSTRAINTS_KEY
+from optuna.study._frozen import FrozenStudy
+from optuna.trial import FrozenTrial
 from sqlalchemy import Connection, MetaData, Table, text
 
 __all__ = [
+    "FrozenStudy",
     "as_stored",
     "as_value",
     "constraint_key",
@@ -25,6 +28,7 @@ __all__ = [
     "metadata",
     "stamp",
     "table",
+    "trial_id_of",
 ]
 
 metadata: MetaData = models.BaseModel.metadata
@@ -102,3 +106,8 @@ def stamp(connection: Connection) -> None:
 def constraint_key(name: str) -> str:
     """The trial system attribute under which `Trial.set_constraint(name, value)` keeps its value."""
     return f"{_CONSTRAINTS_KEY}:{name}"
+
+
+def trial_id_of(trial: FrozenTrial) -> int:
+    """The database's key of a trial."""
+    return trial._trial_id
