@@ -1,0 +1,44 @@
+# Two commands do everything: `make run` and `make test`. Both set up .venv first, once.
+
+PYTHON  ?= python3
+STUDY   ?= mlp_digits
+TIMEOUT ?= 2m
+TESTS   ?= tests
+
+BIN   := .venv/bin
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test lint clean
+
+help:
+	@echo "make run      search $(STUDY) for $(TIMEOUT) (STUDY=mlp_mnist TIMEOUT=3h for another)"
+	@echo "make test     the whole test suite, on a real PostgreSQL that comes with the package"
+	@echo "make lint     ruff and mypy"
+	@echo "make install  .venv with everything, quick the second time"
+	@echo "make clean    remove caches and build products (.venv and .hpo stay)"
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "error: Python 3.11 to 3.13 is needed, $(PYTHON) is $$($(PYTHON) --version 2>&1)"; \
+		  echo "next: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+run: install
+	$(BIN)/hpo run --study $(STUDY) --timeout $(TIMEOUT)
+
+test: install
+	$(BIN)/python -m pytest $(TESTS)
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

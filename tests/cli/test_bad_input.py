@@ -1,0 +1,213 @@
+"""Every mistake of a user: one clear message, the documented exit code, and nothing written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cli_commands import Command
+
+DECLARATION = """
+from hpo import Categorical, Float, Int, Study
+
+study = Study(
+    name="mine",
+    dataset="digits",
+    model="mlp",
+    space={{
+        "batch_size": Int(8, 64),
+        "layers": Int(1, 2),
+        "hidden_units": Int(16, 32).per("layers"),
+        "optimizer": Categorical("adam", "sgd"),
+        "lr": Float(1e-4, 1e-1, log=True),
+        {row}
+    }},
+    baseline={{"batch_size": 64, "layers": 1, "hidden_units": [32], "optimizer": "adam", "lr": 1e-3}},
+)
+"""
+
+BAD_ROWS = {
+    "impossible range": ('"dropout": Float(0.5, 0.1),', "impossible range"),
+    "logarithm of zero": ('"dropout": Float(0.0, 0.1, log=True),', "impossible range"),
+    "dangling per": ('"hidden_units": Int(16, 32).per("layer"),', 'did you mean "layers"?'),
+    "dangling when": ('"momentum": Float(0.0, 0.9).when(optimiser="sgd"),', 'did you mean "optimizer"?'),
+    "when that never holds": ('"momentum": Float(0.0, 0.9).when(optimizer="lion"),', "which never happens"),
+    "read by nothing": ('"drop_out": Float(0.0, 0.5),', 'did you mean "dropout"?'),
+    "value out of bounds": ('"dropout": Float(0.0, 1.0),', "must be below 1"),
+}
+
+
+def write_study(folder: Path, row: str = "") -> str:
+    path = folder / "mine.py"
+    path.write_text(DECLARATION.format(row=row), encoding="utf-8")
+    return str(path)
+
+
+def is_clear(text: str) -> bool:
+    return text.startswith("error: ") and "Traceback" not in text
+
+
+def is_untouched(folder: Path, *names: str) -> bool:
+    """Nothing in the working folder but what the test itself put there (and Python's cache)."""
+    return {path.name for path in folder.iterdir()} - {"__pycache__"} == set(names)
+
+
+@pytest.mark.parametrize("command", ["run", "check", "space", "worker"])
+def test_unknown_study_names_the_near_miss(hpo: Command, tmp_path: Path, command: str) -> None:
+    done = hpo(command, "--study", "mlp_digitz")
+    assert done.code == 2
+    assert is_clear(done.err)
+    assert 'did you mean "mlp_digits"?' in done.err
+    assert done.out == ""
+    assert is_untouched(tmp_path)
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+@pytest.mark.parametrize("case", BAD_ROWS)
+def test_a_bad_row_is_refused_before_anything_is_written(hpo: Command, tmp_path: Path, command: str, case: str) -> None:
+    row, message = BAD_ROWS[case]
+    done = hpo(command, "--study", write_study(tmp_path, row))
+    assert done.code == 2
+    assert is_clear(done.err)
+    assert message in done.err
+    assert is_untouched(tmp_path, "mine.py")
+
+
+def test_a_required_row_that_is_missing(hpo: Command, tmp_path: Path) -> None:
+    path = Path(write_study(tmp_path))
+    path.write_text(path.read_text().replace('"lr": Float(1e-4, 1e-1, log=True),', "").replace(', "lr": 1e-3', ""))
+    done = hpo("check", "--study", str(path))
+    assert done.code == 2
+    assert 'needs "lr"' in done.err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("import no_such_module_at_all\n", "No module named 'no_such_module_at_all'"),
+        ("study = Study(\n", "SyntaxError"),
+        ("1 / 0\n", "ZeroDivisionError"),
+        ("raise SystemExit(3)\n", "SystemExit"),
+        ("x = 1\n", 'no study called "study"'),
+    ],
+)
+def test_a_file_that_does_not_import_names_its_line(hpo: Command, tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "broken.py").write_text(text, encoding="utf-8")
+    done = hpo("run", "--study", "./broken.py")
+    assert done.code == 2
+    assert is_clear(done.err)
+    assert message in done.err
+    assert is_untouched(tmp_path, "broken.py")
+
+
+def test_a_missing_file(hpo: Command) -> None:
+    done = hpo("run", "--study", "./nowhere.py")
+    assert done.code == 2
+    assert "no study file nowhere.py" in done.err
+
+
+@pytest.mark.parametrize("timeout", ["banana", "", "0", "-5m", "3x", "5m3h", "nan", "inf", "1e9", "99999h", "٣h"])
+def test_timeout_nonsense(hpo: Command, tmp_path: Path, timeout: str) -> None:
+    done = hpo("run", "--study", "mlp_digits", f"--timeout={timeout}")
+    assert done.code == 2
+    assert is_clear(done.err)
+    assert "as a duration" in done.err
+    assert "1h30m" in done.err
+    assert is_untouched(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run"],
+        ["run", "--study", "mlp_digits", "--trials", "0"],
+        ["run", "--study", "mlp_digits", "--trials", "many"],
+        ["run", "--study", "mlp_digits", "--device", "tpu"],
+        ["run", "--study", "mlp_digits", "--workers", "0"],
+        ["run", "--study", "mlp_digits", "--subset", "3"],
+        ["run", "--study", "mlp_digits", "--name", "../escape"],
+        ["run", "--no-such-option"],
+        ["runn"],
+        ["dashboard", "--port", "70000"],
+    ],
+    ids=" ".join,
+)
+def test_a_command_line_that_makes_no_sense(hpo: Command, tmp_path: Path, words: list[str]) -> None:
+    done = hpo(*words)
+    assert done.code == 2
+    assert is_clear(done.err)
+    assert is_untouched(tmp_path)
+
+
+def test_a_gpu_that_is_not_there(hpo: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    done = hpo("run", "--study", "mlp_digits", "--device", "cuda")
+    assert done.code == 5
+    assert is_clear(done.err)
+    assert "--device cpu" in done.err
+    assert is_untouched(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "--study", "mlp_digits"],
+        ["worker", "--study", "mlp_digits"],
+        ["best", "--study", "mlp_digits"],
+        ["status", "--study", "mlp_digits"],
+        ["db", "init"],
+        ["dashboard", "--port", "0"],
+    ],
+    ids=" ".join,
+)
+def test_an_unreachable_database(hpo: Command, tmp_path: Path, words: list[str]) -> None:
+    done = hpo(*words, "--storage", "postgresql://me:sesame@127.0.0.1:1/hpo")
+    assert done.code == 4
+    assert is_clear(done.err)
+    assert "cannot reach the database" in done.err
+    assert "sesame" not in done.err
+    assert is_untouched(tmp_path)
+
+
+@pytest.mark.parametrize("url", ["sqlite:///study.db", "nonsense", "mysql://x/y"])
+def test_a_search_needs_postgresql(hpo: Command, tmp_path: Path, url: str) -> None:
+    done = hpo("run", "--study", "mlp_digits", "--storage", url)
+    assert done.code == 4
+    assert is_clear(done.err)
+    assert is_untouched(tmp_path)
+
+
+@pytest.mark.parametrize("words", [["best", "--study", "x"], ["dashboard", "--port", "0"]], ids=" ".join)
+def test_reading_a_misspelt_file_makes_none(hpo: Command, tmp_path: Path, words: list[str]) -> None:
+    done = hpo(*words, "--storage", "sqlite:///no_such.db")
+    assert done.code == 4
+    assert "no such file: no_such.db" in done.err
+    assert is_untouched(tmp_path)
+
+
+@pytest.mark.parametrize("command", ["best", "status", "trials"])
+def test_reading_where_nothing_ever_ran(hpo: Command, tmp_path: Path, command: str) -> None:
+    """No embedded server is made only to find that it is empty."""
+    done = hpo(command, "--study", "mlp_digits")
+    assert done.code == 2
+    assert "no study has run here yet" in done.err
+    assert is_untouched(tmp_path)
+
+
+def test_an_address_that_others_reach_is_refused(hpo: Command, tmp_path: Path) -> None:
+    for host in ("0.0.0.0", "::", "192.0.2.1", "example.org"):
+        done = hpo("dashboard", "--host", host, "--port", "0")
+        assert done.code == 2
+        assert "no login" in done.err
+    assert is_untouched(tmp_path)
+
+
+def test_a_bug_of_ours_shows_its_traceback(hpo: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_reference: str) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("hpo.discovery.find_study", broken)
+    done = hpo("check", "--study", "mlp_digits")
+    assert done.code == 70
+    assert "Traceback" in done.err
+    assert "RuntimeError: a bug" in done.err

@@ -1,0 +1,157 @@
+"""The live picture and the plain lines, on made-up snapshots."""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from hpo.cli.picture import picture
+from hpo.cli.watching import LINES_AT_ONCE, PlainLines
+from hpo.cli.wording import grouped, params_text, score, seconds_text
+from hpo.coordinator.snapshot import Best, SlotView, Snapshot
+
+PARAMS = {"layers": 2, "hidden_units_0": 977, "hidden_units_1": 878, "lr": 4.9641234e-05}
+SNAPSHOT = Snapshot(
+    study="mlp_mnist",
+    objective="val_accuracy",
+    direction="maximize",
+    counts={"complete": 12, "pruned": 31, "failed": 1, "running": 2, "waiting": 0},
+    best=Best(17, 0.98125, PARAMS),
+    seconds_left=3725.0,
+    trials_target=None,
+    elapsed_seconds=600.0,
+    slots=(
+        SlotView("cpu", "training", 43, 4, 20, 0.97, 8.0),
+        SlotView("cpu", "starting"),
+    ),
+)
+
+
+def drawn(snapshot: Snapshot, *, width: int = 80, height: int = 30, events: tuple[str, ...] = ()) -> list[str]:
+    console = Console(file=io.StringIO(), width=width, height=height, force_terminal=True, color_system=None)
+    with console.capture() as capture:
+        console.print(picture(snapshot, events, height=height))
+    return capture.get().rstrip("\n").split("\n")
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_the_picture_says_what_matters_and_fits(width: int) -> None:
+    lines = drawn(SNAPSHOT, width=width, events=("12:00:00  trial 42 pruned after 3 epochs",))
+    text = " ".join("\n".join(lines).replace("\xa0", " ").split())
+    for part in (
+        "mlp_mnist",
+        "maximize val_accuracy",
+        "1h 02m left",
+        "12 complete",
+        "31 pruned",
+        "0.98125",
+        "trial 17",
+    ):
+        assert part in text
+    for part in ("hidden_units 977, 878", "lr 4.964e-05", "cpu 1", "43", "4/20", "0.97000", "cpu 2", "starting"):
+        assert part in text
+    assert "trial 42 pruned" in text
+    assert max(len(line) for line in lines) <= width
+
+
+def test_more_slots_than_rows_are_counted() -> None:
+    slots = tuple(SlotView(f"cuda:{index}", "training", index, 1, 20, 0.9, 1.0) for index in range(64))
+    lines = drawn(replace(SNAPSHOT, slots=slots), height=24)
+    assert len(lines) <= 24
+    assert any("more, " in line and "of them training" in line for line in lines)
+
+
+def test_an_absent_database_is_shown() -> None:
+    assert "database away for 1m 15s" in "\n".join(drawn(replace(SNAPSHOT, database_away_seconds=75.0)))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"best": None},
+        {"seconds_left": None},
+        {"seconds_left": 0.0, "elapsed_seconds": 0.0},
+        {"trials_target": 30},
+        {"seconds_left": None, "trials_target": 30},
+        {"slots": ()},
+        {"best": Best(1, math.nan, {})},
+    ],
+)
+def test_every_state_can_be_drawn(changes: dict[str, object]) -> None:
+    assert drawn(replace(SNAPSHOT, **changes))  # type: ignore[arg-type]
+
+
+class Recorder:
+    """Plain lines with a clock of the test's own."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.now = 0.0
+        self.lines: list[str] = []
+        self.plain = PlainLines(quiet=quiet, clock=lambda: self.now, write=self.lines.append)
+
+
+def test_plain_lines_hold_back_a_flood_and_own_up_to_it() -> None:
+    recorder = Recorder()
+    for number in range(100):
+        recorder.plain.notice(f"trial {number} pruned after 2 epochs")
+    assert len(recorder.lines) == LINES_AT_ONCE
+    recorder.now = 60.0
+    recorder.plain.notice("trial 100 pruned after 2 epochs")
+    assert recorder.lines[-2:] == ["(80 more trials ended)", "trial 100 pruned after 2 epochs"]
+
+
+def test_a_new_best_and_trouble_are_never_held_back() -> None:
+    recorder = Recorder()
+    for number in range(50):
+        recorder.plain.notice(f"trial {number} pruned after 2 epochs")
+    for text in (
+        "best so far: trial 3",
+        "trial 9 failed: ValueError",
+        "database away: refused",
+        "trainer on cpu ended",
+    ):
+        recorder.plain.notice(text)
+        assert recorder.lines[-1] == text
+
+
+def test_quiet_keeps_bests_and_trouble() -> None:
+    recorder = Recorder(quiet=True)
+    recorder.plain.notice("trial 1 complete after 2 epochs")
+    recorder.plain.notice("best so far: trial 1")
+    recorder.now = 1000.0
+    recorder.plain.snapshot(SNAPSHOT)
+    assert recorder.lines == ["best so far: trial 1"]
+
+
+def test_a_long_silence_is_broken_by_the_counts() -> None:
+    recorder = Recorder()
+    recorder.plain.snapshot(SNAPSHOT)
+    assert recorder.lines == []
+    recorder.now = 61.0
+    recorder.plain.snapshot(SNAPSHOT)
+    assert len(recorder.lines) == 1
+    assert "12 complete, 31 pruned, 1 failed, 2 running" in recorder.lines[0]
+    assert "best 0.98125" in recorder.lines[0]
+
+
+def test_numbers_read_well() -> None:
+    assert [score(value) for value in (0.98125, 0.0, 12.5, 1234567.0, 1e-6, math.nan, None)] == [
+        "0.98125", "0.00000", "12.50000", "1.2346e+06", "1e-06", "nan", "-",
+    ]  # fmt: skip
+    assert [seconds_text(value) for value in (0.04, 3.21, 12.4, 245.0, 5400.0)] == [
+        "0.0s",
+        "3.2s",
+        "12s",
+        "4m 05s",
+        "1h 30m",
+    ]
+
+
+def test_layers_are_gathered_and_other_names_left_alone() -> None:
+    assert grouped(PARAMS) == {"layers": 2, "hidden_units": [977, 878], "lr": 4.9641234e-05}
+    assert grouped({"beta_1": 0.9, "beta_2": 0.99}) == {"beta_1": 0.9, "beta_2": 0.99}
+    assert params_text({"a": True, "b": None}) == "a True · b None"

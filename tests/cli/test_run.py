@@ -1,0 +1,102 @@
+"""`hpo run` and `hpo worker` as processes, on a real database and real (small) training."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from cli_commands import ROOT, Command
+
+
+def test_a_search_prints_its_result_on_stdout_and_progress_on_stderr(hpo_process: Command, database_url: str) -> None:
+    words = [
+        "run",
+        "--study",
+        "mlp_digits",
+        "--storage",
+        database_url,
+        "--trials",
+        "3",
+        "--device",
+        "cpu",
+        "--workers",
+        "1",
+    ]
+    done = hpo_process(*words)
+    assert done.code == 0, done.err
+    assert "all trials are done" in done.out
+    assert "hpo best --study mlp_digits" in done.out
+    assert "than the baseline" in done.out or "the same as the baseline" in done.out
+    assert "trial 0 complete" in done.err
+    assert "best so far" in done.err
+    assert "Traceback" not in done.err
+
+    counts = json.loads(hpo_process("status", "--study", "mlp_digits", "--storage", database_url, "--json").out)[
+        "counts"
+    ]
+    assert counts["complete"] + counts["pruned"] == 3
+    assert counts["running"] == 0
+
+
+def test_quiet_and_another_name(hpo_process: Command, database_url: str) -> None:
+    words = ["run", "--study", "mlp_digits", "--storage", database_url, "--trials", "2", "--quiet", "--name", "other"]
+    done = hpo_process(*words, "--device", "cpu", "--workers", "1")
+    assert done.code == 0, done.err
+    assert "trial 0 complete" not in done.err
+    best = json.loads(hpo_process("best", "--study", "other", "--storage", database_url, "--json").out)
+    assert best["study"] == "other"
+
+
+def test_a_changed_declaration_is_refused_with_the_row(hpo_process: Command, database_url: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    text = (ROOT / "studies" / "mlp_digits.py").read_text(encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
+    words = [
+        "run",
+        "--study",
+        "./mine.py",
+        "--storage",
+        database_url,
+        "--trials",
+        "1",
+        "--device",
+        "cpu",
+        "--workers",
+        "1",
+    ]
+    assert hpo_process(*words).code == 0
+    path.write_text(text.replace("Float(1e-5, 1e-1, log=True)", "Float(1e-4, 1e-1, log=True)"), encoding="utf-8")
+    done = hpo_process(*words)
+    assert done.code == 3
+    assert "1e-05 .. 0.1 log   ->   0.0001 .. 0.1 log" in done.err
+
+
+def test_a_worker_of_an_unknown_study_makes_nothing(hpo: Command, database_url: str) -> None:
+    done = hpo("worker", "--study", "mlp_digits", "--storage", database_url, "--device", "cpu")
+    assert done.code == 2
+    assert "error: " in done.err
+    assert "Traceback" not in done.err
+
+
+def test_ctrl_c_leaves_with_130_and_nothing_running(hpo_process: Command, database_url: str, tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "hpo", "run", "--study", "mlp_digits", "--storage", database_url, "--device", "cpu"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(
+        words, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    first = next(line for line in process.stderr if line.startswith("trial "))  # at work
+    process.send_signal(signal.SIGINT)
+    asked = time.monotonic()
+    out, err = process.communicate(timeout=30)
+    assert time.monotonic() - asked < 8.0
+    assert process.returncode == 130, err
+    assert "complete" in first or "pruned" in first
+    assert "the same command goes on from here" in out
+    status = json.loads(hpo_process("status", "--study", "mlp_digits", "--storage", database_url, "--json").out)
+    assert status["counts"]["running"] == 0

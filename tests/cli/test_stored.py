@@ -1,0 +1,197 @@
+"""Reading what is stored: our studies on PostgreSQL, and studies that plain Optuna made anywhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from contextlib import suppress
+from pathlib import Path
+
+import optuna
+import pytest
+from cli_commands import ROOT, Command
+from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.trial import TrialState, create_trial
+
+from hpo.dashboard import Dashboard
+from hpo.settings import Settings
+
+
+def fill(url: str, name: str = "plain") -> optuna.Study:
+    """A study by plain Optuna: trial 2 is best, trial 3 would be but breaks a constraint."""
+    study = optuna.create_study(storage=url, study_name=name, direction="maximize")
+    space = {
+        "lr": FloatDistribution(1e-5, 1.0, log=True),
+        "units_0": IntDistribution(1, 9),
+        "units_1": IntDistribution(1, 9),
+    }
+    for index, (value, constraint) in enumerate([(0.5, -1.0), (0.7, -1.0), (0.9, 0.0), (0.99, 1.0)]):
+        params = {"lr": 10.0 ** -(index + 1), "units_0": 1 + index, "units_1": 2 + index}
+        study.add_trial(
+            create_trial(value=value, params=params, distributions=space, constraints={"memory": constraint})
+        )
+    study.add_trial(create_trial(state=TrialState.PRUNED, value=0.1))
+    study.add_trial(create_trial(state=TrialState.FAIL))
+    study.enqueue_trial({"lr": 0.5})
+    return study
+
+
+@pytest.fixture(params=["postgresql", "sqlite"])
+def plain_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database that only plain Optuna has touched."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path / 'study.db'}"
+    else:
+        url = str(request.getfixturevalue("empty_database_url"))
+    fill(url)
+    return url
+
+
+def test_best_as_json_has_the_keys_scripts_rely_on(hpo: Command, plain_url: str) -> None:
+    done = hpo("best", "--study", "plain", "--storage", plain_url, "--json")
+    assert done.code == 0
+    found = json.loads(done.out)
+    assert set(found) == {"study", "trial", "value", "params"}
+    assert (found["study"], found["trial"], found["value"]) == ("plain", 2, 0.9)
+    assert found["params"] == {"lr": pytest.approx(1e-3), "units_0": 3, "units_1": 4}
+
+
+def test_status_as_json_has_the_keys_scripts_rely_on(hpo: Command, plain_url: str) -> None:
+    found = json.loads(hpo("status", "--study", "plain", "--storage", plain_url, "--json").out)
+    assert {"study", "counts", "best", "deadline", "workers"} <= set(found)
+    assert found["counts"] == {"complete": 4, "pruned": 1, "failed": 1, "running": 0, "waiting": 1}
+    assert found["best"]["trial"] == 2
+    assert found["deadline"] is None
+    assert found["workers"] == []
+
+
+def test_people_see_layers_as_one_row(hpo: Command, plain_url: str) -> None:
+    out = hpo("best", "--study", "plain", "--storage", plain_url).out
+    assert "0.90000  trial 2" in out
+    assert "units 3, 4" in " ".join(out.split())
+
+
+def test_trials_by_number_by_rank_and_by_state(hpo: Command, plain_url: str) -> None:
+    def numbers(*words: str) -> list[int]:
+        done = hpo("trials", "--study", "plain", "--storage", plain_url, "--json", *words)
+        return [trial["trial"] for trial in json.loads(done.out)]
+
+    assert numbers() == [0, 1, 2, 3, 4, 5, 6]
+    assert numbers("--top", "2") == [2, 1]
+    assert numbers("--state", "pruned") == [4]
+    assert numbers("--state", "waiting") == [6]
+
+
+def test_an_unknown_state_is_a_usage_error(hpo: Command, plain_url: str) -> None:
+    done = hpo("trials", "--study", "plain", "--storage", plain_url, "--state", "prunned")
+    assert done.code == 2
+    assert 'did you mean "pruned"?' in done.err
+
+
+def test_an_unknown_study_names_the_nearest_and_all(hpo: Command, plain_url: str) -> None:
+    fill(plain_url, "other")
+    done = hpo("best", "--study", "plian", "--storage", plain_url)
+    assert done.code == 2
+    assert 'did you mean "plain"?' in done.err
+    assert "other, plain" in done.err
+
+
+def test_names_with_markup_and_quotes_come_out_as_they_are(hpo: Command, tmp_path: Path) -> None:
+    name = "[bold]<b>'x\"[/]"
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    fill(url, name)
+    assert name in hpo("status", "--study", name, "--storage", url).out
+
+
+def test_a_study_without_a_finished_trial_has_no_best(hpo: Command, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    optuna.create_study(storage=url, study_name="young")
+    done = hpo("best", "--study", "young", "--storage", url)
+    assert done.code == 2
+    assert "no best trial yet" in done.err
+    assert json.loads(hpo("status", "--study", "young", "--storage", url, "--json").out)["best"] is None
+
+
+def test_several_objectives_give_a_front(hpo: Command, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    study = optuna.create_study(storage=url, study_name="two", directions=["maximize", "minimize"])
+    for values in ([0.9, 100.0], [0.8, 10.0], [0.7, 50.0]):
+        study.add_trial(create_trial(values=values))
+    found = json.loads(hpo("best", "--study", "two", "--storage", url, "--json").out)
+    assert found["trial"] == 0
+    assert [trial["trial"] for trial in found["front"]] == [0, 1]
+    assert hpo("best", "--study", "two", "--storage", url).code == 0
+
+
+def test_a_database_without_studies(hpo: Command, empty_database_url: str) -> None:
+    done = hpo("best", "--study", "plain", "--storage", empty_database_url)
+    assert done.code == 4
+    assert "holds no studies" in done.err
+
+
+def test_tables_of_another_optuna(hpo: Command, tmp_path: Path) -> None:
+    import sqlalchemy
+
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    fill(url)
+    with sqlalchemy.create_engine(url).begin() as connection:
+        connection.execute(sqlalchemy.text("UPDATE alembic_version SET version_num = 'v9.9.9'"))
+    done = hpo("best", "--study", "plain", "--storage", url)
+    assert done.code == 4
+    assert "another Optuna: schema v9.9.9" in done.err
+
+
+def test_db_init_may_be_repeated_and_hides_the_password(hpo: Command, empty_database_url: str) -> None:
+    for _ in range(2):
+        done = hpo("db", "init", "--storage", empty_database_url)
+        assert done.code == 0
+        assert done.out.startswith("ready: ")
+    assert hpo("best", "--study", "x", "--storage", empty_database_url).code == 2
+
+
+def test_the_dashboard_serves_an_empty_database_until_it_is_told_to_leave(
+    empty_database_url: str, tmp_path: Path
+) -> None:
+    words = [sys.executable, "-m", "hpo", "dashboard", "--storage", empty_database_url, "--port", "0"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(words, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        base = process.stdout.readline().strip().removesuffix("/dashboard")
+        assert base.startswith("http://127.0.0.1:")
+        assert _get(f"{base}/api/studies") == {"study_summaries": []}
+        fill(empty_database_url)
+        assert len(_get(f"{base}/api/studies")["study_summaries"]) == 1
+        assert len(_get(f"{base}/api/studies/1?after=0")["trials"]) == 7
+        process.terminate()
+        assert process.wait(timeout=20) == 143
+
+
+def test_the_dashboard_reads_through_optunas_cache(
+    empty_database_url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Uncached, a study of a thousand trials takes seconds at every refresh of a browser."""
+    given = []
+    monkeypatch.setattr("optuna_dashboard.wsgi", given.append)
+    with suppress(Exception):  # there is no application to serve: what it would have served is the point
+        Dashboard(empty_database_url, settings, port=0)
+    assert type(given[0]).__name__ == "_CachedStorage"
+
+
+def test_a_port_in_use_is_a_usage_error(hpo: Command, empty_database_url: str, settings: Settings) -> None:
+    page = Dashboard(empty_database_url, settings, port=0)
+    try:
+        done = hpo("dashboard", "--storage", empty_database_url, "--port", str(page.port))
+        assert done.code == 2
+        assert "cannot listen" in done.err
+        assert "--port 0" in done.err
+    finally:
+        page.close()
+
+
+def _get(url: str) -> dict[str, list[object]]:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        found: dict[str, list[object]] = json.load(answer)
+    return found

@@ -1,0 +1,110 @@
+"""One truth about best."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from optuna.distributions import FloatDistribution
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from hpo.best import best_trial, eligible, pareto_front, ranked, trial_with
+
+
+def made(
+    number: int,
+    *values: float,
+    state: TrialState = TrialState.COMPLETE,
+    constraints: dict[str, float] | None = None,
+    lr: float = 0.1,
+) -> FrozenTrial:
+    trial = create_trial(
+        state=state,
+        values=list(values) or None,
+        params={"lr": lr},
+        distributions={"lr": FloatDistribution(0.0, 1.0)},
+        constraints=constraints,
+    )
+    trial.number = number
+    return trial
+
+
+@pytest.mark.parametrize(("direction", "number"), [("maximize", 1), ("minimize", 0)])
+def test_the_direction_decides(direction: str, number: int) -> None:
+    best = best_trial([made(0, 0.1), made(1, 0.9), made(2, 0.5)], [direction])
+    assert best is not None
+    assert best.number == number
+
+
+def test_optunas_directions_mean_the_same() -> None:
+    trials = [made(0, 0.1), made(1, 0.9)]
+    assert best_trial(trials, [StudyDirection.MINIMIZE]) is trials[0]
+    assert best_trial(trials, [StudyDirection.MAXIMIZE]) is trials[1]
+
+
+def test_ties_go_to_the_lower_number_whatever_the_order() -> None:
+    trials = [made(7, 0.9), made(3, 0.9), made(5, 0.9)]
+    assert [trial.number for trial in ranked(trials, ["maximize"])] == [3, 5, 7]
+    assert [trial.number for trial in ranked(trials, ["minimize"])] == [3, 5, 7]
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf])
+def test_a_value_that_is_not_finite_is_never_best(value: float) -> None:
+    assert best_trial([made(0, value)], ["maximize"]) is None
+
+
+def test_only_complete_trials_count() -> None:
+    others = [made(0, 0.99, state=TrialState.PRUNED), made(1, state=TrialState.FAIL)]
+    assert eligible(others) == []
+    assert best_trial([*others, made(2, 0.1)], ["maximize"]).number == 2  # type: ignore[union-attr]
+
+
+def test_a_violated_constraint_rules_a_trial_out_and_zero_does_not() -> None:
+    trials = [
+        made(0, 0.99, constraints={"memory": 1.0, "finite": -1.0}),
+        made(1, 0.5, constraints={"memory": 0.0}),
+        made(2, 0.4),
+    ]
+    assert [trial.number for trial in ranked(trials, ["maximize"])] == [1, 2]
+
+
+def test_no_trial_gives_no_best() -> None:
+    assert best_trial([], ["maximize"]) is None
+    assert ranked([], ["maximize"]) == []
+    assert pareto_front([], ["maximize", "minimize"]) == []
+
+
+def test_the_first_objective_decides_and_the_second_breaks_ties() -> None:
+    trials = [made(0, 0.9, 500.0), made(1, 0.9, 100.0), made(2, 0.8, 1.0)]
+    assert [trial.number for trial in ranked(trials, ["maximize", "minimize"])] == [1, 0, 2]
+
+
+def test_the_front_is_optunas_front() -> None:
+    """Against the definition, on a grid with many ties."""
+    trials = [made(n, float(n * 7 % 11), float(n * 5 % 13), float(n % 3)) for n in range(60)]
+    directions = ["maximize", "minimize", "minimize"]
+
+    def dominated(trial: FrozenTrial) -> bool:
+        mine = [-trial.values[0], *trial.values[1:]]
+        others = ([-other.values[0], *other.values[1:]] for other in trials)
+        return any(other != mine and all(o <= m for o, m in zip(other, mine, strict=True)) for other in others)
+
+    expected = {trial.number for trial in trials if not dominated(trial)}
+    assert {trial.number for trial in pareto_front(trials, directions)} == expected
+    assert 1 < len(expected) < 60
+
+
+def test_equal_trials_share_the_front() -> None:
+    assert len(pareto_front([made(0, 1.0, 2.0), made(1, 1.0, 2.0)], ["maximize", "minimize"])) == 2
+
+
+def test_a_wrong_direction_is_a_bug_and_says_so() -> None:
+    with pytest.raises(ValueError, match="upwards"):
+        best_trial([made(0, 1.0)], ["upwards"])
+
+
+def test_the_baseline_is_found_by_its_parameters() -> None:
+    trials = [made(0, 0.1, lr=0.1), made(1, 0.2, lr=0.2), made(2, 0.3, lr=0.2)]
+    assert trial_with(trials, {"lr": 0.2}) is trials[1]
+    assert trial_with(trials, {"lr": 0.3}) is None
