@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import os
 import platform
@@ -44,6 +45,7 @@ def open_device(name: str, memory_fraction: float | None = None) -> torch.device
         torch.set_num_interop_threads(1)
     # Constant pixels let Adam's moments decay into denormals, which makes a step up to four times slower.
     torch.set_flush_denormal(True)
+    _keep_freed_memory()
     if device.type == "cuda":
         _prepare_cuda(device, memory_fraction)
     _self_test(device)
@@ -102,8 +104,10 @@ def peak_memory_bytes(device: torch.device) -> int:
 
 
 def release_memory(device: torch.device) -> None:
-    """Give back what a failed job held, so that neighbours on the device can have it."""
+    """Give back what a job held, so that neighbours on the device can have it."""
     gc.collect()
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)
     if device.type == "cuda":
         torch.cuda.empty_cache()
 
@@ -123,6 +127,18 @@ def _find(name: str) -> torch.device:
         found = ", ".join(f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in range(count)) or "no GPU"
         raise DeviceError(f"no device {name!r} here", evidence=[f"torch sees {found}"], next="use --device cpu")
     return torch.device("cuda", index)
+
+
+def _keep_freed_memory() -> None:
+    """Between two steps, glibc's malloc keeps large blocks instead of handing them back to the kernel.
+
+    Otherwise each step takes its activations and gradients again page by page: for a perceptron of 3x900 at batch 16,
+    1,550 page faults and a third of the time of every step.
+    """
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+        trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
+        mallopt(trim_threshold, 1 << 30)
+        mallopt(mmap_threshold, 1 << 25)
 
 
 def _prepare_cuda(device: torch.device, memory_fraction: float | None) -> None:
