@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,7 +17,8 @@ from hpo.training.configuration import Recipe, derive_seed
 from hpo.training.optimizers import build_optimizer, optimizer_tensors, restore_optimizer, set_lr
 from hpo.training.parts import Parts
 from hpo.training.schedules import Horizon, Schedule
-from hpo.training.step import Step
+from hpo.training.scoring import score
+from hpo.training.step import Batch, Step
 from hpo.training.stopping import Stopping
 from models.build import build_model
 
@@ -83,6 +84,12 @@ class Learner:
             return
         with self.average.in_place():
             yield self.model
+
+    def score(self, batch: Batch, interrupted: Callable[[], bool]) -> tuple[float, float] | None:
+        """(loss, accuracy) of the validation part; None when `interrupted`."""
+        index = self.parts.validation
+        with self.judged() as model:
+            return score(model, batch, index, self.recipe, self.device, interrupted, logits_of=self.step.logits)
 
     def keep_weights(self) -> None:
         """Remember the weights the model is judged by now as the best."""

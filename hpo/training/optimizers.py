@@ -80,10 +80,13 @@ def restore_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
     """Put back what `optimizer_tensors` gave, in the memory format of each parameter: fused kernels rely on it."""
     parameters = _parameters(optimizer)
     on_gpu = any(parameter.is_cuda for parameter in parameters)
-    optimizer.state.clear()
     for key, value in tensors.items():
         number, _, name = key.partition(".")
         parameter = parameters[int(number)]
+        held = optimizer.state[parameter].get(name)
+        if held is not None:  # a chain holds on to it
+            held.copy_(value)
+            continue
         if value.shape == parameter.shape and name != "step":
             restored = torch.empty_like(parameter, requires_grad=False).copy_(value)
         else:

@@ -24,10 +24,18 @@ LATENCY_SECONDS = 2.0
 
 
 def score(
-    model: nn.Module, batch: Batch, index: Tensor, recipe: Recipe, device: torch.device, interrupted: Callable[[], bool]
+    model: nn.Module,
+    batch: Batch,
+    index: Tensor,
+    recipe: Recipe,
+    device: torch.device,
+    interrupted: Callable[[], bool],
+    *,
+    logits_of: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[float, float] | None:
     """(mean loss, accuracy) over the images at `index` int64 [N]; None when `interrupted` between two batches.
 
+    logits_of: a faster way to `model`'s forward pass in evaluation mode (Step.logits).
     The model is in training mode again afterwards. Nothing random is drawn.
     """
     sums = Sums(device)
@@ -36,7 +44,7 @@ def score(
             if interrupted():
                 return None
             images, labels = batch(part)
-            logits = model(images).float()
+            logits = (logits_of or model)(images).float()
             sums.add(F.cross_entropy(logits, labels), logits, labels)
     return sums.read()
 

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from hpo.training.average import WeightAverage
+from hpo.training.chains import Chain, read_layers
 from hpo.training.configuration import Recipe
 from hpo.training.device import supports_bf16
 
-__all__ = ["Batch", "Mixup", "Step", "Sums", "precision"]
+__all__ = ["Batch", "Mixup", "Step", "Sums", "precision", "read_chain"]
 
 Batch = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Indices int64 [N] to (float images [N, C, H, W], labels int64 [N])."""
@@ -36,10 +37,10 @@ class Sums:
         self.images = 0
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """One batch: its mean loss [], logits [N, classes], labels [N]."""
+        """One batch: its mean loss [], logits [N, classes], labels [N], none of them part of a graph."""
         count = len(labels)
-        self.loss.add_(loss.detach(), alpha=count)
-        self.hits.add_((logits.detach().argmax(1) == labels).sum())
+        self.loss.add_(loss, alpha=count)
+        self.hits.add_((logits.argmax(1) == labels).sum())
         self.images += count
 
     def reset(self) -> None:
@@ -55,7 +56,11 @@ class Sums:
 
 
 class Step:
-    """`step(index)` trains on the images at `index` int64 [N]."""
+    """`step(index)` trains on the images at `index` int64 [N].
+
+    by_hand: train a chain of linear layers without autograd (hpo.training.chains), where the recipe allows it.
+    `logits(images)` is the model's forward pass by the fastest way, for judging it in evaluation mode.
+    """
 
     def __init__(
         self,
@@ -67,6 +72,7 @@ class Step:
         *,
         mixup: Mixup | None = None,
         average: WeightAverage | None = None,
+        by_hand: bool = True,
     ) -> None:
         self.sums = Sums(device)
         self.first_loss: Tensor | None = None
@@ -77,18 +83,24 @@ class Step:
         self._smoothing = recipe.label_smoothing
         self._precision = precision(recipe, device)
         self._forward = self._mixed if mixup is not None else self._plain
-        self._update = self._composed_update(model, recipe, average)
+        self.chain = read_chain(model, optimizer, recipe, device) if by_hand and mixup is None else None
+        self.logits: Callable[[Tensor], Tensor] = model if self.chain is None else self.chain.logits
+        self._learn = self._by_autograd if self.chain is None else self.chain.learn
+        self._update = self._composed_update(recipe, average)
 
     def __call__(self, index: Tensor) -> None:
         images, labels = self._batch(index)
-        loss, logits = self._forward(images, labels)
-        if self.first_loss is None:
-            self.first_loss = loss.detach().clone()
-        loss.backward()
+        loss, logits = self._learn(images, labels)
         self._update()
-        # Dropping the gradients is cheaper than zeroing them: the next backward pass writes instead of adding.
-        self._optimizer.zero_grad(set_to_none=True)
+        if self.first_loss is None:
+            self.first_loss = loss.clone()
         self.sums.add(loss, logits, labels)
+
+    def _by_autograd(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """(mean loss [], logits [N, classes]), and a gradient for every parameter: the specification of other ways."""
+        loss, logits = self._forward(images, labels)
+        loss.backward()
+        return loss.detach(), logits.detach()
 
     def _plain(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         with self._precision():
@@ -105,22 +117,31 @@ class Step:
             loss = loss + (1.0 - share) * F.cross_entropy(logits, others, label_smoothing=self._smoothing)
         return loss, logits
 
-    def _composed_update(self, model: nn.Module, recipe: Recipe, average: WeightAverage | None) -> Callable[[], object]:
+    def _composed_update(self, recipe: Recipe, average: WeightAverage | None) -> Callable[[], None]:
         parts: list[Callable[[], object]] = []
-        if recipe.gradient_clip > 0:
-            parameters = list(model.parameters())
-            parts.append(lambda: nn.utils.clip_grad_norm_(parameters, recipe.gradient_clip))
-        parts.append(self._optimizer.step)
+        if self.chain is None or not self.chain.updates:
+            if recipe.gradient_clip > 0:
+                parameters = list(self._model.parameters())
+                parts.append(lambda: nn.utils.clip_grad_norm_(parameters, recipe.gradient_clip))
+            # Dropping the gradients is cheaper than zeroing them: the next backward pass writes instead of adding.
+            parts += [self._optimizer.step, self._optimizer.zero_grad]
         if average is not None:
             parts.append(average.update)
-        if len(parts) == 1:
-            return parts[0]
 
         def update() -> None:
             for part in parts:
                 part()
 
         return update
+
+
+def read_chain(model: nn.Module, optimizer: Optimizer, recipe: Recipe, device: torch.device) -> Chain | None:
+    """`model` as a chain of layers, if it is one and the recipe asks for nothing that a chain cannot do."""
+    layers = read_layers(model)
+    plain = precision(recipe, device) is nullcontext and not recipe.label_smoothing and not recipe.freeze_epochs
+    if layers is None or not plain:
+        return None
+    return Chain(layers, None if recipe.gradient_clip > 0 else optimizer)
 
 
 def precision(recipe: Recipe, device: torch.device) -> Callable[[], AbstractContextManager[object]]:

@@ -18,7 +18,7 @@ from hpo.training.final import export, score_final
 from hpo.training.learner import Learner
 from hpo.training.parts import DataCache
 from hpo.training.progress import Progress, StopRequest, divergence
-from hpo.training.scoring import latency_ms, score
+from hpo.training.scoring import latency_ms
 from models.build import count_macs, count_parameters
 
 __all__ = ["Trial"]
@@ -157,9 +157,7 @@ class Trial:
         if self._final:
             return metrics
         start = perf_counter()
-        with self.learner.judged() as model:
-            index = self.learner.parts.validation
-            scored = score(model, self._judge_batch, index, self.recipe, self.device, lambda: self._stop.asked)
+        scored = self.learner.score(self._judge_batch, lambda: self._stop.asked)
         self.progress.eval_seconds += perf_counter() - start
         if scored is None:
             return None

@@ -1,0 +1,84 @@
+"""The fused optimizers of torch applied to a few parameters at a time, while their gradients are still in the cache.
+
+`Optimizer.step` walks all parameters after the backward pass: by then the first gradients have left the cache, and the
+walk in Python takes 40 microseconds. The kernels below are those that `fused=True` calls; the state stays in
+`optimizer.state` under torch's own names, so that checkpoints do not know which way was taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+__all__ = ["Update", "partial_update"]
+
+Update = Callable[[Sequence[Tensor]], None]
+"""Gradients, one per parameter it was made for, to a step of these parameters."""
+
+
+def partial_update(optimizer: Optimizer, parameters: Sequence[Tensor]) -> Update | None:
+    """A step of `optimizer` for `parameters` alone; None where torch has no fused kernel for it on the CPU."""
+    make = _MAKERS.get(type(optimizer))
+    if make is None or not all(parameter.device.type == "cpu" for parameter in parameters):
+        return None
+    by_group: list[tuple[list[int], Callable[[list[Tensor]], None]]] = []
+    for group in optimizer.param_groups:
+        members = {id(parameter) for parameter in group["params"]}
+        places = [place for place, parameter in enumerate(parameters) if id(parameter) in members]
+        if places:
+            by_group.append((places, make(optimizer, group, [parameters[place] for place in places])))
+
+    def update(gradients: Sequence[Tensor]) -> None:
+        for places, step in by_group:
+            step([gradients[place] for place in places])
+
+    return update
+
+
+def _adam(optimizer: Optimizer, group: dict[str, Any], parameters: list[Tensor]) -> Callable[[list[Tensor]], None]:
+    kernel = torch._fused_adamw_ if isinstance(optimizer, AdamW) else torch._fused_adam_
+    steps = [_state(optimizer, parameter, "step", torch.zeros(())) for parameter in parameters]
+    means = [_state(optimizer, parameter, "exp_avg", torch.zeros_like(parameter)) for parameter in parameters]
+    squares = [_state(optimizer, parameter, "exp_avg_sq", torch.zeros_like(parameter)) for parameter in parameters]
+    beta1, beta2 = group["betas"]
+    constants = {"beta1": beta1, "beta2": beta2, "eps": group["eps"], "weight_decay": group["weight_decay"]}
+    constants |= {"amsgrad": False, "maximize": False}
+
+    def step(gradients: list[Tensor]) -> None:
+        torch._foreach_add_(steps, 1)
+        kernel(parameters, gradients, means, squares, [], steps, lr=group["lr"], **constants)
+
+    return step
+
+
+def _sgd(optimizer: Optimizer, group: dict[str, Any], parameters: list[Tensor]) -> Callable[[list[Tensor]], None]:
+    momentum = group["momentum"]
+    # From zeros, the first step gives what torch gives by copying the first gradient.
+    buffers = [
+        _state(optimizer, parameter, "momentum_buffer", torch.zeros_like(parameter))
+        for parameter in parameters
+        if momentum
+    ]
+    constants = {"momentum": momentum, "nesterov": group["nesterov"], "weight_decay": group["weight_decay"]}
+    constants |= {"dampening": 0.0, "maximize": False, "is_first_step": False}
+
+    def step(gradients: list[Tensor]) -> None:
+        torch._fused_sgd_(parameters, gradients, buffers, lr=group["lr"], **constants)
+
+    return step
+
+
+_MAKERS: dict[type[Optimizer], Callable[[Optimizer, dict[str, Any], list[Tensor]], Callable[[list[Tensor]], None]]] = {
+    Adam: _adam,
+    AdamW: _adam,
+    SGD: _sgd,
+}
+
+
+def _state(optimizer: Optimizer, parameter: Tensor, name: str, initial: Tensor) -> Tensor:
+    held: Tensor = optimizer.state[parameter].setdefault(name, initial.detach())
+    return held
