@@ -10,7 +10,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from hpo.cli.wording import COUNTS, STYLES, grouped, score, value_text
+from hpo.cli.entries import Entries
+from hpo.cli.wording import COUNTS, STYLES, score
 from hpo.coordinator.snapshot import SlotView, Snapshot
 from hpo.duration import format_duration
 
@@ -94,13 +95,7 @@ def _best(snapshot: Snapshot) -> Table:
         Text("best", style="dim"),
         Text.assemble((score(snapshot.best.value), "bold green"), (f"  trial {snapshot.best.trial}", "dim")),
     )
-    text = Text()
-    for name, value in grouped(snapshot.best.params).items():
-        if text:
-            text.append("  ")
-        # A name and its value belong together, also where the line breaks.
-        text.append(name.replace(" ", "\xa0"), style="dim").append(f"\xa0{value_text(value)}".replace(" ", "\xa0"))
-    table.add_row("", text)
+    table.add_row("", Entries(snapshot.best.params))
     return table
 
 

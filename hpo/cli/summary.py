@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import shutil
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpo.cli.output import emit_rich
-from hpo.cli.wording import STYLES, counts_text, params_text, score
+from hpo.cli.wording import STYLES, counts_text, score
 
 if TYPE_CHECKING:
     from hpo.api import Result
@@ -28,6 +32,8 @@ def emit_summary(result: Result, study: Study, *, reference: str, name: str, sto
     from rich.markup import escape
     from rich.table import Table
 
+    from hpo.cli.entries import Entries
+
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
@@ -39,7 +45,7 @@ def emit_summary(result: Result, study: Study, *, reference: str, name: str, sto
     else:
         verdict = escape(against_baseline(result, study))
         table.add_row("best", f"[bold {STYLES['complete']}]{score(best.value)}[/]  trial {best.trial}{verdict}")
-        table.add_row("", escape(params_text(best.params)))
+        table.add_row("", Entries(best.params))
     for index, command in enumerate(next_commands(name, storage, finished=best is not None)):
         table.add_row("" if index else "next", escape(command))
     emit_rich("", table)
@@ -72,6 +78,14 @@ def next_commands(name: str, storage: str | None, *, finished: bool) -> list[str
     where = ""
     if storage is not None and hide_password(storage) == storage:
         where = f" --storage {shlex.quote(storage)}"
-    study = shlex.quote(name)
-    commands = [f"hpo best --study {study}{where}"] if finished else []
-    return [*commands, f"hpo trials --study {study}{where}", f"hpo dashboard{where}"]
+    study, hpo = shlex.quote(name), program()
+    commands = [f"{hpo} best --study {study}{where}"] if finished else []
+    return [*commands, f"{hpo} trials --study {study}{where}", f"{hpo} dashboard{where}"]
+
+
+def program() -> str:
+    """How this very command is called again: after `make run` no `hpo` is on the PATH yet."""
+    if shutil.which("hpo"):
+        return "hpo"
+    called = Path(sys.argv[0])
+    return shlex.quote(os.path.relpath(called)) if called.name == "hpo" else "python -m hpo"

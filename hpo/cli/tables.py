@@ -9,6 +9,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from hpo.cli.entries import Entries
 from hpo.cli.wording import COUNTS, STATES, STYLES, grouped, params_text, score, seconds_text, value_text
 from hpo.duration import format_duration
 
@@ -30,7 +31,7 @@ def status_lines(view: StudyView, workers: Sequence[WorkerRow]) -> Table:
         table.add_row("best", "[dim]no finished trial yet[/]")
     else:
         table.add_row("best", f"[bold green]{_values(winner)}[/]  [dim]trial {winner.number}[/]")
-        table.add_row("", escape(params_text(winner.params)))
+        table.add_row("", Entries(winner.params))
     table.add_row("budget", _budget(view))
     for index, worker in enumerate(workers):
         table.add_row("" if index else "workers", _worker(worker))
