@@ -4,6 +4,7 @@
     ├── UsageError          2   the command line or an argument makes no sense
     ├── StudyError          2   a declaration that cannot be loaded or run
     ├── DeclarationChanged  3   the study exists under this name with a different table
+    ├── CodeMismatch        3   another host works on the study with other code
     ├── StorageError        4   the database cannot be reached, or is not one of ours
     ├── DataError           5   data set files missing, altered or of the wrong shape
     ├── DeviceError         5   no such device, or it does not work
@@ -22,6 +23,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 __all__ = [
+    "CodeMismatch",
     "DataError",
     "DeclarationChanged",
     "DeviceError",
@@ -61,6 +63,10 @@ class StudyError(HpoError):
 
 
 class DeclarationChanged(HpoError):
+    exit_code = 3
+
+
+class CodeMismatch(HpoError):
     exit_code = 3
 
 

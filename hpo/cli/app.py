@@ -20,7 +20,7 @@ _EPILOG = """Exit codes:
 
 - 0 done
 - 2 usage, or a study that cannot run
-- 3 the study was started with another table
+- 3 the study was started with another table, or another host works on it with other code
 - 4 database
 - 5 device or data
 - 70 a bug, of hpo or five times the same one of a study
@@ -28,7 +28,8 @@ _EPILOG = """Exit codes:
 - 141 the reader of a pipe left
 
 Environment: HPO_STORAGE, HPO_STORAGE_PASSWORD_FILE, HPO_HOME, HPO_DATA_DIR, HPO_CHECKPOINT_DIR, HPO_DEVICES,
-HPO_LEASE_SECONDS, HPO_PATIENCE_SECONDS. README.md says what each does.
+HPO_WORKERS, HPO_WORKERS_PER_GPU, HPO_TIMEOUT, HPO_TRIALS, HPO_COMMIT, HPO_LEASE_SECONDS, HPO_PATIENCE_SECONDS.
+README.md says what each does.
 """
 
 app = typer.Typer(

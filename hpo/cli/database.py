@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import signal
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hpo.cli.options import ReadStorageOption, StorageOption
 from hpo.cli.output import emit, notice
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
 
 __all__ = ["dashboard", "db"]
 
@@ -24,8 +27,39 @@ def _group() -> None:
 
 
 @db.command("init")
-def init(storage: StorageOption = None) -> None:
-    """Make the tables, once. Safe to repeat and safe to race; `hpo run` does it by itself."""
+def init(
+    storage: StorageOption = None,
+    study: Annotated[
+        str | None,
+        typer.Option(
+            "--study", "-s", metavar="NAME", help="Also make this study, for workers to join.", show_default=False
+        ),
+    ] = None,
+    timeout: Annotated[
+        str | None,
+        typer.Option(
+            "--timeout",
+            "-t",
+            metavar="TIME",
+            envvar="HPO_TIMEOUT",
+            help="With --study: its wall-clock budget, from now on; a deadline that already runs is not put off.",
+            show_default=False,
+        ),
+    ] = None,
+    trials: Annotated[
+        int | None,
+        typer.Option(
+            "--trials",
+            "-n",
+            metavar="N",
+            min=1,
+            envvar="HPO_TRIALS",
+            help="With --study: exactly N trials in all.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Make the tables, and a study with its budget. Safe to repeat and safe to race; `hpo run` does it by itself."""
     from hpo.settings import Settings
     from hpo.storage.engine import hide_password, open_engine, resolve_url
     from hpo.storage.schema import ensure_schema
@@ -33,10 +67,28 @@ def init(storage: StorageOption = None) -> None:
     url = resolve_url(Settings.read(), storage)
     engine = open_engine(url, application_name="hpo db init")
     try:
-        ensure_schema(engine)
+        if study is None:
+            ensure_schema(engine)
+        else:
+            _prepare(engine, study, timeout, trials)
     finally:
         engine.dispose()
     emit(f"ready: {hide_password(url)}")
+
+
+def _prepare(engine: Engine, study: str, timeout: str | None, trials: int | None) -> None:
+    from hpo.coordinator.code import code_facts
+    from hpo.coordinator.opening import Opening, prepare_study
+    from hpo.discovery import find_study
+    from hpo.duration import format_duration, parse_duration
+
+    seconds = parse_duration(timeout) if timeout is not None else None
+    found = find_study(study)
+    opening = Opening(budget="once", timeout_seconds=seconds, trials_target=trials)
+    budget = prepare_study(engine, found, opening, code_facts())
+    left = "no deadline" if budget.seconds_left is None else f"{format_duration(max(0.0, budget.seconds_left))} left"
+    wanted = f" of {budget.trials_target}" if budget.trials_target is not None else ""
+    notice(f"study {found.study.name}: {budget.finished}{wanted} trials finished, {left}")
 
 
 def dashboard(

@@ -90,11 +90,19 @@ DeviceOption = Annotated[
 WorkersOption = Annotated[
     int | None,
     typer.Option(
-        "--workers", metavar="N", min=1, help="Trainers on the CPU; one for each core by default.", show_default=False
+        "--workers",
+        metavar="N",
+        min=1,
+        envvar="HPO_WORKERS",
+        help="Trainers on the CPU; one for each core by default.",
+        show_default=False,
     ),
 ]
 WorkersPerGpuOption = Annotated[
-    int, typer.Option("--workers-per-gpu", metavar="K", min=1, help="Trainers that share each GPU.")
+    int,
+    typer.Option(
+        "--workers-per-gpu", metavar="K", min=1, envvar="HPO_WORKERS_PER_GPU", help="Trainers that share each GPU."
+    ),
 ]
 NameOption = Annotated[
     str | None,

@@ -87,6 +87,16 @@ def run(
 
 def worker(
     study: StudyOption,
+    timeout: Annotated[
+        str | None,
+        typer.Option(
+            "--timeout",
+            "-t",
+            metavar="TIME",
+            help="Leave after this long, as a batch job must; the study goes on. Without it: when the study is over.",
+            show_default=False,
+        ),
+    ] = None,
     storage: StorageOption = None,
     device: DeviceOption = None,
     workers: WorkersOption = None,
@@ -103,10 +113,12 @@ def worker(
     from hpo.cli.output import notice
     from hpo.cli.watching import watcher
     from hpo.cli.wording import counts_text
+    from hpo.duration import parse_duration
 
     with watcher(quiet=quiet) as display:
         result = api.run(
             study,
+            timeout=parse_duration(timeout) if timeout is not None else None,
             storage=storage,
             devices=device,
             workers=workers,

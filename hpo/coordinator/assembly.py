@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from hpo.coordinator.asking import Asker
+from hpo.coordinator.code import code_facts
 from hpo.coordinator.devices import find_slots
 from hpo.coordinator.identity import own_identity
 from hpo.coordinator.leases import Reaper
 from hpo.coordinator.ledger import Ledger
 from hpo.coordinator.loop import Loop
-from hpo.coordinator.opening import Opening, code_facts, open_study
+from hpo.coordinator.opening import Opening, open_study
 from hpo.coordinator.progress import Progress
 from hpo.coordinator.slot import Slot, SlotSpec
 from hpo.coordinator.snapshot import Snapshot
@@ -87,12 +89,12 @@ def assemble(
     engine = open_engine(resolve_url(settings, options.storage))
     opening = Opening(
         create=not options.worker,
-        set_budget=not options.worker,
+        budget="keep" if options.worker else "set",
         timeout_seconds=timeout_seconds,
         trials_target=options.trials,
         enqueue_known=options.enqueue_known,
     )
-    opened = open_study(engine, found, opening, worker_id, identity, facts)
+    opened = open_study(engine, found, opening, worker_id, identity, facts, live_seconds=settings.lease_seconds)
     checkpoints = settings.checkpoint_dir / f"{found.study.name}-{opened.uid}"
     asker = Asker(found.study, opened.study_id, opened.mirror, checkpoints, identity.host, len(specs))
     reaper = Reaper(opened.study_id, identity, grace_seconds=settings.lease_seconds / 2)
@@ -105,4 +107,6 @@ def assemble(
         return TrainerProcess(spec.device, arguments=spec.arguments, environ=os.environ)
 
     slots = [Slot(index, spec, spawn) for index, spec in enumerate(specs)]
-    return Assembled(Loop(found, ledger, slots, progress, wakeup), ledger, asker, progress)
+    # A worker's own timeout is when it leaves; that of `hpo run` is the study's, kept in the database.
+    leave_at = time.monotonic() + timeout_seconds if options.worker and timeout_seconds is not None else None
+    return Assembled(Loop(found, ledger, slots, progress, wakeup, leave_at), ledger, asker, progress)

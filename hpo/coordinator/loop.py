@@ -36,17 +36,25 @@ class Loop:
     """Runs slots until the study's budget is used up, a signal comes, or there is nothing left to do.
 
     wakeup: a non-blocking socket that becomes readable when the ledger or a signal handler wants attention
+    leave_at: when this coordinator must leave, by time.monotonic(), whatever the study's own deadline
     """
 
     def __init__(
-        self, found: FoundStudy, ledger: Ledger, slots: Sequence[Slot], progress: Progress, wakeup: socket.socket
+        self,
+        found: FoundStudy,
+        ledger: Ledger,
+        slots: Sequence[Slot],
+        progress: Progress,
+        wakeup: socket.socket,
+        leave_at: float | None = None,
     ) -> None:
         self.study = found.study
         self.ledger = ledger
         self.fleet = Fleet(slots)
         self.counts = Counts()
-        self.deadline: float | None = None
+        self.deadline = leave_at
         self.interrupted = False
+        self._leave_at = leave_at
         self._found = found
         self._progress = progress
         self._wakeup = wakeup
@@ -114,7 +122,8 @@ class Loop:
                 self._waiting.append(trial)
             case Counts(seconds_left=left):
                 self.counts = event
-                self.deadline = None if left is None else time.monotonic() + left
+                ends = (self._leave_at, None if left is None else time.monotonic() + left)
+                self.deadline = min((end for end in ends if end is not None), default=None)
             case Saved(trial_ids):
                 for trial_id in trial_ids:
                     self._remove_checkpoint(trial_id)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import platform
-import subprocess
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from optuna.study import StudyDirection
 from sqlalchemy.engine import Connection, Engine
 
+from hpo.coordinator.code import check_same_code, code_digest
 from hpo.coordinator.identity import Identity
 from hpo.coordinator.leases import Reaper
 from hpo.discovery import FoundStudy
@@ -24,7 +21,7 @@ from hpo.storage.mirror import Mirror
 from hpo.storage.schema import ensure_schema
 from hpo.study import Study, check_same_declaration
 
-__all__ = ["OpenedStudy", "Opening", "code_facts", "open_study"]
+__all__ = ["OpenedStudy", "Opening", "open_study", "prepare_study"]
 
 
 @dataclass(frozen=True)
@@ -32,12 +29,14 @@ class Opening:
     """How a study is to be opened.
 
     create:         make it if it is new (`hpo run`); False refuses an unknown one (`hpo worker`)
-    set_budget:     replace the study's deadline and trials target by the two fields below
+    budget:         what becomes of the study's deadline and trials target. "set": the two fields below replace them;
+                    "keep": they stay; "once": a deadline that has begun to run stays, so that starting the same thing
+                    again does not put it off, until the budget is used up: then a new one begins
     enqueue_known:  also enqueue what the study lists as known
     """
 
     create: bool = True
-    set_budget: bool = True
+    budget: Literal["set", "once", "keep"] = "set"
     timeout_seconds: float | None = None
     trials_target: int | None = None
     enqueue_known: bool = False
@@ -55,39 +54,28 @@ class OpenedStudy:
 
 
 def open_study(
-    engine: Engine, found: FoundStudy, opening: Opening, worker_id: str, identity: Identity, facts: Mapping[str, Any]
+    engine: Engine,
+    found: FoundStudy,
+    opening: Opening,
+    worker_id: str,
+    identity: Identity,
+    facts: Mapping[str, Any],
+    *,
+    live_seconds: float = 60.0,
 ) -> OpenedStudy:
     """Everything a coordinator needs in the database, in one transaction after the schema step.
 
-    Raises DeclarationChanged (nothing written) when the study exists with another table, StudyError when it is unknown
-    and may not be created, or was made by something other than hpo.
+    live_seconds: a worker heard of since then is at work, and must run the very code this one runs.
+    Raises DeclarationChanged (nothing written) when the study exists with another table, CodeMismatch when somebody
+    works on it with other code, StudyError when it is unknown and may not be created, or was not made by hpo.
     """
     ensure_schema(engine)
     study = found.study
-    directions = tuple(StudyDirection[direction.upper()] for direction in study.directions)
+    code, commit = code_digest(study), facts.get("git_commit")
     with engine.begin() as connection:
-        row = rows.find_study(connection, study.name)
-        if row is None and not opening.create:
-            raise _unknown(study.name, [other.name for other in rows.list_studies(connection)])
-        study_id = row.study_id if row else rows.create_study(connection, study.name, directions)
-        stored = rows.declaration(connection, study_id)
-        if row is not None and stored is None:
-            raise StudyError(
-                f'the database has a study "{study.name}" that hpo did not make',
-                next="give yours another name (--name); `hpo report` reads the other one as it is",
-            )
-        if stored is None:
-            stored = _register(connection, found, study_id, facts)
-            _fill_queue(connection, study, study_id)
-        else:
-            counts = rows.counts(connection, study_id)
-            finished = sum(number for state, number in counts.items() if state.is_finished())
-            check_same_declaration(study, stored.declaration, finished)
-        if opening.enqueue_known:
-            _enqueue(connection, study_id, study, list(study.known), "known")
-        if opening.set_budget:
-            rows.set_budget(connection, study_id, opening.timeout_seconds, opening.trials_target)
+        study_id, stored, resumed = _open(connection, found, opening, facts)
         freed = Reaper(study_id, identity, 0.0).free_the_dead(connection)
+        check_same_code(connection, study, study_id, code, commit, live_seconds)
         rows.register_worker(
             connection,
             worker_id,
@@ -95,22 +83,69 @@ def open_study(
             host=identity.host,
             identity=identity.as_json(),
             slots=[],
-            commit=facts.get("git_commit"),
+            commit=commit,
+            code=code,
         )
-        mirror = Mirror(study_id, study.name, directions, *rows.study_attrs(connection, study_id))
+        mirror = Mirror(study_id, study.name, _directions(study), *rows.study_attrs(connection, study_id))
         mirror.apply(rows.read_changes(connection, study_id))
-    return OpenedStudy(study_id, str(stored.facts["uid"]), mirror, resumed=row is not None, freed=freed)
+    return OpenedStudy(study_id, str(stored.facts["uid"]), mirror, resumed=resumed, freed=freed)
 
 
-def code_facts() -> dict[str, Any]:
-    """What trials record of the code they ran: git commit of the working folder and package versions."""
-    packages = {"python": platform.python_version()}
-    for name in ("hpo", "optuna", "torch", "torchvision"):
-        try:
-            packages[name] = version(name)
-        except PackageNotFoundError:
-            packages[name] = "not installed"
-    return {"git_commit": _git_commit(Path.cwd()), "packages": packages}
+def prepare_study(engine: Engine, found: FoundStudy, opening: Opening, facts: Mapping[str, Any]) -> rows.Budget:
+    """The study in the database with its queue and budget, and no worker yet: for `hpo db init --study`.
+
+    Raises as `open_study` does.
+    """
+    ensure_schema(engine)
+    with engine.begin() as connection:
+        study_id, _, _ = _open(connection, found, opening, facts)
+        return rows.budget(connection, study_id)
+
+
+def _open(
+    connection: Connection, found: FoundStudy, opening: Opening, facts: Mapping[str, Any]
+) -> tuple[int, rows.Declared, bool]:
+    """(study id, our record of it, whether it was there before)."""
+    study = found.study
+    row = rows.find_study(connection, study.name)
+    if row is None and not opening.create:
+        raise _unknown(study.name, [other.name for other in rows.list_studies(connection)])
+    study_id = row.study_id if row else rows.create_study(connection, study.name, _directions(study))
+    stored = rows.declaration(connection, study_id)
+    if row is not None and stored is None:
+        raise StudyError(
+            f'the database has a study "{study.name}" that hpo did not make',
+            next="give yours another name (--name); `hpo report` reads the other one as it is",
+        )
+    if stored is None:
+        stored = _register(connection, found, study_id, facts)
+        _fill_queue(connection, study, study_id)
+    else:
+        counts = rows.counts(connection, study_id)
+        finished = sum(number for state, number in counts.items() if state.is_finished())
+        check_same_declaration(study, stored.declaration, finished)
+    if opening.enqueue_known:
+        _enqueue(connection, study_id, study, list(study.known), "known")
+    _set_budget(connection, study_id, opening)
+    return study_id, stored, row is not None
+
+
+def _set_budget(connection: Connection, study_id: int, opening: Opening) -> None:
+    seconds, trials = opening.timeout_seconds, opening.trials_target
+    if opening.budget == "keep":
+        return
+    if opening.budget == "once":
+        before = rows.budget(connection, study_id)
+        out_of_time = before.seconds_left is not None and before.seconds_left <= 0
+        all_done = before.trials_target is not None and before.finished >= before.trials_target
+        if not out_of_time and not all_done:
+            seconds = before.seconds_left if before.seconds_left is not None else seconds
+            trials = trials if trials is not None else before.trials_target
+    rows.set_budget(connection, study_id, seconds, trials)
+
+
+def _directions(study: Study) -> tuple[StudyDirection, ...]:
+    return tuple(StudyDirection[direction.upper()] for direction in study.directions)
 
 
 def _register(connection: Connection, found: FoundStudy, study_id: int, facts: Mapping[str, Any]) -> rows.Declared:
@@ -155,15 +190,3 @@ def _unknown(name: str, known: list[str]) -> StudyError:
         evidence=[near_miss(name, known)] if known else ["it has no study at all"],
         next="start it with `hpo run`, then workers can join",
     )
-
-
-def _git_commit(folder: Path) -> str | None:
-    """The commit of `folder`, with `+` when files differ from it; None outside a repository."""
-    try:
-        done = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"],
-            cwd=folder, capture_output=True, text=True, timeout=5, check=False,
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None

@@ -22,6 +22,9 @@ _INDEXES = (
     "CREATE INDEX IF NOT EXISTS hpo_trials_open ON trials (study_id, state) WHERE state IN ('RUNNING', 'WAITING')",
     "CREATE INDEX IF NOT EXISTS hpo_trials_order ON trials (study_id, trial_id)",
 )
+# A column that the tables of an earlier version lack.
+_CODE = "ALTER TABLE hpo_workers ADD COLUMN IF NOT EXISTS code text"
+_NO_CODE = "NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('hpo_workers') AND attname = 'code')"
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ def _create(engine: Engine) -> None:
         optuna_internals.metadata.create_all(connection)
         optuna_internals.stamp(connection)
         tables.metadata.create_all(connection)
-        for statement in _INDEXES:
+        for statement in (*_INDEXES, _CODE):
             connection.execute(text(statement))
 
 
@@ -92,7 +95,7 @@ def _look(connection: Connection) -> SchemaState:
     missing = " OR ".join(f"to_regclass('{name}') IS NULL" for name in sorted(tables.metadata.tables))
     row = connection.execute(
         text(
-            f"SELECT current_setting('server_version_num')::int, {missing}, "
+            f"SELECT current_setting('server_version_num')::int, {missing} OR {_NO_CODE}, "
             "to_regclass('alembic_version') IS NOT NULL, to_regclass('version_info') IS NOT NULL"
         )
     ).one()

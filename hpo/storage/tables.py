@@ -47,6 +47,7 @@ workers = Table(
     Column("identity", Text, nullable=False),  # JSON: boot id, pid namespace, pid, start time of the process
     Column("slots", Text, nullable=False),  # JSON
     Column("commit", Text),
+    Column("code", Text),  # digest of the sources it runs
     Column("started_at", DateTime(timezone=True), nullable=False, server_default=_now),
     Column("seen_at", DateTime(timezone=True), nullable=False, server_default=_now),
     Column("state", String(32), nullable=False),

@@ -16,7 +16,10 @@ __all__ = ["WorkerRow", "list_workers", "register_worker", "set_worker_state"]
 
 @dataclass(frozen=True)
 class WorkerRow:
-    """One coordinator. `identity` says which process it is; `silent_seconds` is by the database's clock."""
+    """One coordinator. `identity` says which process it is, `code` is a digest of the sources it runs.
+
+    `silent_seconds` is by the database's clock.
+    """
 
     worker_id: str
     study_id: int
@@ -24,6 +27,7 @@ class WorkerRow:
     identity: dict[str, Any]
     slots: Any
     commit: str | None
+    code: str | None
     started_at: datetime
     seen_at: datetime
     state: str
@@ -39,16 +43,17 @@ def register_worker(
     identity: dict[str, Any],
     slots: Any,
     commit: str | None = None,
+    code: str | None = None,
     state: str = "running",
 ) -> None:
     """Record a coordinator, or record it anew."""
     connection.execute(
         text(
-            'INSERT INTO hpo_workers (worker_id, study_id, host, identity, slots, "commit", state)'
-            " VALUES (:worker, :study, :host, :identity, :slots, :commit, :state)"
+            'INSERT INTO hpo_workers (worker_id, study_id, host, identity, slots, "commit", code, state)'
+            " VALUES (:worker, :study, :host, :identity, :slots, :commit, :code, :state)"
             " ON CONFLICT (worker_id) DO UPDATE SET study_id = excluded.study_id, host = excluded.host,"
             ' identity = excluded.identity, slots = excluded.slots, "commit" = excluded."commit",'
-            " state = excluded.state, seen_at = now()"
+            " code = excluded.code, state = excluded.state, seen_at = now()"
         ),
         {
             "worker": worker_id,
@@ -57,6 +62,7 @@ def register_worker(
             "identity": json.dumps(identity),
             "slots": json.dumps(slots),
             "commit": commit,
+            "code": code,
             "state": state,
         },
     )

@@ -1,0 +1,98 @@
+"""Which code a worker runs: what its trials record, and a digest that must be the same on every host at work."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from hpo.errors import CodeMismatch
+from hpo.storage import rows
+from hpo.study import Study
+
+__all__ = ["check_same_code", "code_digest", "code_facts"]
+
+_PACKAGES = ("hpo", "models", "data")
+
+
+def code_facts() -> dict[str, Any]:
+    """What trials record of the code they ran: its git commit and package versions.
+
+    The commit is that of the working folder; HPO_COMMIT says it where there is no repository, as in an image.
+    """
+    packages = {"python": platform.python_version()}
+    for name in ("hpo", "optuna", "torch", "torchvision"):
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            packages[name] = "not installed"
+    return {"git_commit": os.environ.get("HPO_COMMIT") or _git_commit(Path.cwd()), "packages": packages}
+
+
+def code_digest(study: Study) -> str:
+    """Sixteen hexadecimal digits over every source file of hpo, models and data, and those the study's rows name.
+
+    Folders do not count, only what is in the files: an image and a checkout of one commit have the same digest.
+    """
+    digest = hashlib.sha256()
+    for name, path in _sources(study):
+        digest.update(f"{name}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def check_same_code(
+    connection: Connection, study: Study, study_id: int, code: str, commit: str | None, live_seconds: float
+) -> None:
+    """Raise CodeMismatch when a worker that was heard of in the last `live_seconds` runs other code than `code`."""
+    for worker in rows.list_workers(connection, study_id):
+        at_work = worker.state not in ("stopped", "gone") and worker.silent_seconds < live_seconds
+        if at_work and worker.code is not None and worker.code != code:
+            there, here = worker.commit or "unknown commit", commit or "unknown commit"
+            raise CodeMismatch(
+                f'another worker trains study "{study.name}" with other code',
+                evidence=[f"{worker.host}   {there}   code {worker.code}", f"this host   {here}   code {code}"],
+                next="bring both to one commit (+ marks changed files), or stop the other worker and wait "
+                f"{live_seconds:.0f} s",
+            )
+
+
+def _sources(study: Study) -> Iterator[tuple[str, Path]]:
+    for package in _PACKAGES:
+        spec = importlib.util.find_spec(package)
+        for folder in (spec.submodule_search_locations if spec else None) or ():
+            for path in sorted(Path(folder).rglob("*.py")):
+                yield f"{package}/{path.relative_to(folder).as_posix()}", path
+    for reference in sorted({study.model_row.builder, study.dataset_row.loader}):
+        module = reference.partition(":")[0]
+        if module.partition(".")[0] not in _PACKAGES:
+            yield from ((module, path) for path in _module_file(module))
+
+
+def _module_file(module: str) -> list[Path]:
+    """The file of a user's own module; none where it cannot be found without running it."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return []
+    path = Path(spec.origin) if spec and spec.origin else None
+    return [path] if path is not None and path.is_file() else []
+
+
+def _git_commit(folder: Path) -> str | None:
+    """The commit of `folder`, with `+` when files differ from it; None outside a repository."""
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"],
+            cwd=folder, capture_output=True, text=True, timeout=5, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
