@@ -1,0 +1,78 @@
+# syntax=docker/dockerfile:1
+# The image of every hpo service: worker, schema step, dashboard, report.
+#
+#   docker build --target cuda -t hpo:cuda .
+#   docker build --target cpu  -t hpo:cpu --build-arg TORCH_INDEX=... .
+#
+# TORCH_INDEX is the address of the package index with PyTorch's CPU wheels (pytorch.org, "Get Started", CPU). Without it
+# the CPU image works too, but carries the CUDA libraries of the default wheels: gigabytes that nothing uses.
+#
+# The base is pinned by tag. To pin it by digest, give --build-arg PYTHON_IMAGE=python:3.12-slim-bookworm@sha256:...
+# CUDA comes with torch's own wheels, so both targets start from plain Python; the driver comes with the host.
+ARG PYTHON_IMAGE=python:3.12-slim-bookworm
+
+FROM ${PYTHON_IMAGE} AS base
+ENV PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PATH=/opt/hpo/bin:$PATH
+
+# One virtual environment, built here and copied whole. Torch first: it changes least and weighs most.
+FROM base AS build
+ENV PIP_NO_CACHE_DIR=1 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_NO_COMPILE=1
+RUN python -m venv /opt/hpo
+WORKDIR /src
+COPY constraints.txt ./
+
+FROM build AS build-cuda
+RUN pip install -c constraints.txt torch torchvision
+COPY pyproject.toml README.md LICENSE ./
+COPY hpo hpo
+COPY models models
+COPY data data
+COPY studies studies
+RUN pip install -c constraints.txt .
+
+FROM build AS build-cpu
+ARG TORCH_INDEX=
+RUN pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} -c constraints.txt torch torchvision
+COPY pyproject.toml README.md LICENSE ./
+COPY hpo hpo
+COPY models models
+COPY data data
+COPY studies studies
+RUN pip install -c constraints.txt .
+
+# What runs: Python, the virtual environment, an account without rights, one folder that may be written.
+FROM base AS runtime
+RUN useradd --system --uid 10001 --user-group --home-dir /var/lib/hpo --create-home --shell /usr/sbin/nologin hpo
+ENV HOME=/tmp \
+    HPO_HOME=/var/lib/hpo
+WORKDIR /var/lib/hpo
+USER 10001:10001
+VOLUME /var/lib/hpo
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["hpo"]
+CMD ["--help"]
+
+FROM runtime AS cpu
+COPY --from=build-cpu /opt/hpo /opt/hpo
+ARG GIT_COMMIT=
+ENV HPO_COMMIT=$GIT_COMMIT \
+    HPO_DEVICES=cpu
+LABEL org.opencontainers.image.title="hpo" \
+      org.opencontainers.image.description="Optuna hyperparameter search for PyTorch: worker, dashboard, report (CPU)" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.revision=$GIT_COMMIT
+
+FROM runtime AS cuda
+COPY --from=build-cuda /opt/hpo /opt/hpo
+ARG GIT_COMMIT=
+ENV HPO_COMMIT=$GIT_COMMIT \
+    NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+LABEL org.opencontainers.image.title="hpo" \
+      org.opencontainers.image.description="Optuna hyperparameter search for PyTorch: worker, dashboard, report (CUDA)" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.revision=$GIT_COMMIT
