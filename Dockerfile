@@ -10,6 +10,7 @@
 # The base is pinned by tag. To pin it by digest, give --build-arg PYTHON_IMAGE=python:3.12-slim-bookworm@sha256:...
 # CUDA comes with torch's own wheels, so both targets start from plain Python; the driver comes with the host.
 ARG PYTHON_IMAGE=python:3.12-slim-bookworm
+ARG TORCH="torch==2.15.0 torchvision==0.29.2"
 
 FROM ${PYTHON_IMAGE} AS base
 ENV PYTHONUNBUFFERED=1 \
@@ -26,7 +27,8 @@ WORKDIR /src
 COPY constraints.txt ./
 
 FROM build AS build-cuda
-RUN pip install -c constraints.txt torch torchvision
+ARG TORCH
+RUN pip install -c constraints.txt $TORCH
 COPY pyproject.toml README.md LICENSE ./
 COPY hpo hpo
 COPY models models
@@ -35,8 +37,9 @@ COPY studies studies
 RUN pip install -c constraints.txt .
 
 FROM build AS build-cpu
+ARG TORCH
 ARG TORCH_INDEX=
-RUN pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} -c constraints.txt torch torchvision
+RUN pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} -c constraints.txt $TORCH
 COPY pyproject.toml README.md LICENSE ./
 COPY hpo hpo
 COPY models models

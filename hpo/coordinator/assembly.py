@@ -107,6 +107,7 @@ def assemble(
         return TrainerProcess(spec.device, arguments=spec.arguments, environ=os.environ)
 
     slots = [Slot(index, spec, spawn) for index, spec in enumerate(specs)]
-    # A worker's own timeout is when it leaves; that of `hpo run` is the study's, kept in the database.
-    leave_at = time.monotonic() + timeout_seconds if options.worker and timeout_seconds is not None else None
-    return Assembled(Loop(found, ledger, slots, progress, wakeup, leave_at), ledger, asker, progress)
+    loop = Loop(found, ledger, slots, progress, wakeup)
+    if options.worker and timeout_seconds is not None:  # that of `hpo run` is the study's, kept in the database
+        loop.leave_at = loop.deadline = time.monotonic() + timeout_seconds
+    return Assembled(loop, ledger, asker, progress)

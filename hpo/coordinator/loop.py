@@ -36,25 +36,18 @@ class Loop:
     """Runs slots until the study's budget is used up, a signal comes, or there is nothing left to do.
 
     wakeup: a non-blocking socket that becomes readable when the ledger or a signal handler wants attention
-    leave_at: when this coordinator must leave, by time.monotonic(), whatever the study's own deadline
     """
 
     def __init__(
-        self,
-        found: FoundStudy,
-        ledger: Ledger,
-        slots: Sequence[Slot],
-        progress: Progress,
-        wakeup: socket.socket,
-        leave_at: float | None = None,
+        self, found: FoundStudy, ledger: Ledger, slots: Sequence[Slot], progress: Progress, wakeup: socket.socket
     ) -> None:
         self.study = found.study
         self.ledger = ledger
         self.fleet = Fleet(slots)
         self.counts = Counts()
-        self.deadline = leave_at
+        self.deadline: float | None = None
+        self.leave_at: float | None = None  # by time.monotonic(): this host's own limit, whatever the study's deadline
         self.interrupted = False
-        self._leave_at = leave_at
         self._found = found
         self._progress = progress
         self._wakeup = wakeup
@@ -120,10 +113,9 @@ class Loop:
         match event:
             case Assigned(trial):
                 self._waiting.append(trial)
-            case Counts(seconds_left=left):
+            case Counts():
                 self.counts = event
-                ends = (self._leave_at, None if left is None else time.monotonic() + left)
-                self.deadline = min((end for end in ends if end is not None), default=None)
+                self.deadline = event.deadline(self.leave_at)
             case Saved(trial_ids):
                 for trial_id in trial_ids:
                     self._remove_checkpoint(trial_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,6 +72,11 @@ class Counts:
     @property
     def finished(self) -> int:
         return self.complete + self.pruned + self.failed
+
+    def deadline(self, leave_at: float | None) -> float | None:
+        """The study's end by time.monotonic(), or `leave_at` if that comes first; None when neither is set."""
+        ends = (leave_at, None if self.seconds_left is None else time.monotonic() + self.seconds_left)
+        return min((end for end in ends if end is not None), default=None)
 
     def as_mapping(self) -> Mapping[str, int]:
         return {name: getattr(self, name) for name in COUNT_NAMES.values()}
