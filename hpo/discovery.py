@@ -32,7 +32,10 @@ def find_study(reference: str) -> FoundStudy:
         return _from_file(Path(reference).expanduser())
     if ":" in reference:
         module_name, _, attribute = reference.partition(":")
-        return _from_module(_import(module_name, reference), attribute)
+        here = str(Path.cwd())
+        _make_importable(here)
+        found = _from_module(_import(module_name, reference), attribute)
+        return FoundStudy(found.study, found.source, (here,))
     names = _names()
     if reference not in names:
         here = Path(f"{reference}.py")
@@ -80,8 +83,7 @@ def _from_file(path: Path) -> FoundStudy:
         raise StudyError(f"no study file {path}", next="check the path, or `hpo studies` for those that come along")
     path = path.resolve()
     folder = str(path.parent)
-    if folder not in sys.path:
-        sys.path.insert(0, folder)  # as `python file.py` does: a study may import the modules beside it
+    _make_importable(folder)
     spec = importlib.util.spec_from_file_location(f"_hpo_study_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
@@ -94,6 +96,12 @@ def _from_file(path: Path) -> FoundStudy:
         raise _broken(str(path), error) from error
     found = _from_module(module, "study")
     return FoundStudy(found.study, path, (folder,))
+
+
+def _make_importable(folder: str) -> None:
+    """A study may import the modules beside it. Last in the path, or a folder called `data` there would hide ours."""
+    if folder not in sys.path:
+        sys.path.append(folder)
 
 
 def _from_module(module: ModuleType, attribute: str) -> FoundStudy:

@@ -25,7 +25,7 @@ class Job:
     checkpoint:  folder of this trial's checkpoints; training resumes from what is found there; "" keeps none
     phase:       "search" trains on the train part and scores the validation part; "final" trains on both and scores
                  the test split (hpo evaluate only)
-    sys_path:    folders to put on sys.path first, so that a study's own modules are found
+    sys_path:    folders to add to sys.path, so that a study's own modules are found
     """
 
     trial_id: int

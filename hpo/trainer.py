@@ -118,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _answer(job: Job, channel: Channel, data: DataCache, device: torch.device) -> Finished:
     """Train `job`, whatever happens in it."""
     stop = channel.begin(job)
-    sys.path[:0] = [folder for folder in job.sys_path if folder not in sys.path]
+    sys.path += [folder for folder in job.sys_path if folder not in sys.path]
     try:
         return fit(job, data, device, channel.send, stop, _say)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a model is the user's code: nothing it raises may end the trainer

@@ -171,3 +171,21 @@ def test_no_two_trials_share_a_seed_and_samplers_have_their_own() -> None:
 
 def test_seeds_never_change_between_versions() -> None:
     assert (trial_seed(0, 0), sampler_seed(0, 0)) == (258815239, 972088333)
+
+
+def test_a_module_in_the_working_folder_is_found_without_hiding_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "__init__.py").write_text("raise RuntimeError('the wrong data')\n")
+    (tmp_path / "mine_here.py").write_text(
+        "from hpo import Study\n"
+        "small = Study(name='small', dataset='digits', model='perceptron',\n"
+        "    space={'batch_size': 8, 'lr': 0.1}, baseline={})\n"
+    )
+    code = (
+        "import sys; sys.path = [p for p in sys.path if p]; from hpo.discovery import find_study;"
+        "f = find_study('mine_here:small'); sys.exit(f.sys_path != (sys.argv[1],))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=tmp_path, check=False)
+    assert done.returncode == 0
