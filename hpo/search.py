@@ -175,12 +175,16 @@ class PercentilePruner(Pruner):
 
         return OptunaPercentilePruner(
             self.percentile,
-            # With several slots the first finishers are the short runs: wait for a fair sample.
-            n_startup_trials=max(self.startup_trials, 2 * workers),
+            n_startup_trials=self.enough_trials(workers),
             n_warmup_steps=self.warmup_epochs,
             interval_steps=self.interval,
             n_min_trials=self.min_trials,
         )
+
+    def enough_trials(self, workers: int) -> int:
+        """Completed trials before anything is pruned."""
+        # With several slots the first finishers are the short runs: wait for a fair sample.
+        return max(self.startup_trials, 2 * workers)
 
 
 @dataclass(frozen=True)

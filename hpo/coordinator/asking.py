@@ -1,6 +1,8 @@
 """Asking Optuna: which trial next, with which parameters, and whether to prune it. All in memory, on a mirror.
 
-Optuna's samplers and pruners run unchanged on hpo.storage.mirror; no `study.optimize`, no statement per parameter.
+Optuna's samplers and pruners run on hpo.storage.mirror; no `study.optimize`, no statement per parameter. Where Optuna's
+own would read every trial again for each value or report, ours keep what they need (sampling, pruning), and propose and
+decide the same.
 """
 
 from __future__ import annotations
@@ -13,10 +15,11 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import Connection
 
+from hpo.coordinator.pruning import make_pruner
+from hpo.coordinator.sampling import Sampling
 from hpo.coordinator.trial import Trial
 from hpo.distributions import suggest
 from hpo.search import Grid
-from hpo.seeds import sampler_seed
 from hpo.storage import rows
 from hpo.storage.mirror import Mirror
 from hpo.storage.optuna_internals import constraint_key
@@ -42,7 +45,8 @@ class Asker:
         self.mirror = mirror
         self._checkpoints = checkpoints
         self._host = host
-        self._pruner = study.pruner.build(study.epochs, workers)
+        self._sampling = Sampling(study, mirror)
+        self._pruner = make_pruner(study, mirror, workers)
         self._pruning = _FirstObjective(study_name=study.name, storage=mirror, pruner=self._pruner)
 
     def synchronise(self, connection: Connection, claimed: Sequence[int] = ()) -> None:
@@ -63,7 +67,7 @@ class Asker:
     def sample(self, claim: rows.Claim) -> Trial:
         """Give a claimed trial its parameters: those it has, those it was enqueued with, the sampler's for the rest."""
         self.mirror.start(claim)
-        sampler = self.study.sampler.build(self.study.rows, sampler_seed(self.study.seed, claim.number))
+        sampler = self._sampling.sampler(claim.number)
         # A new view for every trial: a Study remembers the trials it has read until its own `ask`, which is not used
         # here, and its sampler would go on seeing the study as it was at the first trial.
         view = optuna.Study(study_name=self.study.name, storage=self.mirror, sampler=sampler, pruner=self._pruner)

@@ -108,6 +108,11 @@ class Mirror(OneStudy):
             taken, self._writes = self._writes, Writes()
             return taken
 
+    def finished_since(self, heard: int) -> tuple[list[FrozenTrial], int]:
+        """Trials that finished, or were taken back, after what an earlier call's second answer stands for (0: all)."""
+        with self._lock:
+            return self._trials.finished_since(heard)
+
     # What samplers and pruners read.
 
     def get_all_trials(

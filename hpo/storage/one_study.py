@@ -49,6 +49,10 @@ class OneStudy(BaseStorage):
         self._check_study(study_id)
         return self._directions
 
+    @property
+    def directions(self) -> tuple[StudyDirection, ...]:
+        return tuple(self._directions)
+
     def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
         self._check_study(study_id)
         with self._lock:

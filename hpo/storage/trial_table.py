@@ -20,6 +20,7 @@ class TrialTable:
         self._trials: dict[int, FrozenTrial] = {}
         self._ids: dict[int, int] = {}  # by number
         self._finished: list[FrozenTrial] = []  # by number
+        self._log: list[int] = []  # numbers, each time their finished trial came, changed or went
         self._views: dict[frozenset[TrialState], list[FrozenTrial]] = {}  # of finished trials, until one more finishes
 
     def __contains__(self, trial_id: object) -> bool:
@@ -51,12 +52,20 @@ class TrialTable:
         if before is not None and before.state.is_finished():
             del self._finished[bisect_left(self._finished, trial.number, key=_number)]
             self._views.clear()
+            self._log.append(trial.number)
         if trial.state.is_finished():
             insort(self._finished, trial, key=_number)
             self._views.clear()
+            self._log.append(trial.number)
             self.open.discard(trial_id)
         else:
             self.open.add(trial_id)
+
+    def finished_since(self, heard: int) -> tuple[list[FrozenTrial], int]:
+        """Trials that finished (or that the database took back) after the first `heard` entries of the log, once each,
+        as they stand now; and the length of the log."""
+        numbers = dict.fromkeys(self._log[heard:])
+        return [self._trials[self._ids[number]] for number in numbers], len(self._log)
 
     def view(self, states: Container[TrialState] | None) -> list[FrozenTrial]:
         """Those in `states`, by number. The list is shared with later calls: it must not be changed."""
