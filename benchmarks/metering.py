@@ -12,6 +12,8 @@ from optuna.samplers import TPESampler
 from optuna.storages import BaseStorage
 from sqlalchemy import Engine, event
 
+from hpo.storage.optuna_internals import ColumnTPE
+
 __all__ = ["Meter", "postgres_cpu", "spread"]
 
 
@@ -26,7 +28,9 @@ class Meter:
         event.listen(Engine, "before_cursor_execute", self._statement)
         event.listen(Engine, "begin", self._transaction)
         for name in ("infer_relative_search_space", "sample_relative", "sample_independent"):
-            self._time(TPESampler, name, +1.0)
+            for sampler in (TPESampler, ColumnTPE):
+                if name in vars(sampler):
+                    self._time(sampler, name, +1.0)
         # What a sampler reads through the storage is the storage's cost.
         for name in ("get_all_trials", "set_trial_system_attr"):
             self._time(storage, name, -1.0)

@@ -185,4 +185,4 @@ def test_decisions_are_those_of_the_stock_pruner(direction: str, pruner: Percent
             decisions.append(expected)
         for storage in (pair.stock, pair.mirror):
             storage.set_trial_state_values(trial_id, TrialState.FAIL)
-    assert 20 < sum(decisions) < len(decisions) - 20
+    assert 10 < sum(decisions) < len(decisions) - 10
