@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from optuna.trial import FrozenTrial
+
 from hpo.best import best_trial
 from hpo.coordinator.asking import Asker
 from hpo.coordinator.outcomes import Verdict
@@ -41,7 +43,8 @@ class Progress:
         self._began = time.monotonic()
         self._shown = 0.0
         self._best: Best | None = None
-        self._best_of: int = -1
+        self._leader: FrozenTrial | None = None
+        self._heard = 0
 
     @property
     def baseline(self) -> Mapping[str, float]:
@@ -65,11 +68,12 @@ class Progress:
 
     def best(self) -> Best | None:
         """The best trial so far, of all hosts as far as this one has heard."""
-        trials = self._asker.trials()
-        finished = sum(1 for trial in trials if trial.state.is_finished())
-        if finished != self._best_of:
-            self._best_of = finished
-            found = best_trial(trials, self._asker.directions)
+        changed, self._heard = self._asker.mirror.finished_since(self._heard)
+        if changed:
+            leader = self._leader
+            taken_back = leader is not None and any(trial.number == leader.number for trial in changed)
+            contenders = self._asker.trials() if leader is None or taken_back else [leader, *changed]
+            self._leader = found = best_trial(contenders, self._asker.directions)
             self._best = Best(found.number, found.values[0], found.params) if found and found.values else None
         return self._best
 

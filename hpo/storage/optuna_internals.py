@@ -128,7 +128,7 @@ def trial_id_of(trial: FrozenTrial) -> int:
 
 
 _TIE = 1e-6
-"""Candidates whose gains differ by less are judged by Optuna's own arithmetic: far above the rounding of the quick one."""
+"""Candidates whose gains differ by less are judged by Optuna's own arithmetic; far above the quick one's rounding."""
 
 
 class _Estimator(_ParzenEstimator):
