@@ -73,6 +73,7 @@ def run(
     name:   store the trials under another name; subset: train on so many images only
     timeout, trials, storage, devices, workers, workers_per_gpu, enqueue_known: as on the command line
     worker: join a study that exists instead of starting one; its budget is kept, and `timeout` is this worker's own
+    ray:    the address of a Ray cluster, or "local": search on every node of it
     Raises HpoError for anything the caller must act on; every trial is put down safely first.
     """
     found = _found(study)
@@ -86,12 +87,16 @@ def _run(found: FoundStudy, options: RunOptions, settings: Settings) -> Result:
     timeout = parse_duration(options.timeout) if options.timeout is not None else None
     if options.trials is not None and options.trials < 1:
         raise UsageError(f"--trials {options.trials} must be at least 1")
+    if options.ray is not None:
+        return _run_on_ray(found, options, timeout, settings)
     ours, theirs = socket.socketpair()
     with ours, theirs:
         for end in (ours, theirs):
             end.setblocking(False)
         assembled = assemble(found, options, timeout, settings, ours, _waker(theirs))
         loop = assembled.loop
+        if options.on_started is not None:
+            options.on_started(_stopper(loop))
         with _signals(loop, theirs) as received:
             try:
                 reason = loop.run()
@@ -107,6 +112,23 @@ def _run(found: FoundStudy, options: RunOptions, settings: Settings) -> Result:
     return Result(
         found.study.name, stopped, assembled.progress.best(), assembled.counts(), tuple(assembled.asker.trials())
     )
+
+
+def _run_on_ray(found: FoundStudy, options: RunOptions, timeout: float | None, settings: Settings) -> Result:
+    try:
+        from hpo.ray import run_on_ray
+    except ModuleNotFoundError as error:
+        if error.name != "ray":
+            raise
+        raise UsageError("Ray is not installed", next="pip install 'hpo[ray]', here and on every node") from error
+    return run_on_ray(found, options, timeout, settings)
+
+
+def _stopper(loop: Loop) -> Callable[[], None]:
+    def stop() -> None:
+        loop.interrupted = True
+
+    return stop
 
 
 def _found(study: str | Study | FoundStudy) -> FoundStudy:

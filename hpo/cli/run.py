@@ -53,6 +53,15 @@ def run(
     ] = False,
     subset: SubsetOption = None,
     name: NameOption = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="ADDRESS",
+            help="Search on every node of this Ray cluster; local starts one here. Needs pip install 'hpo[ray]'.",
+            show_default=False,
+        ),
+    ] = None,
     quiet: QuietOption = False,
 ) -> int:
     """Search until the budget is used up, or Ctrl-C. The same command again goes on from there.
@@ -78,6 +87,7 @@ def run(
             enqueue_known=enqueue_known,
             subset=subset,
             name=name,
+            ray=ray,
             on_snapshot=display.snapshot,
             on_notice=display.notice,
         )

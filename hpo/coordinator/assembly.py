@@ -29,7 +29,10 @@ __all__ = ["Assembled", "RunOptions", "assemble"]
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What `hpo run` and `hpo worker` are told; see their --help."""
+    """What `hpo run` and `hpo worker` are told; see their --help.
+
+    on_started: called once with a function that stops the run from any thread, as Ctrl-C would
+    """
 
     timeout: str | float | None = None
     trials: int | None = None
@@ -39,8 +42,10 @@ class RunOptions:
     workers_per_gpu: int = 1
     enqueue_known: bool = False
     worker: bool = False
+    ray: str | None = None
     on_snapshot: Callable[[Snapshot], None] | None = None
     on_notice: Callable[[str], None] | None = None
+    on_started: Callable[[Callable[[], None]], None] | None = None
 
 
 @dataclass(frozen=True)
