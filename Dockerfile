@@ -49,7 +49,8 @@ RUN pip install -c constraints.txt .
 
 # What runs: Python, the virtual environment, an account without rights, one folder that may be written.
 FROM base AS runtime
-RUN useradd --system --uid 10001 --user-group --home-dir /var/lib/hpo --create-home --shell /usr/sbin/nologin hpo
+RUN useradd --system --uid 10001 --user-group --home-dir /var/lib/hpo --no-create-home --shell /usr/sbin/nologin hpo \
+ && install --directory --owner=hpo --group=hpo /var/lib/hpo
 ENV HOME=/tmp \
     HPO_HOME=/var/lib/hpo
 WORKDIR /var/lib/hpo
