@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.coordinator.assembly import RunOptions, assemble
+from hpo.coordinator.signals import caught_signals, waker
 from hpo.coordinator.snapshot import Best
 from hpo.discovery import FoundStudy, find_study
 from hpo.duration import parse_duration
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
     import pandas
     from optuna.trial import FrozenTrial
 
-    from hpo.coordinator.loop import Loop
 
 __all__ = ["Result", "RunOptions", "run"]
 
@@ -93,11 +90,11 @@ def _run(found: FoundStudy, options: RunOptions, settings: Settings) -> Result:
     with ours, theirs:
         for end in (ours, theirs):
             end.setblocking(False)
-        assembled = assemble(found, options, timeout, settings, ours, _waker(theirs))
+        assembled = assemble(found, options, timeout, settings, ours, waker(theirs))
         loop = assembled.loop
         if options.on_started is not None:
             options.on_started(_stopper(loop))
-        with _signals(loop, theirs) as received:
+        with caught_signals(loop, theirs) as received:
             try:
                 reason = loop.run()
             finally:
@@ -143,35 +140,3 @@ def _found(study: str | Study | FoundStudy) -> FoundStudy:
 def _closing_seconds(settings: Settings, received: list[int]) -> float:
     """How long to wait for the database at the end; a process told to leave has eight seconds in all."""
     return 4.0 if received else settings.patience_seconds
-
-
-def _waker(end: socket.socket) -> Callable[[], None]:
-    def wake() -> None:
-        with suppress(OSError):  # full, so the loop is about to wake anyway; or closed, so it is over
-            end.send(b"x")
-
-    return wake
-
-
-@contextmanager
-def _signals(loop: Loop, wakeup: socket.socket) -> Iterator[list[int]]:
-    """Ctrl-C and SIGTERM put every trial down safely; a second one leaves at once."""
-    received: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield received  # a notebook's worker thread: signals are not ours to take
-        return
-
-    def handle(number: int, _frame: object) -> None:
-        if received:
-            os._exit(128 + number)
-        received.append(number)
-        loop.interrupted = True
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    old_wakeup = signal.set_wakeup_fd(wakeup.fileno(), warn_on_full_buffer=False)
-    try:
-        yield received
-    finally:
-        signal.set_wakeup_fd(old_wakeup)
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -24,7 +24,8 @@ class Job:
     seed:        of this trial, from (study seed, trial number)
     checkpoint:  folder of this trial's checkpoints; training resumes from what is found there; "" keeps none
     phase:       "search" trains on the train part and scores the validation part; "final" trains on both and scores
-                 the test split (hpo evaluate only)
+                 the test split (hpo evaluate only). Its plan may say stop_after, the epoch to end at while schedules
+                 keep the horizon they were tuned with, and keep_weights, to leave best and last beside the checkpoint
     sys_path:    folders to add to sys.path, so that a study's own modules are found
     """
 
@@ -78,6 +79,7 @@ class Epoch:
     seconds: of training in this epoch, validation not counted
     report:  (step, value) pairs for the pruner; one per epoch without folds, one per finished fold with folds
     replayed: the epoch was trained before a resume and is told again, in case the first telling never got through
+    at:      when it ended, in seconds since 1970 by the trainer's clock
     """
 
     trial_id: int
@@ -86,6 +88,7 @@ class Epoch:
     seconds: float
     report: list[tuple[int, float]] = field(default_factory=list)
     replayed: bool = False
+    at: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ class Finished:
              bad_data       the data set's files are missing or altered
     epoch:   the last finished epoch; best_epoch the one whose weights were kept
     facts:   setup_seconds, train_seconds, eval_seconds, peak_memory_bytes, parameters, macs, initial_loss,
-             data_checksum, resumed_epoch
+             data_checksum, resumed_epoch; in phase "final" also what hpo.training.final.score_final gives
     """
 
     trial_id: int

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 
-__all__ = ["sampler_seed", "trial_seed"]
+__all__ = ["evaluation_seed", "sampler_seed", "trial_seed"]
 
 
 def trial_seed(study_seed: int, number: int) -> int:
@@ -18,6 +19,14 @@ def sampler_seed(study_seed: int, number: int) -> int:
     Equal seeds in several workers would make them propose the same first points, and a resume repeat them.
     """
     return _derive("sampler", study_seed, number)
+
+
+def evaluation_seed(study_seed: int, configuration: str, index: int, used: Collection[int] = ()) -> int:
+    """The seed of run `index` of a configuration (by its key) in `hpo evaluate`; never one of `used`."""
+    attempt = 0
+    while (seed := _derive(f"evaluation/{configuration}/{attempt}", study_seed, index)) in used:
+        attempt += 1
+    return seed
 
 
 def _derive(purpose: str, study_seed: int, number: int) -> int:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hpo.cli import check, database, declared, run, stored
+from hpo.cli import check, database, declared, evaluate, run, stored
 
 __all__ = ["app"]
 
@@ -69,5 +69,6 @@ app.command("check", rich_help_panel="Declarations")(check.check)
 app.command("status", rich_help_panel="Results")(stored.status)
 app.command("best", rich_help_panel="Results")(stored.best)
 app.command("trials", rich_help_panel="Results")(stored.trials)
+app.command("evaluate", rich_help_panel="Results")(evaluate.evaluate)
 app.command("dashboard", rich_help_panel="Results")(database.dashboard)
 app.add_typer(database.db, name="db", rich_help_panel="Database")

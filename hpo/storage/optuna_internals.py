@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import optuna.storages._rdb.models as models
 from numpy.typing import NDArray
+from optuna.artifacts._upload import ARTIFACTS_ATTR_PREFIX
 from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
 from optuna.samplers import TPESampler
 from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ColumnTPE",
     "FrozenStudy",
+    "artifact_key",
     "as_stored",
     "as_value",
     "constraint_key",
@@ -47,6 +49,11 @@ __all__ = [
 
 metadata: MetaData = models.BaseModel.metadata
 LEGACY_SCHEMA_VERSION: int = models.SCHEMA_VERSION
+
+
+def artifact_key(artifact_id: str) -> str:
+    """The system attribute under which Optuna and its dashboard look for an artifact."""
+    return ARTIFACTS_ATTR_PREFIX + artifact_id
 
 
 def table(name: str) -> Table:

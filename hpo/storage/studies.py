@@ -109,7 +109,7 @@ def delete_study(connection: Connection, name: str) -> bool:
     for child in (*children, "hpo_epochs"):
         trials_of = "SELECT trial_id FROM trials WHERE study_id = :study"
         connection.execute(text(f"DELETE FROM {child} WHERE trial_id IN ({trials_of})"), bound)
-    own = ("hpo_leases", "hpo_workers", "hpo_studies")
+    own = ("hpo_leases", "hpo_workers", "hpo_studies", "hpo_evaluation_runs", "hpo_evaluations")
     for each in (*own, "trials", "study_directions", "study_user_attributes", "study_system_attributes", "studies"):
         connection.execute(text(f"DELETE FROM {each} WHERE study_id = :study"), bound)
     return True

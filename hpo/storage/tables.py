@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Column, DateTime, Double, Index, Integer, MetaData, String, Table, Text, func, text
 
-__all__ = ["epochs", "leases", "metadata", "studies", "workers"]
+__all__ = ["epochs", "evaluation_runs", "evaluations", "leases", "metadata", "studies", "workers"]
 
 metadata = MetaData()
 _now = func.now()
@@ -64,5 +64,22 @@ epochs = Table(
     Column("val_accuracy", Double),
     Column("lr", Double),
     Column("seconds", Double),
+    Column("recorded_at", DateTime(timezone=True), nullable=False, server_default=_now),
+)
+
+evaluation_runs = Table(
+    "hpo_evaluation_runs",
+    metadata,
+    Column("study_id", Integer, primary_key=True, autoincrement=False),
+    Column("run_key", String(64), primary_key=True),  # of everything that decides the result
+    Column("result", Text, nullable=False),  # JSON
+    Column("recorded_at", DateTime(timezone=True), nullable=False, server_default=_now),
+)
+
+evaluations = Table(
+    "hpo_evaluations",
+    metadata,
+    Column("study_id", Integer, primary_key=True, autoincrement=False),
+    Column("document", Text, nullable=False),  # JSON: docs/evaluation.md
     Column("recorded_at", DateTime(timezone=True), nullable=False, server_default=_now),
 )

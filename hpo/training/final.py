@@ -16,24 +16,37 @@ from hpo.messages import Job
 from hpo.training.augmenting import laid_out
 from hpo.training.checkpoint import Replacement, separate
 from hpo.training.configuration import Recipe
-from hpo.training.learner import model_parameters
+from hpo.training.learner import Learner, model_parameters
 from hpo.training.parts import DataCache
 from hpo.training.scoring import latency_ms, score_test
+from models.build import size_bytes
 
-__all__ = ["export", "score_final"]
+__all__ = ["export", "keep_last_and_best", "score_final"]
 
 
 def score_final(
     job: Job, recipe: Recipe, model: nn.Module, data: DataCache, device: torch.device
 ) -> tuple[dict[str, float], dict[str, Any]]:
-    """(metrics, facts) of the test split: accuracy and loss; confusion, per class, macro F1, latency, throughput."""
+    """(metrics, facts) of the test split.
+
+    metrics: test_accuracy, test_loss, latency_ms
+    facts:   confusion, per_class_accuracy, macro_f1, images_per_second, test_images, latency_p50_ms,
+             latency_p95_ms, model_bytes
+    """
     test = data.test(job, data.parts(job).images)
     batch = laid_out(test, recipe)
     index = torch.arange(len(test), device=device)
     report = score_test(model, batch, index, len(job.dataset["classes"]), recipe, device)
     median, slow = latency_ms(model, batch(index[:1])[0], recipe, device)
     metrics = {"test_accuracy": report.accuracy, "test_loss": report.loss, "latency_ms": median}
-    return metrics, {**report.facts(), "latency_p50_ms": median, "latency_p95_ms": slow}
+    facts = {
+        **report.facts(),
+        "test_images": len(test),
+        "latency_p50_ms": median,
+        "latency_p95_ms": slow,
+        "model_bytes": size_bytes(model),
+    }
+    return metrics, facts
 
 
 def export(
@@ -45,7 +58,6 @@ def export(
     """
     if not job.checkpoint:
         return
-    folder = Path(job.checkpoint)
     description = {
         "model": job.model["builder"],
         "parameters": model_parameters(job),
@@ -58,11 +70,30 @@ def export(
         "seed": job.seed,
         "metrics": dict(metrics),
     }
+    _save_weights(job, "model", model, warn)
+    _write(job, "config.json", json.dumps(description, indent=1).encode(), warn)
+
+
+def keep_last_and_best(job: Job, learner: Learner, warn: Callable[[str], None]) -> None:
+    """Write last.safetensors and best.safetensors into `job.checkpoint`; the learner has its best weights then."""
+    with learner.judged() as last:
+        _save_weights(job, "last", last, warn)
+    learner.restore_best()
+    _save_weights(job, "best", learner.model, warn)
+
+
+def _save_weights(job: Job, name: str, model: nn.Module, warn: Callable[[str], None]) -> None:
+    """Write `name`.safetensors, the state of `model`, into `job.checkpoint`."""
+    _write(job, f"{name}.safetensors", save(separate(model.state_dict())), warn)
+
+
+def _write(job: Job, name: str, payload: bytes, warn: Callable[[str], None]) -> None:
+    if not job.checkpoint:
+        return
+    folder = Path(job.checkpoint)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with Replacement(folder / "model.safetensors", durable=True) as file:
-            file.write(save(separate(model.state_dict())))
-        with Replacement(folder / "config.json", durable=True) as file:
-            file.write(json.dumps(description, indent=1).encode())
+        with Replacement(folder / name, durable=True) as file:
+            file.write(payload)
     except OSError as error:
         warn(f"the model could not be saved: {error.strerror or error} in {folder}")

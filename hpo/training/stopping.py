@@ -23,7 +23,7 @@ class Stopping:
         early = plan.get("early_stopping")
         self.monitor: str = early["monitor"] if early else _judged_by(plan)
         self.maximize = SCORES[self.monitor]
-        self.keeps_weights = bool(early)
+        self.keeps_weights = bool(early) or bool(plan.get("keep_weights"))
         self.best_epoch = 0
         self._patience: float = early["patience"] if early else math.inf
         self._min_delta: float = early.get("min_delta", 0.0) if early else 0.0

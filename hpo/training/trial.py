@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from hpo.training.augmenting import laid_out
 from hpo.training.checkpoint import Checkpoints, Snapshot
 from hpo.training.configuration import Recipe
 from hpo.training.device import peak_memory_bytes, reset_peak_memory, set_deterministic, supports_bf16
-from hpo.training.final import export, score_final
+from hpo.training.final import export, keep_last_and_best, score_final
 from hpo.training.learner import Learner
 from hpo.training.parts import DataCache
 from hpo.training.progress import Progress, StopRequest, divergence
@@ -45,6 +45,7 @@ class Trial:
         self._on_epoch, self._on_warning, self._stop = on_epoch, on_warning, stop
         self._final = job.phase == "final"
         self._folds: int = 1 if self._final else job.plan.get("folds") or 1
+        self._epochs: int = job.plan.get("stop_after") or job.plan["epochs"]
         self._classes = len(job.dataset["classes"])
         self._metrics: dict[str, float] = {}
         self._facts: dict[str, Any] = {"warnings": []}
@@ -126,7 +127,7 @@ class Trial:
     @property
     def fold_over(self) -> bool:
         over = self.learner.stopping.over and not self._final
-        return over or self._out_of_time or self.progress.epoch >= self.plan["epochs"]
+        return over or self._out_of_time or self.progress.epoch >= self._epochs
 
     def train_epoch(self) -> bool:
         """The steps that are left of the epoch; false when Stop came in between."""
@@ -182,7 +183,7 @@ class Trial:
         seconds = progress.end_epoch()
         learner.step.sums.reset()
         number = len(progress.curve) + 1
-        epoch = Epoch(self.job.trial_id, number, metrics, seconds, self._reports(metrics))
+        epoch = Epoch(self.job.trial_id, number, metrics, seconds, self._reports(metrics), at=time())
         progress.report(epoch)
         self._on_epoch(epoch)
         if self.checkpoints.due(learner.size_bytes()):
@@ -200,6 +201,8 @@ class Trial:
 
     def end_fold(self) -> None:
         """Take up the best weights and, if there is another fold, begin it."""
+        if self.plan.get("keep_weights"):
+            keep_last_and_best(self.job, self.learner, self._warn)
         self.learner.restore_best()
         self.progress.end_fold()
         if not self.over:

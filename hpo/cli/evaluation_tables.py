@@ -1,0 +1,161 @@
+"""An evaluation as people read it: one row per configuration, the verdict, and the winner class by class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from hpo.cli.wording import params_text
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+__all__ = ["evaluation_parts"]
+
+CLASSES_SHOWN = 20
+
+
+def evaluation_parts(document: Mapping[str, Any], folder: Path) -> list[RenderableType]:
+    """Everything that `hpo evaluate` prints, from the evaluation's document."""
+    rows = document["configurations"]
+    best = next(row for row in rows if row["name"] == document["winner"])
+    parts: list[RenderableType] = [
+        _heading(document),
+        "",
+        _scores(rows, document["winner"]),
+        "",
+        _costs(rows, document["winner"]),
+        "",
+    ]
+    if len(document["classes"]) <= CLASSES_SHOWN:
+        parts += [
+            f"[dim]{escape(best['name'])} class by class, {_runs(best)} together[/]",
+            _confusion(document, best),
+            "",
+        ]
+    return [*parts, _ending(document, best, folder)]
+
+
+def _heading(document: Mapping[str, Any]) -> str:
+    study, images = escape(document["study"]), document["test_images"]
+    return (
+        f"[bold]{study}[/]  retrained on train and validation with {document['seeds']} fresh seeds each, "
+        f"scored once per run on {images:,} test images"
+    )
+
+
+def _table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
+
+
+def _scores(rows: Sequence[Mapping[str, Any]], winner: str) -> Table:
+    table = _table()
+    table.add_column("configuration")
+    for name in ("test accuracy", "95 % interval", "macro F1", "in the search", "gap", "runs"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        test, found = row["test_accuracy"], row["search_val_accuracy"]
+        gap = row["optimism_gap"]
+        table.add_row(
+            _name(row, winner),
+            f"[bold]{test['mean']:.4f}[/]" if test else "-",
+            _interval(test),
+            f"{row['macro_f1']['mean']:.4f}" if test else "-",
+            f"{found:.4f}" if found is not None else "-",
+            f"{gap:+.4f}" if gap is not None else "-",
+            _runs(row, short=True),
+        )
+    return table
+
+
+def _costs(rows: Sequence[Mapping[str, Any]], winner: str) -> Table:
+    table = _table()
+    table.add_column("configuration")
+    for name in ("parameters", "size", "latency p50", "p95", "images/s", "epochs", "training"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        if not row["test_accuracy"]:
+            continue
+        table.add_row(
+            _name(row, winner),
+            f"{row['parameters']:,}",
+            _size(row["model_bytes"]),
+            f"{row['latency_p50_ms']:.3f} ms",
+            f"{row['latency_p95_ms']:.3f} ms",
+            f"{row['images_per_second']:,.0f}",
+            str(row["epochs"]),
+            f"{row['train_seconds']['mean']:.1f} s",
+        )
+    return table
+
+
+def _confusion(document: Mapping[str, Any], best: Mapping[str, Any]) -> Table:
+    """Labels down, predictions across; the diagonal is right. A dot is a zero."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
+    table.add_column("", style="dim", no_wrap=True)
+    table.add_column("accuracy", justify="right")
+    for name in document["classes"]:
+        table.add_column(escape(name), justify="right")
+    for index, name in enumerate(document["classes"]):
+        cells = [_cell(count, index == place) for place, count in enumerate(best["confusion"][index])]
+        table.add_row(escape(name), f"{best['per_class_accuracy'][name]:.4f}", *cells)
+    return table
+
+
+def _ending(document: Mapping[str, Any], best: Mapping[str, Any], folder: Path) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    verdict = document["verdict"]
+    style = {True: "green", False: "yellow", None: "yellow"}[verdict["beats_baseline"]]
+    table.add_row("winner", f"[bold green]{escape(best['name'])}[/]  {escape(params_text(best['params']))}")
+    table.add_row("verdict", f"[{style}]{escape(verdict['sentence'])}[/]")
+    if document["search_rerun"]["same"] is False:
+        again = document["search_rerun"]["val_accuracy"]
+        table.add_row("note", f"[yellow]trained again with its own seed it came to {again}: another device?[/]")
+    for row in document["configurations"]:
+        for failure in row["failures"]:
+            text = f"{row['name']}, seed {failure['seed']}: {failure['outcome']}: {failure['reason']}"
+            table.add_row("failed", f"[red]{escape(text)}[/]")
+    table.add_row("files", escape(f"{_short(folder)}/evaluation.json, {_short(folder)}/winner/"))
+    table.add_row("next", f"hpo export --study {escape(document['study'])} --format onnx")
+    table.add_row("", f"hpo predict --study {escape(document['study'])} image.png")
+    return table
+
+
+def _short(folder: Path) -> str:
+    here = Path.cwd()
+    return str(folder.relative_to(here) if folder.is_relative_to(here) else folder)
+
+
+def _name(row: Mapping[str, Any], winner: str) -> str:
+    name = escape(str(row["name"]))
+    return f"[bold green]{name}[/]" if row["name"] == winner else name
+
+
+def _interval(test: Mapping[str, Any] | None) -> str:
+    if not test or test["low"] is None:
+        return "-"
+    return f"{test['low']:.4f} to {test['high']:.4f}"
+
+
+def _runs(row: Mapping[str, Any], *, short: bool = False) -> str:
+    done, failed = len(row["runs"]), len(row["failures"])
+    if not short:
+        return f"{done} run{'s' if done != 1 else ''}"
+    return str(done) if not failed else f"{done} of {done + failed}"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.2f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"
+
+
+def _cell(count: int, right: bool) -> str:
+    if not count:
+        return "[dim]·[/]"
+    return f"[green]{count}[/]" if right else f"[red]{count}[/]"

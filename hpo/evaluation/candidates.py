@@ -1,0 +1,127 @@
+"""Which configurations are evaluated: the best of the search, the baseline, and on request the known ones."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from hpo.best import ranked
+from hpo.errors import StudyError
+from hpo.study import Study
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+    from hpo.reading import StudyView
+
+__all__ = ["Candidate", "choose"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One configuration to be retrained.
+
+    name:         "trial 12", "baseline" or "known 1", as tables show it
+    rank:         among the best of the search, from 1; None for a baseline or known one that is not among them
+    trial:        its trial in the search, None when it never finished there
+    config:       resolved, as trainers read it; params: as Optuna stores them
+    epochs:       to train for; epochs_from says why: "best epoch of trial 12"
+    val_accuracy: of that trial in the search
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    params: Mapping[str, Any]
+    trial: int | None = None
+    rank: int | None = None
+    baseline: bool = False
+    epochs: int = 0
+    epochs_from: str = ""
+    val_accuracy: float | None = None
+    trial_seed: int | None = None
+
+    @property
+    def key(self) -> str:
+        """Twelve hexadecimal digits of the configuration."""
+        return hashlib.sha256(json.dumps(self.config, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def choose(study: Study, view: StudyView, *, top: int, known: bool) -> list[Candidate]:
+    """The `top` best distinct configurations, best first, then the baseline, then the study's known ones.
+
+    A configuration that is several of these appears once. Raises StudyError for a study without an eligible trial.
+    """
+    best = ranked(view.trials, view.directions)
+    if not best:
+        raise StudyError(
+            f'study "{view.name}" has no finished trial to evaluate',
+            evidence=["a trial counts when it is complete, finite, and holds every constraint"],
+            next=f"`hpo run --study {view.name}` goes on with the search",
+        )
+    found: dict[str, Candidate] = {}
+    for trial in best:
+        candidate = _of_trial(study, trial)
+        if len(found) < top and candidate.key not in found:
+            found[candidate.key] = replace(candidate, rank=len(found) + 1)
+    _add(found, _given(study, view.trials, study.baseline, "baseline"))
+    for index, config in enumerate(study.known if known else ()):
+        _add(found, _given(study, view.trials, config, f"known {index + 1}"))
+    return _with_epochs(study, list(found.values()))
+
+
+def _add(found: dict[str, Candidate], given: Candidate) -> None:
+    """Take in a configuration given by hand; one that is already there keeps its rank and gains the name."""
+    before = found.get(given.key)
+    if before is None:
+        found[given.key] = given if given.trial is None else replace(given, name=f"{given.name} (trial {given.trial})")
+    else:
+        name = f"{before.name} ({given.name})"
+        found[given.key] = replace(before, name=name, baseline=before.baseline or given.baseline)
+
+
+def _of_trial(study: Study, trial: FrozenTrial) -> Candidate:
+    config = trial.user_attrs.get("config") or study.resolve(study.rows.configuration(trial.params))
+    metrics = trial.user_attrs.get("metrics") or {}
+    best_epoch = int(trial.user_attrs.get("best_epoch") or 0)
+    return Candidate(
+        name=f"trial {trial.number}",
+        config=config,
+        params=dict(trial.params),
+        trial=trial.number,
+        epochs=best_epoch,
+        epochs_from=f"best epoch of trial {trial.number}" if best_epoch else "",
+        val_accuracy=metrics.get("val_accuracy"),
+        trial_seed=trial.user_attrs.get("seed"),
+    )
+
+
+def _given(study: Study, trials: Sequence[FrozenTrial], config: Mapping[str, Any], name: str) -> Candidate:
+    """A configuration given by hand, with its trial where the search finished one with exactly its values."""
+    params = study.rows.parameters(config, what=name, complete=False)
+    baseline = name == "baseline"
+    for trial in trials:
+        if trial.state.name == "COMPLETE" and all(trial.params.get(key) == value for key, value in params.items()):
+            return replace(_of_trial(study, trial), name=name, baseline=baseline)
+    try:
+        full = study.rows.configuration(params)
+    except KeyError as missing:
+        raise StudyError(
+            f"{name} does not say {missing}, and no trial with it has finished",
+            next="run the search with --enqueue-known first, or complete it in the study",
+        ) from None
+    return Candidate(name=name, config=study.resolve(full), params=params, baseline=baseline)
+
+
+def _with_epochs(study: Study, candidates: list[Candidate]) -> list[Candidate]:
+    """Those that never finished in the search train for as long as the others did best."""
+    known = [candidate.epochs for candidate in candidates if candidate.epochs]
+    epochs = round(median(known)) if known else study.epochs
+    why = "median best epoch of the others" if known else "epochs of the study"
+    return [
+        candidate if candidate.epochs else replace(candidate, epochs=epochs, epochs_from=why)
+        for candidate in candidates
+    ]

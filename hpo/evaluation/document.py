@@ -1,0 +1,168 @@
+"""The evaluation of a study as one document (docs/evaluation.md): what is printed, stored and written to a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from statistics import fmean, median
+from typing import Any
+
+from hpo.evaluation.candidates import Candidate
+from hpo.evaluation.runs import RunResult
+from hpo.evaluation.statistics import Comparison, compare, estimate
+from hpo.study import Study
+
+__all__ = ["configuration", "document", "verdict", "winner"]
+
+Results = Mapping[str, Sequence[RunResult]]
+
+
+def document(study: Study, candidates: Sequence[Candidate], results: Results, *, seeds: int) -> dict[str, Any]:
+    """Everything about an evaluation. `results`: of every final run, by candidate key."""
+    rows = [configuration(study, candidate, results[candidate.key]) for candidate in candidates]
+    best = winner(rows)
+    images = [row["test_images"] for row in rows if row["test_images"]]
+    return {
+        "format": 1,
+        "study": study.name,
+        "objective": list(study.objectives),
+        "evaluated_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "dataset": study.dataset_name,
+        "classes": list(study.dataset_row.classes),
+        "test_images": images[0] if images else None,
+        "seeds": seeds,
+        "configurations": rows,
+        "winner": best["name"] if best else None,
+        "verdict": verdict(rows),
+    }
+
+
+def winner(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The configuration with the highest mean test accuracy; None when no run of any is complete."""
+    done = [row for row in rows if row["test_accuracy"]]
+    return max(done, key=lambda row: row["test_accuracy"]["mean"], default=None)
+
+
+def configuration(study: Study, candidate: Candidate, results: Sequence[RunResult]) -> dict[str, Any]:
+    """One configuration: what it is, and what its runs came to."""
+    done = [result for result in results if result.complete]
+    test = _over(done, lambda result: result.finished.metrics["test_accuracy"])
+    return {
+        "name": candidate.name,
+        "key": candidate.key,
+        "trial": candidate.trial,
+        "rank": candidate.rank,
+        "baseline": candidate.baseline,
+        "params": dict(candidate.params),
+        "config": dict(candidate.config),
+        "epochs": candidate.epochs,
+        "epochs_from": candidate.epochs_from,
+        "search_val_accuracy": candidate.val_accuracy,
+        "test_accuracy": test,
+        "optimism_gap": candidate.val_accuracy - test["mean"] if test and candidate.val_accuracy is not None else None,
+        "failures": [
+            {"seed": result.seed, "outcome": result.finished.outcome, "reason": result.finished.reason}
+            for result in results
+            if not result.complete
+        ],
+        **_measured(study, done),
+        "runs": [_run(result) for result in done],
+    }
+
+
+def _measured(study: Study, done: Sequence[RunResult]) -> dict[str, Any]:
+    facts = [result.finished.facts for result in done]
+    first: Mapping[str, Any] = facts[0] if facts else {}
+    classes = study.dataset_row.classes
+    return {
+        "test_loss": _over(done, lambda result: result.finished.metrics["test_loss"]),
+        "macro_f1": _over(done, lambda result: result.finished.facts["macro_f1"]),
+        "per_class_accuracy": {
+            name: fmean(fact["per_class_accuracy"][index] for fact in facts) for index, name in enumerate(classes)
+        }
+        if facts
+        else {},
+        # Counts of all runs together: each test image appears once per run.
+        "confusion": _sum([fact["confusion"] for fact in facts]),
+        "test_images": first.get("test_images"),
+        "parameters": first.get("parameters"),
+        "macs": first.get("macs"),
+        "model_bytes": first.get("model_bytes"),
+        "latency_p50_ms": _median(facts, "latency_p50_ms"),
+        "latency_p95_ms": _median(facts, "latency_p95_ms"),
+        "images_per_second": _median(facts, "images_per_second"),
+        "train_seconds": _over(done, lambda result: result.finished.facts["train_seconds"]),
+        "device": done[0].device if done else None,
+    }
+
+
+def verdict(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Whether the best configuration of the search beats the baseline beyond chance, in numbers and in a sentence."""
+    baseline = next((row for row in rows if row["baseline"] and row["test_accuracy"]), None)
+    others = [row for row in rows if not row["baseline"] and row["test_accuracy"]]
+    if baseline is None or not others:
+        missing = "no run of the baseline is complete" if baseline is None else "there is nothing beside the baseline"
+        return {"beats_baseline": None, "sentence": f"Nothing to compare: {missing}."}
+    best = winner(others)
+    assert best is not None
+    one, two = best["test_accuracy"], baseline["test_accuracy"]
+    found = compare(one["values"], two["values"], chosen_among=len(others))
+    if found is None:
+        sentence = (
+            f"{_who(best)} came to {one['mean']:.4f} and the baseline to {two['mean']:.4f}, but with one run each "
+            "nothing tells skill from luck: use --seeds 3 or more."
+        )
+        return {"beats_baseline": None, "best": best["name"], "sentence": sentence}
+    return {
+        "beats_baseline": found.beyond_chance and found.difference > 0,
+        "best": best["name"],
+        "test": "Welch's t-test on the runs, two-sided, Bonferroni-corrected for having chosen the best",
+        "n": [one["n"], two["n"]],
+        **asdict(found),
+        "sentence": _sentence(best, found, one["n"], two["n"]),
+    }
+
+
+def _sentence(best: Mapping[str, Any], found: Comparison, n: int, baseline_n: int) -> str:
+    numbers = f"{found.difference:+.4f}, 95 % interval {found.low:+.4f} to {found.high:+.4f}"
+    corrected = f", corrected for the best of {found.chosen_among}" if found.chosen_among > 1 else ""
+    how = f"Welch's t-test, n = {n} and {baseline_n} runs, p = {found.p:.2g}{corrected}"
+    if found.beyond_chance:
+        claim = "beats the baseline" if found.difference > 0 else "is worse than the baseline"
+    else:
+        claim = "does not differ from the baseline beyond chance"
+    return f"{_who(best)} {claim} ({numbers}; {how})."
+
+
+def _who(row: Mapping[str, Any]) -> str:
+    name = str(row["name"])
+    return name[0].upper() + name[1:]
+
+
+def _run(result: RunResult) -> dict[str, Any]:
+    metrics, facts = result.finished.metrics, result.finished.facts
+    return {
+        "seed": result.seed,
+        "device": result.device,
+        "test_accuracy": metrics["test_accuracy"],
+        "test_loss": metrics["test_loss"],
+        "macro_f1": facts["macro_f1"],
+        "latency_p50_ms": facts["latency_p50_ms"],
+        "latency_p95_ms": facts["latency_p95_ms"],
+        "images_per_second": facts["images_per_second"],
+        "train_seconds": facts["train_seconds"],
+    }
+
+
+def _over(done: Sequence[RunResult], value: Callable[[RunResult], float]) -> dict[str, Any] | None:
+    values = [float(value(result)) for result in done]
+    return {**asdict(estimate(values)), "values": values} if values else None
+
+
+def _median(facts: Sequence[Mapping[str, Any]], name: str) -> float | None:
+    return median(fact[name] for fact in facts) if facts else None
+
+
+def _sum(tables: Sequence[Sequence[Sequence[int]]]) -> list[list[int]]:
+    return [[sum(cells) for cells in zip(*rows, strict=True)] for rows in zip(*tables, strict=True)]

@@ -1,0 +1,247 @@
+"""`hpo evaluate`: choose, retrain, score once, compare, save. What is done stays done: an interrupted one goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from sqlalchemy.exc import SQLAlchemyError
+
+from hpo.coordinator.devices import find_slots
+from hpo.coordinator.signals import caught_signals
+from hpo.errors import StudyError, UsageError
+from hpo.evaluation.artifacts import attach
+from hpo.evaluation.candidates import Candidate, choose
+from hpo.evaluation.conductor import Conductor
+from hpo.evaluation.document import document, winner
+from hpo.evaluation.opening import OpenedEvaluation, open_evaluation
+from hpo.evaluation.runs import Run, RunResult, final_run, search_run
+from hpo.evaluation.winner import save_winner
+from hpo.messages import Epoch
+from hpo.seeds import trial_seed
+from hpo.settings import Settings
+from hpo.storage.engine import storage_error
+from hpo.storage.evaluations import read_runs, save_evaluation, save_run
+
+__all__ = ["EvaluateOptions", "Evaluation", "How", "evaluate"]
+
+
+@dataclass(frozen=True)
+class How:
+    """How far an evaluation is."""
+
+    runs_done: int
+    runs: int
+    epochs_done: int
+    epochs: int
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """What `hpo evaluate` is told; see its --help."""
+
+    top: int = 3
+    seeds: int = 5
+    known: bool = False
+    out: Path | None = None
+    name: str | None = None
+    storage: str | None = None
+    devices: str | None = None
+    workers: int | None = None
+    workers_per_gpu: int = 1
+    on_progress: Callable[[How], None] = lambda how: None
+    on_notice: Callable[[str], None] = lambda text: None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """document: docs/evaluation.md, empty when interrupted; folder: where evaluation.json and winner/ are.
+
+    interrupted: the signal that came before the end, else None
+    """
+
+    document: dict[str, Any]
+    folder: Path
+    how: How
+    interrupted: int | None = None
+
+
+def evaluate(reference: str, options: EvaluateOptions, settings: Settings) -> Evaluation:
+    """Evaluate the study that `reference` names. Raises HpoError for whatever the user has to act on."""
+    if options.top < 1 or options.seeds < 1:
+        raise UsageError(f"--top {options.top} and --seeds {options.seeds} must be at least 1")
+    specs = find_slots(
+        options.devices or settings.devices,
+        workers=options.workers,
+        workers_per_gpu=options.workers_per_gpu,
+        environ=os.environ,
+    )
+    opened = open_evaluation(reference, options.name, options.storage, settings)
+    scratch = settings.checkpoint_dir / f"{opened.found.study.name}-{opened.uid}" / "evaluation"
+    ours, theirs = socket.socketpair()
+    try:
+        with ours, theirs, _alone(scratch, opened.view.name):
+            for end in (ours, theirs):
+                end.setblocking(False)
+            session = _Session(opened, options, settings, scratch)
+            conductor = Conductor(
+                specs, ours, on_epoch=session.epoch, on_result=session.result, on_notice=options.on_notice
+            )
+            with caught_signals(conductor, theirs) as received, conductor:
+                finished = session.work(conductor)
+            if not finished:
+                return Evaluation({}, session.folder, session.how, received[0] if received else signal.SIGINT)
+            return Evaluation(session.conclude(), session.folder, session.how)
+    finally:
+        opened.engine.dispose()
+
+
+class _Session:
+    """One evaluation under way."""
+
+    def __init__(self, opened: OpenedEvaluation, options: EvaluateOptions, settings: Settings, scratch: Path) -> None:
+        self.opened, self.options, self.settings, self.scratch = opened, options, settings, scratch
+        study = opened.found.study
+        self.folder = (options.out or Path("reports") / study.name).absolute()
+        self.candidates = choose(study, opened.view, top=options.top, known=options.known)
+        used = {trial_seed(study.seed, trial.number) for trial in opened.view.trials}
+        used |= {trial.user_attrs["seed"] for trial in opened.view.trials if "seed" in trial.user_attrs}
+        # Seed by seed, not configuration by configuration: cut short, every configuration has had its turn.
+        self.runs = [
+            final_run(opened.found, candidate, index, used, scratch)
+            for index in range(options.seeds)
+            for candidate in self.candidates
+        ]
+        self.results: dict[str, RunResult] = {}
+        self.epochs_done = 0
+        self.extra: list[Run] = []
+
+    @property
+    def how(self) -> How:
+        planned = [*self.runs, *self.extra]
+        total = sum(run.epochs for run in planned)
+        done = sum(1 for run in planned if run.key in self.results)
+        return How(done, len(planned), min(self.epochs_done, total), total)
+
+    def work(self, conductor: Conductor) -> bool:
+        """Train everything that is not done yet; False when a signal came first."""
+        with self._database() as connection:
+            stored = read_runs(connection, self.opened.study_id)
+        self.results = {run.key: RunResult.from_json(stored[run.key]) for run in self.runs if run.key in stored}
+        self.epochs_done = sum(run.epochs for run in self.runs if run.key in self.results)
+        if self.results:
+            self.options.on_notice(f"{len(self.results)} of {len(self.runs)} runs are done already")
+        self.options.on_progress(self.how)
+        if not conductor.run([run for run in self.runs if run.key not in self.results]):
+            return False
+        return self._train_winner(conductor, stored)
+
+    def epoch(self, run: Run, epoch: Epoch) -> None:
+        self.epochs_done += 1
+        self.options.on_progress(self.how)
+
+    def result(self, run: Run, result: RunResult) -> None:
+        self.results[run.key] = result
+        if result.deterministic:
+            with self._database() as connection:
+                save_run(connection, self.opened.study_id, run.key, result.as_json())
+        if not result.complete:
+            self.options.on_notice(f"{run.label}: {result.finished.outcome}: {result.finished.reason}")
+        self.options.on_progress(self.how)
+
+    def conclude(self) -> dict[str, Any]:
+        """Write and store everything; the document."""
+        made = self._document()
+        row = winner(made["configurations"])
+        assert row is not None
+        final, search = self._winning_runs(row["key"])
+        made["winner_folder"] = str(self.folder / "winner")
+        again = self.results[search.key].finished.metrics.get("val_accuracy")
+        made["search_rerun"] = {
+            "val_accuracy": again,
+            "same": again == row["search_val_accuracy"] if row["search_val_accuracy"] is not None else None,
+        }
+        facts = {"study": made["study"], "evaluated_at": made["evaluated_at"], "verdict": made["verdict"]["sentence"]}
+        pairs = [(run, self.results[run.key]) for run in (final, search)]
+        files = save_winner(self.folder / "winner", row, pairs[0], pairs[1], facts)
+        files.append(self.folder / "evaluation.json")
+        files[-1].write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+        with self._database() as connection:
+            save_evaluation(connection, self.opened.study_id, made)
+        trial = next((one for one in self.opened.view.trials if one.number == row["trial"]), None)
+        attach(files, trial, self.opened.view.name, self.opened.engine, self.settings)
+        self._remove_weights_except({final.folder, search.folder})
+        return made
+
+    def _train_winner(self, conductor: Conductor, stored: dict[str, Any]) -> bool:
+        """See that the winner's weights are there: of its first run, and of its training as in the search."""
+        row = winner(self._document()["configurations"])
+        if row is None:
+            failed = [result.finished for result in self.results.values()]
+            raise StudyError(
+                "no run of the evaluation came to an end",
+                evidence=sorted({f"{one.outcome}: {one.reason}" for one in failed}) + list(failed[0].details[-6:]),
+                next="mend what stands above; the same command goes on from there",
+            )
+        final, search = self._winning_runs(row["key"])
+        missing = []
+        if not (final.folder / "model.safetensors").is_file():
+            missing.append(final)
+        if search.key in stored and (search.folder / "last.safetensors").is_file():
+            self.results[search.key] = RunResult.from_json(stored[search.key])
+        else:
+            missing.append(search)
+        for run in missing:
+            shutil.rmtree(run.folder, ignore_errors=True)  # an earlier answer without weights is of no use
+        self.extra = missing
+        return conductor.run(missing)
+
+    def _winning_runs(self, key: str) -> tuple[Run, Run]:
+        """The winner's first complete run, so that no test score chooses between its seeds, and its search run."""
+        final = next(run for run in self.runs if run.candidate.key == key and self.results[run.key].complete)
+        return final, search_run(self.opened.found, final.candidate, self.scratch)
+
+    def _document(self) -> dict[str, Any]:
+        results = {candidate.key: self._results_of(candidate) for candidate in self.candidates}
+        return document(self.opened.found.study, self.candidates, results, seeds=self.options.seeds)
+
+    def _results_of(self, candidate: Candidate) -> Sequence[RunResult]:
+        return [self.results[run.key] for run in self.runs if run.candidate.key == candidate.key]
+
+    def _remove_weights_except(self, kept: set[Path]) -> None:
+        for folder in self.scratch.iterdir():
+            if folder.is_dir() and folder not in kept:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    @contextmanager
+    def _database(self) -> Iterator[Any]:
+        engine = self.opened.engine
+        try:
+            with engine.begin() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise storage_error(error, engine.url.render_as_string(hide_password=False)) from error
+
+
+@contextmanager
+def _alone(scratch: Path, name: str) -> Iterator[None]:
+    """Two evaluations of one study on one host would train the same runs in the same folders."""
+    try:
+        scratch.mkdir(parents=True, exist_ok=True)
+        with FileLock(scratch / "lock", timeout=0):
+            yield
+    except Timeout:
+        raise UsageError(
+            f'another `hpo evaluate` of "{name}" is under way here', next="wait for it, or end it: its runs are kept"
+        ) from None
+    except PermissionError as error:
+        raise UsageError(f"cannot write to {scratch}", evidence=[str(error)], next="set HPO_CHECKPOINT_DIR") from error

@@ -1,0 +1,115 @@
+"""The runs of an evaluation, as jobs for trainers, and what each of them found."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from hpo.coordinator.jobs import make_job
+from hpo.coordinator.trial import Trial
+from hpo.discovery import FoundStudy
+from hpo.evaluation.candidates import Candidate
+from hpo.messages import Epoch, Finished, Job
+from hpo.seeds import evaluation_seed, trial_seed
+
+__all__ = ["Run", "RunResult", "final_run", "search_run"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of one configuration with one seed."""
+
+    candidate: Candidate
+    label: str
+    index: int
+    job: Job
+
+    @property
+    def key(self) -> str:
+        """Changes with whatever decides the result, and with nothing else."""
+        job = self.job
+        what = [job.config, job.plan, job.model, job.dataset, job.seed, job.phase]
+        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
+
+    @property
+    def epochs(self) -> int:
+        return int(self.job.plan.get("stop_after") or self.job.plan["epochs"])
+
+    @property
+    def folder(self) -> Path:
+        """Where the trainer leaves the weights."""
+        return Path(self.job.checkpoint)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended. `curve` has one record per epoch: epoch, the epoch's metrics, seconds, at (UNIX time)."""
+
+    seed: int
+    device: str
+    finished: Finished
+    curve: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        return self.finished.outcome == "complete"
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether the same run would end the same way again, so that its result is worth keeping."""
+        return self.finished.outcome in ("complete", "diverged")
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> RunResult:
+        return cls(**{**fields, "finished": Finished(**fields["finished"])})
+
+
+def final_run(found: FoundStudy, candidate: Candidate, index: int, used: Collection[int], folder: Path) -> Run:
+    """Train `candidate` on train and validation with a fresh seed, and score the test split once.
+
+    It stops after the candidate's epochs while its schedule keeps the length it was tuned with.
+    """
+    study = found.study
+    plan = {**study.plan(), "stop_after": candidate.epochs, "folds": None, "measure_latency": False}
+    seed = evaluation_seed(study.seed, candidate.key, index, used)
+    return _run(found, candidate, f"{candidate.name}, seed {index + 1}", index, plan, seed, "final", folder)
+
+
+def search_run(found: FoundStudy, candidate: Candidate, folder: Path) -> Run:
+    """Train `candidate` as the search did, seed and all, keeping the best and the last weights.
+
+    Where it was never trained in the search it is trained as if it were the next trial.
+    """
+    study = found.study
+    plan = {**study.plan(), "folds": None, "keep_weights": True, "measure_latency": False}
+    seed = candidate.trial_seed
+    if seed is None:
+        seed = trial_seed(study.seed, candidate.trial) if candidate.trial is not None else study.seed
+    return _run(found, candidate, f"{candidate.name} as in the search", -1, plan, seed, "search", folder)
+
+
+def curve_row(epoch: Epoch) -> dict[str, Any]:
+    return {"epoch": epoch.epoch, **epoch.metrics, "seconds": epoch.seconds, "at": epoch.at}
+
+
+def _run(
+    found: FoundStudy,
+    candidate: Candidate,
+    label: str,
+    index: int,
+    plan: dict[str, Any],
+    seed: int,
+    phase: str,
+    folder: Path,
+) -> Run:
+    trial = Trial(0, 0, 1, dict(candidate.params), dict(candidate.config), "")
+    job = replace(make_job(found, trial), plan=plan, seed=seed, phase=phase)
+    run = Run(candidate, label, index, job)
+    return replace(run, job=replace(job, checkpoint=str(folder / run.key)))
