@@ -55,6 +55,7 @@ def _application(storage: str | None, settings: Settings) -> Callable[..., Any]:
     from sqlalchemy.engine import make_url
 
     from hpo.reading import open_for_reading
+    from hpo.storage.artifacts import artifact_store
     from hpo.storage.engine import open_engine, resolve_url
     from hpo.storage.schema import ensure_schema
 
@@ -71,7 +72,7 @@ def _application(storage: str | None, settings: Settings) -> Callable[..., Any]:
         skip_table_creation=True,
     )
     # get_storage wraps it in Optuna's cache: finished trials are read once, not at every refresh of a browser.
-    application: Callable[..., Any] = optuna_dashboard.wsgi(get_storage(reader))
+    application: Callable[..., Any] = optuna_dashboard.wsgi(get_storage(reader), artifact_store=artifact_store(settings))
     return application
 
 

@@ -14,7 +14,7 @@ PACKAGES = ("hpo", "models", "data", "studies")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 LONGEST = 250
 
-TRAINER_SIDE = ("hpo.training", "hpo.trainer", "models", "data")
+TRAINER_SIDE = ("hpo.training", "hpo.trainer", "hpo.inference", "models", "data")
 NO_TORCH = ("hpo", "studies")
 """Everything of these but the trainer's side imports without torch."""
 
@@ -37,7 +37,7 @@ LAYERS = [
     {"hpo.study", "hpo.discovery", "hpo.messages", "hpo.seeds", "hpo.distributions", "hpo.best"},
     {"hpo.storage", "hpo.reading"},
     {"hpo.coordinator", "hpo.dashboard"},
-    {"hpo.api"},
+    {"hpo.api", "hpo.evaluation"},
     {"hpo.cli", "hpo.__main__"},
 ]
 """errors <- space <- study <- storage <- coordinator <- cli; a layer imports itself and what stands above it here."""

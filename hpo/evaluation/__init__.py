@@ -2,6 +2,5 @@
 
 candidates.py   which configurations       runs.py, conductor.py       their runs, on the slots of this host
 statistics.py   means, intervals, tests    document.py                 everything about an evaluation as one document
-evaluate.py     all of it together         winner.py, artifacts.py     the winner's files
-model.py        the winner, loaded again   exporting.py, predicting.py what it is used for (these import torch)
+evaluate.py     all of it together         winner.py                   the winner's files
 """

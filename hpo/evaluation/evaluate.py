@@ -19,7 +19,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from hpo.coordinator.devices import find_slots
 from hpo.coordinator.signals import caught_signals
 from hpo.errors import StudyError, UsageError
-from hpo.evaluation.artifacts import attach
 from hpo.evaluation.candidates import Candidate, choose
 from hpo.evaluation.conductor import Conductor
 from hpo.evaluation.document import document, winner
@@ -29,6 +28,7 @@ from hpo.evaluation.winner import save_winner
 from hpo.messages import Epoch
 from hpo.seeds import trial_seed
 from hpo.settings import Settings
+from hpo.storage.artifacts import attach
 from hpo.storage.engine import storage_error
 from hpo.storage.evaluations import read_runs, save_evaluation, save_run
 

@@ -1,0 +1,118 @@
+"""`hpo export` and `hpo predict`: the winner that `hpo evaluate` saved, in use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hpo.cli.options import JsonOption, StoredStudyOption
+
+if TYPE_CHECKING:
+    from hpo.inference.model import SavedModel
+
+__all__ = ["export", "predict"]
+
+ModelOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--model",
+        metavar="DIR",
+        help="The winner's folder; reports/NAME/winner without it.",
+        show_default=False,
+    ),
+]
+
+
+def export(
+    study: StoredStudyOption,
+    kind: Annotated[str, typer.Option("--format", metavar="FORMAT", help="onnx, or torch-export (a .pt2 file).")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="reports/NAME/NAME.onnx or .pt2 without it.", show_default=False),
+    ] = None,
+    input_type: Annotated[
+        str, typer.Option("--input", metavar="TYPE", help="float32 images of 0..1, or uint8 images of 0..255.")
+    ] = "float32",
+    model: ModelOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the winner as a file for ONNX Runtime or torch.export, normalisation included, and check its answers.
+
+    Input `images` [N, C, H, W], output `logits` [N, classes]; N is free.
+    """
+    from hpo.cli.output import emit, emit_json
+    from hpo.inference.exporting import FORMATS, export_model
+
+    folder, name = _folder(study, model)
+    saved = _load(folder, study)
+    path = out or folder.parent / f"{name}.{FORMATS.get(kind, kind)}"
+    done = export_model(saved, kind, path, input_type=input_type)
+    size = done.path.stat().st_size
+    if as_json:
+        emit_json(
+            {
+                "study": name,
+                "path": str(done.path),
+                "format": kind,
+                "input": input_type,
+                "bytes": size,
+                "max_difference": done.max_difference,
+                "checked_images": done.checked,
+            }
+        )
+        return
+    shape = ", ".join(map(str, saved.shape))
+    emit(f"{done.path}  {size:,} bytes")
+    emit(f"input images [N, {shape}] {input_type}, output logits [N, {len(saved.classes)}]")
+    emit(f"same answers: logits differ by at most {done.max_difference:.2g} over {done.checked} images")
+
+
+def predict(
+    study: StoredStudyOption,
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files: PNG, JPEG, ...")],
+    resize: Annotated[bool, typer.Option("--resize", help="Scale images to the model's size.")] = False,
+    model: ModelOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what the winner sees in image files: the class and its probability.
+
+    Colour is turned into grey where the model reads grey. MNIST's digits are white on black.
+    """
+    from hpo.cli.output import emit, emit_json
+    from hpo.inference.predicting import predict as predict_images
+
+    folder, _ = _folder(study, model)
+    found = predict_images(_load(folder, study), images, resize=resize)
+    if as_json:
+        emit_json(
+            [
+                {
+                    "image": str(one.image),
+                    "class": one.name,
+                    "probability": one.probability,
+                    "probabilities": one.probabilities,
+                }
+                for one in found
+            ]
+        )
+        return
+    width = max(len(str(one.image)) for one in found)
+    for one in found:
+        emit(f"{one.image!s:<{width}}  {one.name}  {one.probability:.4f}")
+
+
+def _folder(reference: str, model: Path | None) -> tuple[Path, str]:
+    """(the winner's folder, the study's name). Neither needs the database: the files are all there is to it."""
+    from hpo.cli.options import declared_study
+
+    is_file = reference.endswith(".py") or "/" in reference or ":" in reference
+    name = declared_study(reference).name if is_file else reference
+    return model or Path("reports") / name / "winner", name
+
+
+def _load(folder: Path, study: str) -> SavedModel:
+    from hpo.inference.model import load_model
+
+    return load_model(folder, study)

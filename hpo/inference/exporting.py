@@ -1,0 +1,151 @@
+"""Files for other runtimes, each loaded again and compared before it counts as exported.
+
+The normalisation is in the graph: input "images" [N, C, H, W], float32 of 0..1 or uint8 of 0..255 as asked for; output
+"logits" [N, classes]. N is free.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.export import Dim
+
+from hpo.errors import HpoError, UsageError, near_miss
+from hpo.inference.model import SavedModel
+
+__all__ = ["FORMATS", "INPUTS", "Exported", "export_model"]
+
+FORMATS = {"onnx": "onnx", "torch-export": "pt2"}
+"""Format, and how its files end."""
+INPUTS = {"float32": torch.float32, "uint8": torch.uint8}
+TOLERANCE = 1e-3
+"""Of the logits, relative to the largest: float32 sums in another order differ by about 1e-6."""
+
+Runtime = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """max_difference: of any logit between this file and the model, over `checked` images in batches of 1 and more."""
+
+    path: Path
+    max_difference: float
+    checked: int
+
+
+def export_model(model: SavedModel, kind: str, path: Path, *, input_type: str = "float32") -> Exported:
+    """Write `model` to `path` in the format `kind`, check that it gives the same answers, and say how close they are.
+
+    Raises UsageError for an unknown format, a package that is missing or a folder that cannot be written; HpoError
+    when the file would answer differently (then it is removed).
+    """
+    if kind not in FORMATS:
+        raise UsageError(f'unknown format "{kind}"', evidence=[near_miss(kind, FORMATS)])
+    if input_type not in INPUTS:
+        raise UsageError(f'unknown input type "{input_type}"', evidence=[near_miss(input_type, INPUTS)])
+    if kind == "onnx":
+        _need_onnx()
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        export = {"onnx": _export_onnx, "torch-export": _export_torch}[kind]
+        runtime = export(model, temporary, INPUTS[input_type])
+        difference, checked = _compare(model, runtime, INPUTS[input_type])
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror or error}", next="give another --out") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return Exported(path, difference, checked)
+
+
+def _export_onnx(model: SavedModel, path: Path, dtype: torch.dtype) -> Runtime:
+    import onnx
+    import onnxruntime
+
+    with warnings.catch_warnings(), _Quiet("torch.onnx", "onnxscript", "onnx_ir"):
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            model.classifier,
+            (_images(model, 2, dtype),),
+            dynamo=True,
+            input_names=["images"],
+            output_names=["logits"],
+            dynamic_shapes=({0: Dim("N")},),
+            verbose=False,
+        )
+    assert program is not None
+    made = program.model_proto
+    onnx.helper.set_model_props(made, {"classes": json.dumps(model.classes), "study": str(model.about.get("study"))})
+    path.write_bytes(made.SerializeToString())
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return lambda images: torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
+
+
+def _export_torch(model: SavedModel, path: Path, dtype: torch.dtype) -> Runtime:
+    program = torch.export.export(model.classifier, (_images(model, 2, dtype),), dynamic_shapes=({0: Dim("N")},))
+    with path.open("wb") as file:
+        torch.export.save(program, file, extra_files={"classes.json": json.dumps(model.classes)})
+    with path.open("rb") as file:
+        loaded: Runtime = torch.export.load(file).module()
+    return loaded
+
+
+def _compare(model: SavedModel, runtime: Runtime, dtype: torch.dtype) -> tuple[float, int]:
+    """(largest difference of any logit, images compared); HpoError beyond the tolerance."""
+    batches = [_images(model, size, dtype) for size in (1, 3, 32)]
+    largest = scale = 0.0
+    with torch.inference_mode():
+        for images in batches:
+            wanted, found = model.classifier(images), runtime(images)
+            largest = max(largest, float((wanted - found).abs().max()))
+            scale = max(scale, float(wanted.abs().max()))
+    if not largest <= TOLERANCE * max(scale, 1.0):
+        raise HpoError(
+            f"the exported file answers differently: logits differ by up to {largest:.3g}",
+            evidence=[f"the largest logit is {scale:.3g}"],
+            next="this is a bug of the exporter or of the model's operators; try the other --format",
+        )
+    return largest, sum(len(images) for images in batches)
+
+
+def _images(model: SavedModel, count: int, dtype: torch.dtype) -> Tensor:
+    """Noise of every brightness, the same each time."""
+    generator = torch.Generator().manual_seed(count)
+    pixels = torch.randint(0, 256, (count, *model.shape), generator=generator, dtype=torch.uint8)
+    return pixels if dtype == torch.uint8 else pixels.float() / 255.0
+
+
+def _need_onnx() -> None:
+    from importlib.util import find_spec
+
+    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"--format onnx needs {', '.join(missing)}",
+            next="pip install 'hpo[onnx]', or use --format torch-export, which needs nothing more",
+        )
+
+
+class _Quiet:
+    """The exporter's progress and advice are of no use to someone who gets a checked file."""
+
+    def __init__(self, *names: str) -> None:
+        self._loggers = [logging.getLogger(name) for name in names]
+
+    def __enter__(self) -> None:
+        self._levels = [logger.level for logger in self._loggers]
+        for logger in self._loggers:
+            logger.setLevel(logging.ERROR)
+
+    def __exit__(self, *_: object) -> None:
+        for logger, level in zip(self._loggers, self._levels, strict=True):
+            logger.setLevel(level)
