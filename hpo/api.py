@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,8 @@ from hpo.study import Study
 if TYPE_CHECKING:
     import pandas
     from optuna.trial import FrozenTrial
+
+    from hpo.coordinator.loop import Loop
 
 
 __all__ = ["Result", "RunOptions", "run"]

@@ -72,7 +72,8 @@ def _application(storage: str | None, settings: Settings) -> Callable[..., Any]:
         skip_table_creation=True,
     )
     # get_storage wraps it in Optuna's cache: finished trials are read once, not at every refresh of a browser.
-    application: Callable[..., Any] = optuna_dashboard.wsgi(get_storage(reader), artifact_store=artifact_store(settings))
+    kept = get_storage(reader)
+    application: Callable[..., Any] = optuna_dashboard.wsgi(kept, artifact_store=artifact_store(settings))
     return application
 
 

@@ -64,7 +64,7 @@ def load_model(folder: Path, study: str) -> SavedModel:
     try:
         about = json.loads(description.read_text(encoding="utf-8"))
         channels, height, width = about["shape"]
-        sys.path[:0] = [path for path in about.get("sys_path", ()) if path not in sys.path]
+        sys.path += [path for path in about.get("sys_path", ()) if path not in sys.path]  # last: none hides ours
         network = build_model(about["model"], (channels, height, width), len(about["classes"]), about["parameters"])
         network.load_state_dict(load_file(weights))
         mean, std = torch.tensor(about["mean"]), torch.tensor(about["std"])
