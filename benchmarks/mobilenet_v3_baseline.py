@@ -34,7 +34,7 @@ def main() -> None:
 
     found = find_study(options.study)
     study = found.study
-    config = study.resolve(study.rows.configuration(study.rows.parameters(study.baseline, what="the baseline")))
+    config = study.baseline_config
     trial = Trial(0, 0, 1, {}, config, str(options.folder.absolute() / "checkpoint"))
     settings = Settings.read()
     folders = Folders(settings.data_dir or settings.home / "data", settings.home / "cache")

@@ -9,7 +9,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["Epoch", "Finished", "Job", "Ready", "Shutdown", "Stop", "decode", "encode"]
+__all__ = ["Epoch", "Finished", "Inspect", "Inspected", "Job", "Ready", "Shutdown", "Stop", "decode", "encode"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,34 @@ class Stop:
 
     trial_id: int
     keep: bool
+
+
+@dataclass(frozen=True)
+class Inspect:
+    """Coordinator to trainer, before any job: can every one of these configurations be built, and are its images there?
+
+    job:      the fields of a Job without configuration
+    configs:  resolved configurations, one for each end of each branch of the study
+    rehearse: also train a few steps of the cheapest and of the dearest configuration
+    """
+
+    job: dict[str, Any]
+    configs: list[dict[str, Any]]
+    rehearse: bool = False
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """Trainer to coordinator: what an Inspect found.
+
+    problem:    {"kind": name of an HpoError, "fact", "evidence", "next"}, or None when all is well
+    costs:      for each configuration: parameters, macs, batch_size
+    rehearsals: cheapest first: config, parameters, macs, train_images, step_seconds, epoch_seconds, peak_memory_bytes
+    """
+
+    problem: dict[str, Any] | None = None
+    costs: list[dict[str, Any]] = field(default_factory=list)
+    rehearsals: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -116,8 +144,9 @@ class Finished:
     details: list[str] = field(default_factory=list)
 
 
-Message = Job | Stop | Shutdown | Ready | Epoch | Finished
-_TYPES: dict[str, type[Any]] = {kind.__name__: kind for kind in (Job, Stop, Shutdown, Ready, Epoch, Finished)}
+Message = Job | Stop | Inspect | Inspected | Shutdown | Ready | Epoch | Finished
+_KINDS = (Job, Stop, Inspect, Inspected, Shutdown, Ready, Epoch, Finished)
+_TYPES: dict[str, type[Any]] = {kind.__name__: kind for kind in _KINDS}
 
 
 def encode(message: Message) -> bytes:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from hpo.errors import StudyError, near_miss
 
-__all__ = ["METRICS", "AtMost", "EarlyStopping", "StopWhen"]
+__all__ = ["METRICS", "NETWORK_METRICS", "AtMost", "EarlyStopping", "StopWhen"]
 
 METRICS = {
     "val_accuracy": "maximize",
@@ -18,6 +18,9 @@ METRICS = {
     "latency_ms": "minimize",
 }
 """What a trial can be judged by, and which way is better."""
+
+NETWORK_METRICS = ("parameters", "macs", "latency_ms")
+"""What follows from the network alone, trained or not."""
 
 
 @dataclass(frozen=True)
@@ -58,16 +61,41 @@ class StopWhen:
 
 @dataclass(frozen=True)
 class AtMost:
-    """A constraint the search learns: `metric` no larger than `limit`, or than `times_baseline` x the baseline trial's."""
+    """A constraint the search learns: `metric` no larger than `limit`, or than `times_baseline` x the baseline's.
+
+    What follows from the network alone (parameters, macs, latency_ms) is compared within each trial, with the
+    baseline's network measured beside the trial's own: neither another host nor a busy moment counts as slower.
+    tolerance: share of the limit that counts as measurement error
+    """
 
     metric: str
     limit: float | None = None
     times_baseline: float | None = None
+    tolerance: float = 0.0
 
     def __post_init__(self) -> None:
         check_metric("AtMost(...)", self.metric)
         if (self.limit is None) == (self.times_baseline is None):
             raise StudyError(f'AtMost("{self.metric}") needs either limit= or times_baseline=')
+        if not 0 <= self.tolerance < 1:
+            raise StudyError(f'AtMost("{self.metric}", tolerance={self.tolerance!r}) must lie between 0 and 1')
+
+    @property
+    def of_network(self) -> bool:
+        """Whether the baseline's network is all that the limit needs."""
+        return self.times_baseline is not None and self.metric in NETWORK_METRICS
+
+    def excess(self, value: float, baseline: float | None) -> float | None:
+        """How far `value` lies above the limit, zero or less when it keeps it; None without a baseline to go by."""
+        if self.limit is not None:
+            return value - self.limit * (1 + self.tolerance)
+        if self.times_baseline is None or baseline is None:
+            return None
+        return value - self.times_baseline * baseline * (1 + self.tolerance)
+
+    def __str__(self) -> str:
+        limit = f"{self.limit:g}" if self.limit is not None else f"{self.times_baseline:g} x the baseline's"
+        return f"{self.metric} <= {limit}" + (f" (+{self.tolerance:.0%})" if self.tolerance else "")
 
 
 def check_metric(where: str, metric: str, *, per_epoch: bool = False) -> None:

@@ -14,6 +14,7 @@ A *configuration* maps row names to values, with one list per `.per` row and onl
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -99,15 +100,23 @@ class Space:
         return params
 
     def branches(self) -> Iterator[dict[str, Any]]:
-        """Configurations at both ends of every row, for each combination of the rows that others depend on."""
+        """Configurations at both ends of every range with every choice, for each combination of the rows that others
+        depend on. Choices of several rows are not combined with each other."""
         deciding = {self.rows[name].repeat for name in self.searched} | {
             condition for row in self.searched.values() for condition, _ in row.conditions
         }
         free = [name for name in self.searched if name in deciding]
+        choices = max([1, *(len(row.ends()) for row in self.searched.values() if isinstance(row, Categorical))])
         for choice in _combinations([self.searched[name].ends() for name in free]):
             chosen = dict(zip(free, choice, strict=True))
-            for edge in (0, -1):
-                config = self.sample(lambda name, row, edge=edge, chosen=chosen: chosen.get(name, row.ends()[edge]))  # type: ignore[misc]
+            for pick, edge in itertools.product(range(choices), (0, -1)):
+
+                def suggest(name: str, row: Parameter, chosen: Any = chosen, pick: int = pick, edge: int = edge) -> Any:
+                    ends = row.ends()
+                    end = ends[min(pick, len(ends) - 1)] if isinstance(row, Categorical) else ends[edge]
+                    return chosen.get(name, end)
+
+                config = self.sample(suggest)
                 # An inactive deciding row makes two combinations the same configuration: the caller may see both.
                 yield config
 

@@ -116,6 +116,11 @@ class Study:
             return tuple(METRICS[metric] for metric in self.objectives)
         return (self.direction,) if isinstance(self.direction, str) else tuple(self.direction)
 
+    @property
+    def baseline_config(self) -> dict[str, Any]:
+        """The baseline, resolved: what trial 0's trainer reads."""
+        return self.resolve(self.rows.configuration(self.rows.parameters(self.baseline, what="the baseline")))
+
     def resolve(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """The configuration with every default of the model and of the recipe filled in: what the trainer reads."""
         defaults: dict[str, Any] = {name: reads.default for name, reads in self.model_row.reads.items()}
@@ -138,6 +143,7 @@ class Study:
             "folds": self.folds,
             "subset": self.subset,
             "measure_latency": "latency_ms" in (*self.objectives, *(c.metric for c in self.constraints)),
+            "compare_with": self.baseline_config if any(c.of_network for c in self.constraints) else None,
         }
 
     def declaration(self) -> dict[str, str]:

@@ -26,10 +26,11 @@ import torch
 
 from data.files import Folders
 from hpo.errors import DeviceError
-from hpo.messages import Finished, Job, Message, Ready, Shutdown, Stop, decode, encode
+from hpo.messages import Finished, Inspect, Job, Message, Ready, Shutdown, Stop, decode, encode
 from hpo.settings import Settings
 from hpo.training.device import device_name, open_device, release_memory
 from hpo.training.fit import fit
+from hpo.training.inspection import inspect_study
 from hpo.training.outcomes import failure
 from hpo.training.parts import DataCache
 from hpo.training.progress import StopRequest
@@ -47,7 +48,7 @@ class Channel:
         self._running: int | None = None
         self._stopped: dict[int, bool] = {}
         self.stop = StopRequest()
-        self.jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        self.jobs: queue.SimpleQueue[Job | Inspect] = queue.SimpleQueue()
 
     def send(self, message: Message) -> None:
         """Send, or leave: without a coordinator there is nothing to train for."""
@@ -79,6 +80,8 @@ class Channel:
             if isinstance(message, Job):
                 with self._guard:
                     self._stopped.pop(message.trial_id, None)  # meant for an earlier attempt that had ended by then
+                self.jobs.put(message)
+            elif isinstance(message, Inspect):
                 self.jobs.put(message)
             elif isinstance(message, Stop):
                 self._ask(message)
@@ -112,13 +115,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     data = DataCache(folders, device)
     channel.send(Ready(os.getpid(), str(device), device_name(device), _versions()))
     while True:
-        channel.send(_answer(channel.jobs.get(), channel, data, device))
+        message = channel.jobs.get()
+        if isinstance(message, Inspect):
+            _import_from(message.job["sys_path"])
+            channel.send(inspect_study(message, data, device))
+        else:
+            channel.send(_answer(message, channel, data, device))
+
+
+def _import_from(folders: Sequence[str]) -> None:
+    sys.path += [folder for folder in folders if folder not in sys.path]
 
 
 def _answer(job: Job, channel: Channel, data: DataCache, device: torch.device) -> Finished:
     """Train `job`, whatever happens in it."""
     stop = channel.begin(job)
-    sys.path += [folder for folder in job.sys_path if folder not in sys.path]
+    _import_from(job.sys_path)
     try:
         return fit(job, data, device, channel.send, stop, _say)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a model is the user's code: nothing it raises may end the trainer

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hpo.errors import StudyError, near_miss
 
-__all__ = ["build_model", "count_macs", "count_parameters", "resolve", "size_bytes"]
+__all__ = ["build_model", "count_macs", "count_parameters", "resolve", "size_bytes", "trace"]
 
 Shape = tuple[int, int, int]
 
@@ -83,17 +83,22 @@ def count_macs(model: nn.Module, shape: Shape) -> int:
     Neither parameters nor buffers change, and no arithmetic is done: the pass runs on the meta device. A model whose
     forward reads values (`.item()`, `if x.sum() > 0`) cannot run there and is run on zeros on its own device instead.
     """
+    return trace(model, shape)[0]
+
+
+def trace(model: nn.Module, shape: Shape) -> tuple[int, list[int]]:
+    """(multiply-accumulates for one image, shape of the logits of a batch of two), as `count_macs` counts."""
     try:
-        return _macs(model, shape, lambda tensor: torch.empty_like(tensor, device="meta"))
+        return _trace(model, shape, lambda tensor: torch.empty_like(tensor, device="meta"))
     except (RuntimeError, NotImplementedError):
-        return _macs(model, shape, torch.clone)
+        return _trace(model, shape, torch.clone)
 
 
-def _macs(model: nn.Module, shape: Shape, stand_in: Callable[[Tensor], Tensor]) -> int:
+def _trace(model: nn.Module, shape: Shape, stand_in: Callable[[Tensor], Tensor]) -> tuple[int, list[int]]:
     state = {name: stand_in(tensor.detach()) for name, tensor in model.state_dict(keep_vars=True).items()}
     device = next((tensor.device for tensor in state.values()), torch.device("meta"))
     images = 2  # batch normalisation over 1x1 maps refuses a single image
     batch = torch.zeros(images, *shape, device=device)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        functional_call(model, state, (batch,))
-    return int(counter.get_total_flops()) // (2 * images)
+        logits = functional_call(model, state, (batch,))
+    return int(counter.get_total_flops()) // (2 * images), list(logits.shape)

@@ -6,7 +6,6 @@ Images come in normalised by their own data set's constants, as ImageNet's were 
 from __future__ import annotations
 
 import os
-import pickle
 from pathlib import Path
 from typing import cast
 from urllib.parse import urlparse
@@ -67,7 +66,7 @@ def _fetch(weights: WeightsEnum) -> dict[str, Tensor]:
     present = path.exists()
     try:
         return cast(dict[str, Tensor], weights.get_state_dict(progress=False, check_hash=True, weights_only=True))
-    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
+    except Exception as error:
         reason = str(error).strip().splitlines()
         fact = "cannot be read" if present else "are not here and could not be fetched"
         raise DataError(

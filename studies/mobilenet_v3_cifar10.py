@@ -24,7 +24,7 @@ study = Study(
     objective="val_accuracy",
     epochs=60,
     stop_when=StopWhen(epoch=40, at_least=0.85),
-    constraints=(AtMost("latency_ms", times_baseline=1.0),),
+    constraints=(AtMost("latency_ms", times_baseline=1.0, tolerance=0.05),),
     seed=42,
     sampler=TPE(),
     pruner=MedianPruner(warmup_epochs=5),

@@ -2,41 +2,115 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import os
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from hpo.cli.declared import space_tables
-from hpo.cli.options import JsonOption, StudyOption, declared_study
-from hpo.cli.output import emit_json, emit_rich
+from hpo.cli.options import DeviceOption, JsonOption, StudyOption, SubsetOption, WorkersOption
+from hpo.cli.output import emit_json, emit_rich, progress_console
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from hpo.checking import Estimate, Inspection
+    from hpo.discovery import FoundStudy
     from hpo.study import Study
 
 __all__ = ["check"]
 
 
-def check(study: StudyOption, as_json: JsonOption = False) -> None:
-    """Check a study without training: its table, who reads each row, and the ends of every branch."""
-    found = declared_study(study)  # declaring it has checked it
-    facts = _facts(found)
+def check(
+    study: StudyOption,
+    timeout: Annotated[
+        str | None,
+        typer.Option(
+            "--timeout", "-t", metavar="TIME", help="Say how many trials fit into it: 3h.", show_default=False
+        ),
+    ] = None,
+    subset: SubsetOption = None,
+    device: DeviceOption = None,
+    workers: WorkersOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a study before a device is spent: build every branch, run a few real steps, estimate time and memory."""
+    from hpo.checking import inspect_study
+    from hpo.coordinator.devices import find_slots
+    from hpo.discovery import find_study
+    from hpo.duration import parse_duration
+
+    seconds = parse_duration(timeout) if timeout is not None else None
+    found = _subset(find_study(study), subset)  # declaring it has checked its table
+    slots = find_slots(device or os.environ.get("HPO_DEVICES"), workers=workers, workers_per_gpu=1, environ=os.environ)
+    with progress_console().status(f"building every branch of {found.study.name}, then a few steps"):
+        inspection = inspect_study(found, slots[0].device)
+    facts = _facts(found.study, inspection, seconds, len(slots))
     if as_json:
         emit_json(facts)
         return
+    command = f"hpo run --study {study} --timeout {timeout or '10m'}"
+    _show(found.study, inspection, facts, command)
+
+
+def _show(study: Study, inspection: Inspection, facts: dict[str, Any], command: str) -> None:
+    from rich.markup import escape
+
     by_model, by_recipe = ", ".join(facts["read_by_model"]) or "nothing", ", ".join(facts["read_by_recipe"])
+    lines = [f"[dim]note[/]   {escape(note)}" for note in facts["notes"]]
+    if facts["trials_within"] is not None:
+        fewest, most = facts["trials_within"]
+        lines.append(
+            f"[dim]trials in {_seconds(facts['timeout_seconds'])}[/]   {fewest} to {most} on {facts['slots']} slots, "
+            "every epoch trained; early stopping and pruning make room for more"
+        )
     emit_rich(
-        f"[bold]{found.name}[/]  {found.description.strip()}",
+        f"[bold]{study.name}[/]  {study.description.strip()}",
         "",
-        space_tables(found),
+        space_tables(study),
         "",
-        f"[dim]model {found.model_name} reads[/]   {by_model}",
+        f"[dim]model {study.model_name} reads[/]   {by_model}",
         f"[dim]the recipe reads[/]   {by_recipe}",
-        f"[dim]branches[/]   {facts['branches']}, tried at both ends of every row",
+        f"[dim]built[/]   {inspection.built} networks, both ends of every branch: "
+        f"{_span(inspection.parameters)} parameters, {_span(inspection.macs)} multiply-accumulates an image",
         f"[dim]fingerprint[/]   {facts['fingerprint']}",
         "",
-        f"[green]ok[/]   next: hpo run --study {study} --timeout 10m",
+        _estimates(inspection.estimates, inspection),
+        "",
+        *lines,
+        f"[green]ok[/]   next: {command}",
     )
 
 
-def _facts(study: Study) -> dict[str, Any]:
+def _estimates(estimates: Sequence[Estimate], inspection: Inspection) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    from hpo.cli.wording import params_text
+
+    title = f"real steps on {inspection.device_name}, {inspection.train_images} images an epoch"
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
+    for name in ("rehearsed", "parameters", "step", "epoch", "whole trial", "memory"):
+        table.add_column(name, justify="left" if name == "rehearsed" else "right")
+    table.add_column(title, overflow="fold", style="dim")
+    for name, estimate in zip(("least work", "most work"), estimates, strict=False):
+        table.add_row(
+            name,
+            _short(estimate.parameters),
+            f"{1e3 * estimate.step_seconds:.4g} ms",
+            _seconds(estimate.epoch_seconds),
+            _seconds(estimate.trial_seconds),
+            f"{estimate.peak_memory_bytes / 2**20:,.0f} MB",
+            params_text(estimate.config),
+        )
+    return table
+
+
+def _facts(study: Study, inspection: Inspection, seconds: float | None, slots: int) -> dict[str, Any]:
+    from hpo.checking import notes
     from hpo.recipe import RECIPE
 
     reads = study.model_row.reads
@@ -47,14 +121,34 @@ def _facts(study: Study) -> dict[str, Any]:
         "parameters": list(study.rows.searched),
         "read_by_model": [name for name in study.rows.rows if name in reads],
         "read_by_recipe": [name for name in study.rows.rows if name not in reads and name in RECIPE],
-        "branches": _branches(study),
+        "slots": slots,
+        "timeout_seconds": seconds,
+        "trials_within": list(inspection.trials_within(seconds, slots)) if seconds is not None else None,
+        "notes": notes(study),
+        **asdict(inspection),
     }
 
 
-def _branches(study: Study) -> int:
-    """Different sets of active parameters."""
-    shapes = {
-        tuple((name, len(value) if isinstance(value, list) else 1) for name, value in config.items())
-        for config in study.rows.branches()
-    }
-    return len(shapes)
+def _subset(found: FoundStudy, subset: int | None) -> FoundStudy:
+    from dataclasses import replace
+
+    return found if subset is None else replace(found, study=replace(found.study, subset=subset))
+
+
+def _seconds(seconds: float) -> str:
+    from hpo.cli.wording import seconds_text
+
+    return seconds_text(seconds)
+
+
+def _span(ends: tuple[int, int]) -> str:
+    least, most = map(_short, ends)
+    return least if least == most else f"{least} to {most}"
+
+
+def _short(count: int) -> str:
+    """Three digits and a unit: 61.7k, 2.24M."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.3g}{unit}"
+    return str(count)

@@ -12,6 +12,7 @@ from hpo.coordinator.asking import Asker
 from hpo.coordinator.code import code_facts
 from hpo.coordinator.devices import find_slots
 from hpo.coordinator.identity import own_identity
+from hpo.coordinator.inspection import inspect_with, request
 from hpo.coordinator.leases import Reaper
 from hpo.coordinator.ledger import Ledger
 from hpo.coordinator.loop import Loop
@@ -89,30 +90,65 @@ def assemble(
         workers_per_gpu=options.workers_per_gpu,
         environ=os.environ,
     )
+    slots = [Slot(index, spec, _spawn) for index, spec in enumerate(specs)]
+    try:
+        return _assemble(found, options, timeout_seconds, settings, slots, wakeup, wake)
+    except BaseException:
+        for slot in slots:
+            slot.kill()
+        raise
+
+
+def _assemble(
+    found: FoundStudy,
+    options: RunOptions,
+    timeout_seconds: float | None,
+    settings: Settings,
+    slots: list[Slot],
+    wakeup: socket.socket,
+    wake: Callable[[], None],
+) -> Assembled:
+    leave_at = time.monotonic() + timeout_seconds if timeout_seconds is not None else None
+    # The first trainer looks at the study while the database starts: it needs as long to load torch as that takes.
+    slots[0].start()
+    slots[0].send(request(found))
     identity, facts = own_identity(), code_facts()
     worker_id = identity.worker_id
     engine = open_engine(resolve_url(settings, options.storage))
+    _inspect(found, slots[0])
     opening = Opening(
         create=not options.worker,
         budget="keep" if options.worker else "set",
-        timeout_seconds=timeout_seconds,
+        timeout_seconds=None if leave_at is None else max(0.0, leave_at - time.monotonic()),
         trials_target=options.trials,
         enqueue_known=options.enqueue_known,
     )
     opened = open_study(engine, found, opening, worker_id, identity, facts, live_seconds=settings.lease_seconds)
     checkpoints = settings.checkpoint_dir / f"{found.study.name}-{opened.uid}"
-    asker = Asker(found.study, opened.study_id, opened.mirror, checkpoints, identity.host, len(specs))
+    asker = Asker(found.study, opened.study_id, opened.mirror, checkpoints, identity.host, len(slots))
     reaper = Reaper(opened.study_id, identity, grace_seconds=settings.lease_seconds / 2)
     ledger = Ledger(engine, asker, reaper, worker_id=worker_id, lease_seconds=settings.lease_seconds, wake=wake)
     progress = Progress(
         asker, {**facts, "worker": worker_id, "host": identity.host}, options.on_snapshot, options.on_notice
     )
-
-    def spawn(spec: SlotSpec) -> TrainerProcess:
-        return TrainerProcess(spec.device, arguments=spec.arguments, environ=os.environ)
-
-    slots = [Slot(index, spec, spawn) for index, spec in enumerate(specs)]
     loop = Loop(found, ledger, slots, progress, wakeup)
-    if options.worker and timeout_seconds is not None:  # that of `hpo run` is the study's, kept in the database
-        loop.leave_at = loop.deadline = time.monotonic() + timeout_seconds
+    if options.worker and leave_at is not None:  # that of `hpo run` is the study's, kept in the database
+        loop.leave_at = loop.deadline = leave_at
     return Assembled(loop, ledger, asker, progress)
+
+
+def _inspect(found: FoundStudy, slot: Slot) -> None:
+    """Refuse a study whose networks cannot be built or whose images are not there. The trainer then goes on to train.
+
+    One that died over it is the loop's to explain, as any trainer that dies.
+    """
+    assert slot.process is not None
+    answer = inspect_with(slot.process, found.study.name)
+    if answer is None:
+        slot.lost()
+    else:
+        slot.ready = answer[0]
+
+
+def _spawn(spec: SlotSpec) -> TrainerProcess:
+    return TrainerProcess(spec.device, arguments=spec.arguments, environ=os.environ)

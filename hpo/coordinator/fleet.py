@@ -21,7 +21,8 @@ class Fleet:
 
     def start(self) -> None:
         for slot in self.slots:
-            slot.start()
+            if slot.process is None:
+                slot.start()
 
     def wait(self, also: Any, seconds: float) -> tuple[list[Slot], bool]:
         """Slots whose trainer has something to say (or has died), and whether `also` has."""
@@ -70,9 +71,7 @@ class Fleet:
 
     def kill(self) -> None:
         for slot in self.slots:
-            if slot.process is not None:
-                slot.process.kill()
-                slot.process = None
+            slot.kill()
 
     def report(self) -> list[dict[str, Any]]:
         """Each slot as `hpo status` shows it."""

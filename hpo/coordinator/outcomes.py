@@ -77,10 +77,8 @@ def _limits(study: Study, metrics: Mapping[str, Any], baseline: Mapping[str, flo
     """Each constraint as Optuna wants it: how far above its limit, feasible at zero and below."""
     constraints: dict[str, float] = {}
     for rule in study.constraints:
-        limit = rule.limit
-        if rule.times_baseline is not None:
-            base = baseline.get(rule.metric)
-            limit = rule.times_baseline * base if base is not None else None
-        if limit is not None:
-            constraints[rule.metric] = float(metrics[rule.metric]) - limit
+        base = metrics.get(f"baseline_{rule.metric}", baseline.get(rule.metric))
+        excess = rule.excess(float(metrics[rule.metric]), base)
+        if excess is not None:
+            constraints[rule.metric] = excess
     return constraints

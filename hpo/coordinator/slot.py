@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hpo.coordinator.snapshot import SlotView
 from hpo.coordinator.trainer_process import TrainerProcess
-from hpo.coordinator.trial import Trial
-from hpo.messages import Job, Ready, Stop
+from hpo.messages import Job, Message, Ready, Stop
+
+if TYPE_CHECKING:
+    from hpo.coordinator.trial import Trial
 
 __all__ = ["Slot", "SlotSpec"]
 
@@ -70,17 +73,26 @@ class Slot:
         self.ready = None
         self.stopping = None
 
-    def give(self, trial: Trial, job: Job) -> None:
+    def send(self, message: Message) -> None:
         assert self.process is not None
+        self.process.send(message)
+
+    def give(self, trial: Trial, job: Job) -> None:
         self.trial = trial
         self.since = time.monotonic()
-        self.process.send(job)
+        self.send(job)
 
     def stop(self, *, keep: bool) -> None:
         """Ask the trainer to end its trial at the next step. It answers with Finished."""
         if self.trial is not None and self.process is not None:
             self.stopping = Stop(self.trial.trial_id, keep)
             self.process.send(self.stopping)
+
+    def kill(self) -> None:
+        """End the trainer, whatever it does."""
+        if self.process is not None:
+            self.process.kill()
+            self.process = None
 
     def lost(self) -> str:
         """The process is gone (or is to go): reap it, and plan the next one. Returns how it ended."""

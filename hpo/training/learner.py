@@ -22,7 +22,7 @@ from hpo.training.step import Batch, Step
 from hpo.training.stopping import Stopping
 from models.build import build_model
 
-__all__ = ["Learner", "model_parameters"]
+__all__ = ["Learner", "build_network", "model_parameters"]
 
 
 class Learner:
@@ -32,7 +32,7 @@ class Learner:
         self.recipe, self.parts, self.device = recipe, parts, device
         torch.manual_seed(derive_seed(job.seed, "weights", fold))
         self._order_seed = derive_seed(job.seed, "order", fold)
-        self.model = _build(job, recipe, device)
+        self.model = build_network(job, recipe, device)
         self.optimizer = build_optimizer(self.model, recipe, device)
         self.average = WeightAverage(self.model, recipe.ema_decay) if recipe.ema_decay > 0 else None
         self.generator = torch.Generator(device).manual_seed(derive_seed(job.seed, "augmentation", fold))
@@ -165,7 +165,8 @@ def model_parameters(job: Job) -> dict[str, Any]:
     return {name: job.config[name] for name in job.model["reads"] if name in job.config}
 
 
-def _build(job: Job, recipe: Recipe, device: torch.device) -> nn.Module:
+def build_network(job: Job, recipe: Recipe, device: torch.device) -> nn.Module:
+    """The network of the job's configuration, on the device and in the recipe's memory format."""
     shape = tuple(job.dataset["shape"])
     model = build_model(job.model["builder"], shape, len(job.dataset["classes"]), model_parameters(job))
     model = model.to(device)

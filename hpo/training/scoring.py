@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from statistics import quantiles
 from time import perf_counter
@@ -17,7 +17,7 @@ from hpo.training.configuration import Recipe
 from hpo.training.device import synchronize
 from hpo.training.step import Batch, Sums, precision
 
-__all__ = ["TestReport", "latency_ms", "score", "score_test"]
+__all__ = ["TestReport", "latencies_ms", "latency_ms", "score", "score_test"]
 
 LATENCY_IMAGES = 100
 LATENCY_SECONDS = 2.0
@@ -91,19 +91,29 @@ def score_test(
 
 def latency_ms(model: nn.Module, image: Tensor, recipe: Recipe, device: torch.device) -> tuple[float, float]:
     """(median, 95th percentile) of the milliseconds for one `image` [1, C, H, W], after ten that are not counted."""
-    times: list[float] = []
-    with _judging(model, recipe, device):
+    return latencies_ms([model], image, recipe, device)[0]
+
+
+def latencies_ms(
+    models: Sequence[nn.Module], image: Tensor, recipe: Recipe, device: torch.device
+) -> list[tuple[float, float]]:
+    """As `latency_ms`, of several models in turns, so that a busy moment of the machine meets them all."""
+    times: list[list[float]] = [[] for _ in models]
+    with ExitStack() as stack:
+        for model in models:
+            stack.enter_context(_judging(model, recipe, device))
         begun = perf_counter()
         for count in range(LATENCY_IMAGES + 10):
-            start = perf_counter()
-            model(image)
-            synchronize(device)
-            if count >= 10:
-                times.append(1e3 * (perf_counter() - start))
-            if len(times) >= 20 and perf_counter() - begun > LATENCY_SECONDS:
+            for model, taken in zip(models, times, strict=True):
+                start = perf_counter()
+                model(image)
+                synchronize(device)
+                if count >= 10:
+                    taken.append(1e3 * (perf_counter() - start))
+            if len(times[0]) >= 20 and perf_counter() - begun > LATENCY_SECONDS * len(models):
                 break
-    cuts = quantiles(times, n=20, method="inclusive")
-    return cuts[9], cuts[18]
+    cuts = [quantiles(taken, n=20, method="inclusive") for taken in times]
+    return [(cut[9], cut[18]) for cut in cuts]
 
 
 @contextmanager

@@ -12,13 +12,13 @@ import torch
 from hpo.messages import Epoch, Finished, Job
 from hpo.training.augmenting import laid_out
 from hpo.training.checkpoint import Checkpoints, Snapshot
+from hpo.training.comparing import network_metrics
 from hpo.training.configuration import Recipe
 from hpo.training.device import peak_memory_bytes, reset_peak_memory, set_deterministic, supports_bf16
 from hpo.training.final import export, keep_last_and_best, score_final
 from hpo.training.learner import Learner
 from hpo.training.parts import DataCache
 from hpo.training.progress import Progress, StopRequest, divergence
-from hpo.training.scoring import latency_ms
 from models.build import count_macs, count_parameters
 
 __all__ = ["Trial"]
@@ -218,9 +218,9 @@ class Trial:
             self._facts |= facts
             self.progress.eval_seconds += perf_counter() - start
             export(self.job, self.learner.model, self.learner.parts.images, self._metrics, self._warn)
-        elif self.plan.get("measure_latency"):
+        else:
             image, _ = self._judge_batch(self.learner.parts.validation[:1])
-            self._metrics["latency_ms"], _ = latency_ms(self.learner.model, image, self.recipe, self.device)
+            self._metrics |= network_metrics(self.job, self.recipe, self.learner.model, image, self.device)
 
     def _note_initial_loss(self) -> None:
         """Once, after the first steps: a classifier that knows nothing has a loss of ln(classes)."""

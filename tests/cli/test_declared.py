@@ -62,14 +62,15 @@ def test_space_and_check_show_every_row(hpo: Command, command: str) -> None:
     assert done.code == 0
     assert "32 .. 512 log per layers" in done.out
     assert "momentum" in done.out
-    assert done.err == ""
 
 
 def test_check_as_json(hpo: Command) -> None:
     facts = json.loads(hpo("check", "--study", "mlp_digits", "--json").out)
     assert facts["ok"] is True
     assert facts["read_by_model"] == ["layers", "hidden_units"]
-    assert facts["branches"] == 4  # one or four layers, with momentum or without
+    assert facts["built"] == 5  # one or four layers, all rows at their low or high ends, and the baseline
+    assert facts["parameters"][0] < facts["parameters"][1]
+    assert [estimate["parameters"] for estimate in facts["estimates"]] == sorted(facts["parameters"])
 
 
 def test_a_study_of_ones_own_by_path_and_by_module(hpo_process: Command, tmp_path: Path) -> None:
