@@ -69,6 +69,7 @@ def run(
     Without `--timeout` and `--trials` it goes on until Ctrl-C (a grid: until every point is done).
     """
     from hpo import api
+    from hpo.cli.heartbeat import beating
     from hpo.cli.summary import emit_summary
     from hpo.cli.watching import watcher
     from hpo.duration import parse_duration
@@ -88,7 +89,7 @@ def run(
             subset=subset,
             name=name,
             ray=ray,
-            on_snapshot=display.snapshot,
+            on_snapshot=beating(display.snapshot),
             on_notice=display.notice,
         )
     emit_summary(result, declared, reference=study, name=name or declared.name, storage=storage)
@@ -120,6 +121,7 @@ def worker(
     Any number may come and go. Each needs the same declaration and a `--storage` that all of them reach.
     """
     from hpo import api
+    from hpo.cli.heartbeat import beating
     from hpo.cli.output import notice
     from hpo.cli.watching import watcher
     from hpo.cli.wording import counts_text
@@ -136,7 +138,7 @@ def worker(
             subset=subset,
             name=name,
             worker=True,
-            on_snapshot=display.snapshot,
+            on_snapshot=beating(display.snapshot),
             on_notice=display.notice,
         )
     notice(f"worker done ({result.stopped}): {counts_text(result.counts)}")

@@ -110,9 +110,10 @@ class Composed:
     def healthy(self, service: str) -> bool:
         """One run of the service's own health check."""
         test = self.services[service]["healthcheck"]["test"]
-        assert test[0] == "CMD"
         seconds = parse_duration(self.services[service]["healthcheck"]["timeout"])
-        command = [self._local(word) for word in test[1:]]
+        command = [self._local(word.replace("$$", "$")) for word in test[1:]]
+        if test[0] == "CMD-SHELL":
+            command = ["/bin/sh", "-c", *command]
         if command[0] == "python":
             command[0] = sys.executable
         done = subprocess.run(command, env=self._environment(service), capture_output=True, timeout=seconds)

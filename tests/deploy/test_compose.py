@@ -104,6 +104,7 @@ def compose(server: PasswordServer, database: str, tmp_path: Path) -> Iterator[C
         tmp_path,
         translate={
             "/var/lib/hpo": str(home),
+            "/tmp/heartbeat": str(tmp_path / "heartbeat"),  # one for all instances here; each container has its own
             "/run/secrets": str(secrets),
             "@postgres:5432/hpo": f"@127.0.0.1:{server.port}/{database.rpartition('/')[2]}",
             "5432": str(server.port),
@@ -129,6 +130,7 @@ def test_three_workers_finish_a_study_through_a_stop_and_a_kill_and_nothing_is_l
     compose.start("worker-cpu")
     _until(lambda: recorded(database).finished >= 2 and _at_work(database) == 3, compose)
 
+    assert compose.healthy("worker-cpu")
     first = compose.of("worker-cpu")
     assert compose.stop(*first) == [143, 143, 143], "not stopped within the grace period"
     stopped = recorded(database)
