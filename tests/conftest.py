@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -36,16 +37,21 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[URL]:
-    """One server per test process (xdist has several), with a database "ready" that has the tables."""
-    home = tmp_path_factory.mktemp("pg")
-    url = make_url(embedded_url(home))
-    _execute(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()", "CREATE DATABASE ready")
-    engine = open_engine(_at(url, "ready"))
-    ensure_schema(engine)
-    engine.dispose()
-    yield url
-    leave_embedded(home)
+def postgres_server() -> Iterator[URL]:
+    """One server per test process (xdist has several), with a database "ready" that has the tables.
+
+    Not under pytest's own folder: every new pytest of the same user makes that private again, and run by root, the
+    server is another account's.
+    """
+    with tempfile.TemporaryDirectory(prefix="hpo-tests-") as folder:
+        home = Path(folder)
+        url = make_url(embedded_url(home))
+        _execute(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()", "CREATE DATABASE ready")
+        engine = open_engine(_at(url, "ready"))
+        ensure_schema(engine)
+        engine.dispose()
+        yield url
+        leave_embedded(home)
 
 
 @pytest.fixture

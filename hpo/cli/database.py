@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -94,18 +96,48 @@ def _prepare(engine: Engine, study: str, timeout: str | None, trials: int | None
 def dashboard(
     storage: ReadStorageOption = None,
     host: Annotated[
-        str, typer.Option("--host", metavar="ADDRESS", help="A loopback address; there is no login.")
+        str, typer.Option("--host", metavar="ADDRESS", help="Any but a loopback address needs --auth.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", metavar="PORT", min=0, max=65535, help="0 takes a free one.")] = 8080,
+    auth: Annotated[
+        str | None,
+        typer.Option(
+            "--auth",
+            metavar="USER",
+            help="Ask for this user and a password: HPO_DASHBOARD_PASSWORD, or a file.",
+            show_default=False,
+        ),
+    ] = None,
+    password_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--password-file",
+            metavar="FILE",
+            help="Holds the password. Without it: HPO_DASHBOARD_PASSWORD, else the file HPO_DASHBOARD_PASSWORD_FILE.",
+            show_default=False,
+        ),
+    ] = None,
+    writable: Annotated[
+        bool, typer.Option("--writable", help="Let studies be changed and deleted from other machines too.")
+    ] = False,
 ) -> int:
-    """Serve optuna-dashboard over the database, until Ctrl-C."""
-    from hpo.dashboard import Dashboard
+    """Serve optuna-dashboard over the database, until Ctrl-C.
+
+    Only for this machine, unless --host and --auth say otherwise; for others it is read-only.
+    """
+    from hpo.dashboard import Dashboard, is_loopback, read_login
+    from hpo.errors import UsageError
     from hpo.settings import Settings
 
-    page = Dashboard(storage, Settings.read(), host=host, port=port)
+    if auth is None and password_file is not None:
+        raise UsageError("--password-file without --auth asks nobody for a password", next="add --auth USER")
+    login = read_login(auth, password_file, os.environ) if auth is not None else None
+    page = Dashboard(storage, Settings.read(), host=host, port=port, login=login, writable=writable)
     emit(page.url)
     sys.stdout.flush()  # whoever started this in a pipe waits for the address
-    notice("listening; Ctrl-C ends it")
+    notice(f"listening{'' if page.writable else ', read-only'}; Ctrl-C ends it")
+    if not is_loopback(host):
+        notice("note: passwords travel unencrypted; put a proxy with TLS in front of it on a network you do not trust")
     terminated = []
 
     def leave(number: int, _frame: object) -> None:

@@ -26,7 +26,8 @@ ONE_THREAD = {
     "VECLIB_MAXIMUM_THREADS": "1",
     "OMP_WAIT_POLICY": "PASSIVE",
 }
-_DROPPED = ("KMP_AFFINITY", "GOMP_CPU_AFFINITY", "OMP_PROC_BIND", "OMP_PLACES", "HPO_STORAGE", "PGPASSWORD")
+_DROPPED = ("KMP_AFFINITY", "GOMP_CPU_AFFINITY", "OMP_PROC_BIND", "OMP_PLACES")
+_SECRET = ("HPO_STORAGE", "PGPASSWORD", "HPO_DASHBOARD_PASSWORD")
 
 
 class TrainerProcess:
@@ -93,7 +94,7 @@ class TrainerProcess:
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
     # Trainers never talk to the database, so they get no password to leak.
-    kept = {name: value for name, value in environ.items() if name not in _DROPPED}
+    kept = {name: value for name, value in environ.items() if name not in _DROPPED + _SECRET}
     path = os.pathsep.join(dict.fromkeys(p for p in (environ.get("PYTHONPATH"), *_import_roots()) if p))
     return {**kept, **ONE_THREAD, "PYTHONPATH": path}
 

@@ -198,7 +198,7 @@ def test_an_address_that_others_reach_is_refused(hpo: Command, tmp_path: Path) -
     for host in ("0.0.0.0", "::", "192.0.2.1", "example.org"):
         done = hpo("dashboard", "--host", host, "--port", "0")
         assert done.code == 2
-        assert "no login" in done.err
+        assert "add --auth USER" in done.err
     assert is_untouched(tmp_path)
 
 

@@ -1,0 +1,91 @@
+"""Who may use the dashboard: one user and one password, which comes from a file or the environment, never from argv."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import secrets
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+from hpo.errors import UsageError
+
+__all__ = ["Login", "read_login"]
+
+PASSWORD, PASSWORD_FILE = "HPO_DASHBOARD_PASSWORD", "HPO_DASHBOARD_PASSWORD_FILE"
+
+
+class Login:
+    """HTTP Basic authentication. Keeps a salted scrypt hash of user and password, not the password."""
+
+    def __init__(self, user: str, password: str) -> None:
+        self.user = user
+        self._salt = secrets.token_bytes(16)
+        self._hash = self._slow(f"{user}:{password}".encode())
+        # A browser sends its password with every request. Once scrypt has let it in, a keyed digest knows it again in
+        # microseconds, while a wrong one always pays for scrypt, one at a time: some twenty guesses a second at best.
+        self._key = secrets.token_bytes(32)
+        self._admitted = b""
+        self._one_at_a_time = threading.Lock()
+
+    def admits(self, authorization: str) -> bool:
+        """Whether the value of an Authorization header names this user and password."""
+        given = _credentials(authorization)
+        if given is None:
+            return False
+        quick = hmac.digest(self._key, given, "sha256")
+        if hmac.compare_digest(quick, self._admitted):
+            return True
+        with self._one_at_a_time:
+            admitted = hmac.compare_digest(self._slow(given), self._hash)
+        if admitted:
+            self._admitted = quick
+        return admitted
+
+    def _slow(self, credentials: bytes) -> bytes:
+        # 16 MB and some 50 ms; the parameters of RFC 7914's interactive example.
+        return hashlib.scrypt(credentials, salt=self._salt, n=2**14, r=8, p=1, maxmem=32 << 20)
+
+
+def read_login(user: str, password_file: Path | None, environ: Mapping[str, str]) -> Login:
+    """The login of `user`. The password: `password_file`, else HPO_DASHBOARD_PASSWORD, else the file that
+    HPO_DASHBOARD_PASSWORD_FILE names. One newline at a file's end does not count.
+
+    Raises UsageError for a user that Basic authentication cannot carry, and for a password missing or empty.
+    """
+    if not user or ":" in user or not user.isprintable():
+        raise UsageError(f"--auth {user!r} is not a user name", next="one or more printable characters without a colon")
+    password = environ.get(PASSWORD, "")
+    named = password_file or (Path(environ[PASSWORD_FILE]) if environ.get(PASSWORD_FILE) and not password else None)
+    if named is not None:
+        password = _read(named)
+    if not password:
+        where = f"{named} is empty" if named is not None else f"neither {PASSWORD} nor a password file is given"
+        raise UsageError(
+            f"--auth {user} needs a password", evidence=[where], next=f"set {PASSWORD}, or give --password-file FILE"
+        )
+    return Login(user, password)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise UsageError(
+            f"cannot read the password file {path}: {reason}", next="give another --password-file"
+        ) from error
+
+
+def _credentials(authorization: str) -> bytes | None:
+    """user:password as the browser sent it; None for anything but Basic authentication."""
+    scheme, _, encoded = authorization.strip().partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        return base64.b64decode(encoded.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        return None

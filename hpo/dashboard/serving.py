@@ -1,0 +1,134 @@
+"""optuna-dashboard over one database, behind the guard, served by waitress."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from hpo.dashboard.guard import LOOPBACK_NAMES, Guard, Policy
+from hpo.dashboard.login import Login
+from hpo.errors import UsageError
+from hpo.settings import Settings
+
+__all__ = ["Dashboard", "is_loopback"]
+
+MOST_BYTES = {True: 64 << 20, False: 1 << 20}
+"""Of a request, by whether it may write (artifacts come as base64): waitress takes it in before the guard sees it."""
+
+
+class Dashboard:
+    """A dashboard that listens once made; `serve` answers until it is interrupted.
+
+    On a loopback address it needs no login, and studies can be changed. On any other it needs `login` and only shows,
+    unless `writable`. Port 0 takes a free one. Raises UsageError for an address that needs a login and has none, or
+    a port in use, StorageError for the database.
+    """
+
+    def __init__(
+        self,
+        storage: str | None,
+        settings: Settings,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 8080,
+        login: Login | None = None,
+        writable: bool = False,
+    ) -> None:
+        own_machine = is_loopback(host)
+        if login is None and not own_machine:
+            raise UsageError(
+                f"the dashboard would be open to whoever reaches {host}",
+                evidence=["without a login anybody there could delete studies"],
+                next="add --auth USER with a password in HPO_DASHBOARD_PASSWORD; or leave --host out and reach it "
+                "through `ssh -L 8080:127.0.0.1:8080 this-machine`",
+            )
+        policy = Policy(login, writable=writable or own_machine, names=(*LOOPBACK_NAMES, host.lower()))
+        self.writable = policy.writable
+        self._map: dict[int, Any] = {}
+        guarded = Guard(_application(storage, settings), policy)
+        self._server = _listen(guarded, host, port, self._map, MOST_BYTES[policy.writable])
+        self._serving = False
+        self.port = int(self._server.effective_port)
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}/dashboard"
+
+    def serve(self) -> None:
+        """Answer requests until `close`, or until a KeyboardInterrupt, which ends it quietly."""
+        self._serving = True
+        self._server.run()
+
+    def close(self) -> None:
+        """Let go of the port once what is being answered has been; from any thread."""
+        if self._serving:
+            with suppress(OSError):  # closed already
+                self._server.trigger.pull_trigger(self._stop)
+        else:
+            self._stop()
+
+    def _stop(self) -> None:
+        from waitress import wasyncore
+
+        self._server.task_dispatcher.shutdown()
+        wasyncore.close_all(self._map)  # an empty map ends the loop of `serve`
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`. A name other than localhost may mean anything."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _application(storage: str | None, settings: Settings) -> Callable[..., Any]:
+    import optuna_dashboard
+    from optuna.storages import RDBStorage, get_storage
+    from sqlalchemy.engine import make_url
+
+    from hpo.reading import open_for_reading
+    from hpo.storage.artifacts import artifact_store
+    from hpo.storage.engine import open_engine, resolve_url
+    from hpo.storage.schema import ensure_schema
+
+    url = resolve_url(settings, storage, write=False)
+    if make_url(url).get_backend_name() == "postgresql":
+        engine = open_engine(url, application_name="hpo dashboard")
+        ensure_schema(engine)  # an empty database crashes the dashboard (optuna-dashboard #469)
+    else:
+        engine = open_for_reading(url, settings)
+    # Over the engine's own pool, so that its limits and timeouts hold for the dashboard's threads too.
+    reader = RDBStorage(
+        engine.url.render_as_string(hide_password=False),
+        engine_kwargs={"pool": engine.pool},
+        skip_table_creation=True,
+    )
+    # get_storage wraps it in Optuna's cache: finished trials are read once, not at every refresh of a browser.
+    kept = get_storage(reader)
+    application: Callable[..., Any] = optuna_dashboard.wsgi(kept, artifact_store=artifact_store(settings))
+    return application
+
+
+def _listen(application: Callable[..., Any], host: str, port: int, channels: dict[int, Any], most_bytes: int) -> Any:
+    import waitress
+
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listening = socket.create_server((host, port), family=family)
+    except (OSError, OverflowError) as error:
+        raise UsageError(
+            f"cannot listen on {host} port {port}: {getattr(error, 'strerror', None) or error}",
+            next="give another --host or --port; --port 0 takes a free one",
+        ) from error
+    return waitress.create_server(
+        application,
+        map=channels,
+        sockets=[listening],
+        threads=4,
+        ident="hpo",
+        clear_untrusted_proxy_headers=True,
+        max_request_body_size=most_bytes,
+    )
