@@ -174,7 +174,7 @@ def test_the_dashboard_reads_through_optunas_cache(
 ) -> None:
     """Uncached, a study of a thousand trials takes seconds at every refresh of a browser."""
     given = []
-    monkeypatch.setattr("optuna_dashboard.wsgi", given.append)
+    monkeypatch.setattr("optuna_dashboard.wsgi", lambda storage, **_: given.append(storage))
     with suppress(Exception):  # there is no application to serve: what it would have served is the point
         Dashboard(empty_database_url, settings, port=0)
     assert type(given[0]).__name__ == "_CachedStorage"
