@@ -38,10 +38,10 @@ def find_study(reference: str) -> FoundStudy:
         return FoundStudy(found.study, found.source, (here,))
     names = _names()
     if reference not in names:
-        here = Path(f"{reference}.py")
+        file = Path(f"{reference}.py")
         hint = (
-            f"or write ./{here}, the file in this folder"
-            if here.is_file()
+            f"or write ./{file}, the file in this folder"
+            if file.is_file()
             else "or give a .py file, or module:attribute"
         )
         raise StudyError(

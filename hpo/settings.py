@@ -20,7 +20,7 @@ class Settings:
     storage:           HPO_STORAGE, a PostgreSQL URL; None means the embedded server under `home`
     data_dir:          HPO_DATA_DIR, a folder in torchvision's layout that may be read-only; None means `home`/data
     checkpoint_dir:    HPO_CHECKPOINT_DIR, default `home`/checkpoints; put it on a shared folder for many hosts
-    devices:           HPO_DEVICES, for example `cpu`, `cuda`, `cuda:0,cuda:1`; None means every visible GPU, else the CPU
+    devices:           HPO_DEVICES, for example `cpu`, `cuda`, `cuda:0,cuda:1`; None means every visible GPU, else CPU
     lease_seconds:     HPO_LEASE_SECONDS, how long a silent worker keeps its trials
     patience_seconds:  HPO_PATIENCE_SECONDS, how long the database may be away before outcomes go to the journal
     """

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 
 from hpo.coordinator.pruning import make_pruner
 from hpo.coordinator.sampling import Sampling
-from hpo.coordinator.trial import Trial
+from hpo.coordinator.trial import COUNT_NAMES, Counts, Trial
 from hpo.distributions import suggest
 from hpo.search import Grid
 from hpo.storage import rows
@@ -56,13 +56,20 @@ class Asker:
 
     def claim(self, connection: Connection, worker_id: str, lease_seconds: float, limit: int) -> list[rows.Claim]:
         """Lease up to `limit` trials: waiting ones (this host's own first), then new ones within the budget."""
-        target = rows.budget(connection, self.study_id).trials_target
-        claims = rows.claim_waiting(connection, self.study_id, worker_id, self._host, lease_seconds, limit, target)
+        claims = rows.claim_waiting(connection, self.study_id, worker_id, self._host, lease_seconds, limit)
         if len(claims) < limit and not isinstance(self.study.sampler, Grid):
             more = limit - len(claims)
-            claims += rows.create_trials(connection, self.study_id, worker_id, self._host, lease_seconds, more, target)
+            claims += rows.create_trials(connection, self.study_id, worker_id, self._host, lease_seconds, more)
         self.synchronise(connection, [claim.trial_id for claim in claims])
         return claims
+
+    def count(self, connection: Connection, *, exhausted: bool = False) -> Counts:
+        """The study as the database has it."""
+        budget = rows.budget(connection, self.study_id)
+        counts = {COUNT_NAMES[state]: number for state, number in budget.counts.items()}
+        return Counts(
+            **counts, seconds_left=budget.seconds_left, trials_target=budget.trials_target, exhausted=exhausted
+        )
 
     def sample(self, claim: rows.Claim) -> Trial:
         """Give a claimed trial its parameters: those it has, those it was enqueued with, the sampler's for the rest."""

@@ -10,7 +10,8 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from hpo.storage.save import UTC_NOW, local_time
+from hpo.storage.save import local_time
+from hpo.storage.tables import UTC_NOW, NoStudy
 
 __all__ = ["Claim", "claim_waiting", "create_trials", "enqueue"]
 
@@ -38,6 +39,9 @@ _LOCK_STUDY = text("SELECT study_id FROM studies WHERE study_id = :study FOR UPD
 # Optuna numbers by count(*); numbers are dense, so the newest trial's number says the same without reading them all.
 _NEXT = "coalesce((SELECT number + 1 FROM trials WHERE study_id = :study ORDER BY trial_id DESC LIMIT 1), 0)"
 
+# Read inside the statement that uses it: whatever an earlier `hpo run` set, no host goes by an old number.
+_TARGET = "(SELECT trials_target FROM hpo_studies WHERE study_id = :study)"
+
 _CREATE = text(
     f"""
     WITH next AS (SELECT {_NEXT} AS number),
@@ -45,7 +49,7 @@ _CREATE = text(
         INSERT INTO trials (number, study_id, state, datetime_start)
         SELECT next.number + i, :study, 'RUNNING', {UTC_NOW}
         FROM next, generate_series(0, CAST(:limit AS int) - 1) AS i
-        WHERE CAST(:target AS int) IS NULL OR next.number + i < CAST(:target AS int)
+        WHERE next.number + i < coalesce({_TARGET}, 2147483647)
         ORDER BY i
         RETURNING trial_id, number, datetime_start
     ),
@@ -57,13 +61,17 @@ _CREATE = text(
     """
 )
 
+# Those that have begun are all but the waiting, and there is an index on the waiting.
+_BEGUN = f"({_NEXT} - (SELECT count(*) FROM trials WHERE study_id = :study AND state = 'WAITING'))"
+_ROOM = f"greatest(0, least(CAST(:limit AS bigint), coalesce({_TARGET} - {_BEGUN}, CAST(:limit AS bigint))))"
+
 _CLAIM = text(
     f"""
     WITH picked AS (
         SELECT t.trial_id FROM trials t LEFT JOIN hpo_leases l ON l.trial_id = t.trial_id
         WHERE t.study_id = :study AND t.state = 'WAITING'
         ORDER BY (l.host IS NOT DISTINCT FROM CAST(:host AS text)) DESC, t.number
-        LIMIT :limit FOR UPDATE OF t SKIP LOCKED
+        LIMIT {_ROOM} FOR UPDATE OF t SKIP LOCKED
     ),
     started AS (
         UPDATE trials SET state = 'RUNNING', datetime_start = {UTC_NOW}
@@ -82,11 +90,6 @@ _CLAIM = text(
     """
 )
 
-_ROOM = text(
-    "SELECT count(*) FILTER (WHERE state <> 'WAITING'), count(*) FILTER (WHERE state = 'WAITING')"
-    " FROM trials WHERE study_id = :study"
-)
-
 
 def create_trials(
     connection: Connection,
@@ -95,17 +98,14 @@ def create_trials(
     host: str,
     lease_seconds: float,
     limit: int,
-    trials_target: int | None = None,
 ) -> list[Claim]:
     """At most `limit` new RUNNING trials, leased to `worker_id`; two statements.
 
-    With a target, the study never gets more than that many trials, waiting ones included. KeyError for a study that
-    does not exist (any more).
+    With a target (`set_budget`), the study never gets more than that many trials, waiting ones included. KeyError for
+    a study that does not exist (any more).
     """
     _lock_study(connection, study_id)
-    rows = connection.execute(
-        _CREATE, _bound(study_id, worker_id, host, lease_seconds, limit) | {"target": trials_target}
-    )
+    rows = connection.execute(_CREATE, _bound(study_id, worker_id, host, lease_seconds, limit))
     return [Claim(row[0], row[1], 1, None, True, local_time(row[2])) for row in rows]
 
 
@@ -116,18 +116,13 @@ def claim_waiting(
     host: str,
     lease_seconds: float,
     limit: int,
-    trials_target: int | None = None,
 ) -> list[Claim]:
     """At most `limit` WAITING trials, now RUNNING and leased to `worker_id`: those this host has handled first.
 
-    One statement without a target. With one (three statements), finished and running trials together stay within it.
+    With a target (`set_budget`), finished and running trials together stay within it. Two statements; KeyError as in
+    `create_trials`.
     """
-    if trials_target is not None:
-        _lock_study(connection, study_id)
-        begun, _ = connection.execute(_ROOM, {"study": study_id}).one()
-        limit = min(limit, trials_target - begun)
-    if limit <= 0:
-        return []
+    _lock_study(connection, study_id)
     rows = connection.execute(_CLAIM, _bound(study_id, worker_id, host, lease_seconds, limit))
     return [Claim(row[0], row[1], row[2], row[3], False, local_time(row[4])) for row in rows]
 
@@ -195,7 +190,7 @@ def enqueue(connection: Connection, study_id: int, items: Sequence[tuple[dict[st
 
 def _lock_study(connection: Connection, study_id: int) -> None:
     if connection.execute(_LOCK_STUDY, {"study": study_id}).one_or_none() is None:
-        raise KeyError(f"no study {study_id}")
+        raise NoStudy(study_id)
 
 
 def _bound(study_id: int, worker_id: str, host: str, lease_seconds: float, limit: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 from optuna.trial import TrialState
 from sqlalchemy import Connection, text
 
-from hpo.storage.save import UTC_NOW
+from hpo.storage.tables import COUNTED_ATTEMPTS, UTC_NOW
 
 __all__ = ["Expired", "ReapResult", "Renewal", "expired", "reap", "release_worker", "renew"]
 
@@ -38,7 +38,7 @@ class Expired:
 class ReapResult:
     """outcome: "requeued", "failed" (attempts used up), or "unchanged" (the holder came back, or another was first).
 
-    attempt: the one that ended.
+    attempt: the one that ended, counted from the last that finished an epoch.
     """
 
     trial_id: int
@@ -66,7 +66,7 @@ _EXPIRED = text(
 )
 # Trial first, lease second: the order of every statement here, so that two of them cannot wait for each other.
 _LOCK = (
-    "SELECT t.trial_id, CAST(t.state AS text), l.attempt, l.worker_id, l.host FROM trials t"
+    f"SELECT t.trial_id, CAST(t.state AS text), {COUNTED_ATTEMPTS}, l.worker_id, l.host FROM trials t"
     " JOIN hpo_leases l ON l.trial_id = t.trial_id WHERE {which} ORDER BY t.trial_id FOR UPDATE"
 )
 # A holder that is saving at this moment is alive: SKIP LOCKED leaves it alone, and two reapers never wait in a circle.

@@ -20,7 +20,7 @@ from hpo.storage.claims import Claim
 from hpo.storage.one_study import OneStudy
 from hpo.storage.optuna_internals import trial_id_of
 from hpo.storage.trial_table import TrialTable
-from hpo.storage.writes import Finish, Requeue, Writes
+from hpo.storage.writes import EpochRow, Finish, Requeue, Writes
 
 __all__ = ["Mirror"]
 
@@ -77,6 +77,21 @@ class Mirror(OneStudy):
             self._own.add(claim.trial_id)
             self._trials.put(trial)
 
+    def report(self, epoch: EpochRow, values: Sequence[tuple[int, float]]) -> None:
+        """An epoch of an own trial, with its (step, value) pairs for the pruner."""
+        with self._lock:
+            for step, value in values:
+                self.set_trial_intermediate_value(epoch.trial_id, step, value)
+            self._writes.epoch(epoch)
+
+    def date(self, completed: Mapping[int, datetime | None]) -> None:
+        """When trials told here ended, by the database's clock."""
+        with self._lock:
+            for trial_id, when in completed.items():
+                trial = copy.copy(self._trials[trial_id])
+                trial.datetime_complete = when
+                self._trials.put(trial)
+
     def requeue(self, requeue: Requeue) -> None:
         """Put an own trial down: WAITING here, and in the batch."""
         with self._lock:
@@ -97,6 +112,10 @@ class Mirror(OneStudy):
         """Trials of others that were not finished when last seen: what `read_changes` is asked for again as `also`."""
         with self._lock:
             return sorted((self._trials.open - self._own) | self._dropped)
+
+    def owns(self, trial_id: int) -> bool:
+        with self._lock:
+            return trial_id in self._own
 
     def own_ids(self) -> list[int]:
         with self._lock:

@@ -25,6 +25,7 @@ from hpo.storage.studies import (
     set_budget,
     study_attrs,
 )
+from hpo.storage.tables import NoStudy
 from hpo.storage.workers import WorkerRow, list_workers, register_worker, set_worker_state
 from hpo.storage.writes import EpochRow, Finish, Requeue, SaveResult, Writes
 
@@ -35,6 +36,7 @@ __all__ = [
     "EpochRow",
     "Expired",
     "Finish",
+    "NoStudy",
     "ReapResult",
     "Renewal",
     "Requeue",

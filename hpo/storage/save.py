@@ -12,11 +12,10 @@ from optuna.trial import TrialState
 from sqlalchemy import Connection, text
 
 from hpo.storage.optuna_internals import as_stored, distribution_text
+from hpo.storage.tables import COUNTED_ATTEMPTS, UTC_NOW
 from hpo.storage.writes import SaveResult, Writes
 
 __all__ = ["save"]
-
-UTC_NOW = "(clock_timestamp() AT TIME ZONE 'UTC')"
 
 # FOR UPDATE as Optuna's own tell: a trial failed in the dashboard meanwhile is seen here, not overwritten.
 _GUARD = text(
@@ -37,7 +36,7 @@ def save(connection: Connection, writes: Writes, worker_id: str, *, adopt: bool 
 
     Only trials that are RUNNING under a lease of `worker_id` are touched. Any other trial of the batch is `lost`,
     unless it already is where the batch wants it: then an earlier, uncertain commit had gone through. `adopt` also
-    takes trials that wait with no holder: for outcomes replayed from a journal after the lease ran out.
+    ends trials that wait with no holder: for outcomes replayed from a journal after the lease ran out.
     """
     owned, result = _sort_out(connection, writes, worker_id, adopt)
     parts = _Parts()
@@ -47,8 +46,7 @@ def save(connection: Connection, writes: Writes, worker_id: str, *, adopt: bool 
     finished = dict(result.finished)
     for trial_id, completed in parts.execute(connection):
         finished[trial_id] = local_time(completed)
-    requeued = result.requeued | (owned & writes.requeues.keys())
-    return SaveResult(result.lost, finished, requeued)
+    return SaveResult(result.lost, finished, result.requeued | (owned & writes.requeues.keys()))
 
 
 def local_time(stored: datetime | None) -> datetime | None:
@@ -71,11 +69,12 @@ def _sort_out(connection: Connection, writes: Writes, worker_id: str, adopt: boo
             continue
         _, state, completed, holder = rows[trial_id]
         finish = writes.finishes.get(trial_id)
-        if (state == "RUNNING" and holder == worker_id) or (adopt and state == "WAITING" and holder is None):
+        free = state == "WAITING" and holder is None
+        if (state == "RUNNING" and holder == worker_id) or (adopt and finish is not None and free):
             owned.add(trial_id)
         elif finish is not None and finish.state.name == state:
             done[trial_id] = local_time(completed)
-        elif trial_id in writes.requeues and state == "WAITING" and holder is None:
+        elif trial_id in writes.requeues and free:
             requeued.add(trial_id)
         else:
             lost[trial_id] = TrialState[state]
@@ -245,7 +244,7 @@ def _outcomes(parts: _Parts, writes: Writes, owned: set[int]) -> None:
     freed = [(f.trial_id, 0, None) for f in finishes] + [(r.trial_id, r.attempt_delta, r.checkpoint) for r in requeues]
     if freed:
         parts.queries.append(
-            "UPDATE hpo_leases SET worker_id = NULL, expires_at = NULL, attempt = attempt + f.delta,"
-            " checkpoint = coalesce(f.checkpoint, hpo_leases.checkpoint)"
-            f" FROM {parts.arrays(('int', 'int', 'text'), freed)} AS f(id, delta, checkpoint) WHERE trial_id = f.id"
+            "UPDATE hpo_leases l SET worker_id = NULL, expires_at = NULL, checkpoint = coalesce(f.place, l.checkpoint),"
+            f" attempt = CASE WHEN f.delta = 0 THEN l.attempt ELSE {COUNTED_ATTEMPTS} + f.delta END"
+            f" FROM {parts.arrays(('int', 'int', 'text'), freed)} AS f(id, delta, place) WHERE trial_id = f.id"
         )

@@ -183,7 +183,7 @@ def budget(connection: Connection, study_id: int) -> Budget:
         {"study": study_id},
     ).one_or_none()
     if row is None:
-        raise KeyError(f"no record of study {study_id}")
+        raise tables.NoStudy(study_id)
     return Budget(row[0], row[1], counts(connection, study_id))
 
 

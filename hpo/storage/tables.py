@@ -4,7 +4,32 @@ from __future__ import annotations
 
 from sqlalchemy import Column, DateTime, Double, Index, Integer, MetaData, String, Table, Text, func, text
 
-__all__ = ["epochs", "evaluation_runs", "evaluations", "leases", "metadata", "studies", "workers"]
+__all__ = [
+    "COUNTED_ATTEMPTS",
+    "UTC_NOW",
+    "NoStudy",
+    "epochs",
+    "evaluation_runs",
+    "evaluations",
+    "leases",
+    "metadata",
+    "studies",
+    "workers",
+]
+
+UTC_NOW = "(clock_timestamp() AT TIME ZONE 'UTC')"
+"""SQL: now, as Optuna stores it."""
+COUNTED_ATTEMPTS = (
+    "CASE WHEN EXISTS (SELECT 1 FROM hpo_epochs e WHERE e.trial_id = l.trial_id AND e.recorded_at > l.claimed_at)"
+    " THEN 1 ELSE l.attempt END"
+)
+"""SQL: how often the trial of a lease `l` has been tried since it last got anywhere. An attempt that finished an epoch
+has shown that the trial is not what kills its trainers. Epochs told again keep their first recorded_at."""
+
+
+class NoStudy(KeyError):
+    """The study is not in the database, or not any more."""
+
 
 metadata = MetaData()
 _now = func.now()

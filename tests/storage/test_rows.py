@@ -44,7 +44,9 @@ def study_id(engine: Engine) -> int:
 
 def create(engine: Engine, study_id: int, worker: str = "w", limit: int = 1, target: int | None = None) -> list[int]:
     with engine.begin() as c:
-        return [claim.trial_id for claim in rows.create_trials(c, study_id, worker, "host", 30, limit, target)]
+        if target is not None:
+            rows.set_budget(c, study_id, None, target)
+        return [claim.trial_id for claim in rows.create_trials(c, study_id, worker, "host", 30, limit)]
 
 
 def save(engine: Engine, writes: Writes, worker: str = "w", **options: bool) -> rows.SaveResult:
@@ -77,14 +79,15 @@ def test_stock_optuna_and_ours_number_alike(engine: Engine, study_id: int, datab
 def test_four_threads_with_a_target_of_30_give_exactly_30(engine: Engine, study_id: int, database_url: str) -> None:
     with engine.begin() as c:
         rows.enqueue(c, study_id, [({"lr": i / 100}, {}) for i in range(1, 6)])
+        rows.set_budget(c, study_id, None, 30)
     claimed: list[int] = []
 
     def work(name: str) -> None:
         mine = open_engine(database_url)
         while True:
             with mine.begin() as c:
-                got = rows.claim_waiting(c, study_id, name, name, 30, 2, 30)
-                got += rows.create_trials(c, study_id, name, name, 30, 2 - len(got), 30)
+                got = rows.claim_waiting(c, study_id, name, name, 30, 2)
+                got += rows.create_trials(c, study_id, name, name, 30, 2 - len(got))
             if not got:
                 break
             claimed.extend(claim.trial_id for claim in got)
@@ -114,7 +117,8 @@ def test_claiming_takes_own_host_first_and_respects_a_target_below_the_queue(eng
         )
         [first] = rows.claim_waiting(c, study_id, "w", "b", 30, 1)
         assert (first.trial_id, first.attempt, first.checkpoint, first.fresh) == (ids[2], 2, "c", False)
-        assert len(rows.claim_waiting(c, study_id, "w", "b", 30, 5, 2)) == 1
+        rows.set_budget(c, study_id, None, 2)
+        assert len(rows.claim_waiting(c, study_id, "w", "b", 30, 5)) == 1
 
 
 def test_enqueue_writes_what_optuna_writes_and_skips_equals(engine: Engine, study_id: int, database_url: str) -> None:
@@ -215,6 +219,20 @@ def test_a_lease_runs_out_and_attempts_are_used_up(engine: Engine, study_id: int
     assert trial.state == TrialState.FAIL
     assert trial.datetime_complete is not None
     assert trial.user_attrs["failure"]["kind"] == "attempts"
+
+
+def test_an_attempt_that_finished_an_epoch_is_not_counted_against_the_trial(engine: Engine, study_id: int) -> None:
+    """Hosts may vanish from under a long trial any number of times, as long as it gets on between them."""
+    [trial_id] = create(engine, study_id)
+    for epoch, outcome in zip((1, 2, 3, 4, 4, 4), ["requeued"] * 5 + ["failed"], strict=True):
+        save_epoch = Writes()
+        save_epoch.epoch(EpochRow(trial_id, epoch))  # told again from a checkpoint, it is no progress
+        save(engine, save_epoch)
+        with engine.begin() as c:
+            assert [result.outcome for result in rows.release_worker(c, "w", 3)] == [outcome]
+        with engine.begin() as c:
+            rows.claim_waiting(c, study_id, "w", "host", 30, 1)
+    assert one(engine, trial_id).state == TrialState.FAIL
 
 
 def test_a_renewed_lease_is_not_reaped_and_a_decided_trial_is_seen(engine: Engine, study_id: int) -> None:
