@@ -13,8 +13,9 @@ from torch import nn
 
 from data.image_set import ImageSet
 from hpo.messages import Job
+from hpo.replacement import Replacement
 from hpo.training.augmenting import laid_out
-from hpo.training.checkpoint import Replacement, separate
+from hpo.training.checkpoint import separate
 from hpo.training.configuration import Recipe
 from hpo.training.learner import Learner, model_parameters
 from hpo.training.parts import DataCache
