@@ -100,12 +100,14 @@ def _run(found: FoundStudy, options: RunOptions, settings: Settings) -> Result:
             try:
                 reason = loop.run()
             finally:
-                left = assembled.ledger.close(_closing_seconds(settings, received))
-        assembled.progress.show(loop.counts, loop.deadline, [], None, last=True)
-        if left:
+                left = assembled.ledger.close(_closing_seconds(settings, received, assembled.ledger.outage.seconds))
+                kept = assembled.keep(left) if left else ""
+        assembled.progress.show(loop.counts, loop.deadline, [], last=True)
+        if kept or reason == "database":
             raise StorageError(
-                "the database did not take everything before this process had to leave",
-                next="run the same command again when it answers: the trials left are resumed from their checkpoints",
+                "the database was away when this process had to leave",
+                evidence=[kept or "it came back in the last moment and has every outcome"],
+                next=f"`hpo run --study {found.study.name}` when it answers writes what is kept here and goes on",
             )
     stopped = {"signal": "terminated" if signal.SIGTERM in received else "interrupted"}.get(reason, reason)
     return Result(
@@ -139,6 +141,6 @@ def _found(study: str | Study | FoundStudy) -> FoundStudy:
     return find_study(study)
 
 
-def _closing_seconds(settings: Settings, received: list[int]) -> float:
+def _closing_seconds(settings: Settings, received: list[int], away_seconds: float) -> float:
     """How long to wait for the database at the end; a process told to leave has eight seconds in all."""
-    return 4.0 if received else settings.patience_seconds
+    return 3.0 if received else max(1.0, settings.patience_seconds - away_seconds)

@@ -5,8 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from hpo.coordinator.asking import Asker
 from hpo.coordinator.code import code_facts
@@ -20,10 +25,13 @@ from hpo.coordinator.opening import Opening, open_study
 from hpo.coordinator.progress import Progress
 from hpo.coordinator.slot import Slot, SlotSpec
 from hpo.coordinator.snapshot import Snapshot
-from hpo.coordinator.trainer_process import TrainerProcess
+from hpo.coordinator.trainer_process import TRAINER, TrainerProcess
 from hpo.discovery import FoundStudy
 from hpo.settings import Settings
-from hpo.storage.engine import open_engine, resolve_url
+from hpo.storage.embedded import embedded_url
+from hpo.storage.engine import open_engine, resolve_url, storage_error
+from hpo.storage.journal import Origin, keep, replay
+from hpo.storage.rows import Writes
 
 __all__ = ["Assembled", "RunOptions", "assemble"]
 
@@ -33,6 +41,7 @@ class RunOptions:
     """What `hpo run` and `hpo worker` are told; see their --help.
 
     on_started: called once with a function that stops the run from any thread, as Ctrl-C would
+    trainer: the command that starts a trainer; tests of the coordinator give one that speaks hpo.messages without torch
     """
 
     timeout: str | float | None = None
@@ -47,6 +56,7 @@ class RunOptions:
     on_snapshot: Callable[[Snapshot], None] | None = None
     on_notice: Callable[[str], None] | None = None
     on_started: Callable[[Callable[[], None]], None] | None = None
+    trainer: Sequence[str] = TRAINER
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,20 @@ class Assembled:
     ledger: Ledger
     asker: Asker
     progress: Progress
+    origin: Origin
+    home: Path
+
+    def keep(self, left: Writes) -> str:
+        """Put what the database did not take into the journal, and say so in one line."""
+        outcomes = f"{len(left.finishes)} outcome{'s' if len(left.finishes) != 1 else ''}"
+        try:
+            sentence = f"{outcomes} kept in {keep(self.home, self.origin, left)}"
+        except OSError as error:
+            sentence = (
+                f"{outcomes} could not be kept in {self.home / 'journal'} ({error.strerror}): these trials resume"
+            )
+        self.progress.notice(sentence)
+        return sentence
 
     def counts(self) -> Mapping[str, int]:
         """Trials by outcome at the end: the database's word, or this host's knowledge where that could not be had."""
@@ -90,7 +114,7 @@ def assemble(
         workers_per_gpu=options.workers_per_gpu,
         environ=os.environ,
     )
-    slots = [Slot(index, spec, _spawn) for index, spec in enumerate(specs)]
+    slots = [Slot(index, spec, partial(_spawn, options.trainer)) for index, spec in enumerate(specs)]
     try:
         return _assemble(found, options, timeout_seconds, settings, slots, wakeup, wake)
     except BaseException:
@@ -114,7 +138,9 @@ def _assemble(
     slots[0].send(request(found))
     identity, facts = own_identity(), code_facts()
     worker_id = identity.worker_id
-    engine = open_engine(resolve_url(settings, options.storage))
+    # A statement that hangs must be given up in time for another try before the lease runs out.
+    statement_seconds = min(30.0, max(3.0, settings.lease_seconds / 3))
+    engine = open_engine(resolve_url(settings, options.storage), statement_seconds=statement_seconds)
     _inspect(found, slots[0])
     opening = Opening(
         create=not options.worker,
@@ -123,18 +149,26 @@ def _assemble(
         trials_target=options.trials,
         enqueue_known=options.enqueue_known,
     )
+    replayed = _replay(engine, settings.home)
     opened = open_study(engine, found, opening, worker_id, identity, facts, live_seconds=settings.lease_seconds)
     checkpoints = settings.checkpoint_dir / f"{found.study.name}-{opened.uid}"
     asker = Asker(found.study, opened.study_id, opened.mirror, checkpoints, identity.host, len(slots))
+    embedded = options.storage is None and settings.storage is None
+    revive: Callable[[], object] = partial(embedded_url, settings.home) if embedded else lambda: None
     reaper = Reaper(opened.study_id, identity, grace_seconds=settings.lease_seconds / 2)
-    ledger = Ledger(engine, asker, reaper, worker_id=worker_id, lease_seconds=settings.lease_seconds, wake=wake)
+    ledger = Ledger(
+        engine, asker, reaper, worker_id=worker_id, lease_seconds=settings.lease_seconds, wake=wake, revive=revive
+    )
     progress = Progress(
         asker, {**facts, "worker": worker_id, "host": identity.host}, options.on_snapshot, options.on_notice
     )
-    loop = Loop(found, ledger, slots, progress, wakeup)
+    for sentence in replayed:
+        progress.notice(sentence)
+    loop = Loop(found, ledger, slots, progress, wakeup, settings.patience_seconds)
     if options.worker and leave_at is not None:  # that of `hpo run` is the study's, kept in the database
         loop.leave_at = loop.deadline = leave_at
-    return Assembled(loop, ledger, asker, progress)
+    origin = Origin(opened.uid, opened.study_id, worker_id)
+    return Assembled(loop, ledger, asker, progress, origin, settings.home)
 
 
 def _inspect(found: FoundStudy, slot: Slot) -> None:
@@ -150,5 +184,12 @@ def _inspect(found: FoundStudy, slot: Slot) -> None:
         slot.ready = answer[0]
 
 
-def _spawn(spec: SlotSpec) -> TrainerProcess:
-    return TrainerProcess(spec.device, arguments=spec.arguments, environ=os.environ)
+def _spawn(command: Sequence[str], spec: SlotSpec) -> TrainerProcess:
+    return TrainerProcess(spec.device, command=command, arguments=spec.arguments, environ=os.environ)
+
+
+def _replay(engine: Engine, home: Path) -> list[str]:
+    try:
+        return replay(engine, home)
+    except SQLAlchemyError as error:
+        raise storage_error(error, engine.url.render_as_string(hide_password=False)) from error

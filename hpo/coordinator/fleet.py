@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from multiprocessing.connection import wait
 from typing import Any
 
@@ -24,11 +26,14 @@ class Fleet:
             if slot.process is None:
                 slot.start()
 
-    def wait(self, also: Any, seconds: float) -> tuple[list[Slot], bool]:
-        """Slots whose trainer has something to say (or has died), and whether `also` has."""
+    def wait(self, wakeup: socket.socket, seconds: float) -> list[Slot]:
+        """Slots whose trainer has something to say (or has died). Returns early when `wakeup` has; it is emptied."""
         by_connection = {slot.process.connection: slot for slot in self.slots if slot.process is not None}
-        sources = wait([*by_connection, also], seconds)
-        return [by_connection[source] for source in sources if source is not also], also in sources  # type: ignore[index]
+        sources = wait([*by_connection, wakeup], seconds)
+        with suppress(BlockingIOError):
+            while wakeup in sources and wakeup.recv(4096):
+                pass
+        return [by_connection[source] for source in sources if source is not wakeup]  # type: ignore[index]
 
     def restart_lost(self) -> None:
         for slot in self.slots:

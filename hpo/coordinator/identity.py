@@ -17,7 +17,10 @@ __all__ = ["Identity", "is_gone", "own_identity"]
 
 @dataclass(frozen=True)
 class Identity:
-    """boot_id and pid_namespace say in which machine and container `pid` counts; started tells a reused pid apart."""
+    """boot_id and pid_namespace say in which machine and container `pid` counts; started tells a reused pid apart.
+
+    started: on the kernel's clock since boot where it can be had, because the wall clock may be set meanwhile
+    """
 
     host: str
     boot_id: str
@@ -39,7 +42,7 @@ def own_identity() -> Identity:
         boot_id=_boot_id(),
         pid_namespace=_pid_namespace(),
         pid=os.getpid(),
-        started=psutil.Process().create_time(),
+        started=_started(os.getpid()),
     )
 
 
@@ -50,10 +53,19 @@ def is_gone(other: Mapping[str, Any], here: Identity) -> bool:
         return other.get("host") == here.host and other.get("boot_id") != here.boot_id and bool(other.get("boot_id"))
     try:
         process = psutil.Process(int(other["pid"]))
-        reused = abs(process.create_time() - float(other["started"])) > 1.0
+        reused = abs(_started(process.pid) - float(other["started"])) > 1.0
         return bool(reused or process.status() == psutil.STATUS_ZOMBIE)
     except (psutil.NoSuchProcess, KeyError, ValueError):
         return True
+
+
+def _started(pid: int) -> float:
+    """Seconds; only to be compared with another value of the same machine and boot."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:
+        return float(psutil.Process(pid).create_time())
+    return int(fields[19]) / os.sysconf("SC_CLK_TCK")
 
 
 def _boot_id() -> str:

@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import json
 import queue
-import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from hpo.coordinator.asking import Asker
 from hpo.coordinator.leases import Reaper
-from hpo.coordinator.trial import COUNT_NAMES, Assigned, Away, Back, Broken, Counts, Event, Lost, Saved, Trial
+from hpo.coordinator.outage import Outage, explained
+from hpo.coordinator.trial import Assigned, Broken, Counts, Event, Lost, Saved, Trial
+from hpo.errors import StorageError
 from hpo.messages import Epoch
 from hpo.storage import rows
 from hpo.storage.engine import is_outage
@@ -36,7 +39,8 @@ FLUSH_SECONDS = 1.0
 class Ledger:
     """Everything between a coordinator and its database.
 
-    wake: called from the ledger's thread whenever `events` has something for the loop.
+    wake:   called from the ledger's thread whenever `events` has something for the loop
+    revive: called when the database does not answer; starts the embedded server if that was killed
     """
 
     def __init__(
@@ -48,27 +52,27 @@ class Ledger:
         worker_id: str,
         lease_seconds: float,
         wake: Callable[[], None],
+        revive: Callable[[], object] = lambda: None,
     ) -> None:
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self.asker = asker
         self.ask_seconds = 0.1
-        self.away_since: float | None = None
+        self.outage = Outage()
         self.last_counts: Counts | None = None
         self._engine = engine
         self._reaper = reaper
         self._worker_id = worker_id
         self._lease_seconds = lease_seconds
-        self._wake_loop = wake
+        self._wake_loop, self._revive = wake, revive
         self._slots: Sequence[Mapping[str, Any]] = ()
-        self._wanted = 0
-        self._lock = threading.Lock()
-        # A write is in the mirror (or here, for epochs), then in flight, then in the database.
-        self._epochs: list[EpochRow] = []
+        self._wanted, self._asking = 0, True
+        self._lock = threading.RLock()
+        # A write is in the mirror, then in flight, then in the database.
         self._in_flight = Writes()
         self._sampled: list[Trial] = []
         self._orphans: set[int] = set()
-        self._nudge = threading.Event()
-        self._closing = threading.Event()
+        self._nudge, self._closing = threading.Event(), threading.Event()
+        self._abandoned = False
         self._last_renewal = -1e9
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
 
@@ -86,10 +90,8 @@ class Ledger:
 
     def report(self, trial: Trial, message: Epoch) -> None:
         """Keep an epoch's metrics and, for the pruner, its objective values."""
-        for step, value in message.report:
-            self.asker.mirror.set_trial_intermediate_value(trial.trial_id, step, value)
-        with self._lock:
-            self._epochs.append(EpochRow(trial.trial_id, message.epoch, **message.metrics, seconds=message.seconds))
+        epoch = EpochRow(trial.trial_id, message.epoch, **message.metrics, seconds=message.seconds)
+        self._note(lambda: self.asker.mirror.report(epoch, message.report), trial)
 
     def finish(
         self,
@@ -100,45 +102,53 @@ class Ledger:
         constraints: Mapping[str, float],
     ) -> None:
         """Record the end of a trial. Written at once, and kept until the database has it."""
-        self.asker.tell(trial.trial_id, state, values, attributes, constraints)
+        self._note(lambda: self.asker.tell(trial.trial_id, state, values, attributes, constraints), trial)
         self._nudge.set()
 
     def requeue(self, trial: Trial, *, attempts: int = 0) -> None:
         """Put a trial down unfinished, for this or another host to go on with."""
-        self.asker.mirror.requeue(Requeue(trial.trial_id, attempts, trial.checkpoint))
+        self._note(lambda: self.asker.mirror.requeue(Requeue(trial.trial_id, attempts, trial.checkpoint)), trial)
         self._nudge.set()
 
     def close(self, patience_seconds: float) -> Writes:
-        """Write what is left, for at most `patience_seconds`, and return what could not be written."""
+        """Write what is left, for at most `patience_seconds`, and return what could not be written.
+
+        Some of that may reach the database all the same, when an answer was under way. Writing it again is harmless.
+        """
         self._wanted = 0
         self._closing.set()
         self._nudge.set()
         self._thread.join(patience_seconds)
-        self._collect()
-        return self._in_flight
+        with self._lock:
+            self._abandoned = True
+            return self._collect()
+
+    def _note(self, change: Callable[[], None], trial: Trial) -> None:
+        """Apply `change` to the study in memory, unless the trial was ended or taken meanwhile: then it is not ours to
+        say anything about, and the loop hears of it in a moment."""
+        if self.asker.mirror.owns(trial.trial_id):
+            with suppress(UpdateFinishedTrialError):
+                change()
 
     # The thread ---------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        failures = 0
-        while True:
+        while not self._abandoned:
             try:
                 self._tick()
-                self._note_back()
-                failures, pause = 0, FLUSH_SECONDS
             except Exception as error:  # noqa: BLE001  # a thread's error must reach the loop, whatever it is
-                if not is_outage(error):
-                    self._emit(Broken(error))
+                if is_outage(error):
+                    self._note_away(error)
+                    self._nudge.clear()
+                    self._nudge.wait(self.outage.pause())
+                elif not self._can_go_on(error):
                     return
-                self._note_away(error)
-                failures += 1
-                # Jitter, or every host of a fleet comes back in the same instant.
-                pause = min(0.2 * 2 ** min(failures, 5), 5.0) * random.uniform(0.5, 1.0)
-                self._nudge.clear()
-            if self._closing.is_set() and not failures and self._nothing_left():
+                continue
+            self._emit(self.outage.worked())
+            if self._closing.is_set() and not self._collect():
                 self._leave()
                 return
-            self._nudge.wait(pause)
+            self._nudge.wait(FLUSH_SECONDS)
             self._nudge.clear()
 
     def _tick(self) -> None:
@@ -148,60 +158,55 @@ class Ledger:
             return
         sampled = list(self._sampled)
         with self._engine.begin() as connection:
-            lost = rows.save(connection, self._in_flight, self._worker_id).lost
+            saved = rows.save(connection, self._in_flight, self._worker_id)
             if renew:
                 self._renew(connection)
-            claims = self._claim(connection) if self._wanted > 0 else []
-        if self._in_flight.finishes:
-            self._emit(Saved(tuple(self._in_flight.finishes)))
+            claims = self._claim(connection) if self._wanted > 0 and self._asking else []
+        if saved.finished:
+            self.asker.mirror.date(saved.finished)
+            self._emit(Saved(tuple(saved.finished)))
         self._in_flight = Writes()
         for trial_id in self._orphans:
             self._in_flight.requeue(Requeue(trial_id))
         self._orphans = set()
-        self._lose(lost)
+        self._lose(saved.lost)
         self._hand_out(sampled)
         if claims:
             self._sample(claims)
 
-    def _collect(self) -> None:
+    def _collect(self) -> Writes:
         """Move everything noted so far into the next transaction, behind what an outage left there."""
-        fresh = self.asker.mirror.take_writes()
         with self._lock:
-            for row in self._epochs:
-                fresh.epoch(row)
-            self._epochs.clear()
-        self._in_flight.merge(fresh)
+            self._in_flight.merge(self.asker.mirror.take_writes())
+            return self._in_flight
 
     def _leave(self) -> None:
         """Let go of what was claimed but never trained, and sign off."""
         try:
             with self._engine.begin() as connection:
                 rows.release_worker(connection, self._worker_id, attempt_delta=0)
-                self.last_counts = self._count(connection)
+                self.last_counts = self.asker.count(connection)
         except SQLAlchemyError:
             pass  # the lease runs out, or the next process on this machine sees that this one is gone
-
-    def _nothing_left(self) -> bool:
-        self._collect()
-        return not self._in_flight
 
     def _renew(self, connection: Connection) -> None:
         """Once every sixth of a lease: keep ours, notice what was taken, free what others let go of."""
         ours = set(self.asker.mirror.own_ids())
         held = rows.renew(connection, self._worker_id, self._lease_seconds, json.dumps(self._slots)).held
         self._last_renewal = time.monotonic()
-        self._lose(ours - {trial_id for trial_id, state in held.items() if state is TrialState.RUNNING})
-        # A connection that broke during a commit: the lease was written, but we never heard of it. A trial that the loop
-        # ended this very moment looks the same; its own outcome is in the next batch too, and wins there.
-        self._orphans = held.keys() - ours
+        running = {trial_id for trial_id, state in held.items() if state is TrialState.RUNNING}
+        self._lose(ours - running)
+        # A connection that broke during a commit: the lease was written, but we never heard of it. A trial that the
+        # loop ended this very moment looks the same; its own outcome is in the next batch too, and wins there.
+        self._orphans = running - ours
         self._reaper.visit(connection)
-        self._emit(self._count(connection))
+        self._emit(self.asker.count(connection))
 
     def _claim(self, connection: Connection) -> list[rows.Claim]:
         """Lease trials, in the flush's transaction: those put down earlier first, then new ones."""
         claims = self.asker.claim(connection, self._worker_id, self._lease_seconds, self._wanted)
         if len(claims) < self._wanted:
-            self._emit(self._count(connection, exhausted=not claims))
+            self._emit(self.asker.count(connection, exhausted=not claims))
         return claims
 
     def _sample(self, claims: Sequence[rows.Claim]) -> None:
@@ -217,32 +222,29 @@ class Ledger:
     def _hand_out(self, sampled: Sequence[Trial]) -> None:
         for trial in sampled:
             self._sampled.remove(trial)
-            self._emit(Assigned(trial))
+            if self.asker.mirror.owns(trial.trial_id):
+                self._emit(Assigned(trial))
 
     def _lose(self, trial_ids: Iterable[int]) -> None:
         for trial_id in trial_ids:
             self.asker.mirror.drop(trial_id)
             self._emit(Lost(trial_id, "it was ended or taken from outside"))
 
-    def _count(self, connection: Connection, *, exhausted: bool = False) -> Counts:
-        budget = rows.budget(connection, self.asker.study_id)
-        counts = {COUNT_NAMES[state]: number for state, number in budget.counts.items()}
-        return Counts(
-            **counts, seconds_left=budget.seconds_left, trials_target=budget.trials_target, exhausted=exhausted
-        )
+    def _can_go_on(self, error: Exception) -> bool:
+        """Tell the loop. After a bug elsewhere, in a sampler say, what is known can still be saved, once."""
+        self._emit(Broken(explained(error, self._engine, self.asker.study.name)))
+        first, self._asking = self._asking, False
+        return first and not isinstance(error, SQLAlchemyError | rows.NoStudy)
 
     def _note_away(self, error: Exception) -> None:
-        if self.away_since is None:
-            self.away_since = time.monotonic()
-            self._emit(Away(str(getattr(error, "orig", error)).strip().split("\n")[0]))
+        # Leases run out while nobody can renew them: once the database is back, their owners get the time to do so.
+        self._reaper.forget()
+        self._last_renewal = -1e9
+        self._emit(self.outage.failed(error))
+        with suppress(StorageError):
+            self._revive()
 
-    def _note_back(self) -> None:
-        if self.away_since is not None:
-            self._emit(Back(time.monotonic() - self.away_since))
-            self.away_since = None
-            # Leases ran out while nobody could renew them: their owners get the time of a first pass to do so.
-            self._reaper.forget()
-
-    def _emit(self, event: Event) -> None:
-        self.events.put(event)
-        self._wake_loop()
+    def _emit(self, event: Event | None) -> None:
+        if event is not None:
+            self.events.put(event)
+            self._wake_loop()

@@ -15,21 +15,21 @@ from collections.abc import Sequence
 
 from hpo.coordinator.fleet import Fleet
 from hpo.coordinator.jobs import make_job
+from hpo.coordinator.leases import MAX_ATTEMPTS
 from hpo.coordinator.ledger import Ledger
-from hpo.coordinator.outcomes import Verdict, judge, pruned
+from hpo.coordinator.outcomes import Verdict, given_up, judge, pruned
 from hpo.coordinator.progress import Progress
 from hpo.coordinator.slot import Slot
+from hpo.coordinator.streaks import Streaks
 from hpo.coordinator.trial import Assigned, Away, Back, Broken, Counts, Event, Lost, Saved, Trial
 from hpo.discovery import FoundStudy
-from hpo.errors import DataError, RepeatedFailure
+from hpo.errors import DataError
 from hpo.messages import Epoch, Finished, Ready
 
 __all__ = ["Loop"]
 
 STOP_SECONDS = 3.0
 """How long trainers may take to checkpoint and put their trials down, of the five that a deadline has."""
-SAME_FAILURES = 5
-"""The same error in this many trials one after another is a bug to report, not bad luck to go on with."""
 
 
 class Loop:
@@ -39,7 +39,13 @@ class Loop:
     """
 
     def __init__(
-        self, found: FoundStudy, ledger: Ledger, slots: Sequence[Slot], progress: Progress, wakeup: socket.socket
+        self,
+        found: FoundStudy,
+        ledger: Ledger,
+        slots: Sequence[Slot],
+        progress: Progress,
+        wakeup: socket.socket,
+        patience_seconds: float,
     ) -> None:
         self.study = found.study
         self.ledger = ledger
@@ -48,17 +54,16 @@ class Loop:
         self.deadline: float | None = None
         self.leave_at: float | None = None  # by time.monotonic(): this host's own limit, whatever the study's deadline
         self.interrupted = False
-        self._found = found
-        self._progress = progress
-        self._wakeup = wakeup
+        self._found, self._progress, self._wakeup = found, progress, wakeup
+        self._patience_seconds = patience_seconds
         self._waiting: deque[Trial] = deque()
         self._stopped = ""
         self._checkpoints: dict[int, str] = {}
-        self._failures: deque[str] = deque(maxlen=SAME_FAILURES)
+        self._streaks = Streaks()
         self._trial_seconds = 10.0
 
     def run(self) -> str:
-        """Work until there is a reason to stop, and return it: "deadline", "trials", "exhausted" or "signal".
+        """Work until there is a reason to stop: "deadline", "trials", "exhausted", "signal", "database" (away).
 
         Raises HpoError for what the user must act on. Either way every trainer has left and every trial is put down.
         """
@@ -78,16 +83,13 @@ class Loop:
     def _turn(self, seconds: float) -> None:
         if self.deadline is not None and not self._stopped:
             seconds = max(0.0, min(seconds, self.deadline - time.monotonic()))
-        slots, woken = self.fleet.wait(self._wakeup, seconds)
-        if woken:
-            _drain(self._wakeup)
-        for slot in slots:
+        for slot in self.fleet.wait(self._wakeup, seconds):
             self._hear(slot)
         self._read_ledger()
         if not self._stopped:
             self.fleet.restart_lost()
             self._hand_out()
-        self._progress.show(self.counts, self.deadline, self.fleet.slots, self.ledger.away_since)
+        self._progress.show(self.counts, self.deadline, self.fleet.slots, self.ledger.outage.seconds)
 
     def _hear(self, slot: Slot) -> None:
         assert slot.process is not None
@@ -153,6 +155,9 @@ class Loop:
         trial.epoch = message.epoch
         if message.report:
             trial.score = message.report[-1][1]
+        if not message.replayed:
+            trial.got_on = True
+            slot.lost_in_a_row = 0  # a device on which an epoch was finished works
         self.ledger.report(trial, message)
         self._progress.epoch(trial, message)
         if message.report and not message.replayed and self.ledger.asker.should_prune(trial):
@@ -184,18 +189,8 @@ class Loop:
         attributes = {**verdict.attributes, **self._progress.provenance(slot, trial)}
         self.ledger.finish(trial, verdict.state, verdict.values, attributes, verdict.constraints)
         self._progress.told(trial, verdict)
-        self._watch_failures(verdict)
-
-    def _watch_failures(self, verdict: Verdict) -> None:
-        self._failures.append(verdict.line if verdict.state.name == "FAIL" else "")
-        same = len(self._failures) == SAME_FAILURES and len(set(self._failures)) == 1 and self._failures[0] != ""
-        if same and not self._stopped:
-            lines: list[str] = verdict.attributes["failure"].get("traceback", [])
-            raise RepeatedFailure(
-                f"{SAME_FAILURES} trials in a row failed with the same error: {verdict.line}",
-                evidence=lines[-6:],
-                next="mend the model or the study; `hpo run` goes on from here",
-            )
+        if not self._stopped and (sentence := self._streaks.note(verdict)):
+            self._progress.notice(sentence)
 
     def _trial_lost(self, trial_id: int, reason: str) -> None:
         self._waiting = deque(trial for trial in self._waiting if trial.trial_id != trial_id)
@@ -207,23 +202,24 @@ class Loop:
 
     def _trainer_lost(self, slot: Slot) -> None:
         trial, stopping = slot.trial, slot.stopping
-        how = slot.lost()
-        slot.trial = None
-        resumed = trial is not None and (stopping is None or stopping.keep)
-        if trial is not None and resumed:
+        how, what = slot.lost(), ""
+        if trial is not None and stopping is None and trial.attempts >= MAX_ATTEMPTS:
+            what = f" under trial {trial.number}, for the last time"
+            self._tell(slot, trial, given_up(trial, how))
+        elif trial is not None and (stopping is None or stopping.keep):
             # A trial put down on purpose is no attempt lost; one whose trainer died under it is.
             self.ledger.requeue(trial, attempts=0 if stopping else 1)
-        what = f" under trial {trial.number}, which will be resumed" if trial is not None and resumed else ""
+            what = f" under trial {trial.number}, which will be resumed"
+        slot.trial = None
         self._progress.notice(f"trainer on {slot.spec.device} ended ({how}){what}")
         if slot.quarantined:
-            self._progress.notice(f"{slot.spec.device}: {slot.lost_in_a_row} trainers lost in a row, left alone")
+            self._progress.notice(f"{slot.spec.device} left alone: {slot.lost_in_a_row} trainers lost in a row")
 
     def _remove_checkpoint(self, trial_id: int) -> None:
         """Once the database has a trial's end, and its trainer has let go of it."""
         if any(slot.stopping is not None and slot.stopping.trial_id == trial_id for slot in self.fleet.slots):
             return
-        path = self._checkpoints.pop(trial_id, None)
-        if path:
+        if path := self._checkpoints.pop(trial_id, ""):
             shutil.rmtree(path, ignore_errors=True)
 
     # The end ------------------------------------------------------------------------------------------------------
@@ -233,6 +229,8 @@ class Loop:
             return "signal"
         if self.deadline is not None and time.monotonic() >= self.deadline:
             return "deadline"
+        if self.ledger.outage.seconds > self._patience_seconds:
+            return "database"
         self.fleet.check()
         counts = self.counts
         if counts.trials_target is not None and counts.finished >= counts.trials_target:
@@ -250,11 +248,3 @@ class Loop:
         for trial in [*self._waiting, *(slot.trial for slot in self.fleet.slots if slot.trial is not None)]:
             self.ledger.requeue(trial)
         self.fleet.kill()
-
-
-def _drain(wakeup: socket.socket) -> None:
-    try:
-        while wakeup.recv(4096):
-            pass
-    except BlockingIOError:
-        pass

@@ -44,7 +44,10 @@ class Opening:
 
 @dataclass(frozen=True)
 class OpenedStudy:
-    """uid tells studies of one name in different databases apart, for checkpoints in one folder."""
+    """uid tells studies of one name in different databases apart, for checkpoints in one folder.
+
+    freed: how many trials of dead processes of this machine wait again
+    """
 
     study_id: int
     uid: str

@@ -4,6 +4,7 @@ complete        COMPLETE with the best epoch's values
 diverged        PRUNED, constraint `finite` violated, so that the sampler learns to stay away
 out_of_memory   PRUNED, constraint `memory` violated, likewise
 failed          FAIL with type, message and the last traceback lines
+trainers died   FAIL after the last attempt, saying how the trainer ended
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from hpo.coordinator.trial import Trial
 from hpo.messages import Finished
 from hpo.study import Study
 
-__all__ = ["Verdict", "judge", "pruned"]
+__all__ = ["Verdict", "given_up", "judge", "pruned"]
 
 CONSTRAINTS = {"diverged": "finite", "out_of_memory": "memory"}
 
@@ -51,6 +52,13 @@ def judge(study: Study, trial: Trial, message: Finished, baseline: Mapping[str, 
         )
     attributes["failure"] = {"kind": message.outcome, "reason": message.reason, "traceback": list(message.details)}
     return Verdict(TrialState.FAIL, None, attributes, {}, message.reason)
+
+
+def given_up(trial: Trial, how: str) -> Verdict:
+    """The verdict on a trial under which trainers died until its attempts were used up; `how` the last one ended."""
+    reason = f"its trainer ended ({how}) in {trial.attempts} attempts"
+    failure = {"kind": "attempts", "attempts": trial.attempts, "reason": reason}
+    return Verdict(TrialState.FAIL, None, {**_attributes(trial, None), "failure": failure}, {}, reason)
 
 
 def pruned(study: Study, trial: Trial) -> Verdict:

@@ -101,7 +101,7 @@ class Progress:
         counts: Counts,
         deadline: float | None,
         slots: Sequence[Slot],
-        away_since: float | None,
+        away_seconds: float = 0.0,
         *,
         last: bool = False,
     ) -> None:
@@ -110,11 +110,9 @@ class Progress:
         if self._on_snapshot is None or (now - self._shown < SNAPSHOT_SECONDS and not last):
             return
         self._shown = now
-        self._on_snapshot(self.snapshot(counts, deadline, slots, away_since))
+        self._on_snapshot(self.snapshot(counts, deadline, slots, away_seconds))
 
-    def snapshot(
-        self, counts: Counts, deadline: float | None, slots: Sequence[Slot], away_since: float | None
-    ) -> Snapshot:
+    def snapshot(self, counts: Counts, deadline: float | None, slots: Sequence[Slot], away_seconds: float) -> Snapshot:
         now = time.monotonic()
         study = self._asker.study
         return Snapshot(
@@ -127,7 +125,7 @@ class Progress:
             trials_target=counts.trials_target,
             elapsed_seconds=now - self._began,
             slots=tuple(replace(slot.view(), epochs=study.epochs) for slot in slots),
-            database_away_seconds=now - away_since if away_since is not None else 0.0,
+            database_away_seconds=away_seconds,
         )
 
 

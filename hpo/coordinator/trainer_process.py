@@ -48,6 +48,7 @@ class TrainerProcess:
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 env=_environment(environ),
+                process_group=0,  # Ctrl-C in a terminal is the coordinator's to handle, also while torch is imported
             )
         self.connection = Connection(ours.detach())
 
@@ -67,7 +68,7 @@ class TrainerProcess:
         """The next message, None at the end of the conversation."""
         try:
             return decode(self.connection.recv_bytes())
-        except (EOFError, OSError):
+        except (EOFError, OSError, ValueError):  # ValueError: something else has written to the socket
             return None
 
     def close(self) -> str:

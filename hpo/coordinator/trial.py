@@ -28,6 +28,7 @@ class Trial:
 
     config:  resolved: what the trainer reads. params: what Optuna stores.
     attempt: counted from 1; grows when a trainer died under the trial or a host lost it
+    got_on:  an epoch was finished in this attempt
     """
 
     trial_id: int
@@ -37,8 +38,14 @@ class Trial:
     config: dict[str, Any]
     checkpoint: str
     epoch: int = 0
+    got_on: bool = False
     score: float | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def attempts(self) -> int:
+        """Tries since the trial last got anywhere, as the database counts them too (tables.COUNTED_ATTEMPTS)."""
+        return 1 if self.got_on else self.attempt
 
 
 @dataclass(frozen=True)

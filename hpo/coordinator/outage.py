@@ -1,0 +1,64 @@
+"""The database is away: since when, how often it was tried, when to try again; and what its other errors mean."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from hpo.coordinator.trial import Away, Back
+from hpo.errors import StudyError
+from hpo.storage.engine import storage_error
+from hpo.storage.rows import NoStudy
+
+__all__ = ["Outage", "explained"]
+
+LONGEST_PAUSE = 5.0
+
+
+class Outage:
+    """One thread notes, another may read `since` and `seconds`. `since` is None while the database answers."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.since: float | None = None
+        self._clock = clock
+        self._failures = 0
+
+    @property
+    def seconds(self) -> float:
+        """How long the database has been away."""
+        since = self.since
+        return 0.0 if since is None else self._clock() - since
+
+    def failed(self, error: Exception) -> Away | None:
+        """Another attempt failed; the event to tell when it is the first."""
+        self._failures += 1
+        if self.since is not None:
+            return None
+        self.since = self._clock()
+        return Away(str(getattr(error, "orig", error)).strip().split("\n")[0])
+
+    def worked(self) -> Back | None:
+        """An attempt went through; the event to tell when that ends an outage."""
+        self._failures = 0
+        if self.since is None:
+            return None
+        event = Back(self.seconds)
+        self.since = None
+        return event
+
+    def pause(self) -> float:
+        """Seconds to wait before the next attempt, with jitter, or a fleet of hosts would come back in one instant."""
+        return min(0.2 * 2.0 ** min(self._failures, 5), LONGEST_PAUSE) * random.uniform(0.5, 1.0)
+
+
+def explained(error: Exception, engine: Engine, study: str) -> Exception:
+    """An error that is no outage as the user should read it; a bug stays what it is."""
+    if isinstance(error, SQLAlchemyError):
+        return storage_error(error, engine.url.render_as_string(hide_password=False))
+    if isinstance(error, NoStudy):
+        return StudyError(f'study "{study}" was deleted while it ran', next="`hpo run` begins it anew")
+    return error
