@@ -1,0 +1,80 @@
+"""Worlds for the fault tests: on the server that all tests share, behind a proxy, or on a server of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from proxy import Proxy
+from sqlalchemy.engine import URL, make_url
+from world import World
+
+from hpo.storage.embedded import embedded_url, leave_embedded
+from hpo.storage.postgres import Server
+
+NewWorld = Callable[..., World]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(item.fspath).parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.faults)
+
+
+@pytest.fixture
+def new_world(database_url: str, tmp_path: Path) -> Iterator[NewWorld]:
+    """Makes a world on a fresh database; what is started in it is ended with the test."""
+    worlds: list[World] = []
+
+    def make(**fields: Any) -> World:
+        worlds.append(World(**{"url": database_url, "folder": tmp_path, **fields}))
+        return worlds[-1]
+
+    yield make
+    for world in worlds:
+        world.end()
+
+
+@pytest.fixture
+def proxy(postgres_server: URL) -> Iterator[Proxy]:
+    """A TCP way to the server that all tests share."""
+    proxy = Proxy(Path(str(postgres_server.query["host"])) / ".s.PGSQL.5432")
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def through_proxy(new_world: NewWorld, database_url: str, proxy: Proxy) -> NewWorld:
+    """Makes a world whose hpo processes reach their database through `proxy`."""
+
+    def make(**fields: Any) -> World:
+        name = make_url(database_url).database
+        world = new_world(url=f"postgresql+psycopg2://postgres@127.0.0.1:{proxy.port}/{name}", **fields)
+        world.direct = database_url
+        return world
+
+    return make
+
+
+class OwnServer:
+    """A PostgreSQL that a test may stop and start. The hpo processes are told its URL, and so never start it."""
+
+    def __init__(self, home: Path) -> None:
+        self.url = embedded_url(home)
+        self.server = Server(home / "postgres")
+
+    def stop(self) -> None:
+        assert self.server.stop(seconds=20)
+
+    def start(self) -> None:
+        self.server.start(alone=True)
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[OwnServer]:
+    home = tmp_path / "server"
+    server = OwnServer(home)
+    yield server
+    leave_embedded(home)

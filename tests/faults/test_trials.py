@@ -1,0 +1,119 @@
+"""A trial goes wrong: what becomes of it, of the next one, and what the user is told. See docs/failures.md."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+import pytest
+from world import until
+
+NewWorld = Any
+
+
+def test_a_diverged_trial_is_pruned_with_a_constraint_and_the_next_one_runs(new_world: NewWorld) -> None:
+    """PRUNED with `finite` > 0 and the reason, so that the sampler learns."""
+    world = new_world(fake={"trials": {"1": "diverged"}})
+    world.run("--trials", "4")
+    world.check(finished=4)
+    trial = world.trial(1)
+    assert trial.state.name == "PRUNED"
+    assert trial.constraints == {"finite": 1.0}
+    assert trial.user_attrs["failure"] == {"kind": "diverged", "reason": "train_loss is nan in epoch 2"}
+    assert Counter(trial.state.name for trial in world.trials()) == {"COMPLETE": 3, "PRUNED": 1}
+
+
+def test_out_of_memory_is_pruned_with_a_constraint_and_three_in_a_row_are_said(new_world: NewWorld) -> None:
+    """PRUNED with `memory` > 0 and the shapes; the same trainer goes on; the user is told at the third."""
+    world = new_world(fake={"trials": dict.fromkeys("012", "out_of_memory")})
+    output = world.run("--trials", "4", "--workers", "1")
+    world.check(finished=4)
+    for trial in world.trials()[:3]:
+        assert trial.state.name == "PRUNED"
+        assert trial.constraints == {"memory": 1.0}
+        assert trial.user_attrs["failure"]["reason"] == "batch [64, 1, 8, 8]"
+    assert len({line.pid for line in world.log("begin")}) == 1
+    assert output.count("trials in a row ran out of memory") == 1
+    assert "3 trials in a row ran out of memory (batch [64, 1, 8, 8])" in output
+
+
+def test_a_bug_fails_its_trial_with_type_message_and_traceback(new_world: NewWorld) -> None:
+    """FAIL with the words of the error, and the study goes on."""
+    world = new_world(fake={"trials": {"0": "failed", "2": "failed"}})
+    world.run("--trials", "4")
+    world.check(finished=4)
+    failure = world.trial(0).user_attrs["failure"]
+    assert (failure["kind"], failure["reason"]) == ("failed", "ValueError: 7 is not 8")
+    assert failure["traceback"][1:] == ['  File "model.py", line 7', "ValueError: 7 is not 8"]
+    assert Counter(trial.state.name for trial in world.trials()) == {"COMPLETE": 2, "FAIL": 2}
+
+
+def test_the_same_bug_five_times_in_a_row_ends_the_run_with_70_and_that_bug(new_world: NewWorld) -> None:
+    """Exit 70, the error named with its traceback, nothing left running; mended, the same command goes on."""
+    world = new_world(fake={"every": "failed"})
+    output = world.run("--trials", "20", "--workers", "1", code=70)
+    assert "5 trials in a row failed with the same error: ValueError: 7 is not 8" in output
+    assert 'File "model.py", line 7' in output
+    states = Counter(trial.state.name for trial in world.trials())
+    assert (states["FAIL"], states["RUNNING"]) == (5, 0)
+    world.check(finished=5, unfinished=states["WAITING"])
+    world.fake = {**world.fake, "every": ""}
+    world.run("--trials", "7")
+    world.check(finished=7)
+
+
+@pytest.mark.parametrize("death", ["die:SIGKILL", "die:SIGSEGV", "die:exit"])
+def test_a_trial_whose_trainer_dies_is_resumed_on_a_fresh_one(new_world: NewWorld, death: str) -> None:
+    """Resumed from its last epoch in a new process within 5 s, counted once, its neighbours unharmed."""
+    world = new_world(fake={"trials": {"1": death}})
+    output = world.run("--trials", "4")
+    world.check(finished=4)
+    begun = world.log("begin", 1)
+    assert [line.epoch for line in begun] == [0, 1]
+    assert begun[0].pid != begun[1].pid
+    assert begun[1].time - world.log(death)[0].time < 5 + 5  # the 5 s of an idle machine, and some for this one
+    assert world.attempts() == {0: 1, 1: 2, 2: 1, 3: 1}
+    assert {"die:SIGKILL": "SIGKILL", "die:SIGSEGV": "SIGSEGV", "die:exit": "exit code 3"}[death] in output
+    assert "under trial 1, which will be resumed" in output
+
+
+def test_a_trial_that_kills_every_trainer_is_given_up_after_three_attempts(new_world: NewWorld) -> None:
+    """FAIL that says how its trainers ended; the other trials complete."""
+    world = new_world(fake={"trials": {"1": "!die:SIGKILL"}})
+    world.run("--trials", "6")
+    world.check(finished=6)
+    failure = world.trial(1).user_attrs["failure"]
+    assert failure["kind"] == "attempts"
+    assert "SIGKILL" in failure["reason"]
+    assert len(world.log("die:SIGKILL")) == 3
+    assert Counter(trial.state.name for trial in world.trials()) == {"COMPLETE": 5, "FAIL": 1}
+
+
+def test_a_sick_slot_is_quarantined_and_its_trials_run_elsewhere(new_world: NewWorld, tmp_path: Any) -> None:
+    """Three trainers lost in a row on one slot: it is left alone and `hpo status` shows it; no trial is the worse."""
+    world = new_world(fake={"sick": str(tmp_path / "sick"), "epoch_seconds": 0.4})
+    process = world.start("--trials", "8")
+    process.says("left alone: 3 trainers lost in a row")
+
+    def shown() -> list[str]:
+        status = json.loads(world.start("--json", command="status").ends())
+        return [slot["state"] for worker in status["workers"] for slot in worker["slots"]]
+
+    until(lambda: "quarantined" in shown(), "a quarantined slot in hpo status")
+    process.ends()
+    world.check(finished=8)
+    assert all(trial.state.name == "COMPLETE" for trial in world.trials())
+
+
+def test_a_host_without_a_working_slot_says_so_and_leaves_its_trials(new_world: NewWorld, tmp_path: Any) -> None:
+    """Exit 5 with the device named; the trials wait for a host that works."""
+    world = new_world(fake={"sick": str(tmp_path / "sick")})
+    output = world.run("--trials", "2", "--workers", "1", code=5)
+    assert "every trainer on cpu ended again and again" in output
+    assert "hpo doctor" in output
+    states = Counter(trial.state.name for trial in world.trials())
+    assert states["RUNNING"] == 0
+    world.fake = {"log": world.fake["log"]}
+    world.run("--trials", "2")
+    world.check(finished=2)
