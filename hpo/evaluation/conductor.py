@@ -92,10 +92,7 @@ class Conductor:
                 slot.give(Trial(self._numbers, self._numbers, attempt, {}, job.config, job.checkpoint), job)
 
     def _listen(self, seconds: float) -> None:
-        slots, woken = self._fleet.wait(self._wakeup, seconds)
-        if woken:
-            self._wakeup.recv(4096)
-        for slot in slots:
+        for slot in self._fleet.wait(self._wakeup, seconds):
             self._hear(slot)
 
     def _hear(self, slot: Slot) -> None:
