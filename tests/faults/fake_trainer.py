@@ -27,7 +27,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from hpo.messages import Epoch, Finished, Job, Ready, Stop, decode, encode
+from hpo.messages import Epoch, Finished, Inspect, Inspected, Job, Ready, Stop, decode, encode
 
 FAKE: dict[str, Any] = json.loads(os.environ.get("FAKE", "{}"))
 
@@ -42,6 +42,7 @@ class FakeTrainer:
         self.connection = Connection(fd)
         self.jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
         self.stop: Stop | None = None
+        self.inspect = threading.Event()
         self.sick = FAKE.get("sick") and self.lock(FAKE["sick"])
         threading.Thread(target=self.read, daemon=True).start()
 
@@ -64,6 +65,12 @@ class FakeTrainer:
                 self.jobs.put(message)
             elif isinstance(message, Stop):
                 self.stop = message
+            elif isinstance(message, Inspect):
+                self.inspect.set()
+
+    def answer_inspection(self) -> None:
+        self.inspect.wait()
+        self.send(Inspected())
 
     def send(self, message: Any) -> None:
         try:
@@ -77,6 +84,7 @@ class FakeTrainer:
 
     def run(self) -> None:
         self.send(Ready(os.getpid(), "cpu", "fake", {}))
+        threading.Thread(target=self.answer_inspection, daemon=True).start()
         while True:
             job = self.jobs.get()
             if self.sick:
