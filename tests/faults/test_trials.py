@@ -92,7 +92,8 @@ def test_a_trial_that_kills_every_trainer_is_given_up_after_three_attempts(new_w
 
 def test_a_sick_slot_is_quarantined_and_its_trials_run_elsewhere(new_world: NewWorld, tmp_path: Any) -> None:
     """Three trainers lost in a row on one slot: it is left alone and `hpo status` shows it; no trial is the worse."""
-    world = new_world(fake={"sick": str(tmp_path / "sick"), "epoch_seconds": 0.4})
+    world = new_world(fake={"sick": str(tmp_path / "sick")})
+    world.hold.touch()
     process = world.start("--trials", "8")
     process.says("left alone: 3 trainers lost in a row")
 
@@ -101,6 +102,7 @@ def test_a_sick_slot_is_quarantined_and_its_trials_run_elsewhere(new_world: NewW
         return [slot["state"] for worker in status["workers"] for slot in worker["slots"]]
 
     until(lambda: "quarantined" in shown(), "a quarantined slot in hpo status")
+    world.hold.unlink()
     process.ends()
     world.check(finished=8)
     assert all(trial.state.name == "COMPLETE" for trial in world.trials())
