@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hpo.cli import check, database, declared, evaluate, run, stored, winner
+from hpo.cli import check, compress, database, declared, evaluate, run, stored, winner
 
 __all__ = ["app"]
 
@@ -72,6 +72,7 @@ app.command("best", rich_help_panel="Results")(stored.best)
 app.command("trials", rich_help_panel="Results")(stored.trials)
 app.command("evaluate", rich_help_panel="Results")(evaluate.evaluate)
 app.command("export", rich_help_panel="Results")(winner.export)
+app.command("compress", rich_help_panel="Results")(compress.compress)
 app.command("predict", rich_help_panel="Results")(winner.predict)
 app.command("dashboard", rich_help_panel="Results")(database.dashboard)
 app.add_typer(database.db, name="db", rich_help_panel="Database")

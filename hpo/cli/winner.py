@@ -12,7 +12,7 @@ from hpo.cli.options import JsonOption, StoredStudyOption
 if TYPE_CHECKING:
     from hpo.inference.model import SavedModel
 
-__all__ = ["export", "predict"]
+__all__ = ["ModelOption", "export", "predict", "saved_model", "winner_folder"]
 
 ModelOption = Annotated[
     Path | None,
@@ -45,8 +45,8 @@ def export(
     from hpo.cli.output import emit, emit_json
     from hpo.inference.exporting import FORMATS, export_model
 
-    folder, name = _folder(study, model)
-    saved = _load(folder, study)
+    folder, name = winner_folder(study, model)
+    saved = saved_model(folder, study)
     path = out or folder.parent / f"{name}.{FORMATS.get(kind, kind)}"
     done = export_model(saved, kind, path, input_type=input_type)
     size = done.path.stat().st_size
@@ -83,8 +83,8 @@ def predict(
     from hpo.cli.output import emit, emit_json
     from hpo.inference.predicting import predict as predict_images
 
-    folder, _ = _folder(study, model)
-    found = predict_images(_load(folder, study), images, resize=resize)
+    folder, _ = winner_folder(study, model)
+    found = predict_images(saved_model(folder, study), images, resize=resize)
     if as_json:
         emit_json(
             [
@@ -103,7 +103,7 @@ def predict(
         emit(f"{one.image!s:<{width}}  {one.name}  {one.probability:.4f}")
 
 
-def _folder(reference: str, model: Path | None) -> tuple[Path, str]:
+def winner_folder(reference: str, model: Path | None) -> tuple[Path, str]:
     """(the winner's folder, the study's name). Neither needs the database: the files are all there is to it."""
     from hpo.cli.options import declared_study
 
@@ -112,7 +112,7 @@ def _folder(reference: str, model: Path | None) -> tuple[Path, str]:
     return model or Path("reports") / name / "winner", name
 
 
-def _load(folder: Path, study: str) -> SavedModel:
+def saved_model(folder: Path, study: str) -> SavedModel:
     from hpo.inference.model import load_model
 
     return load_model(folder, study)

@@ -26,13 +26,22 @@ __all__ = ["Learner", "build_network", "model_parameters"]
 
 
 class Learner:
-    """One model on one fold, from its initial weights on."""
+    """One model on one fold, from its initial weights on, or from those of `network` on the device."""
 
-    def __init__(self, job: Job, recipe: Recipe, parts: Parts, device: torch.device, fold: int) -> None:
+    def __init__(
+        self,
+        job: Job,
+        recipe: Recipe,
+        parts: Parts,
+        device: torch.device,
+        fold: int,
+        *,
+        network: nn.Module | None = None,
+    ) -> None:
         self.recipe, self.parts, self.device = recipe, parts, device
         torch.manual_seed(derive_seed(job.seed, "weights", fold))
         self._order_seed = derive_seed(job.seed, "order", fold)
-        self.model = build_network(job, recipe, device)
+        self.model = network if network is not None else build_network(job, recipe, device)
         self.optimizer = build_optimizer(self.model, recipe, device)
         self.average = WeightAverage(self.model, recipe.ema_decay) if recipe.ema_decay > 0 else None
         self.generator = torch.Generator(device).manual_seed(derive_seed(job.seed, "augmentation", fold))

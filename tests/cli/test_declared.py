@@ -11,7 +11,20 @@ from pathlib import Path
 import pytest
 from cli_commands import ROOT, Command
 
-COMMANDS = ["run", "worker", "studies", "space", "check", "status", "best", "trials", "dashboard", "db", "db init"]
+COMMANDS = [
+    "run",
+    "worker",
+    "studies",
+    "space",
+    "check",
+    "status",
+    "best",
+    "trials",
+    "compress",
+    "dashboard",
+    "db",
+    "db init",
+]
 EXIT_CODES = ["0", "2", "3", "4", "5", "70", "130", "141", "143"]
 
 

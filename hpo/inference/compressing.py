@@ -1,0 +1,170 @@
+"""Structured pruning of a saved model: whole channels go, the rest is trained on, and both are measured side by side.
+
+The channels of least L2 norm go, together with everything that depends on them (torch-pruning, the extra `compress`).
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from types import ModuleType
+
+import torch
+from torch import nn
+
+from data.files import Folders
+from data.image_set import ImageSet
+from hpo.errors import UsageError
+from hpo.inference.model import Classifier, SavedModel
+from hpo.messages import Job
+from hpo.settings import Settings
+from hpo.training.augmenting import laid_out
+from hpo.training.configuration import Recipe
+from hpo.training.device import open_device
+from hpo.training.learner import Learner
+from hpo.training.parts import DataCache
+from hpo.training.scoring import latencies_ms, score_test
+from models.build import count_macs, count_parameters, size_bytes
+
+__all__ = ["Compressed", "Measured", "compress"]
+
+LR_SHARE = 0.1
+"""Of the learning rate that trained the model, at which the pruned one goes on, along a cosine to zero."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A network on the test split: accuracy, multiply-accumulates an image, median milliseconds for a single image."""
+
+    test_accuracy: float
+    parameters: int
+    macs: int
+    size_bytes: int
+    latency_ms: float
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """pruned_accuracy: on the test split after pruning, before any training."""
+
+    model: SavedModel
+    before: Measured
+    pruned_accuracy: float
+    after: Measured
+    epochs: int
+
+
+def compress(
+    saved: SavedModel,
+    job: Job,
+    ratio: float,
+    epochs: int,
+    device_name: str,
+    settings: Settings,
+    on_epoch: Callable[[int, float, float], None],
+) -> Compressed:
+    """Take `ratio` of the channels out of every layer, and train on for `epochs` as the model was trained.
+
+    job:      of the winner's configuration in phase "final": all images of the train split are trained on
+    on_epoch: called with (epoch from 1, train loss, train accuracy)
+    Raises UsageError for a ratio outside (0, 1), one that leaves nothing to take, and where torch-pruning is missing.
+    """
+    if not 0 < ratio < 1:
+        raise UsageError(f"--ratio {ratio:g} must lie between 0 and 1")
+    if epochs < 0:
+        raise UsageError(f"--epochs {epochs} must be at least 0")
+    recipe = replace(
+        Recipe.read(job.config), lr=LR_SHARE * Recipe.read(job.config).lr, schedule="cosine", freeze_epochs=0
+    )
+    job = replace(job, plan={**job.plan, "epochs": max(epochs, 1)})
+    device = open_device(device_name)
+    data = DataCache(Folders(settings.data_dir or settings.home / "data", settings.home / "cache"), device)
+    parts = data.parts(job)
+    test = data.test(job, parts.images)
+    original = _to(saved.classifier.network, recipe, device)
+    pruned = _to(_pruned(saved, ratio), recipe, device)
+    pruned_accuracy = _accuracy(pruned, test, recipe, device)
+    learner = Learner(job, recipe, parts, device, fold=0, network=pruned)
+    for epoch in range(epochs):
+        on_epoch(epoch + 1, *_train(learner, epoch))
+    learner.adopt_average()
+    before, after = _measure([original, pruned], saved, test, recipe, device)
+    classifier = Classifier(pruned.cpu(), saved.classifier.mean, saved.classifier.std).eval()
+    return Compressed(replace(saved, classifier=classifier), before, pruned_accuracy, after, epochs)
+
+
+def _pruned(saved: SavedModel, ratio: float) -> nn.Module:
+    """A copy of the network without the channels of least norm; the outputs, one per class, all stay."""
+    pruning = _torch_pruning()
+    network = copy.deepcopy(saved.classifier.network).eval()
+    layers = [module for module in network.modules() if isinstance(module, (nn.Conv2d, nn.Linear))]
+    before = count_parameters(network)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns of every parameter that it leaves alone
+        pruner = pruning.pruner.BasePruner(
+            network,
+            torch.randn(2, *saved.shape),
+            importance=pruning.importance.GroupMagnitudeImportance(p=2),
+            pruning_ratio=ratio,
+            ignored_layers=layers[-1:],
+        )
+        pruner.step()
+    if count_parameters(network) == before:
+        raise UsageError(
+            f"--ratio {ratio:g} takes no channel out of {saved.about['model']}",
+            next="give a larger ratio; a model of one layer has nothing to take",
+        )
+    return network
+
+
+def _torch_pruning() -> ModuleType:
+    try:
+        import torch_pruning
+    except ImportError as error:
+        raise UsageError(
+            "hpo compress needs torch-pruning, which is not installed", next="pip install 'hpo[compress]'"
+        ) from error
+    module: ModuleType = torch_pruning
+    return module
+
+
+def _to(network: nn.Module, recipe: Recipe, device: torch.device) -> nn.Module:
+    network = network.to(device)
+    return network.to(memory_format=torch.channels_last) if recipe.channels_last else network
+
+
+def _train(learner: Learner, epoch: int) -> tuple[float, float]:
+    """(loss, accuracy) over one epoch of training."""
+    learner.begin_epoch(epoch)
+    batches = learner.batches(epoch)
+    for number, index in enumerate(batches):
+        learner.set_lr(epoch * len(batches) + number)
+        learner.step(index)
+    loss, accuracy = learner.step.sums.read()
+    learner.step.sums.reset()
+    return loss, accuracy
+
+
+def _accuracy(network: nn.Module, test: ImageSet, recipe: Recipe, device: torch.device) -> float:
+    index = torch.arange(len(test), device=device)
+    classes = int(test.labels.max()) + 1
+    return score_test(network, laid_out(test, recipe), index, classes, recipe, device).accuracy
+
+
+def _measure(
+    networks: list[nn.Module], saved: SavedModel, test: ImageSet, recipe: Recipe, device: torch.device
+) -> list[Measured]:
+    image, _ = laid_out(test, recipe)(torch.zeros(1, dtype=torch.int64, device=device))
+    latencies = latencies_ms(networks, image, recipe, device)
+    return [
+        Measured(
+            test_accuracy=_accuracy(network, test, recipe, device),
+            parameters=count_parameters(network),
+            macs=count_macs(network, saved.shape),
+            size_bytes=size_bytes(network),
+            latency_ms=latency,
+        )
+        for network, (latency, _) in zip(networks, latencies, strict=True)
+    ]
