@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,7 @@ __all__ = [
     "trial_id_of",
 ]
 
+_ALEMBIC = Path(models.__file__).parent / "alembic"
 metadata: MetaData = models.BaseModel.metadata
 LEGACY_SCHEMA_VERSION: int = models.SCHEMA_VERSION
 
@@ -88,30 +90,32 @@ def as_value(stored: float | None, kind: str) -> float:
 
 
 @lru_cache(maxsize=1)
-def _alembic_script() -> Any:
-    from alembic.config import Config
-    from alembic.script import ScriptDirectory
+def _revisions() -> tuple[str, frozenset[str]]:
+    """The newest schema revision of the installed Optuna and all it knows, read from its scripts: importing alembic for
+    this takes as long as importing Optuna, and every command that reads would wait for it."""
+    scripts = [path.read_text(encoding="utf-8") for path in (_ALEMBIC / "versions").glob("*.py")]
+    known, replaced = (
+        {match[1] for script in scripts if (match := re.search(rf'^{name} = "(.+)"$', script, re.MULTILINE))}
+        for name in ("revision", "down_revision")
+    )
+    (head,) = known - replaced
+    return head, frozenset(known)
 
-    config = Config()
-    # alembic reads this through configparser, where % begins a variable
-    config.set_main_option("script_location", str(Path(models.__file__).parent / "alembic").replace("%", "%%"))
-    return ScriptDirectory.from_config(config)
 
-
-@lru_cache(maxsize=1)
 def head_revision() -> str:
     """The schema revision of the installed Optuna."""
-    return str(_alembic_script().get_current_head())
+    return _revisions()[0]
 
 
-@lru_cache(maxsize=1)
 def known_revisions() -> frozenset[str]:
-    return frozenset(str(script.revision) for script in _alembic_script().walk_revisions())
+    return _revisions()[1]
 
 
 def stamp(connection: Connection) -> None:
     """Mark a database whose tables were just made as RDBStorage does: `version_info` and `alembic_version`."""
+    from alembic.config import Config
     from alembic.migration import MigrationContext
+    from alembic.script import ScriptDirectory
     from optuna.version import __version__
 
     connection.execute(
@@ -121,7 +125,10 @@ def stamp(connection: Connection) -> None:
         ),
         {"schema": LEGACY_SCHEMA_VERSION, "library": __version__},
     )
-    MigrationContext.configure(connection).stamp(_alembic_script(), head_revision())
+    config = Config()
+    # alembic reads this through configparser, where % begins a variable
+    config.set_main_option("script_location", str(_ALEMBIC).replace("%", "%%"))
+    MigrationContext.configure(connection).stamp(ScriptDirectory.from_config(config), head_revision())
 
 
 def constraint_key(name: str) -> str:

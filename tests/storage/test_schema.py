@@ -6,9 +6,12 @@ import multiprocessing
 import subprocess
 import sys
 from multiprocessing.queues import Queue
+from pathlib import Path
 
 import optuna
 import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 from optuna.storages import RDBStorage
 from sqlalchemy import event, inspect, text
 
@@ -115,3 +118,12 @@ def test_the_optuna_command_opens_it(database_url: str) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_revisions_read_from_optunas_scripts_are_those_alembic_finds() -> None:
+    config = Config()
+    folder = Path(optuna.storages.__file__).parent / "_rdb" / "alembic"
+    config.set_main_option("script_location", str(folder))
+    script = ScriptDirectory.from_config(config)
+    assert optuna_internals.head_revision() == script.get_current_head()
+    assert optuna_internals.known_revisions() == {each.revision for each in script.walk_revisions()}
