@@ -1,0 +1,93 @@
+"""A search as people write it: python -m benchmarks.search_script STUDY SEED TARGET [STORAGE]. Ends at the target."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset, random_split
+from torchvision import datasets
+
+from benchmarks.opponents import build
+from hpo.discovery import find_study
+from hpo.distributions import suggest
+
+
+def main() -> None:
+    name, seed, target = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+    declared = find_study(name).study
+    train, validation = _data(declared.seed)
+
+    def objective(trial: optuna.Trial) -> float:
+        config = declared.rows.sample(lambda parameter, row: suggest(trial, parameter, row))
+        model = build(config.get("hidden_units"))
+        optimizer = _optimizer(model, config)
+        loader = DataLoader(train, batch_size=config["batch_size"], shuffle=True)
+        best, waited = 0.0, 0
+        for epoch in range(1, declared.epochs + 1):
+            _train(model, optimizer, loader)
+            accuracy = _accuracy(model, validation)
+            if accuracy >= target:
+                os._exit(0)
+            trial.report(accuracy, epoch)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+            best, waited = (accuracy, 0) if accuracy > best + 1e-3 else (best, waited + 1)
+            if waited >= 2:
+                break
+        return best
+
+    study = optuna.create_study(
+        study_name=name,
+        storage=sys.argv[4] if len(sys.argv) > 4 else None,
+        load_if_exists=True,
+        direction="maximize",
+        sampler=declared.sampler.build(declared.rows, seed * 1000 + os.getpid() % 1000),
+        pruner=declared.pruner.build(declared.epochs, 1),
+    )
+    study.optimize(objective, n_jobs=1)
+
+
+def _data(seed: int) -> tuple[Any, Any]:
+    mnist = datasets.MNIST(Path(os.environ["HPO_DATA_DIR"]), train=True)
+    images = (mnist.data.float().div(255).unsqueeze(1) - 0.1307) / 0.3081
+    train, validation = random_split(
+        TensorDataset(images, mnist.targets), [50_000, 10_000], torch.Generator().manual_seed(seed)
+    )
+    return train, validation
+
+
+def _optimizer(model: nn.Module, config: dict[str, Any]) -> torch.optim.Optimizer:
+    if config["optimizer"] == "adam":
+        return torch.optim.Adam(model.parameters(), lr=config["lr"])
+    return torch.optim.SGD(model.parameters(), lr=config["lr"])
+
+
+def _train(model: nn.Module, optimizer: torch.optim.Optimizer, loader: DataLoader[Any]) -> None:
+    model.train()
+    total = 0.0
+    for images, labels in loader:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(images), labels)
+        loss.backward()
+        optimizer.step()
+        total += loss.item()
+
+
+def _accuracy(model: nn.Module, validation: Any) -> float:
+    model.eval()
+    right = 0
+    with torch.no_grad():
+        for images, labels in DataLoader(validation, batch_size=256):
+            right += (model(images).argmax(1) == labels).sum().item()
+    return right / len(validation)
+
+
+if __name__ == "__main__":
+    main()
