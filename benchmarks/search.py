@@ -1,6 +1,6 @@
 """The search itself, on the whole machine: how long until a trial reaches a given validation accuracy on real MNIST.
 
-    HPO_DATA_DIR=... python -m benchmarks.search [--short] [--study cnn_mnist] [--target 0.990] [--seeds 5] [--record]
+    HPO_DATA_DIR=... python -m benchmarks.search [--short] [--study cnn_mnist] [--target 0.990] [--seeds 5]
     HPO_DATA_DIR=... python -m benchmarks.search --headline [--minutes 30]
 
 `script` is the search as people write it: optuna.create_study, an objective with a TensorDataset, a DataLoader and
@@ -22,7 +22,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
@@ -112,11 +111,10 @@ def _headline(study: str, theirs: str, minutes: float) -> None:
     with tempfile.TemporaryDirectory(prefix="hpo-benchmark-") as folder:
         environ = {**os.environ, "HPO_HOME": folder}
         hpo = [sys.executable, "-m", "hpo"]
-        call: Callable[[list[str]], str] = lambda command: (
-            subprocess.run(  # noqa: E731
-                command, env=environ, stdout=subprocess.PIPE, text=True, check=True
-            ).stdout
-        )
+
+        def call(command: list[str]) -> str:
+            return subprocess.run(command, env=environ, stdout=subprocess.PIPE, text=True, check=True).stdout
+
         call([*hpo, "run", "--study", study, "--timeout", f"{minutes:g}m", "--quiet"])
         best = json.loads(call([*hpo, "best", "--study", study, "--json"]))
         evaluated = json.loads(call([*hpo, "evaluate", "--study", study, "--json"]))

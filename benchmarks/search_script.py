@@ -21,8 +21,9 @@ from hpo.distributions import suggest
 
 def main() -> None:
     name, seed, target = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+    storage = sys.argv[4] if len(sys.argv) > 4 else None
     declared = find_study(name).study
-    train, validation = _data(declared.seed)
+    train, validation = _data(declared.dataset_row.validation)
 
     def objective(trial: optuna.Trial) -> float:
         config = declared.rows.sample(lambda parameter, row: suggest(trial, parameter, row))
@@ -45,21 +46,21 @@ def main() -> None:
 
     study = optuna.create_study(
         study_name=name,
-        storage=sys.argv[4] if len(sys.argv) > 4 else None,
+        storage=storage,
         load_if_exists=True,
         direction="maximize",
-        sampler=declared.sampler.build(declared.rows, seed * 1000 + os.getpid() % 1000),
+        # Two scripts with one seed would propose the same first points.
+        sampler=declared.sampler.build(declared.rows, seed * 1000 + (os.getpid() % 1000 if storage else 0)),
         pruner=declared.pruner.build(declared.epochs, 1),
     )
     study.optimize(objective, n_jobs=1)
 
 
-def _data(seed: int) -> tuple[Any, Any]:
+def _data(held_out: float) -> tuple[Any, Any]:
     mnist = datasets.MNIST(Path(os.environ["HPO_DATA_DIR"]), train=True)
     images = (mnist.data.float().div(255).unsqueeze(1) - 0.1307) / 0.3081
-    train, validation = random_split(
-        TensorDataset(images, mnist.targets), [50_000, 10_000], torch.Generator().manual_seed(seed)
-    )
+    both = TensorDataset(images, mnist.targets)
+    train, validation = random_split(both, [1.0 - held_out, held_out], torch.Generator().manual_seed(0))
     return train, validation
 
 
