@@ -1,4 +1,6 @@
-"""Training a chain of linear layers by hand: forward, backward and update without autograd.
+"""Training a chain of layers by hand: forward, backward and update without autograd.
+
+A chain is any number of convolution stages (hpo.training.convolutions) and then linear layers.
 
 `Chain.learn` is specified by the autograd way in hpo.training.step: the same weights after many steps within rounding
 (tests/training/test_chains.py). It is faster in three ways: products by oneDNN (hpo.training.products), each layer
@@ -15,10 +17,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from hpo.training.configuration import Recipe
+from hpo.training.convolutions import Convolutions, Stage, read_stages
+from hpo.training.device import supports_bf16
 from hpo.training.products import linear, product
 from hpo.training.updates import Update, partial_update
 
-__all__ = ["Chain", "Layer", "read_layers"]
+__all__ = ["Chain", "Layer", "read_chain"]
 
 
 @dataclass(frozen=True)
@@ -31,12 +36,29 @@ class Layer:
     dropout: float = 0.0
 
 
-def read_layers(model: nn.Module) -> list[Layer] | None:
-    """The layers of an nn.Sequential of Flatten, Linear, ReLU and Dropout in float32 on a CPU; None for any other."""
-    if type(model) is not nn.Sequential or any(_hooked(module) for module in model.modules()):
+def read_chain(
+    model: nn.Module, shape: tuple[int, int, int], optimizer: Optimizer, recipe: Recipe, device: torch.device
+) -> Chain | None:
+    """`model`, on images [C, H, W] = `shape`, as a chain; None if it is none or the recipe asks for more."""
+    asked = recipe.label_smoothing or recipe.freeze_epochs or recipe.mixup_alpha
+    if asked or type(model) is not nn.Sequential or any(_hooked(module) for module in model.modules()):
         return None
+    if recipe.precision != "float32" and supports_bf16(device):
+        return None
+    modules = list(model)
+    stages = read_stages(modules, shape)
+    layers = read_layers(modules[3 * len(stages) :])
+    convolutions = Convolutions.of(stages) if stages else None
+    weights = [part.weight for part in (*stages, *(layers or ()))]
+    if layers is None or (stages and convolutions is None) or len({id(weight) for weight in weights}) != len(weights):
+        return None
+    return Chain(convolutions, layers, None if recipe.gradient_clip > 0 else optimizer)
+
+
+def read_layers(modules: Sequence[nn.Module]) -> list[Layer] | None:
+    """The layers of Flatten, Linear, ReLU and Dropout in float32 on a CPU; None with anything else among them."""
     layers: list[Layer] = []
-    for number, module in enumerate(model):
+    for number, module in enumerate(modules):
         last = layers[-1] if layers else None
         if type(module) is nn.Flatten and number == 0 and (module.start_dim, module.end_dim) == (1, -1):
             continue
@@ -48,48 +70,59 @@ def read_layers(model: nn.Module) -> list[Layer] | None:
             layers[-1] = Layer(last.weight, last.bias, last.relu, module.p)
         else:
             return None
-    distinct = len({id(layer.weight) for layer in layers}) == len(layers)
-    return layers if layers and distinct else None
+    return layers or None
 
 
 class Chain:
-    """The layers of a model with the update of each. Weights, gradients and optimizer state stay where torch has them.
+    """The parts of a model with the update of each. Weights, gradients and optimizer state stay where torch has them.
 
-    optimizer: updates each layer within the backward pass, where it can; None: it shall not.
+    optimizer: updates each part within the backward pass, where it can; None: it shall not.
     """
 
     updates: bool
     """Whether `learn` updates the weights; else it leaves every gradient in `.grad`."""
 
-    def __init__(self, layers: list[Layer], optimizer: Optimizer | None) -> None:
-        self._layers = layers
-        updates = [_update(layer, optimizer) for layer in layers]
+    def __init__(self, convolutions: Convolutions | None, layers: Sequence[Layer], optimizer: Optimizer | None) -> None:
+        self._convolutions = convolutions
+        self._layers = tuple(layers)
+        parts: list[Layer | Stage] = [*(convolutions.stages if convolutions else ()), *layers]
+        updates = [None if optimizer is None else partial_update(optimizer, (p.weight, p.bias)) for p in parts]
         self.updates = None not in updates
-        self._updates = [
-            update if self.updates and update else _keep(layer) for layer, update in zip(layers, updates, strict=True)
+        chosen = [
+            update if self.updates and update else _keep(part) for part, update in zip(parts, updates, strict=True)
         ]
+        self._stage_updates, self._layer_updates = chosen[: -len(layers)], chosen[-len(layers) :]
 
     @torch.no_grad()
     def learn(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """One step on images [N, C, H, W] and labels int64 [N]: (mean cross entropy [], logits [N, classes])."""
-        inputs, masks, logits = self._forward(images.flatten(1))
+        inputs, masks, logits = self._forward(self._features(images))
         loss, delta = _cross_entropy(logits, labels)
         for number in reversed(range(len(self._layers))):
             layer, x = self._layers[number], inputs[number]
-            weight_gradient = product(delta.t(), x)
-            bias_gradient = delta.sum(0)
+            gradients = product(delta.t(), x), delta.sum(0)
+            if number or self._convolutions:
+                delta = product(delta, layer.weight)  # with the weights before their update
             if number:
-                delta = _through(self._layers[number - 1], product(delta, layer.weight), x, masks[number - 1])
-            self._updates[number]((weight_gradient, bias_gradient))
+                _through(self._layers[number - 1], delta, x, masks[number - 1])
+            self._layer_updates[number](gradients)
+        if self._convolutions:
+            for update, gradients in zip(
+                reversed(self._stage_updates), self._convolutions.backward(delta), strict=True
+            ):
+                update(gradients)
         return loss, logits
 
     @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:
         """The model in evaluation mode: images [N, C, H, W] -> [N, classes]."""
-        x = images.flatten(1)
+        x = self._features(images)
         for layer in self._layers:
             x = linear(x, layer.weight, layer.bias, relu=layer.relu)
         return x
+
+    def _features(self, images: Tensor) -> Tensor:
+        return images.flatten(1) if self._convolutions is None else self._convolutions.forward(images)
 
     def _forward(self, x: Tensor) -> tuple[list[Tensor], list[Tensor | None], Tensor]:
         """(input of each layer, dropout mask of each layer, logits)."""
@@ -112,13 +145,12 @@ def _cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return loss, log_shares.exp_().scatter_add_(1, labels.unsqueeze(1), -ones).mul_(1.0 / len(labels))
 
 
-def _through(layer: Layer, delta: Tensor, out: Tensor, mask: Tensor | None) -> Tensor:
+def _through(layer: Layer, delta: Tensor, out: Tensor, mask: Tensor | None) -> None:
     """The gradient of `layer`'s output `out` becomes, in place, that of its product."""
     if mask is not None:
         delta.mul_(mask)
     if layer.relu:
         torch.ops.aten.threshold_backward.grad_input(delta, out, 0, grad_input=delta)
-    return delta
 
 
 def _dropout_mask(x: Tensor, probability: float) -> Tensor:
@@ -128,13 +160,9 @@ def _dropout_mask(x: Tensor, probability: float) -> Tensor:
     return torch.empty_like(x).bernoulli_(1.0 - probability).div_(1.0 - probability)
 
 
-def _update(layer: Layer, optimizer: Optimizer | None) -> Update | None:
-    return None if optimizer is None else partial_update(optimizer, (layer.weight, layer.bias))
-
-
-def _keep(layer: Layer) -> Update:
+def _keep(part: Layer | Stage) -> Update:
     def keep(gradients: Sequence[Tensor]) -> None:
-        layer.weight.grad, layer.bias.grad = gradients
+        part.weight.grad, part.bias.grad = gradients
 
     return keep
 

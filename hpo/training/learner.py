@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from hpo.messages import Job
 from hpo.training.augmenting import mixer, training_batch
 from hpo.training.average import WeightAverage
+from hpo.training.chains import read_chain
 from hpo.training.checkpoint import Snapshot
 from hpo.training.configuration import Recipe, derive_seed
 from hpo.training.optimizers import build_optimizer, optimizer_tensors, restore_optimizer, set_lr
@@ -56,6 +57,7 @@ class Learner:
             device,
             mixup=mixer(recipe, self.generator),
             average=self.average,
+            chain=read_chain(self.model, _shape(job), self.optimizer, recipe, device),
         )
         self._best: dict[str, Tensor] = {}
         self._frozen = _body(self.model) if recipe.freeze_epochs else []
@@ -176,10 +178,14 @@ def model_parameters(job: Job) -> dict[str, Any]:
 
 def build_network(job: Job, recipe: Recipe, device: torch.device) -> nn.Module:
     """The network of the job's configuration, on the device and in the recipe's memory format."""
-    shape = tuple(job.dataset["shape"])
-    model = build_model(job.model["builder"], shape, len(job.dataset["classes"]), model_parameters(job))
+    model = build_model(job.model["builder"], _shape(job), len(job.dataset["classes"]), model_parameters(job))
     model = model.to(device)
     return model.to(memory_format=torch.channels_last) if recipe.channels_last else model
+
+
+def _shape(job: Job) -> tuple[int, int, int]:
+    channels, height, width = job.dataset["shape"]
+    return channels, height, width
 
 
 def _body(model: nn.Module) -> list[nn.Parameter]:

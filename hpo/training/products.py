@@ -28,8 +28,10 @@ _ONEDNN = _by_onednn()
 def linear(x: Tensor, weight: Tensor, bias: Tensor, *, relu: bool) -> Tensor:
     """x [N, I], weight [O, I], bias [O] -> x weight' + bias [N, O], below zero cut off if `relu`. No autograd."""
     if _ONEDNN is not None:
-        return _ONEDNN(x, weight, bias, "relu" if relu else "none", [], "")
-    out = torch.addmm(bias, x, weight.t())
+        out = _ONEDNN(x, weight, bias, "none", [], "")
+    else:
+        out = torch.addmm(bias, x, weight.t())
+    # oneDNN could do this too, but its ReLU of NaN is 0, and a diverged network would look healthy.
     return out.relu_() if relu else out
 
 

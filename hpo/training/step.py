@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from hpo.training.average import WeightAverage
-from hpo.training.chains import Chain, read_layers
+from hpo.training.chains import Chain
 from hpo.training.configuration import Recipe
 from hpo.training.device import supports_bf16
 
-__all__ = ["Batch", "Mixup", "Step", "Sums", "precision", "read_chain"]
+__all__ = ["Batch", "Mixup", "Step", "Sums", "precision"]
 
 Batch = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Indices int64 [N] to (float images [N, C, H, W], labels int64 [N])."""
@@ -58,7 +58,7 @@ class Sums:
 class Step:
     """`step(index)` trains on the images at `index` int64 [N].
 
-    by_hand: train a chain of linear layers without autograd (hpo.training.chains), where the recipe allows it.
+    chain: trains the model without autograd (hpo.training.chains.read_chain).
     `logits(images)` is the model's forward pass by the fastest way, for judging it in evaluation mode.
     """
 
@@ -72,7 +72,7 @@ class Step:
         *,
         mixup: Mixup | None = None,
         average: WeightAverage | None = None,
-        by_hand: bool = True,
+        chain: Chain | None = None,
     ) -> None:
         self.sums = Sums(device)
         self.first_loss: Tensor | None = None
@@ -83,9 +83,9 @@ class Step:
         self._smoothing = recipe.label_smoothing
         self._precision = precision(recipe, device)
         self._forward = self._mixed if mixup is not None else self._plain
-        self.chain = read_chain(model, optimizer, recipe, device) if by_hand and mixup is None else None
-        self.logits: Callable[[Tensor], Tensor] = model if self.chain is None else self.chain.logits
-        self._learn = self._by_autograd if self.chain is None else self.chain.learn
+        self.chain = chain
+        self.logits: Callable[[Tensor], Tensor] = model if chain is None else chain.logits
+        self._learn = self._by_autograd if chain is None else chain.learn
         self._update = self._composed_update(recipe, average)
 
     def __call__(self, index: Tensor) -> None:
@@ -133,15 +133,6 @@ class Step:
                 part()
 
         return update
-
-
-def read_chain(model: nn.Module, optimizer: Optimizer, recipe: Recipe, device: torch.device) -> Chain | None:
-    """`model` as a chain of layers, if it is one and the recipe asks for nothing that a chain cannot do."""
-    layers = read_layers(model)
-    plain = precision(recipe, device) is nullcontext and not recipe.label_smoothing and not recipe.freeze_epochs
-    if layers is None or not plain:
-        return None
-    return Chain(layers, None if recipe.gradient_clip > 0 else optimizer)
 
 
 def precision(recipe: Recipe, device: torch.device) -> Callable[[], AbstractContextManager[object]]:

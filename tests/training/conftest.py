@@ -36,6 +36,17 @@ MakeJob = Callable[..., Job]
 
 
 @pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(autouse=True)
+def kernels_are_compiled_elsewhere(home: Path, clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiled kernels go to a folder of this run, not to .hpo in the working folder."""
+    monkeypatch.setenv("HPO_HOME", str(home))
+
+
+@pytest.fixture(scope="session")
 def device() -> torch.device:
     return open_device("cpu")
 

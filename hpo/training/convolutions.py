@@ -1,0 +1,199 @@
+"""The convolutions at the beginning of a small network, by the kernels of convolution.c.
+
+A stage is a convolution, 2x2 max pooling and ReLU in one pass. torch's own take several passes, and theirs are made for
+many channels: LeNet's have 1, 6 and 16.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hpo.training.native import Shape, convolution_library
+
+__all__ = ["Convolutions", "Stage", "read_stages"]
+
+KERNELS = (3, 5)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """[N, I, height, width] -> relu(max_pool2d(conv2d(x, weight, bias, padding), 2)) [N, O, rows, columns]."""
+
+    weight: Tensor
+    bias: Tensor
+    padding: int
+    height: int
+    width: int
+
+    @property
+    def kernel(self) -> int:
+        return self.weight.shape[2]
+
+    @property
+    def rows(self) -> int:
+        return (self.height + 2 * self.padding - self.kernel + 1) // 2
+
+    @property
+    def columns(self) -> int:
+        return (self.width + 2 * self.padding - self.kernel + 1) // 2
+
+
+def read_stages(modules: Sequence[nn.Module], shape: tuple[int, int, int]) -> list[Stage]:
+    """The stages that `modules` begin with, on images [C, H, W] = `shape`. Each is three modules long."""
+    _, height, width = shape
+    stages: list[Stage] = []
+    for first, *others in zip(modules[::3], modules[1::3], modules[2::3], strict=False):
+        if not (_convolution(first) and {type(other) for other in others} == {nn.MaxPool2d, nn.ReLU}):
+            break
+        pooling = next(other for other in others if isinstance(other, nn.MaxPool2d))
+        assert isinstance(first, nn.Conv2d)
+        assert first.bias is not None
+        stage = Stage(first.weight, first.bias, int(first.padding[0]), height, width)
+        even = (stage.height + 2 * stage.padding - stage.kernel + 1) % 2 == 0
+        even &= (stage.width + 2 * stage.padding - stage.kernel + 1) % 2 == 0
+        if not (even and stage.rows > 0 and stage.columns > 0 and _halving(pooling)):
+            break
+        stages.append(stage)
+        height, width = stage.rows, stage.columns
+    return stages
+
+
+class _Memory:
+    """What the stages read and write for so many groups of images; the zero padding is written here, once."""
+
+    def __init__(self, stages: Sequence[Stage], groups: int, lanes: int) -> None:
+        first = stages[0]
+        self.shapes: list[Shape] = []
+        self.arrays = [_padded(groups, first.weight.shape[1], first.height, first.width, first.padding, lanes)]
+        self.chosen: list[Tensor] = []
+        for number, stage in enumerate(stages):
+            outputs, inputs, kernel, _ = stage.weight.shape
+            padding = stages[number + 1].padding if number + 1 < len(stages) else 0
+            high, wide = stage.height + 2 * stage.padding, stage.width + 2 * stage.padding
+            self.shapes.append(Shape(groups, inputs, outputs, high, wide, kernel, padding))
+            self.arrays.append(_padded(groups, outputs, stage.rows, stage.columns, padding, lanes))
+            self.chosen.append(torch.zeros((groups, outputs, stage.rows, stage.columns, lanes), dtype=torch.int8))
+        self.gradients = [torch.zeros_like(array) for array in self.arrays]
+
+
+class Convolutions:
+    """The stages in a row: images [N, C, H, W] -> features [N, F]. `backward` belongs to the last `forward`."""
+
+    def __init__(self, stages: Sequence[Stage], library: ctypes.CDLL) -> None:
+        self.stages = tuple(stages)
+        self._library = library
+        self._lanes: int = library.lanes()
+        self._memories: dict[int, _Memory] = {}
+        self._scratch = [_scratch(stage, self._lanes) for stage in stages]
+        self._count = 0
+
+    @classmethod
+    def of(cls, stages: Sequence[Stage]) -> Convolutions | None:
+        """None where the kernels cannot be had, or fail their trial."""
+        library = _tried_library()
+        return None if library is None else cls(stages, library)
+
+    def forward(self, images: Tensor) -> Tensor:
+        count, channels, height, width = images.shape
+        images = images.contiguous()
+        memory = self._memory(count)
+        self._count = count
+        lib, first, last = self._library, self.stages[0], self.stages[-1]
+        lib.to_lanes(_at(images), count, channels, height, width, first.padding, _at(memory.arrays[0]))
+        for number, stage in enumerate(self.stages):
+            x, y = memory.arrays[number : number + 2]
+            chosen = memory.chosen[number]
+            lib.forward(memory.shapes[number], _at(x), _at(stage.weight), _at(stage.bias), _at(y), _at(chosen))
+        features = images.new_empty((count, last.weight.shape[0] * last.rows * last.columns))
+        lib.from_lanes(_at(memory.arrays[-1]), count, features.shape[1], _at(features))
+        return features
+
+    def backward(self, delta: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """From the gradient of the features [N, F] to those of (weight, bias), the last stage's first."""
+        memory, lib = self._memory(self._count), self._library
+        delta = delta.contiguous()
+        lib.to_lanes(_at(delta), self._count, delta.shape[1], 1, 1, 0, _at(memory.gradients[-1]))
+        for number in reversed(range(len(self.stages))):
+            stage = self.stages[number]
+            gradients = torch.empty_like(stage.weight), torch.empty_like(stage.bias)
+            lib.backward(
+                memory.shapes[number],
+                _at(memory.arrays[number]),
+                _at(stage.weight),
+                _at(memory.arrays[number + 1]),
+                _at(memory.chosen[number]),
+                _at(memory.gradients[number + 1]),
+                _at(memory.gradients[number]) if number else None,
+                _at(self._scratch[number]),
+                *map(_at, gradients),
+            )
+            yield gradients
+
+    def _memory(self, count: int) -> _Memory:
+        groups = -(-count // self._lanes)
+        if groups not in self._memories:
+            self._memories[groups] = _Memory(self.stages, groups, self._lanes)
+        return self._memories[groups]
+
+
+@cache
+def _tried_library() -> ctypes.CDLL | None:
+    """The kernels, if this machine's compiler has made of them what torch computes."""
+    library = convolution_library()
+    if library is None:
+        return None
+    random = torch.Generator().manual_seed(0)  # of its own: a trial's random numbers do not depend on who came first
+    x, w, b, g = (torch.randn(shape, generator=random) for shape in ((5, 2, 6, 6), (7, 2, 3, 3), (7,), (5, 63)))
+    with torch.inference_mode(False), torch.enable_grad():
+        weight, bias = w.clone().requires_grad_(), b.clone().requires_grad_()
+        expected = F.relu(F.max_pool2d(F.conv2d(x, weight, bias, padding=1), 2)).flatten(1)
+        expected.backward(g)
+    convolutions = Convolutions([Stage(w, b, padding=1, height=6, width=6)], library)
+    found = [convolutions.forward(x), *next(convolutions.backward(g))]
+    theirs = (expected.detach(), weight.grad, bias.grad)
+    agree = all(
+        t is not None and torch.allclose(f, t, rtol=1e-3, atol=1e-3) for f, t in zip(found, theirs, strict=True)
+    )
+    return library if agree else None
+
+
+def _convolution(module: nn.Module) -> bool:
+    if type(module) is not nn.Conv2d or module.bias is None or isinstance(module.padding, str):
+        return False
+    padding, weight = module.padding, module.weight
+    return (
+        (module.stride, module.dilation, module.groups, module.padding_mode) == ((1, 1), (1, 1), 1, "zeros")
+        and padding[0] == padding[1]
+        and module.kernel_size in {(size, size) for size in KERNELS}
+        and weight.dtype == torch.float32
+        and weight.device.type == "cpu"
+        and weight.is_contiguous()
+    )
+
+
+def _halving(pooling: nn.MaxPool2d) -> bool:
+    sides = {pooling.kernel_size, pooling.stride} <= {2, (2, 2)}
+    return (
+        sides and not pooling.ceil_mode and not pooling.return_indices and (pooling.padding, pooling.dilation) == (0, 1)
+    )
+
+
+def _padded(groups: int, planes: int, rows: int, columns: int, padding: int, lanes: int) -> Tensor:
+    return torch.zeros((groups, planes, rows + 2 * padding, columns + 2 * padding, lanes))
+
+
+def _scratch(stage: Stage, lanes: int) -> Tensor:
+    outputs, inputs, kernel, _ = stage.weight.shape
+    spread = 2 * stage.rows * (2 * stage.columns + 2 * (kernel - 1))
+    return torch.zeros((outputs + outputs * inputs * kernel * kernel + outputs * spread) * lanes)
+
+
+def _at(tensor: Tensor) -> int:
+    return tensor.data_ptr()
