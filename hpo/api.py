@@ -103,6 +103,7 @@ def _run(found: FoundStudy, options: RunOptions, settings: Settings) -> Result:
                 left = assembled.ledger.close(_closing_seconds(settings, received, assembled.ledger.outage.seconds))
                 kept = assembled.keep(left) if left else ""
         assembled.progress.show(loop.counts, loop.deadline, [], last=True)
+        assembled.progress.close()
         if kept or reason == "database":
             raise StorageError(
                 "the database was away when this process had to leave",

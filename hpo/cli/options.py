@@ -21,6 +21,7 @@ __all__ = [
     "StoredStudyOption",
     "StudyOption",
     "SubsetOption",
+    "TensorBoardOption",
     "WorkersOption",
     "WorkersPerGpuOption",
     "declared_study",
@@ -114,6 +115,15 @@ SubsetOption = Annotated[
     int | None,
     typer.Option(
         "--subset", metavar="N", min=20, help="Train on N images only, to try things out.", show_default=False
+    ),
+]
+TensorBoardOption = Annotated[
+    str | None,
+    typer.Option(
+        "--tensorboard",
+        metavar="DIR",
+        help="Also write scalars and the HParams table for TensorBoard there.",
+        show_default=False,
     ),
 ]
 QuietOption = Annotated[

@@ -13,6 +13,7 @@ from hpo.cli.options import (
     StorageOption,
     StudyOption,
     SubsetOption,
+    TensorBoardOption,
     WorkersOption,
     WorkersPerGpuOption,
     declared_study,
@@ -51,6 +52,7 @@ def run(
     enqueue_known: Annotated[
         bool, typer.Option("--enqueue-known", help="Try what others found best first, after the baseline.")
     ] = False,
+    tensorboard: TensorBoardOption = None,
     subset: SubsetOption = None,
     name: NameOption = None,
     ray: Annotated[
@@ -86,6 +88,7 @@ def run(
             workers=workers,
             workers_per_gpu=workers_per_gpu,
             enqueue_known=enqueue_known,
+            tensorboard=tensorboard,
             subset=subset,
             name=name,
             ray=ray,

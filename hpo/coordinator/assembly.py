@@ -25,6 +25,7 @@ from hpo.coordinator.opening import Opening, open_study
 from hpo.coordinator.progress import Progress
 from hpo.coordinator.slot import Slot, SlotSpec
 from hpo.coordinator.snapshot import Snapshot
+from hpo.coordinator.tensorboard import TensorBoardProgress
 from hpo.coordinator.trainer_process import TRAINER, TrainerProcess
 from hpo.discovery import FoundStudy
 from hpo.settings import Settings
@@ -40,6 +41,7 @@ __all__ = ["Assembled", "RunOptions", "assemble"]
 class RunOptions:
     """What `hpo run` and `hpo worker` are told; see their --help.
 
+    tensorboard: a folder for TensorBoard's event files
     on_started: called once with a function that stops the run from any thread, as Ctrl-C would
     trainer: the command that starts a trainer; tests of the coordinator give one that speaks hpo.messages without torch
     """
@@ -53,6 +55,7 @@ class RunOptions:
     enqueue_known: bool = False
     worker: bool = False
     ray: str | None = None
+    tensorboard: str | None = None
     on_snapshot: Callable[[Snapshot], None] | None = None
     on_notice: Callable[[str], None] | None = None
     on_started: Callable[[Callable[[], None]], None] | None = None
@@ -159,9 +162,10 @@ def _assemble(
     ledger = Ledger(
         engine, asker, reaper, worker_id=worker_id, lease_seconds=settings.lease_seconds, wake=wake, revive=revive
     )
-    progress = Progress(
-        asker, {**facts, "worker": worker_id, "host": identity.host}, options.on_snapshot, options.on_notice
-    )
+    watching = (asker, {**facts, "worker": worker_id, "host": identity.host}, options.on_snapshot, options.on_notice)
+    progress = Progress(*watching)
+    if options.tensorboard is not None:
+        progress = TensorBoardProgress(options.tensorboard, found.study, *watching)
     for sentence in replayed:
         progress.notice(sentence)
     loop = Loop(found, ledger, slots, progress, wakeup, settings.patience_seconds)

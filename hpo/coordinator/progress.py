@@ -84,6 +84,9 @@ class Progress:
     def epoch(self, trial: Trial, message: Epoch) -> None:
         """An epoch was reported. Nothing to say on a terminal; subclasses write scalars elsewhere."""
 
+    def close(self) -> None:
+        """The run is over. Nothing to do here; subclasses finish what they write."""
+
     def told(self, trial: Trial, verdict: Verdict) -> None:
         """A trial ended here: one line, and another when it is the best so far."""
         before = self._best
