@@ -9,12 +9,13 @@ BIN   := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint clean
+.PHONY: help install run test lint bench clean
 
 help:
 	@echo "make run      search $(STUDY) for $(TIMEOUT) (STUDY=mlp_mnist TIMEOUT=3h for another)"
 	@echo "make test     the whole test suite, on a real PostgreSQL that comes with the package"
 	@echo "make lint     ruff and mypy"
+	@echo "make bench    a short form of every benchmark (HPO_DATA_DIR: a folder with MNIST)"
 	@echo "make install  .venv with everything, quick the second time"
 	@echo "make clean    remove caches and build products (.venv and .hpo stay)"
 
@@ -38,6 +39,13 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: install
+	$(BIN)/python -m benchmarks.startup --short
+	$(BIN)/python -m benchmarks.coordination --short
+	$(BIN)/python -m benchmarks.search_quality --short
+	$(BIN)/python -m benchmarks.training
+	$(BIN)/python -m benchmarks.search --short
 
 clean:
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

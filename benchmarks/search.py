@@ -85,14 +85,16 @@ def _race(commands: list[list[str]], environ: dict[str, str], limit: float) -> f
     """Seconds until the first of the processes ends by itself: each does when it sees the target reached."""
     began = time.perf_counter()
     running = []
+    complaints = (Path(environ["HPO_HOME"]) / "complaints").open("w+")
     for command in commands:
-        running.append(subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        running.append(subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL, stderr=complaints))
         if len(commands) > 1:
             time.sleep(0.5)  # two that make the tables at the same instant crash (optuna #1092)
     try:
         while time.perf_counter() - began < limit:
             if any(process.poll() is not None for process in running):
-                assert all(process.poll() in (None, 0) for process in running), f"{commands[0]} failed"
+                if any(process.poll() not in (None, 0) for process in running):
+                    raise RuntimeError(Path(complaints.name).read_text())
                 return time.perf_counter() - began
             time.sleep(0.02)
         return limit

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -12,11 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset, random_split
-from torchvision import datasets
 
 from benchmarks.opponents import build
+from data.files import Folders
+from data.mnist import load_mnist
 from hpo.discovery import find_study
 from hpo.distributions import suggest
+from hpo.settings import Settings
 
 
 def main() -> None:
@@ -57,9 +58,11 @@ def main() -> None:
 
 
 def _data(held_out: float) -> tuple[Any, Any]:
-    mnist = datasets.MNIST(Path(os.environ["HPO_DATA_DIR"]), train=True)
-    images = (mnist.data.float().div(255).unsqueeze(1) - 0.1307) / 0.3081
-    both = TensorDataset(images, mnist.targets)
+    settings = Settings.read()
+    assert settings.data_dir is not None, "set HPO_DATA_DIR"
+    mnist = load_mnist("train", Folders(settings.data_dir, settings.home / "cache"))
+    images = (mnist.images.float().div(255) - 0.1307) / 0.3081
+    both = TensorDataset(images, mnist.labels)
     train, validation = random_split(both, [1.0 - held_out, held_out], torch.Generator().manual_seed(0))
     return train, validation
 
