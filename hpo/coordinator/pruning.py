@@ -66,19 +66,24 @@ class _Cutoffs(BasePruner):
 
     def _refresh(self) -> None:
         changed, self._heard = self._mirror.finished_since(self._heard)
-        if any(trial.number in self._completed for trial in changed):
+        if any(self._differs(trial) for trial in changed):
             self._forget()  # the database took a trial back, which is rare
             changed, self._heard = self._mirror.finished_since(0)
         for trial in changed:
-            if trial.state == TrialState.COMPLETE:
-                self._completed.add(trial.number)
+            if trial.state == TrialState.COMPLETE and trial.number not in self._completed:
+                self._completed[trial.number] = trial.intermediate_values
                 for step, value in trial.intermediate_values.items():
                     self._reports.setdefault(step, _Growing()).append(value)
                     self._cutoffs.pop(step, None)
 
+    def _differs(self, trial: FrozenTrial) -> bool:
+        """Whether a trial was complete with other reports than it has now."""
+        before = self._completed.get(trial.number)
+        return before is not None and (trial.state != TrialState.COMPLETE or trial.intermediate_values != before)
+
     def _forget(self) -> None:
         self._heard = 0
-        self._completed: set[int] = set()
+        self._completed: dict[int, dict[int, float]] = {}  # reports by trial number
         self._reports: dict[int, _Growing] = {}  # of completed trials, by step
         self._cutoffs: dict[int, float] = {}
 

@@ -155,6 +155,33 @@ def _as_set(trial: FrozenTrial) -> list[tuple[str, Any, Any]]:
     return [(name, value, trial.distributions[name]) for name, value in trial.params.items()]
 
 
+def test_reports_that_the_database_corrects_or_takes_back_move_the_cut_off() -> None:
+    study = make_study(pruner=MedianPruner(startup_trials=1, warmup_epochs=0, min_trials=1))
+    pair = Pair(study, 0)
+    pruner = make_pruner(study, pair.mirror, 0)
+    view = optuna.load_study(study_name=study.name, storage=pair.stock)
+
+    def complete(number: int, value: float, state: TrialState = TrialState.COMPLETE) -> FrozenTrial:
+        trial = create_trial(state=state, value=value, intermediate_values={1: value})
+        trial.number = trial._trial_id = number
+        return trial
+
+    def pruned_at(value: float) -> bool:
+        asked = create_trial(state=TrialState.RUNNING, intermediate_values={1: value})
+        return pruner.prune(view, asked)
+
+    pair.mirror.apply([complete(0, 0.5), complete(1, 0.7)])
+    assert pruned_at(0.55)
+    assert not pruned_at(0.65)
+    pair.mirror.apply([complete(0, 0.5)])  # the same again, as when its times are set
+    assert not pruned_at(0.65)
+    pair.mirror.apply([complete(0, 0.9)])
+    assert pruned_at(0.65)
+    pair.mirror.apply([complete(0, 0.9, TrialState.PRUNED)])
+    assert not pruned_at(0.7)
+    assert pruned_at(0.65)
+
+
 @pytest.mark.parametrize("direction", ["minimize", "maximize"])
 @pytest.mark.parametrize(
     "pruner",
