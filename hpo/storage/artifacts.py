@@ -17,6 +17,7 @@ from sqlalchemy.engine import Engine
 
 from hpo.settings import Settings
 from hpo.storage.evaluations import add_trial_artifact
+from hpo.storage.optuna_internals import trial_id_of
 
 __all__ = ["artifact_store", "attach"]
 
@@ -57,7 +58,7 @@ def attach(
         with path.open("rb") as file:
             store.write(meta.artifact_id, file)
         with engine.begin() as connection:
-            add_trial_artifact(connection, trial._trial_id, meta)
+            add_trial_artifact(connection, trial_id_of(trial), meta)
     return len(new)
 
 
