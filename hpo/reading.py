@@ -30,6 +30,8 @@ class StudyView:
     """A study as it stood when it was read. A study of plain Optuna has no declaration, deadline or workers.
 
     directions:  "maximize" or "minimize", one for each objective
+    objectives:  the name of each objective: the metric, what `set_metric_names` gave, or "value"
+    epochs:      rows of hpo_epochs, where they were asked for: `trial`, `epoch`, `val_accuracy` and so on
     declaration: row name -> text, as hpo.study.Study.declaration gave it
     workers:     every coordinator that ever worked on it, oldest first
     """
@@ -42,6 +44,8 @@ class StudyView:
     seconds_left: float | None = None
     trials_target: int | None = None
     workers: tuple[rows.WorkerRow, ...] = ()
+    objectives: tuple[str, ...] = ()
+    epochs: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def best(self) -> FrozenTrial | None:
@@ -81,8 +85,11 @@ def study_names(engine: Engine) -> list[str]:
         return sorted(study.name for study in rows.list_studies(connection))
 
 
-def read_study(engine: Engine, name: str) -> StudyView:
-    """Everything about one study, as of one moment. StudyError names the nearest study, and those there are."""
+def read_study(engine: Engine, name: str, *, epochs: bool = False) -> StudyView:
+    """Everything about one study, as of one moment. StudyError names the nearest study, and those there are.
+
+    epochs: also every epoch of every trial, which for a large study is most of what there is to read
+    """
     with _storage_errors(engine), _one_moment(engine) as connection:
         found = rows.find_study(connection, name)
         if found is None:
@@ -91,18 +98,31 @@ def read_study(engine: Engine, name: str) -> StudyView:
             name=name,
             directions=tuple(direction.name.lower() for direction in found.directions),
             trials=tuple(rows.read_changes(connection, found.study_id)),
+            objectives=_metric_names(connection, found.study_id, len(found.directions)),
         )
         if not sqlalchemy.inspect(connection).has_table(tables.studies.name):
             return view
-        return _with_our_record(connection, found.study_id, view)
+        return _with_our_record(connection, found.study_id, view, epochs)
 
 
-def _with_our_record(connection: Connection, study_id: int, view: StudyView) -> StudyView:
+def _metric_names(connection: Connection, study_id: int, objectives: int) -> tuple[str, ...]:
+    """What `Study.set_metric_names` recorded, else names to tell the objectives apart."""
+    names = rows.study_attrs(connection, study_id)[1].get("study:metric_names")
+    if isinstance(names, list) and len(names) == objectives:
+        return tuple(str(name) for name in names)
+    return ("value",) if objectives == 1 else tuple(f"value {index}" for index in range(objectives))
+
+
+def _with_our_record(connection: Connection, study_id: int, view: StudyView, epochs: bool) -> StudyView:
     record = rows.declaration(connection, study_id)
     if record is None:
         return view
+    # "maximize val_accuracy, minimize latency_ms", as Study.declaration writes it
+    declared = str(record.declaration.get("(objective)", "")).split(", ")
     return replace(
         view,
+        objectives=tuple(text.split()[-1] for text in declared if text) or view.objectives,
+        epochs=tuple(rows.read_epochs(connection, study_id)) if epochs else (),
         declaration=record.declaration,
         deadline=record.deadline,
         seconds_left=rows.budget(connection, study_id).seconds_left,

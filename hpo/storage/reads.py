@@ -10,10 +10,11 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Select, String, cast, literal, null, select, union_all
 from sqlalchemy.sql import ColumnElement
 
+from hpo.storage import tables
 from hpo.storage.optuna_internals import as_value, distribution_from, table
 from hpo.storage.save import local_time
 
-__all__ = ["read_changes", "running_ids", "states"]
+__all__ = ["read_changes", "read_epochs", "running_ids", "states"]
 
 _trials = table("trials")
 _STATES = {state.name: state for state in TrialState}
@@ -61,6 +62,19 @@ def read_changes(
     }
     _fill(connection, trials, which if len(trials) > 200 else _trials.c.trial_id.in_(list(trials)))
     return list(trials.values())
+
+
+def read_epochs(connection: Connection, study_id: int) -> list[dict[str, Any]]:
+    """Every row of hpo_epochs of the study, by trial number and epoch, with `trial` (the number) for the trial's id."""
+    epochs = tables.epochs
+    columns = [column for column in epochs.c if column.name != "trial_id"]
+    query = (
+        select(_trials.c.number.label("trial"), *columns)
+        .join(_trials, _trials.c.trial_id == epochs.c.trial_id)
+        .where(_trials.c.study_id == study_id)
+        .order_by(_trials.c.number, epochs.c.epoch)
+    )
+    return [dict(row) for row in connection.execute(query).mappings()]
 
 
 def running_ids(connection: Connection, study_id: int) -> list[int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from hpo.storage.claims import Claim, claim_waiting, create_trials, enqueue
 from hpo.storage.leases import Expired, ReapResult, Renewal, expired, reap, release_worker, renew
-from hpo.storage.reads import read_changes, running_ids, states
+from hpo.storage.reads import read_changes, read_epochs, running_ids, states
 from hpo.storage.save import save
 from hpo.storage.studies import (
     Budget,
@@ -57,6 +57,7 @@ __all__ = [
     "list_studies",
     "list_workers",
     "read_changes",
+    "read_epochs",
     "reap",
     "register",
     "register_worker",
