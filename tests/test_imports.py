@@ -36,7 +36,7 @@ LAYERS = [
     {"data", "models", "hpo.parameters", "hpo.space", "hpo.recipe", "hpo.protocol", "hpo.validation", "hpo.search"},
     {"hpo.study", "hpo.discovery", "hpo.messages", "hpo.seeds", "hpo.distributions", "hpo.best"},
     {"hpo.storage", "hpo.reading"},
-    {"hpo.coordinator", "hpo.dashboard"},
+    {"hpo.coordinator", "hpo.dashboard", "hpo.report"},
     {"hpo.api", "hpo.evaluation"},
     {"hpo.cli", "hpo.__main__"},
 ]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hpo.cli import check, compress, database, declared, evaluate, run, stored, winner
+from hpo.cli import check, compress, database, declared, evaluate, report, run, stored, winner
 
 __all__ = ["app"]
 
@@ -70,6 +70,7 @@ app.command("check", rich_help_panel="Declarations")(check.check)
 app.command("status", rich_help_panel="Results")(stored.status)
 app.command("best", rich_help_panel="Results")(stored.best)
 app.command("trials", rich_help_panel="Results")(stored.trials)
+app.command("report", rich_help_panel="Results")(report.report)
 app.command("evaluate", rich_help_panel="Results")(evaluate.evaluate)
 app.command("export", rich_help_panel="Results")(winner.export)
 app.command("compress", rich_help_panel="Results")(compress.compress)

@@ -1,0 +1,99 @@
+"""`hpo report`: the folder with the page, the CSV files and report.json, for any study that can be read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hpo.cli.options import JsonOption, ReadStorageOption, StoredStudyOption
+from hpo.cli.output import emit, emit_json, notice, progress_console
+
+if TYPE_CHECKING:
+    from hpo.reading import StudyView
+    from hpo.report import ReportData, WrittenReport
+
+__all__ = ["report"]
+
+
+def report(
+    study: StoredStudyOption,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Without it: reports/NAME/.", show_default=False)
+    ] = None,
+    top: Annotated[int, typer.Option("--top", metavar="N", min=1, help="How many best trials.")] = 10,
+    png: Annotated[bool, typer.Option("--png", help="Also every plot as an image; needs Chromium.")] = False,
+    storage: ReadStorageOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the best trials, importances and every plot as one HTML file, with CSV files and report.json beside it."""
+    from hpo.report import build_report, write_report
+    from hpo.report.files import check_folder
+    from hpo.report.png import require_png, write_images
+
+    if png:
+        require_png()
+    with _progress() as step:
+        step("reading the study", 0, 1)
+        view = _read(study, storage)
+        folder = out if out is not None else Path("reports") / folder_name(view.name)
+        check_folder(folder)
+        step("importances", 0, 1)
+        data = build_report(view, top=top)
+        written = write_report(data, folder, step)
+        images = write_images(written.plots, folder / "png", step) if png else []
+    _say(data, written, images, as_json)
+
+
+def folder_name(study: str) -> str:
+    """A study's name as the name of one folder: plain Optuna lets it hold slashes, dots and anything else."""
+    return re.sub(r"[^\w.\-]+", "_", study).strip(".")[:100] or "study"
+
+
+def _read(reference: str, storage: str | None) -> StudyView:
+    from hpo.cli.options import stored_name
+    from hpo.reading import open_for_reading, read_study
+    from hpo.settings import Settings
+
+    engine = open_for_reading(storage, Settings.read())
+    try:
+        return read_study(engine, stored_name(reference, engine), epochs=True)
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on stderr while it works, on a terminal only."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (BarColumn(24), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=progress_console(), transient=True) as progress:
+        task = progress.add_task("", total=None)
+
+        def step(what: str, done: int, steps: int) -> None:
+            progress.update(task, description=what, completed=done, total=steps if steps > 1 else None)
+
+        yield step
+
+
+def _say(data: ReportData, written: WrittenReport, images: list[Path], as_json: bool) -> None:
+    missing = {plot.key: plot.missing for plot in written.plots if plot.missing}
+    if as_json:
+        document: dict[str, Any] = {
+            "study": data.view.name,
+            "folder": str(written.folder),
+            "files": [str(path) for path in (*written.files, *images)],
+            "trials": len(data.view.trials),
+            "not_drawn": missing,
+        }
+        emit_json(document)
+        return
+    if missing:
+        titles = ", ".join(plot.title.lower() for plot in written.plots if plot.missing)
+        notice(f"not drawn, the page says why: {titles}")
+    emit(str(written.page))

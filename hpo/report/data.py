@@ -1,0 +1,155 @@
+"""`ReportData`: everything a report says, computed once. The page, the CSV files and report.json only print it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas
+from optuna.trial import FrozenTrial
+
+from hpo.best import pareto_front, ranked
+from hpo.reading import StudyView
+from hpo.report.importance import Importances, find_importances
+from hpo.report.parameters import Parameter, find_parameters
+from hpo.report.saving import Saving, pruning_saving
+from hpo.report.trials import curves_table, trials_table, value_columns
+
+__all__ = ["Comparison", "Failure", "ReportData", "build_report"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The best trial beside the baseline, in the first objective; `gain` is above 0 where the best is better."""
+
+    best: float
+    baseline: float
+    gain: float
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Trials that ended for one reason. `traceback`: the last lines of the first such trial."""
+
+    kind: str
+    reason: str
+    trials: tuple[int, ...]
+    traceback: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """One study, as of one moment.
+
+    complete:   trials with finite values, the ones importances and landscapes rest on
+    best:       the best trials, best first; with several objectives the Pareto front
+    trials:     trials.csv, see hpo.report.trials; curves: curves.csv
+    """
+
+    view: StudyView
+    made_at: datetime
+    parameters: tuple[Parameter, ...]
+    complete: tuple[FrozenTrial, ...]
+    best: tuple[FrozenTrial, ...]
+    baseline: FrozenTrial | None
+    trials: pandas.DataFrame
+    curves: pandas.DataFrame
+    importances: Importances
+    failures: tuple[Failure, ...]
+    saving: Saving | None
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        return self.view.objectives
+
+    @property
+    def values(self) -> list[str]:
+        """The columns of `trials` that hold the objectives."""
+        return value_columns(self.view)
+
+    @property
+    def finished(self) -> int:
+        return sum(self.view.counts[state] for state in ("complete", "pruned", "failed"))
+
+    @property
+    def step_name(self) -> str:
+        return "epoch" if "epoch" in self.curves else "step"
+
+    @property
+    def train_seconds(self) -> float:
+        """Seconds all finished trials took together."""
+        done = self.trials["state"].isin(("complete", "pruned", "failed"))
+        return float(self.trials.loc[done, "seconds"].sum()) if len(self.trials) else 0.0
+
+    @property
+    def comparison(self) -> Comparison | None:
+        if not self.best or self.baseline is None:
+            return None
+        best, baseline = self.best[0].values[0], self.baseline.values[0]
+        return Comparison(best, baseline, best - baseline if self.view.directions[0] == "maximize" else baseline - best)
+
+    @property
+    def best_trials(self) -> pandas.DataFrame:
+        """Rows of `trials` for the best, with their rank from 1."""
+        numbers = [trial.number for trial in self.best]
+        rows = self.trials.set_index("number", drop=False).loc[numbers].reset_index(drop=True)
+        rows.insert(0, "rank", list(range(1, len(numbers) + 1)))
+        return rows
+
+    def varying(self) -> list[Parameter]:
+        """Parameters worth a plot: most important first, those with one value left out."""
+        order = {name: place for place, name in enumerate(self.importances.ranking(self.objectives[0]))}
+        return sorted((one for one in self.parameters if one.varies), key=lambda one: order.get(one.name, len(order)))
+
+
+def build_report(view: StudyView, *, top: int = 10) -> ReportData:
+    """Compute the report of a study. `top`: how many best trials; of a Pareto front ten times as many."""
+    parameters = find_parameters(view.trials)
+    complete = tuple(
+        trial
+        for trial in view.trials
+        if trial.state.name == "COMPLETE" and trial.values and all(math.isfinite(value) for value in trial.values)
+    )
+    single = len(view.directions) == 1
+    best = (
+        ranked(view.trials, view.directions)[:top] if single else pareto_front(view.trials, view.directions)[: 10 * top]
+    )
+    return ReportData(
+        view=view,
+        made_at=datetime.now(UTC),
+        parameters=parameters,
+        complete=complete,
+        best=tuple(best),
+        baseline=next((trial for trial in complete if trial.user_attrs.get("origin") == "baseline"), None),
+        trials=trials_table(view),
+        curves=curves_table(view),
+        importances=find_importances(complete, view.objectives, view.directions, parameters),
+        failures=_failures(view),
+        saving=pruning_saving(view),
+    )
+
+
+def _failures(view: StudyView) -> tuple[Failure, ...]:
+    """Trials that failed, diverged or ran out of memory, the commonest reason first."""
+    found: dict[tuple[str, str], list[FrozenTrial]] = {}
+    for trial in view.trials:
+        recorded: Any = trial.user_attrs.get("failure")
+        if isinstance(recorded, Mapping):
+            key = (str(recorded.get("kind", "failed")), str(recorded.get("reason", "")).strip() or "no reason recorded")
+            found.setdefault(key, []).append(trial)
+        elif trial.state.name == "FAIL":
+            found.setdefault(("failed", "no reason recorded"), []).append(trial)
+    failures = [
+        Failure(kind, reason, tuple(trial.number for trial in trials), _traceback(trials[0]))
+        for (kind, reason), trials in found.items()
+    ]
+    return tuple(sorted(failures, key=lambda failure: -len(failure.trials)))
+
+
+def _traceback(trial: FrozenTrial) -> tuple[str, ...]:
+    recorded = trial.user_attrs.get("failure")
+    lines = recorded.get("traceback", ()) if isinstance(recorded, Mapping) else ()
+    return tuple(str(line) for line in lines) if isinstance(lines, (list, tuple)) else tuple(str(lines).splitlines())

@@ -1,0 +1,198 @@
+"""The objective over several parameters at once.
+
+The contour is Optuna's, in our dress. Its parallel coordinates are a trace for each trial, which a page of thousands
+cannot bear, and its rank plot has fixed colours: those are drawn here.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+from optuna.trial import FrozenTrial
+
+from hpo.report.data import ReportData
+from hpo.report.figures.marks import sampled_trials
+from hpo.report.parameters import Parameter
+from hpo.report.plot import Drawing, NotDrawable
+from hpo.report.replica import replica_study
+from hpo.report.theme import SCALE, axis, colour_bar, label, log_ticks
+
+__all__ = ["contour", "parallel", "rank"]
+
+LINES = 500
+AXES = 7
+
+
+def parallel(data: ReportData) -> Drawing:
+    _need(data, 2)
+    shared = [one for one in data.varying() if all(one.name in trial.params for trial in data.complete)]
+    shown = [one for one in shared if _values(data, one) > 1][:AXES]
+    if not shown:
+        raise NotDrawable("No parameter that all complete trials share took more than one value.")
+    drawn, notes = sampled_trials(data, data.complete, LINES)
+    values = [trial.values[0] for trial in drawn]
+    low, high = _colour_range(data)
+    figure = go.Figure(
+        go.Parcoords(
+            dimensions=[
+                *(_dimension(one, drawn) for one in shown),
+                {"label": label(data.objectives[0], 20), "values": values},
+            ],
+            line={
+                "color": values,
+                "colorscale": _scale(data),
+                "cmin": low,
+                "cmax": high,
+                "showscale": True,
+                "colorbar": _bar(data),
+            },
+            labelfont={"size": 13},
+            tickfont={"size": 11, "color": "#475569"},
+            rangefont={"size": 1, "color": "#ffffff"},
+        )
+    )
+    figure.update_layout(height=430, margin={"l": 64, "r": 24, "t": 64, "b": 28})
+    left = [one.name for one in data.varying() if one not in shown]
+    if left:
+        notes.append(f"Left out (conditional, or less important): {', '.join(left)}.")
+    return Drawing([figure], [*notes, "Drag along an axis to pick a range."], wide=True)
+
+
+def contour(data: ReportData) -> Drawing:
+    from optuna.visualization import plot_contour
+
+    _need(data, 4)
+    one, other = _two(data)
+    both = [trial for trial in data.complete if one.name in trial.params and other.name in trial.params]
+    drawn, notes = sampled_trials(data, both)
+    study = replica_study(drawn, data.view.directions[:1], [0], label)
+    made = plot_contour(study, params=[label(one.name), label(other.name)], target_name=label(data.objectives[0]))
+    figure = go.Figure(made.data)
+    low, high = _colour_range(data)
+    for trace in figure.data:
+        if trace.type == "contour":
+            trace.update(
+                colorscale=_scale(data),
+                reversescale=False,
+                colorbar=_bar(data),
+                line={"width": 0.5, "color": "#ffffff"},
+            )
+            trace.update(zmin=low, zmax=high, zauto=False, autocontour=True, ncontours=14)
+        else:
+            trace.marker.update(color="#1e293b", size=5, line={"width": 0.8, "color": "#ffffff"}, symbol="circle")
+            trace.update(opacity=0.8)
+    for axes in ("xaxis", "yaxis"):  # Optuna decides which parameter lies along which axis
+        mine = one if made.layout[axes].title.text == label(one.name) else other
+        figure.layout[axes].update(axis(mine, [_shown(mine, trial) for trial in drawn]))
+        figure.layout[axes].update(type=made.layout[axes].type, range=made.layout[axes].range)
+    figure.update_layout(height=460, showlegend=False)
+    return Drawing([figure], [*notes, "Between the dots the surface is interpolated."])
+
+
+def rank(data: ReportData) -> Drawing:
+    _need(data, 4)
+    first, second = _two(data)
+    third = [more for more in data.varying() if more not in (first, second) and _values(data, more) > 1][:1]
+    order = sorted((trial.values[0] for trial in data.complete), reverse=data.view.directions[0] == "minimize")
+    place = {value: index / (len(order) - 1) for index, value in enumerate(order)}
+    drawn, notes = sampled_trials(data, data.complete)
+    figures: list[Any] = []
+    for x, y in [(first, second), *((one, more) for more in third for one in (first, second))]:
+        trials = [trial for trial in drawn if x.name in trial.params and y.name in trial.params]
+        if trials:
+            figures.append(_ranked(trials, [place[trial.values[0]] for trial in trials], x, y, bar=not figures))
+    return Drawing(figures, notes)
+
+
+def _ranked(trials: Sequence[FrozenTrial], places: list[float], x: Parameter, y: Parameter, *, bar: bool) -> Any:
+    xs, ys = ([_shown(one, trial) for trial in trials] for one in (x, y))
+    figure = go.Figure(
+        go.Scatter(
+            x=xs, y=ys, mode="markers", customdata=[trial.number for trial in trials], showlegend=False,
+            hovertemplate="trial %{customdata}<br>%{x}<br>%{y}<extra></extra>",
+            marker={
+                "color": places, "colorscale": SCALE, "cmin": 0, "cmax": 1, "size": 9, "showscale": bar,
+                "line": {"width": 0.7, "color": "#64748b"},
+                "colorbar": colour_bar("rank", tickvals=[0, 0.5, 1], ticktext=["worst", "median", "best"]),
+            },
+        )
+    )  # fmt: skip
+    figure.update_xaxes(**axis(x, xs))
+    figure.update_yaxes(**axis(y, ys))
+    figure.update_layout(height=340)
+    return figure
+
+
+def _dimension(parameter: Parameter, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
+    values = [trial.params[parameter.name] for trial in trials]
+    shown: dict[str, Any] = {"label": label(parameter.name, 20)}
+    if not parameter.numeric:
+        choices = sorted({str(value) for value in values})
+        ticks = list(range(len(choices)))
+        return shown | {
+            "values": [choices.index(str(value)) for value in values],
+            "tickvals": ticks,
+            "ticktext": [label(choice, 16) for choice in choices],
+        }
+    if not parameter.log:
+        few = sorted(set(values))
+        named = {"tickvals": few, "ticktext": [f"{value:g}" for value in few]} if len(few) <= 8 else {}
+        return shown | {"values": values} | named
+    marks = log_ticks(min(values), max(values))
+    return shown | {
+        "values": [math.log10(value) for value in values],
+        "tickvals": [math.log10(tick) for tick in marks],
+        "ticktext": [f"{tick:g}" for tick in marks],
+    }
+
+
+def _two(data: ReportData) -> tuple[Parameter, Parameter]:
+    """The two most important parameters that took several values in trials that have both."""
+    varying = [one for one in data.varying() if _values(data, one) > 1]
+    for one, other in itertools.combinations(varying, 2):
+        both = [trial for trial in data.complete if one.name in trial.params and other.name in trial.params]
+        if all(len({trial.params[each.name] for trial in both}) > 1 for each in (one, other)):
+            return one, other
+    raise NotDrawable("It needs two parameters that took more than one value in complete trials.")
+
+
+def _need(data: ReportData, least: int) -> None:
+    count = len(data.complete)
+    if count < least:
+        there = "is one" if count == 1 else f"are {count}" if count else "are none"
+        raise NotDrawable(f"It needs {least} complete trials; there {there}.")
+
+
+def _values(data: ReportData, parameter: Parameter) -> int:
+    return len({trial.params[parameter.name] for trial in data.complete if parameter.name in trial.params})
+
+
+def _shown(parameter: Parameter, trial: FrozenTrial) -> Any:
+    value = trial.params[parameter.name]
+    return value if parameter.numeric else label(value)
+
+
+def _scale(data: ReportData) -> list[list[Any]]:
+    """Dark is good in either direction."""
+    if data.view.directions[0] == "maximize":
+        return SCALE
+    return [[1.0 - SCALE[index][0], SCALE[index][1]] for index in reversed(range(len(SCALE)))]
+
+
+def _colour_range(data: ReportData) -> tuple[float, float]:
+    """The span of the better three quarters: one failed trial must not paint all others alike."""
+    values = sorted(trial.values[0] for trial in data.complete)
+    quarter = len(values) // 4
+    if data.view.directions[0] == "maximize":
+        low, high = values[quarter], values[-1]
+    else:
+        low, high = values[0], values[-1 - quarter]
+    return (low, high) if low < high else (values[0], values[-1])
+
+
+def _bar(data: ReportData) -> dict[str, Any]:
+    return colour_bar(label(data.objectives[0], 20))

@@ -1,0 +1,156 @@
+"""How the search went: the history, the learning curves, and the distribution of results."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas
+import plotly.graph_objects as go
+
+from hpo.best import ranked
+from hpo.report.data import ReportData
+from hpo.report.figures.marks import finite_rows, marks, sampled
+from hpo.report.plot import Drawing, NotDrawable, thin
+from hpo.report.theme import ACCENT, COLOURS, FAINT, label, robust_range
+
+__all__ = ["distribution", "history", "intermediate"]
+
+CURVES = 120
+
+
+def history(data: ReportData) -> Drawing:
+    figures, notes = [], []
+    for index, column in enumerate(data.values):
+        rows = finite_rows(data.trials, column)
+        rows = rows[rows["state"].isin(("complete", "pruned"))]
+        if rows.empty:
+            raise NotDrawable("No trial has a value yet.")
+        drawn, thinned = sampled(data, rows)
+        figure = go.Figure(marks(data, drawn, "number", column))
+        _best_so_far(data, figure, index)
+        figure.update_xaxes(title_text="trial")
+        figure.update_yaxes(title_text=label(data.objectives[index]))
+        outside = _focus(figure, rows, column)
+        notes += [note for note in (*thinned, *outside) if note not in notes]
+        figures.append(figure)
+    return Drawing(figures, notes)
+
+
+def intermediate(data: ReportData) -> Drawing:
+    column = _curve_column(data)
+    if data.curves.empty or column not in data.curves:
+        raise NotDrawable("No trial reported a value between its start and its end.")
+    states = dict(zip(data.trials["number"], data.trials["state"], strict=True))
+    by_trial = dict(list(data.curves.groupby("trial")))
+    figure, notes = go.Figure(), []
+    for outcome in ("failed", "pruned", "running", "complete"):
+        numbers = [number for number in by_trial if states.get(number) == outcome]
+        chosen = thin(numbers, CURVES)
+        if chosen:
+            figure.add_trace(_curves([by_trial[number] for number in chosen], data.step_name, column, outcome))
+        if len(chosen) < len(numbers):
+            notes.append(f"{len(chosen)} of {len(numbers):,} {outcome} trials drawn, an even sample.")
+    for name, trial in (("baseline", data.baseline), ("best", data.best[0] if data.best else None)):
+        if trial is not None and trial.number in by_trial:
+            figure.add_trace(_curves([by_trial[trial.number]], data.step_name, column, name))
+    figure.update_xaxes(title_text=data.step_name, rangemode="tozero" if data.step_name == "epoch" else "normal")
+    figure.update_yaxes(title_text=label(data.objectives[0] if column == "value" else column))
+    return Drawing([figure], notes)
+
+
+def distribution(data: ReportData) -> Drawing:
+    from optuna.visualization import plot_edf
+
+    from hpo.report.replica import replica_study
+
+    if len(data.complete) < 2:
+        raise NotDrawable(f"A distribution needs two complete trials; there {_are(len(data.complete))}.")
+    figures = []
+    for index, name in enumerate(data.objectives):
+        if len({trial.values[index] for trial in data.complete}) < 2:
+            raise NotDrawable("Every complete trial has the same value.")
+        study = replica_study(data.complete, [data.view.directions[index]], [index])
+        figure = go.Figure(plot_edf(study, target_name=label(name)).data)
+        figure.update_traces(
+            line={"color": COLOURS["complete"], "width": 2.5}, name="complete trials", showlegend=False
+        )
+        if data.baseline is not None:
+            figure.add_vline(
+                data.baseline.values[index], line={"dash": "dash", "color": COLOURS["baseline"], "width": 1.5},
+                annotation_text="baseline ", annotation_position="top left",
+                annotation_font={"color": COLOURS["baseline"], "size": 12},
+            )  # fmt: skip
+        figure.update_xaxes(title_text=label(name))
+        figure.update_yaxes(title_text="share of trials", range=[0, 1.02], tickformat=".0%")
+        figures.append(figure)
+    return Drawing(figures)
+
+
+def _best_so_far(data: ReportData, figure: Any, index: int) -> None:
+    if len(data.objectives) == 1 and data.best:
+        eligible = sorted(ranked(data.view.trials, data.view.directions), key=lambda trial: trial.number)
+        pick = max if data.view.directions[0] == "maximize" else min
+        xs: list[int] = []
+        ys: list[float] = []
+        for trial in eligible:
+            value = pick(ys[-1], trial.values[0]) if ys else trial.values[0]
+            if not ys or value != ys[-1]:
+                xs.append(trial.number)
+                ys.append(value)
+        xs.append(int(data.trials["number"].max()))
+        ys.append(ys[-1])
+        line = {"shape": "hv", "color": ACCENT, "width": 2}
+        figure.add_scatter(x=xs, y=ys, mode="lines", name="best so far", line=line, hoverinfo="skip")
+    if data.baseline is not None:
+        figure.add_hline(
+            data.baseline.values[index],
+            line={"dash": "dash", "color": COLOURS["baseline"], "width": 1.2},
+            layer="below",
+        )
+
+
+def _focus(figure: Any, rows: pandas.DataFrame, column: str) -> list[str]:
+    """Show the body of the results, and say how many lie outside."""
+    complete = rows.loc[rows["state"] == "complete", column]
+    shown = robust_range(list(complete if len(complete) >= 8 else rows[column]))
+    if shown is None and len(complete) >= 8:
+        reach = 0.15 * (complete.max() - complete.min()) or 0.05 * abs(complete.max()) or 1.0
+        shown = (complete.min() - reach, complete.max() + reach)
+    if shown is None:
+        return []
+    outside = int(((rows[column] < shown[0]) | (rows[column] > shown[1])).sum())
+    if not outside:
+        return []
+    figure.update_yaxes(range=list(shown))
+    lie = "trials lie" if outside != 1 else "trial lies"
+    return [f"{outside:,} {lie} outside the range shown; double-click a plot to see all."]
+
+
+def _curve_column(data: ReportData) -> str:
+    return (
+        data.objectives[0]
+        if data.objectives[0] in data.curves
+        else "val_accuracy"
+        if "epoch" in data.curves
+        else "value"
+    )
+
+
+def _curves(tables: list[pandas.DataFrame], step: str, column: str, outcome: str) -> Any:
+    """Many curves as one trace, apart by a gap: a thousand traces would take a browser seconds each."""
+    xs: list[float | None] = []
+    ys: list[float | None] = []
+    for table in tables:
+        xs += [*table[step].tolist(), None]
+        ys += [*(None if pandas.isna(value) else float(f"{value:.5g}") for value in table[column]), None]
+    named, dash = outcome in ("best", "baseline"), "dash" if outcome == "baseline" else "solid"
+    return go.Scatter(
+        x=xs, y=ys, mode="lines+markers" if len(xs) < 20 else "lines", name=outcome, connectgaps=False,
+        opacity=1.0 if named else FAINT if outcome == "pruned" else 0.6,
+        line={"color": COLOURS[outcome], "width": 3 if named else 1.2, "dash": dash},
+        marker={"size": 4},
+    )  # fmt: skip
+
+
+def _are(count: int) -> str:
+    return "is one" if count == 1 else "are none"

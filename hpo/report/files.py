@@ -1,0 +1,89 @@
+"""Writes the report's folder. Each file appears whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpo.errors import UsageError
+from hpo.report.data import ReportData
+from hpo.report.document import report_json
+from hpo.report.figures import plots_for
+from hpo.report.html import render_page
+from hpo.report.plot import Plot, draw
+from hpo.report.sheets import best_sheet, curves_sheet, importances_sheet, trials_sheet
+
+__all__ = ["WrittenReport", "check_folder", "write_report"]
+
+
+@dataclass(frozen=True)
+class WrittenReport:
+    """Where a report was written. `plots` says of each plot what was drawn, or why it was not."""
+
+    folder: Path
+    files: tuple[Path, ...]
+    plots: tuple[Plot, ...]
+
+    @property
+    def page(self) -> Path:
+        return self.folder / "index.html"
+
+
+def write_report(
+    data: ReportData, folder: Path, on_step: Callable[[str, int, int], None] = lambda _what, _done, _of: None
+) -> WrittenReport:
+    """Draw and write everything into `folder`, over an older report there.
+
+    on_step: told before each step what comes, how many steps are done and how many there are
+    Raises UsageError for a folder that cannot be written.
+    """
+    check_folder(folder)
+    rows = plots_for(data)
+    steps = len(rows) + 6
+    plots = []
+    for index, row in enumerate(rows):
+        on_step(row.title, index, steps)
+        plots.append(draw(row, data))
+    files: Sequence[tuple[str, Callable[[], str]]] = (
+        ("index.html", lambda: render_page(data, plots)),
+        ("trials.csv", lambda: trials_sheet(data)),
+        ("best_trials.csv", lambda: best_sheet(data)),
+        ("importances.csv", lambda: importances_sheet(data)),
+        ("curves.csv", lambda: curves_sheet(data)),
+        ("report.json", lambda: report_json(data, plots)),
+    )
+    for index, (name, content) in enumerate(files):
+        on_step(name, len(rows) + index, steps)
+        _write(folder / name, content())
+    on_step("done", steps, steps)
+    return WrittenReport(folder, tuple(folder / name for name, _ in files), tuple(plots))
+
+
+def check_folder(folder: Path) -> None:
+    """Make the folder, and find out now whether it can be written, before minutes of work."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"cannot write the report to {folder}: {error.strerror or error}",
+            next="name another folder with --out",
+        ) from error
+
+
+def _write(path: Path, text: str) -> None:
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_text(text, encoding="utf-8", newline="")
+        draft.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise UsageError(
+            f"cannot write {path}: {error.strerror or error}", next="free some space, or name another folder with --out"
+        ) from error

@@ -1,0 +1,123 @@
+"""index.html: one file that opens offline, on a phone and on paper."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from hpo.report import words
+from hpo.report.data import ReportData
+from hpo.report.importance import Importance
+from hpo.report.plot import Plot
+from hpo.report.theme import COLOURS, TEMPLATE
+
+__all__ = ["render_page"]
+
+_PAGE = Path(__file__).parent / "page"
+
+
+def render_page(data: ReportData, plots: Sequence[Plot]) -> str:
+    """The whole page. Everything that came from a study is escaped: by jinja in the markup, by `_json` in scripts."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from plotly.offline import get_plotlyjs
+
+    environment = Environment(
+        loader=FileSystemLoader(_PAGE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "number": words.number,
+        "seconds": words.seconds,
+        "value": words.value,
+        "percent": words.percent,
+        "moment": _moment,
+    }
+    return environment.get_template("page.html.j2").render(
+        data=data,
+        view=data.view,
+        plots=plots,
+        space=_space(data),
+        protocol=_protocol(data),
+        budget=_budget(data),
+        importances=_importance_table(data),
+        colours=COLOURS,
+        failures=data.failures[:50],
+        css=(_PAGE / "page.css").read_text(),
+        script=(_PAGE / "page.js").read_text(),
+        plotly=get_plotlyjs(),
+        figures=_json(_figures(plots)),
+    )
+
+
+def _figures(plots: Sequence[Plot]) -> dict[str, Any]:
+    """Every figure under the id of its place on the page, and once the template that they share."""
+    figures = {}
+    for plot in plots:
+        for index, figure in enumerate(plot.drawing.figures):
+            content = json.loads(figure.to_json())
+            content["layout"].pop("template", None)
+            figures[f"{plot.key}-{index}"] = content
+    return {"template": TEMPLATE.to_plotly_json(), "figures": figures}
+
+
+def _json(value: Any) -> str:
+    """JSON that is safe inside <script>: no tag, no comment and no line separator survives in it."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _space(data: ReportData) -> list[tuple[str, str, str]]:
+    """Rows of the space: name, what is searched, and the baseline's value; the declaration's where there is one."""
+    baseline = dict(data.baseline.params) if data.baseline is not None else {}
+    if data.view.declaration is None:
+        return [(one.name, one.text, words.value(baseline.get(one.name, ""))) for one in data.parameters]
+    rows = [(name, str(text)) for name, text in data.view.declaration.items() if not name.startswith("(")]
+    layers: dict[str, list[str]] = {}
+    for one in data.parameters:
+        if one.name in baseline:
+            layers.setdefault(one.group or one.name, []).append(words.value(baseline[one.name]))
+    return [(name, text, ", ".join(layers.get(name, []))) for name, text in rows]
+
+
+def _protocol(data: ReportData) -> list[tuple[str, str]]:
+    stored = data.view.declaration or {}
+    return [(name.strip("()"), str(text)) for name, text in stored.items() if name.startswith("(")]
+
+
+def _budget(data: ReportData) -> list[tuple[str, str]]:
+    view = data.view
+    target = f" of {view.trials_target:,}" if view.trials_target is not None else ""
+    rows = [("trials finished", f"{data.finished:,}{target}")]
+    if view.deadline is not None and view.seconds_left is not None:
+        left = f"{words.seconds(view.seconds_left)} left" if view.seconds_left > 0 else "time is up"
+        rows.append(("time limit", f"{_moment(view.deadline)}, {left}"))
+    starts, ends = data.trials["started"].dropna(), data.trials["finished"].dropna()
+    if len(starts) and len(ends):
+        rows.append(("from first to last trial", words.seconds((ends.max() - starts.min()).total_seconds())))
+    rows.append(("time of all trials together", words.seconds(data.train_seconds)))
+    hosts = data.trials["host"].nunique() if "host" in data.trials else 0
+    if hosts:
+        rows.append(("hosts", f"{hosts:,}"))
+    return rows
+
+
+def _importance_table(data: ReportData) -> list[dict[str, Any]]:
+    """A row for each objective and parameter, with both methods beside each other."""
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for one in data.importances.rows:
+        row = rows.setdefault(
+            (one.objective, one.parameter),
+            {"objective": one.objective, "parameter": one.parameter, "members": one.members, "methods": {}},
+        )
+        row["methods"][one.method] = one
+    return sorted(rows.values(), key=lambda row: -_weight(row["methods"]))
+
+
+def _weight(methods: dict[str, Importance]) -> float:
+    return methods["PED-ANOVA"].share if "PED-ANOVA" in methods else methods["fANOVA"].share / 1e3
+
+
+def _moment(when: datetime) -> str:
+    return when.strftime("%Y-%m-%d %H:%M UTC")

@@ -1,0 +1,74 @@
+"""What every plot of a report is: figures with words around them, or the reason why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from hpo.report.data import ReportData
+
+__all__ = ["BUG", "Drawing", "NotDrawable", "Plot", "PlotRow", "draw", "thin"]
+
+Item = TypeVar("Item")
+
+BUG = "This is a bug, please report it: "
+
+
+class NotDrawable(Exception):
+    """A plot that would be empty: the message says why, in words for the reader of the report."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One figure, or several small ones that flow beside each other.
+
+    notes: what was thinned or left out
+    wide:  keeps its width on a phone and scrolls, because it would be unreadable narrower
+    key:   outcomes to explain above the figures, where these are too small for a legend each
+    """
+
+    figures: Sequence[Any]
+    notes: Sequence[str] = ()
+    wide: bool = False
+    key: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class PlotRow:
+    """One row of the table of plots: where it stands, what it is called and shows, and how it is made."""
+
+    key: str
+    title: str
+    about: str
+    make: Callable[[ReportData], Drawing]
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A section of the report. `missing` says why there are no figures; it is empty where there are."""
+
+    key: str
+    title: str
+    about: str
+    drawing: Drawing
+    missing: str = ""
+
+
+def draw(row: PlotRow, data: ReportData) -> Plot:
+    """The plot of a row. One that cannot be drawn says why, and one that fails does not cost the others."""
+    try:
+        return Plot(row.key, row.title, row.about, row.make(data))
+    except NotDrawable as reason:
+        missing = str(reason)
+    except Exception as error:  # noqa: BLE001 - a bug in one plot (ours, Optuna's) must not take the report with it
+        missing = f"{BUG}{type(error).__name__}: {error}"
+    return Plot(row.key, row.title, row.about, Drawing(()), missing)
+
+
+def thin(items: Sequence[Item], limit: int, keep: Callable[[Item], bool] = lambda _: False) -> list[Item]:
+    """At most about `limit` of the items, evenly spread and in order; those that `keep` names stay in any case."""
+    if len(items) <= limit:
+        return list(items)
+    chosen = {index * len(items) // limit for index in range(limit)}
+    return [item for index, item in enumerate(items) if index in chosen or keep(item)]

@@ -1,0 +1,77 @@
+"""The plots as static images: kaleido draws them in a Chromium that is already on the machine."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from hpo.errors import DeviceError, UsageError
+from hpo.report.plot import Plot
+from hpo.report.theme import TEMPLATE
+
+__all__ = ["chromium_path", "require_png", "write_images"]
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge")
+
+
+def chromium_path() -> str | None:
+    """A Chromium or Chrome on this machine: BROWSER_PATH, else the first on PATH."""
+    named = os.environ.get("BROWSER_PATH")
+    if named:
+        return named if Path(named).is_file() else None
+    return next((found for name in _NAMES if (found := shutil.which(name))), None)
+
+
+def require_png() -> None:
+    """UsageError where kaleido is missing, DeviceError where no Chromium is found: both before any work is done."""
+    if importlib.util.find_spec("kaleido") is None:
+        raise UsageError(
+            "--png needs kaleido, which is not installed", next="pip install 'hpo[png]', or leave --png out"
+        )
+    if chromium_path() is None:
+        raise DeviceError(
+            "--png needs Chromium or Chrome, and none was found",
+            evidence=[f"looked for {', '.join(_NAMES)} on PATH, and at BROWSER_PATH"],
+            next="install one (apt-get install chromium), or leave --png out: index.html needs none",
+        )
+
+
+def write_images(
+    plots: Sequence[Plot], folder: Path, on_step: Callable[[str, int, int], None] = lambda _what, _done, _of: None
+) -> list[Path]:
+    """Every figure as `folder`/KEY.png, or KEY-1.png, KEY-2.png where a plot has several; images of an older report go.
+
+    All in one browser: starting it costs more than drawing.
+    """
+    import kaleido
+    import plotly.graph_objects as go
+
+    require_png()
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in folder.glob("*.png"):
+        stale.unlink()
+    figures = []
+    for plot in plots:
+        several = len(plot.drawing.figures) > 1
+        for index, figure in enumerate(plot.drawing.figures):
+            path = folder / (f"{plot.key}-{index + 1}.png" if several else f"{plot.key}.png")
+            title = plot.title if not several else ""
+            dressed = go.Figure(figure).update_layout(template=TEMPLATE, title={"text": title, "font": {"size": 16}})
+            dressed.update_layout(showlegend=None if not several else True)
+            size = {
+                "width": 620 if several else 1000,
+                "height": figure.layout.height or TEMPLATE.layout.height,
+                "scale": 2,
+            }
+            figures.append({"fig": dressed, "path": path, "opts": size})
+    on_step(f"{len(figures)} images", 0, 1)
+    kaleido.write_fig_from_object_sync(
+        figures,
+        kopts={"path": chromium_path(), "mathjax": False},  # kaleido would fetch MathJax from the network
+        cancel_on_error=True,
+    )
+    on_step("done", 1, 1)
+    return [Path(one["path"]) for one in figures]

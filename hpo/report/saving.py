@@ -1,0 +1,45 @@
+"""How much training pruning saved: an estimate, and how it was made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import median
+
+from hpo.reading import StudyView
+
+__all__ = ["Saving", "pruning_saving"]
+
+
+@dataclass(frozen=True)
+class Saving:
+    """seconds: training that did not happen. usual_steps: the median steps of complete trials, to which pruned ones
+    are assumed to have been heading; each at its own seconds a step."""
+
+    seconds: float
+    pruned: int
+    usual_steps: int
+
+
+def pruning_saving(view: StudyView) -> Saving | None:
+    """None where nothing was pruned, or no complete trial says how long one would have been.
+
+    Trials cut short because they diverged or ran out of memory count as failures, not as savings.
+    """
+    steps = [len(trial.intermediate_values) for trial in view.trials if trial.state.name == "COMPLETE"]
+    pruned = [
+        trial
+        for trial in view.trials
+        if trial.state.name == "PRUNED" and trial.intermediate_values and "failure" not in trial.user_attrs
+    ]
+    if not pruned or not any(steps):
+        return None
+    usual = round(median(step for step in steps if step))
+    saved = 0.0
+    for trial in pruned:
+        recorded = trial.user_attrs.get("seconds")
+        seconds = trial.duration.total_seconds() if trial.duration else 0.0
+        if isinstance(recorded, (int, float)) and not isinstance(recorded, bool):
+            seconds = float(recorded)
+        done = len(trial.intermediate_values)
+        saved += max(0, usual - done) * seconds / done
+    return Saving(saved, len(pruned), usual)

@@ -1,0 +1,168 @@
+"""How every plot looks: one plotly template, one colour and symbol for each outcome, axes that know their parameter."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from hpo.report.parameters import Parameter
+
+__all__ = [
+    "ACCENT",
+    "COLOURS",
+    "FAINT",
+    "SCALE",
+    "SECOND",
+    "SYMBOLS",
+    "TEMPLATE",
+    "axis",
+    "colour_bar",
+    "label",
+    "log_axis",
+    "log_ticks",
+    "robust_range",
+]
+
+INK, MUTED, GRID, ACCENT, SECOND = "#1e293b", "#64748b", "#e2e8f0", "#1d4ed8", "#7c3aed"
+
+COLOURS = {
+    "complete": "#0f766e",
+    "pruned": "#d97706",
+    "failed": "#be123c",
+    "running": "#0284c7",
+    "waiting": "#94a3b8",
+    "best": "#1d4ed8",
+    "baseline": "#475569",
+}
+"""Told apart by people who see no red or green too: they differ in lightness, and each has its own symbol."""
+
+SYMBOLS = {
+    "complete": "circle",
+    "pruned": "circle-open",
+    "failed": "x",
+    "running": "triangle-up",
+    "waiting": "square-open",
+    "best": "star",
+    "baseline": "diamond",
+}
+
+FAINT = 0.35
+"""Opacity of what was pruned: there to be seen, not to be looked at."""
+
+SCALE: list[list[Any]] = [[0.0, "#f1f5f9"], [0.25, "#bfe3dd"], [0.5, "#5eb8ac"], [0.75, "#0f766e"], [1.0, "#083f3b"]]
+"""From worst to best."""
+
+_AXIS = {
+    "gridcolor": GRID,
+    "linecolor": "#cbd5e1",
+    "zeroline": False,
+    "ticks": "outside",
+    "tickcolor": "#cbd5e1",
+    "ticklen": 4,
+    "automargin": True,
+    "title": {"standoff": 10, "font": {"size": 12.5, "color": MUTED}},
+    "tickfont": {"size": 11.5, "color": MUTED},
+    "exponentformat": "power",
+}
+
+TEMPLATE = go.layout.Template(
+    layout={
+        "font": {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "size": 13, "color": INK},
+        "paper_bgcolor": "#ffffff",
+        "plot_bgcolor": "#ffffff",
+        "colorway": [COLOURS["complete"], COLOURS["pruned"], ACCENT, SECOND, COLOURS["failed"], MUTED],
+        "margin": {"l": 56, "r": 16, "t": 36, "b": 48},
+        "height": 380,
+        "hovermode": "closest",
+        "hoverlabel": {"bgcolor": "#ffffff", "bordercolor": "#cbd5e1", "font": {"color": INK, "size": 12}},
+        "legend": {
+            "orientation": "h",
+            "x": 0,
+            "y": 1.0,
+            "yanchor": "bottom",
+            "font": {"size": 12},
+            "title": {"text": ""},
+        },
+        "xaxis": _AXIS,
+        "yaxis": _AXIS,
+        "bargap": 0.35,
+        "colorscale": {"sequential": SCALE},
+    }
+)
+
+
+def label(text: object, limit: int = 48) -> str:
+    """Text for a plot. Plotly reads tags in every string it draws, so names that hold < are written out."""
+    words = str(text)
+    shown = words if len(words) <= limit else words[: limit - 1] + "…"
+    return html.escape(shown, quote=False)
+
+
+def axis(parameter: Parameter, values: Sequence[Any] = ()) -> dict[str, Any]:
+    """The axis of a parameter: logarithmic where its space is, its categories always in the same order."""
+    shown: dict[str, Any] = {"title": {"text": label(parameter.name)}}
+    if not parameter.numeric:
+        return shown | {"type": "category", "categoryorder": "array", "categoryarray": sorted(set(values))}
+    if parameter.log and values:
+        return shown | log_axis(min(values), max(values))
+    whole = values and all(float(value).is_integer() for value in values) and max(values) - min(values) <= 6
+    return shown | ({"dtick": 1} if whole else {})
+
+
+def log_axis(low: float, high: float) -> dict[str, Any]:
+    """A logarithmic axis over low .. high, with a handful of round ticks written as people write them."""
+    ticks = log_ticks(low, high)
+    return {"type": "log", "tickmode": "array", "tickvals": ticks, "ticktext": _tick_words(ticks)}
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Powers of ten, or the 1-2-5 series where powers alone would leave fewer than three."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for factors in ((1,), (1, 2, 5), range(1, 10)):
+        ticks = [factor * 10.0**power for power in powers for factor in factors]
+        ticks = [tick for tick in ticks if low * 0.999 <= tick <= high * 1.001]
+        if len(ticks) >= 3:
+            break
+    return ticks or [low]
+
+
+def _tick_words(ticks: list[float]) -> list[str]:
+    """All as plain numbers, or all as powers of ten: the two side by side are hard to compare."""
+    if all(1e-3 <= tick < 1e5 for tick in ticks):
+        return [f"{tick:g}" for tick in ticks]
+    words = []
+    for tick in ticks:
+        power = math.floor(math.log10(tick) + 1e-9)
+        factor = round(tick / 10.0**power)
+        words.append(f"{'' if factor == 1 else f'{factor}·'}10<sup>{str(power).replace('-', '−')}</sup>")
+    return words
+
+
+def robust_range(values: Sequence[float]) -> tuple[float, float] | None:
+    """A range that shows the body of `values` when a few far ones would press it flat; None when all fit."""
+    finite = sorted(value for value in values if math.isfinite(value))
+    if len(finite) < 8:
+        return None
+    low, middle, high = (finite[round(share * (len(finite) - 1))] for share in (0.1, 0.5, 0.9))
+    reach = 3.0 * max(high - low, abs(middle) * 1e-6)
+    body = [value for value in finite if low - reach <= value <= high + reach]
+    if len(body) == len(finite):
+        return None
+    margin = 0.06 * (body[-1] - body[0]) or 1.0
+    return body[0] - margin, body[-1] + margin
+
+
+def colour_bar(title: str, **more: Any) -> dict[str, Any]:
+    """The bar beside a plot that says what its shades mean."""
+    small = {"size": 12, "color": MUTED}
+    return {
+        "title": {"text": title, "font": small},
+        "tickfont": small,
+        "thickness": 12,
+        "outlinewidth": 0,
+        "len": 0.9,
+    } | more

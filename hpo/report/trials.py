@@ -1,0 +1,114 @@
+"""Trials as one table, a row each: what trials.csv holds and every plot draws."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas
+from optuna.distributions import IntDistribution
+from optuna.trial import FrozenTrial
+
+from hpo.best import eligible
+from hpo.reading import StudyView
+
+__all__ = ["OUTCOMES", "curves_table", "trials_table", "value_columns"]
+
+OUTCOMES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
+
+_WHOLE = ("best_epoch", "parameters", "macs", "peak_memory_bytes", "attempt", "seed")
+_NUMBERS = ("setup_seconds", "train_seconds", "eval_seconds")
+_WORDS = ("origin", "worker", "host", "device", "device_name", "git_commit")
+_OURS = {*_WHOLE, *_NUMBERS, *_WORDS, "seconds", "epochs", "failure"}
+
+
+def value_columns(view: StudyView) -> list[str]:
+    """`value`, or `values_0`, `values_1` with several objectives, as in Optuna's own data frames."""
+    count = len(view.directions)
+    return ["value"] if count == 1 else [f"values_{index}" for index in range(count)]
+
+
+def trials_table(view: StudyView) -> pandas.DataFrame:
+    """One row for each trial, by number. Columns that no trial fills are left out, except those every report has.
+
+    seconds:  the time a trainer spent on it where recorded, else from its start to its end
+    steps:    how many intermediate values it reported (epochs, for a study of hpo)
+    eligible: complete, finite, and every constraint held: may be called best
+    params_*: one for each parameter; user_attrs_*: every other attribute that is text, a number or true/false
+    """
+    may_win = {trial.number for trial in eligible(view.trials)}
+    values = value_columns(view)
+    table = pandas.DataFrame([_row(trial, values, trial.number in may_win) for trial in view.trials])
+    if table.empty:
+        empty = ["number", "state", *values, "eligible", "started", "finished", "seconds", "steps"]
+        return pandas.DataFrame({name: pandas.Series(dtype="object") for name in empty})
+    whole = {
+        f"params_{name}"
+        for trial in view.trials
+        for name, distribution in trial.distributions.items()
+        if isinstance(distribution, IntDistribution)
+    }
+    return _typed(table, values, whole)
+
+
+def curves_table(view: StudyView) -> pandas.DataFrame:
+    """The history of every trial: rows of hpo_epochs where there are any, else what was reported to Optuna."""
+    if view.epochs:
+        table = pandas.DataFrame([dict(row) for row in view.epochs])
+        table["recorded_at"] = pandas.to_datetime(table["recorded_at"], utc=True)
+        return table
+    rows = [(trial.number, step, value) for trial in view.trials for step, value in trial.intermediate_values.items()]
+    return pandas.DataFrame(rows, columns=["trial", "step", "value"])
+
+
+def _row(trial: FrozenTrial, values: Sequence[str], may_win: bool) -> dict[str, Any]:
+    attrs = trial.user_attrs
+    failure = attrs.get("failure")
+    failure = failure if isinstance(failure, Mapping) else {}
+    duration = trial.duration.total_seconds() if trial.duration is not None else None
+    seconds = attrs.get("seconds")  # another script's attribute of that name may be anything
+    row: dict[str, Any] = {"number": trial.number, "state": OUTCOMES[trial.state.name]}
+    row |= dict(zip(values, trial.values or [None] * len(values), strict=False))
+    row |= {f"constraint_{name}": value for name, value in trial.constraints.items()}
+    row |= {
+        "eligible": may_win,
+        "started": _utc(trial.datetime_start),
+        "finished": _utc(trial.datetime_complete),
+        "seconds": duration if _number(seconds) is None else _number(seconds),
+        "steps": len(trial.intermediate_values),
+        "failure_kind": failure.get("kind"),
+        "failure_reason": failure.get("reason"),
+    }
+    row |= {name: value if isinstance(value := attrs.get(name), str) else None for name in _WORDS}
+    row |= {name: _number(attrs.get(name)) for name in (*_WHOLE, *_NUMBERS)}
+    row |= {f"params_{name}": value for name, value in trial.params.items()}
+    others = ((name, value) for name, value in attrs.items() if name not in _OURS)
+    row |= {f"user_attrs_{name}": value for name, value in others if isinstance(value, (str, int, float, bool))}
+    return row
+
+
+def _typed(table: pandas.DataFrame, values: Sequence[str], whole: Iterable[str]) -> pandas.DataFrame:
+    for name in (*values, "seconds", *_NUMBERS):
+        table[name] = pandas.to_numeric(table[name], errors="coerce").astype("float64")
+    for name in (*_WHOLE, *whole):
+        table[name] = pandas.to_numeric(table[name], errors="coerce").round().astype("Int64")
+    for name in ("started", "finished"):
+        table[name] = pandas.to_datetime(table[name], utc=True)
+    optional = [name for name in table.columns if name in _OURS or name.startswith("failure_")]
+    unused = [name for name in optional if name != "seconds" and table[name].isna().all()]
+    ordered = [name for name in table.columns if not name.startswith(("params_", "user_attrs_"))]
+    ordered += [name for name in table.columns if name.startswith("params_")]
+    ordered += [name for name in table.columns if name.startswith("user_attrs_")]
+    return table[ordered].drop(columns=unused)
+
+
+def _number(value: object) -> float | None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if number else None  # type: ignore[arg-type]
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    """Optuna shows naive local times."""
+    return moment.astimezone(UTC) if moment else None
