@@ -24,7 +24,7 @@ FEW_VALUES = 10
 """A conditional parameter seen in fewer finished trials than this gives a guess, not an estimate."""
 
 FANOVA_TRIALS = 500
-"""fANOVA fits forests whose cost grows faster than their trials: 500 take 6 s of a core, 1000 18 s, shares within 0.04."""
+"""fANOVA fits forests whose cost grows faster than their trials: 500 take 6 s of a core, 1000 take 18 s."""
 
 
 @dataclass(frozen=True)
