@@ -46,6 +46,22 @@ CASES = {
         {"builder": "synthetic:normed", "model": "lenet", "dataset": SYNTHETIC},
         {"subset": None},
     ),
+    "mobilenet v3 small, mixup and average": (
+        {
+            "mixup_alpha": 0.4,
+            "ema_decay": 0.9,
+            "channels_last": True,
+            "optimizer": "sgd",
+            "momentum": 0.9,
+            "width": 0.25,
+            "stem_stride": 2,
+            "crop_padding": 4,
+            "flip": True,
+            "rotation": 15.0,
+        },
+        {"model": "mobilenet_v3_small", "dataset": SYNTHETIC},
+        {"subset": None, "epochs": 3},
+    ),
     "rmsprop": ({"optimizer": "rmsprop", "momentum": 0.5, "freeze_epochs": 1}, {}, {}),
 }
 
