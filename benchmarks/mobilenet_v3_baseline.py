@@ -1,13 +1,15 @@
 """Train one study's baseline on real images and write its curve down: `python -m benchmarks.mobilenet_v3_baseline`.
 
 The same job that `hpo run` gives a trainer for trial 0, on one core, with checkpoints: stop it and start it again as
-often as you like. After every epoch a line goes to stdout and the whole curve to FOLDER/curve.json.
+often as you like. After every epoch a line goes to stdout, the curve to FOLDER/curve.json and as a table to
+FOLDER/curve.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -44,6 +46,7 @@ def main() -> None:
         curve[epoch.epoch] = {**epoch.metrics, "seconds": epoch.seconds}
         options.folder.mkdir(parents=True, exist_ok=True)
         (options.folder / "curve.json").write_text(json.dumps(curve, indent=1))
+        (options.folder / "curve.md").write_text(table(curve))
         if not epoch.replayed:
             row = "  ".join(f"{name} {value:.4f}" for name, value in epoch.metrics.items())
             print(f"epoch {epoch.epoch}  {row}  {epoch.seconds:.1f} s", flush=True)
@@ -51,6 +54,16 @@ def main() -> None:
     print(f"{study.name} on {device_name(device)}: {config}", flush=True)
     finished = fit(make_job(found, trial), DataCache(folders, device), device, write, StopRequest())
     print(json.dumps(asdict(replace(finished, details=[])), indent=1))
+
+
+def table(curve: Mapping[int, Mapping[str, float]]) -> str:
+    """The curve as Markdown."""
+    columns = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr")
+    lines = [f"| epoch | {' | '.join(columns)} | seconds |", "|---" * (len(columns) + 2) + "|"]
+    for epoch, metrics in curve.items():
+        cells = [f"{metrics[name]:.4f}" for name in columns]
+        lines.append(f"| {epoch} | {' | '.join(cells)} | {metrics['seconds']:.0f} |")
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -86,7 +86,19 @@ class Opponent:
 def main() -> None:
     name, threads, root = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
     torch.set_num_threads(threads)
-    side = Ours(root) if name == "hpo" else Opponent(name, root)
+    serve(Ours(root) if name == "hpo" else Opponent(name, root))
+
+
+class Arm(Protocol):
+    """One way to train: `begin` yields the images of each step, for ever; `trial` gives the accuracy of a whole one."""
+
+    def begin(self, config: dict[str, Any]) -> Iterator[int]: ...
+
+    def trial(self, config: dict[str, Any]) -> float: ...
+
+
+def serve(side: Arm) -> None:
+    """Answer the commands on stdin until it closes."""
     running: Iterator[int] = iter(())
     print("{}", flush=True)
     for line in sys.stdin:

@@ -17,18 +17,18 @@ from hpo.training.device import ONE_THREAD
 
 __all__ = ["Side"]
 
-ONE_PROCESS = ("dataset", "tensors")
+ONE_PROCESS = ("dataset", "tensors", "script")
 
 
 class Side:
     """The processes of one side, working at the same time."""
 
-    def __init__(self, name: str, root: Path, stack: ExitStack) -> None:
+    def __init__(self, name: str, root: Path, stack: ExitStack, *, arm: str = "benchmarks.training_arm") -> None:
         cores = usable_cores()
         count, threads = (1, cores) if name in ONE_PROCESS else (cores, 1)
         environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
         environment |= ONE_THREAD if threads == 1 else {}
-        words = [sys.executable, "-m", "benchmarks.training_arm", name, str(threads), str(root)]
+        words = [sys.executable, "-m", arm, name, str(threads), str(root)]
         self._processes = [
             stack.enter_context(
                 subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
