@@ -7,14 +7,16 @@ import importlib.util
 import pkgutil
 import sys
 import traceback
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from hpo.errors import HpoError, StudyError, near_miss
 from hpo.study import Study
 
-__all__ = ["FoundStudy", "find_study", "list_studies"]
+__all__ = ["FoundStudy", "as_stored", "find_again", "find_study", "list_studies"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,22 @@ def find_study(reference: str) -> FoundStudy:
             next=f"`hpo studies` lists them, {hint}",
         )
     return _from_module(_import(f"studies.{reference}", reference), "study")
+
+
+def find_again(reference: str, source: str) -> FoundStudy:
+    """The declaration under `reference`, else in `source`, the file that the search was started from."""
+    try:
+        return find_study(reference)
+    except StudyError:
+        if not source.endswith(".py"):
+            raise
+        return find_study(source)
+
+
+def as_stored(found: FoundStudy, name: str, declaration: Mapping[str, Any]) -> FoundStudy:
+    """What `hpo run --name --subset` changed is in the database, so it need not be said again."""
+    subset = declaration.get("(subset)")
+    return replace(found, study=replace(found.study, name=name, subset=int(subset) if subset else None))
 
 
 def list_studies() -> list[FoundStudy]:

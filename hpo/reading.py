@@ -15,12 +15,13 @@ from optuna.trial import FrozenTrial
 from sqlalchemy.engine import Connection, Engine, make_url
 
 from hpo.best import best_trial
-from hpo.errors import StorageError, StudyError, near_miss
+from hpo.discovery import find_study
+from hpo.errors import HpoError, StorageError, StudyError, near_miss
 from hpo.settings import Settings
 from hpo.storage import optuna_internals, rows, tables
 from hpo.storage.engine import hide_password, open_engine, resolve_url, storage_error
 
-__all__ = ["StudyView", "open_for_reading", "read_study", "study_names"]
+__all__ = ["StudyView", "open_for_reading", "read_study", "stored_name", "study_names"]
 
 _STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
 
@@ -83,6 +84,18 @@ def study_names(engine: Engine) -> list[str]:
     """The studies in the database, by name."""
     with _storage_errors(engine), engine.connect() as connection:
         return sorted(study.name for study in rows.list_studies(connection))
+
+
+def stored_name(engine: Engine, reference: str) -> str:
+    """The name in the database. What stands there wins; else a declaration found under `reference` says its name."""
+    if reference in study_names(engine):
+        return reference
+    try:
+        return find_study(reference).study.name
+    except HpoError:
+        if "/" in reference or ":" in reference or reference.endswith(".py"):
+            raise
+        return reference  # then the database's own list of names is the better message
 
 
 def read_study(engine: Engine, name: str, *, epochs: bool = False) -> StudyView:

@@ -37,7 +37,7 @@ LAYERS = [
     {"hpo.study", "hpo.discovery", "hpo.messages", "hpo.seeds", "hpo.distributions", "hpo.best"},
     {"hpo.storage", "hpo.reading"},
     {"hpo.coordinator", "hpo.dashboard", "hpo.report"},
-    {"hpo.api", "hpo.evaluation"},
+    {"hpo.api", "hpo.evaluation", "hpo.reproduction", "hpo.doctor"},
     {"hpo.cli", "hpo.__main__"},
 ]
 """errors <- space <- study <- storage <- coordinator <- cli; a layer imports itself and what stands above it here."""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hpo.cli import check, compress, database, declared, evaluate, report, run, stored, winner
+from hpo.cli import check, compress, database, declared, evaluate, report, reproduce, run, stored, winner
 
 __all__ = ["app"]
 
@@ -19,6 +19,7 @@ command goes on where it stopped. Watch with `hpo dashboard`, ask with `hpo best
 _EPILOG = """Exit codes:
 
 - 0 done
+- 1 the answer is no: a trial is not reproduced, or `hpo doctor` found something broken
 - 2 usage, or a study that cannot run
 - 3 the study was started with another table, or another host works on it with other code
 - 4 database
@@ -75,5 +76,6 @@ app.command("evaluate", rich_help_panel="Results")(evaluate.evaluate)
 app.command("export", rich_help_panel="Results")(winner.export)
 app.command("compress", rich_help_panel="Results")(compress.compress)
 app.command("predict", rich_help_panel="Results")(winner.predict)
+app.command("reproduce", rich_help_panel="Results")(reproduce.reproduce)
 app.command("dashboard", rich_help_panel="Results")(database.dashboard)
 app.add_typer(database.db, name="db", rich_help_panel="Database")

@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from hpo.cli.options import stored_name
-
 if TYPE_CHECKING:
     from hpo.reading import StudyView
 
@@ -19,13 +17,13 @@ def follow(
     reference: str, storage: str | None, seconds: float, show: Callable[[StudyView, bool], None], *, as_json: bool
 ) -> None:
     """Show the study every `seconds` over one connection, until Ctrl-C."""
-    from hpo.reading import open_for_reading, read_study
+    from hpo.reading import open_for_reading, read_study, stored_name
     from hpo.settings import Settings
 
     in_place = sys.stdout.isatty() and not as_json
     engine = open_for_reading(storage, Settings.read())
     try:
-        name = stored_name(reference, engine)
+        name = stored_name(engine, reference)
         while True:
             view = read_study(engine, name)
             if in_place:

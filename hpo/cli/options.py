@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import Engine
-
     from hpo.reading import StudyView
     from hpo.study import Study
 
@@ -141,26 +139,11 @@ def declared_study(reference: str) -> Study:
 
 def read_stored(reference: str, storage: str | None) -> StudyView:
     """The stored study that `--study` names: as it stands, or as the name its declaration gives."""
-    from hpo.reading import open_for_reading, read_study
+    from hpo.reading import open_for_reading, read_study, stored_name
     from hpo.settings import Settings
 
     engine = open_for_reading(storage, Settings.read())
     try:
-        return read_study(engine, stored_name(reference, engine))
+        return read_study(engine, stored_name(engine, reference))
     finally:
         engine.dispose()
-
-
-def stored_name(reference: str, engine: Engine) -> str:
-    """The name in the database. What stands there wins; else a declaration found under `reference` says its name."""
-    from hpo.errors import HpoError
-    from hpo.reading import study_names
-
-    if reference in study_names(engine):
-        return reference
-    if "/" in reference or ":" in reference or reference.endswith(".py"):
-        return declared_study(reference).name
-    try:
-        return declared_study(reference).name
-    except HpoError:
-        return reference  # then the database's own list of names is the better message

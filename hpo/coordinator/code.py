@@ -18,7 +18,7 @@ from hpo.errors import CodeMismatch
 from hpo.storage import rows
 from hpo.study import Study
 
-__all__ = ["check_same_code", "code_digest", "code_facts"]
+__all__ = ["check_same_code", "code_digest", "code_facts", "source_digests"]
 
 _PACKAGES = ("hpo", "models", "data")
 
@@ -42,10 +42,13 @@ def code_digest(study: Study) -> str:
 
     Folders do not count, only what is in the files: an image and a checkout of one commit have the same digest.
     """
-    digest = hashlib.sha256()
-    for name, path in _sources(study):
-        digest.update(f"{name}\0".encode() + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
+    text = "".join(f"{name}\0{digest}\0" for name, digest in source_digests(study).items())
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def source_digests(study: Study) -> dict[str, str]:
+    """The files that `code_digest` is made of: name -> sixteen hexadecimal digits."""
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for name, path in _sources(study)}
 
 
 def check_same_code(

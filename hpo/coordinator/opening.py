@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from optuna.study import StudyDirection
 from sqlalchemy.engine import Connection, Engine
 
-from hpo.coordinator.code import check_same_code, code_digest
+from hpo.coordinator.code import check_same_code, code_digest, source_digests
 from hpo.coordinator.identity import Identity
+from hpo.coordinator.jobs import study_job
 from hpo.coordinator.leases import Reaper
 from hpo.discovery import FoundStudy
 from hpo.errors import StudyError, near_miss
@@ -79,6 +80,7 @@ def open_study(
         study_id, stored, resumed = _open(connection, found, opening, facts)
         freed = Reaper(study_id, identity, 0.0).free_the_dead(connection)
         check_same_code(connection, study, study_id, code, commit, live_seconds)
+        rows.keep_sources(connection, code, source_digests(study))
         rows.register_worker(
             connection,
             worker_id,
@@ -160,7 +162,7 @@ def _register(connection: Connection, found: FoundStudy, study_id: int, facts: M
         declaration=study.declaration(),
         source=str(found.source),
         seed=study.seed,
-        facts={**facts, "uid": uuid.uuid4().hex[:12]},
+        facts={**facts, "uid": uuid.uuid4().hex[:12], "job": asdict(study_job(found, {}))},
     )
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 from sqlalchemy.engine import Engine
 
-from hpo.discovery import FoundStudy, find_study
+from hpo.discovery import FoundStudy, as_stored, find_again
 from hpo.errors import StudyError
-from hpo.reading import StudyView, open_for_reading, read_study, study_names
+from hpo.reading import StudyView, open_for_reading, read_study, stored_name
 from hpo.settings import Settings
 from hpo.storage import rows
 from hpo.storage.engine import resolve_url
@@ -41,42 +39,17 @@ def open_evaluation(reference: str, name: str | None, storage: str | None, setti
     if engine.dialect.name != "postgresql":
         resolve_url(settings, storage)  # says why: results have to be written
     ensure_schema(engine)
-    stored_name = name or (reference if reference in study_names(engine) else _declared_name(reference))
-    view = read_study(engine, stored_name)
+    there = name or stored_name(engine, reference)
+    view = read_study(engine, there)
     with engine.connect() as connection:
-        row = rows.find_study(connection, stored_name)
+        row = rows.find_study(connection, there)
         assert row is not None
         stored = rows.declaration(connection, row.study_id)
     if stored is None:
         raise StudyError(
-            f'"{stored_name}" was not made by hpo, so there is nothing to train it by',
+            f'"{there}" was not made by hpo, so there is nothing to train it by',
             next="`hpo report` reads any Optuna study; `hpo evaluate` needs one of `hpo run`",
         )
-    found = _as_stored(_find(reference, stored.source), stored_name, stored.declaration)
+    found = as_stored(find_again(reference, stored.source), there, stored.declaration)
     check_same_declaration(found.study, stored.declaration, len(view.trials))
     return OpenedEvaluation(engine, found, view, row.study_id, str(stored.facts["uid"]))
-
-
-def _declared_name(reference: str) -> str:
-    try:
-        return find_study(reference).study.name
-    except StudyError:
-        if "/" in reference or ":" in reference or reference.endswith(".py"):
-            raise
-        return reference  # then the database's own list of names is the better message
-
-
-def _find(reference: str, source: str) -> FoundStudy:
-    """The declaration under `reference`, else in the file that the search was started from."""
-    try:
-        return find_study(reference)
-    except StudyError:
-        if not source.endswith(".py"):
-            raise
-        return find_study(source)
-
-
-def _as_stored(found: FoundStudy, name: str, declaration: Mapping[str, Any]) -> FoundStudy:
-    """What `hpo run --name --subset` changed is in the database, so it need not be said again."""
-    subset = declaration.get("(subset)")
-    return replace(found, study=replace(found.study, name=name, subset=int(subset) if subset else None))

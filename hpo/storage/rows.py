@@ -10,6 +10,7 @@ from hpo.storage.claims import Claim, claim_waiting, create_trials, enqueue
 from hpo.storage.leases import Expired, ReapResult, Renewal, expired, reap, release_worker, renew
 from hpo.storage.reads import read_changes, read_epochs, running_ids, states
 from hpo.storage.save import save
+from hpo.storage.sources import keep_sources, read_sources
 from hpo.storage.studies import (
     Budget,
     Declared,
@@ -54,10 +55,12 @@ __all__ = [
     "enqueue",
     "expired",
     "find_study",
+    "keep_sources",
     "list_studies",
     "list_workers",
     "read_changes",
     "read_epochs",
+    "read_sources",
     "reap",
     "register",
     "register_worker",

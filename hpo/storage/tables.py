@@ -108,3 +108,11 @@ evaluations = Table(
     Column("document", Text, nullable=False),  # JSON: docs/evaluation.md
     Column("recorded_at", DateTime(timezone=True), nullable=False, server_default=_now),
 )
+
+sources = Table(
+    "hpo_sources",
+    metadata,
+    Column("code", Text, primary_key=True),  # as in hpo_workers
+    Column("files", Text, nullable=False),  # JSON: file name -> digest
+    Column("recorded_at", DateTime(timezone=True), nullable=False, server_default=_now),
+)

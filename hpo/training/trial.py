@@ -87,6 +87,7 @@ class Trial:
             "peak_memory_bytes": peak_memory_bytes(self.device),
             "initial_loss": progress.initial_loss,
             "expected_initial_loss": math.log(self._classes),
+            "out_of_time": self._out_of_time,
         }
         if self._folds > 1:
             facts["folds"] = progress.results

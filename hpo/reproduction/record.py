@@ -1,0 +1,121 @@
+"""What a trial left in the database: enough to train it again without asking its study file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from optuna.trial import FrozenTrial
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from hpo.errors import StudyError
+from hpo.messages import Job
+from hpo.reading import read_study
+from hpo.storage import rows
+from hpo.storage.engine import storage_error
+
+__all__ = ["Record", "read_record"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One finished trial. All that says how it was trained is in `job`, which keeps no checkpoint.
+
+    ending:      "complete", "pruned", or how training failed: "diverged", "out_of_memory", "failed"
+    curve:       a row of hpo_epochs for each epoch, the first one first
+    facts:       the trial's user attributes: device, versions, data_checksum and so on
+    declaration: the study's table when it was started; source: the file it stood in
+    sources:     file name -> digest of the code it ran; None where nobody recorded it
+    """
+
+    study: str
+    number: int
+    ending: str
+    job: Job
+    curve: tuple[Mapping[str, Any], ...]
+    facts: Mapping[str, Any]
+    declaration: Mapping[str, str]
+    source: str
+    sources: Mapping[str, str] | None
+
+    @property
+    def cut_by_the_clock(self) -> bool:
+        """Whether `max_seconds` ended it: then its last epoch ended after as many steps as there was time for."""
+        return self.ending == "complete" and bool(self.facts.get("out_of_time"))
+
+
+def read_record(engine: Engine, name: str, number: int) -> Record:
+    """Trial `number` of the stored study `name`. StudyError for one that is not there, not finished or not hpo's."""
+    view = read_study(engine, name)
+    if view.declaration is None:
+        raise _not_ours(name)
+    try:
+        with engine.connect() as connection:
+            return _read(connection, name, view.trials, number)
+    except SQLAlchemyError as error:
+        raise storage_error(error, engine.url.render_as_string(hide_password=False)) from error
+
+
+def _read(connection: Connection, name: str, trials: Sequence[FrozenTrial], number: int) -> Record:
+    found = rows.find_study(connection, name)
+    assert found is not None
+    trial = next((one for one in trials if one.number == number), None)
+    if trial is None:
+        there = f"it has trials 0 to {len(trials) - 1}" if trials else "it has no trial yet"
+        raise StudyError(f'study "{name}" has no trial {number}', evidence=[there])
+    stored = rows.declaration(connection, found.study_id)
+    ending, facts = _ending(trial), trial.user_attrs
+    if stored is None or "job" not in stored.facts:
+        raise _not_ours(name)
+    if ending is None or "config" not in facts or "seed" not in facts:
+        raise StudyError(
+            f"trial {number} left nothing to reproduce",
+            evidence=[f"it is {trial.state.name}; {_why(facts)}"],
+            next=f"`hpo trials --study {name}` lists those that finished",
+        )
+    job = Job(**stored.facts["job"])
+    return Record(
+        study=name,
+        number=number,
+        ending=ending,
+        job=replace(job, trial_id=1, number=number, config=facts["config"], seed=facts["seed"], checkpoint=""),
+        curve=tuple(row for row in rows.read_epochs(connection, found.study_id) if row["trial"] == number),
+        facts=_with_checksum(facts, trials),
+        declaration=stored.declaration,
+        source=stored.source,
+        sources=_sources(connection, found.study_id, facts.get("worker")),
+    )
+
+
+def _not_ours(name: str) -> StudyError:
+    return StudyError(
+        f'study "{name}" does not say how its trials were trained',
+        evidence=["it was made by plain Optuna, or by an early hpo that did not record it"],
+    )
+
+
+def _ending(trial: FrozenTrial) -> str | None:
+    if not trial.state.is_finished():
+        return None
+    failure = trial.user_attrs.get("failure")
+    kind = failure.get("kind") if isinstance(failure, dict) else None
+    return str(kind) if kind else {"COMPLETE": "complete", "PRUNED": "pruned"}.get(trial.state.name)
+
+
+def _why(facts: Mapping[str, Any]) -> str:
+    return "it was ended from outside" if facts.get("failure") is None else f"its failure was {facts['failure']}"
+
+
+def _with_checksum(facts: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> dict[str, Any]:
+    """A pruned trial does not say which data it saw; the others of its study do, and the study's data is one."""
+    seen = {str(trial.user_attrs["data_checksum"]) for trial in trials if "data_checksum" in trial.user_attrs}
+    return {"data_checksum": seen.pop() if len(seen) == 1 else None, **facts}
+
+
+def _sources(connection: Connection, study_id: int, worker_id: Any) -> Mapping[str, str] | None:
+    for worker in rows.list_workers(connection, study_id):
+        if worker.worker_id == worker_id and worker.code is not None:
+            return rows.read_sources(connection, worker.code)
+    return None

@@ -1,0 +1,197 @@
+"""`hpo reproduce`: one trial, trained again in a trainer of its own. Nothing is written anywhere."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from hpo.coordinator.code import code_facts, source_digests
+from hpo.coordinator.devices import find_slots
+from hpo.coordinator.trainer_process import TrainerProcess
+from hpo.discovery import FoundStudy, as_stored, find_again
+from hpo.errors import DataError, DeviceError, StudyError
+from hpo.messages import Epoch, Finished, Ready, Stop
+from hpo.reading import open_for_reading, stored_name
+from hpo.reproduction.comparing import Change, Mismatch, changed_rows, changes, mismatches
+from hpo.reproduction.record import Record, read_record
+from hpo.settings import Settings
+
+__all__ = ["Reproduction", "reproduce"]
+
+_FIXED = ("parameters", "macs")
+"""Of what a trial records at its end, the numbers that neither a clock nor a curve decides."""
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What came of it. `same`: every number compared came out the same, bit for bit, and so did the ending.
+
+    compared:   epochs compared; then_epochs: that the trial recorded
+    ending:     how it ended this time, "" where it was stopped after as many epochs as there were to compare
+    changes:    what is not as it was around the training, whether or not that changed a number
+    notes:      what kept something from being compared
+    """
+
+    study: str
+    trial: int
+    same: bool
+    then_ending: str
+    ending: str
+    then_epochs: int
+    compared: int
+    device: str
+    mismatches: tuple[Mismatch, ...]
+    changes: tuple[Change, ...]
+    notes: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def reproduce(
+    reference: str,
+    number: int,
+    *,
+    storage: str | None,
+    device: str | None,
+    settings: Settings,
+    on_epoch: Callable[[Epoch, bool, int], None] = lambda epoch, same, epochs: None,
+) -> Reproduction:
+    """Train trial `number` of the study that `reference` names again, on `device` or on the kind it was trained on.
+
+    on_epoch: told each epoch, whether it came out the same, and how many the trial had
+    Raises StudyError for a trial that cannot be reproduced, DataError and DeviceError where it cannot be trained here.
+    """
+    engine = open_for_reading(storage, settings)
+    try:
+        record = read_record(engine, stored_name(engine, reference), number)
+    finally:
+        engine.dispose()
+    found, notes = _declared(reference, record)
+    wanted = device or str(record.facts.get("device") or "cpu")
+    spec = find_slots(wanted, workers=1, workers_per_gpu=1, environ=os.environ)[0]
+    process = TrainerProcess(spec.device, arguments=spec.arguments, environ=os.environ)
+    try:
+        retraining = _Retraining(record, process, on_epoch)
+        retraining.run(found.sys_path if found else record.job.sys_path)
+    finally:
+        process.kill()
+    return _result(record, retraining, spec.device, found, notes)
+
+
+class _Retraining:
+    """A conversation with one trainer about one trial."""
+
+    def __init__(self, record: Record, process: TrainerProcess, on_epoch: Callable[[Epoch, bool, int], None]) -> None:
+        self.ready: Ready | None = None
+        self.finished: Finished | None = None
+        self.compared = 0
+        self.found: list[Mismatch] = []
+        self.cut = False
+        self._record = record
+        self._process = process
+        self._on_epoch = on_epoch
+        # The last epoch of a trial that the clock ended is as long as that machine was fast.
+        self.epochs = len(record.curve) - int(record.cut_by_the_clock)
+
+    def run(self, sys_path: Any) -> None:
+        record = self._record
+        plan = {**record.job.plan, "max_seconds": None}
+        self._process.send(replace(record.job, plan=plan, sys_path=list(sys_path)))
+        if self.epochs == 0 and record.curve:
+            self._stop()
+        while self.finished is None:
+            message = self._process.receive()
+            if message is None:
+                raise DeviceError(
+                    f"the trainer ended ({self._process.close()})", evidence=["what it said stands above"]
+                )
+            if isinstance(message, Ready):
+                self.ready = message
+            elif isinstance(message, Epoch) and not self.cut:
+                self._epoch(message)
+            elif isinstance(message, Finished):
+                self.finished = message
+        if self.finished.outcome == "bad_data":
+            raise DataError(self.finished.reason, evidence=self.finished.details)
+
+    def _epoch(self, message: Epoch) -> None:
+        curve = self._record.curve
+        if message.epoch > len(curve):  # it went on where the trial had ended
+            self._stop()
+            return
+        new = mismatches(message.epoch, curve[message.epoch - 1], message.metrics)
+        self.found += new
+        self.compared = message.epoch
+        self._on_epoch(message, not new, self.epochs)
+        goes_on = self._record.ending == "pruned" or self._record.cut_by_the_clock
+        if goes_on and message.epoch >= self.epochs:
+            self._stop()
+
+    def _stop(self) -> None:
+        self.cut = True
+        self._process.send(Stop(self._record.job.trial_id, keep=False))
+
+
+def _declared(reference: str, record: Record) -> tuple[FoundStudy | None, list[str]]:
+    """The study's declaration as it stands now, for the folders its modules are in and to see what changed in it."""
+    try:
+        return as_stored(find_again(reference, record.source), record.study, record.declaration), []
+    except StudyError as error:
+        return None, [f"the study's declaration was not found again, so it was not compared: {error.fact}"]
+
+
+def _result(record: Record, done: _Retraining, device: str, found: FoundStudy | None, notes: list[str]) -> Reproduction:
+    assert done.ready is not None
+    assert done.finished is not None
+    ending = "" if done.cut else done.finished.outcome
+    differing = [*done.found, *_end(record, done)]
+    went_on = done.cut and record.ending not in ("pruned",) and not record.cut_by_the_clock
+    now = {**code_facts(), **asdict(done.ready), **_checksum(done.finished)}
+    changed = changes(record, {**now, "device": device}, source_digests(found.study) if found else {})
+    if found is None:
+        changed = [change for change in changed if not change.what.startswith("source file")]
+    else:
+        changed += changed_rows(record.declaration, found.study.declaration())
+    return Reproduction(
+        study=record.study,
+        trial=record.number,
+        same=not differing and not went_on and done.compared == done.epochs and ending in ("", record.ending),
+        then_ending=record.ending,
+        ending=ending,
+        then_epochs=len(record.curve),
+        compared=done.compared,
+        device=f"{device} {done.ready.device_name}".strip(),
+        mismatches=tuple(differing),
+        changes=tuple(changed),
+        notes=(*notes, *_notes(record, done, went_on)),
+    )
+
+
+def _end(record: Record, done: _Retraining) -> list[Mismatch]:
+    """What differs at the end of a trial that came to its own end both times."""
+    assert done.finished is not None
+    then = record.facts.get("metrics")
+    if done.cut or not isinstance(then, Mapping) or record.ending != "complete":
+        return []
+    return mismatches(0, then, done.finished.metrics, [name for name in then if name in _FIXED])
+
+
+def _checksum(finished: Finished) -> dict[str, Any]:
+    return {"data_checksum": finished.facts.get("data_checksum")}
+
+
+def _notes(record: Record, done: _Retraining, went_on: bool) -> list[str]:
+    notes = []
+    if went_on:
+        notes.append(f"this time it went on after epoch {len(record.curve)}, where the trial had ended")
+    if record.cut_by_the_clock:
+        limit = record.job.plan["max_seconds"]
+        notes.append(f"epoch {len(record.curve)} was cut short by max_seconds={limit:g} and is not compared")
+    if not record.job.config.get("deterministic") and done.ready is not None and done.ready.device != "cpu":
+        notes.append('the trial did not ask for "deterministic", so a GPU may add up in another order each time')
+    if int(record.facts.get("attempt") or 1) > 1:
+        notes.append(f"the trial took {record.facts['attempt']} attempts; its curve is of all of them together")
+    return notes

@@ -1,0 +1,70 @@
+"""One small search, shared by the tests that only look at its trials."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+
+import hpo
+from hpo.discovery import find_study
+from hpo.reproduction import Reproduction, reproduce
+from hpo.settings import Settings
+from hpo.storage.embedded import embedded_url, leave_embedded
+from hpo.storage.engine import open_engine
+
+THREE_ENDS = str(Path(__file__).parent / "three_ends.py")
+
+
+@pytest.fixture(scope="session")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """three_ends: trials 0 and 1 complete, 2 pruned, 3 diverged; hurried: trial 0, ended by the clock."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HPO_HOME", str(tmp_path_factory.mktemp("searched")))
+        settings = Settings.read()
+        hpo.run(THREE_ENDS, trials=4, workers=1, enqueue_known=True)
+        found = find_study(THREE_ENDS)
+        hurried = replace(found.study, name="hurried", epochs=100_000, max_seconds=0.2)
+        hpo.run(replace(found, study=hurried), trials=1, workers=1)
+    yield settings
+    leave_embedded(settings.home)
+
+
+@pytest.fixture
+def engine(searched: Settings) -> Iterator[Engine]:
+    engine = open_engine(embedded_url(searched.home))
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def again(searched: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Reproduction]:
+    """`again(0)` reproduces trial 0 of three_ends."""
+    monkeypatch.setenv("HPO_HOME", str(searched.home))
+
+    def run(number: int, reference: str = THREE_ENDS, **how: Any) -> Reproduction:
+        return reproduce(reference, number, **{"storage": None, "device": None, "settings": searched, **how})
+
+    return run
+
+
+@pytest.fixture
+def changed(engine: Engine) -> Callable[..., Any]:
+    """`with changed("UPDATE ..", undo="UPDATE ..")`: a database that says something else for a while."""
+
+    @contextmanager
+    def change(statement: str, undo: str, **values: Any) -> Iterator[None]:
+        with engine.begin() as connection:
+            connection.execute(text(statement), values)
+        try:
+            yield
+        finally:
+            with engine.begin() as connection:
+                connection.execute(text(undo), values)
+
+    return change
