@@ -55,13 +55,12 @@ def folder_name(study: str) -> str:
 
 
 def _read(reference: str, storage: str | None) -> StudyView:
-    from hpo.cli.options import stored_name
-    from hpo.reading import open_for_reading, read_study
+    from hpo.reading import open_for_reading, read_study, stored_name
     from hpo.settings import Settings
 
     engine = open_for_reading(storage, Settings.read())
     try:
-        return read_study(engine, stored_name(reference, engine), epochs=True)
+        return read_study(engine, stored_name(engine, reference), epochs=True)
     finally:
         engine.dispose()
 
