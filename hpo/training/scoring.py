@@ -46,6 +46,7 @@ def score(
             images, labels = batch(part)
             logits = (logits_of or model)(images).float()
             sums.add(F.cross_entropy(logits, labels), logits, labels)
+            sums.images += len(labels)
     return sums.read()
 
 
@@ -83,6 +84,7 @@ def score_test(
             images, labels = batch(part)
             logits = model(images).float()
             sums.add(F.cross_entropy(logits, labels), logits, labels)
+            sums.images += len(labels)
             confusion += torch.bincount(labels * classes + logits.argmax(1), minlength=classes * classes)
     loss, accuracy = sums.read()
     seconds = perf_counter() - start

@@ -18,6 +18,7 @@ from hpo.training.average import WeightAverage
 from hpo.training.chains import Chain
 from hpo.training.configuration import Recipe
 from hpo.training.device import supports_bf16
+from hpo.training.graphs import Replayed, Work, replayable
 
 __all__ = ["Batch", "Mixup", "Step", "Sums", "precision"]
 
@@ -37,11 +38,9 @@ class Sums:
         self.images = 0
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """One batch: its mean loss [], logits [N, classes], labels [N], none of them part of a graph."""
-        count = len(labels)
-        self.loss.add_(loss, alpha=count)
+        """One batch: its mean loss [], logits [N, classes], labels [N], without autograd. Count `images` beside it."""
+        self.loss.add_(loss, alpha=len(labels))
         self.hits.add_((logits.argmax(1) == labels).sum())
-        self.images += count
 
     def reset(self) -> None:
         self.loss.zero_()
@@ -58,7 +57,8 @@ class Sums:
 class Step:
     """`step(index)` trains on the images at `index` int64 [N].
 
-    chain: trains the model without autograd (hpo.training.chains.read_chain).
+    chain:  trains the model without autograd (hpo.training.chains.read_chain).
+    graphs: record the step as a CUDA graph where the recipe allows it (hpo.training.graphs).
     `logits(images)` is the model's forward pass by the fastest way, for judging it in evaluation mode.
     """
 
@@ -73,6 +73,7 @@ class Step:
         mixup: Mixup | None = None,
         average: WeightAverage | None = None,
         chain: Chain | None = None,
+        graphs: bool = True,
     ) -> None:
         self.sums = Sums(device)
         self.first_loss: Tensor | None = None
@@ -87,8 +88,16 @@ class Step:
         self.logits: Callable[[Tensor], Tensor] = model if chain is None else chain.logits
         self._learn = self._by_autograd if chain is None else chain.learn
         self._update = self._composed_update(recipe, average)
+        self._work: Work = self.eager
+        if graphs and replayable(recipe, device):
+            self._work = Replayed(self.eager, recipe.batch_size)
 
     def __call__(self, index: Tensor) -> None:
+        self._work(index)
+        self.sums.images += len(index)
+
+    def eager(self, index: Tensor) -> None:
+        """The device's part of a step: kernels on tensors, and no decision of the host from the second call on."""
         images, labels = self._batch(index)
         loss, logits = self._learn(images, labels)
         self._update()

@@ -1,0 +1,100 @@
+"""A recorded step is the eager step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from data.image_set import ImageSet
+from hpo.training.configuration import Recipe
+from hpo.training.graphs import capture
+from hpo.training.optimizers import build_optimizer, set_lr
+from hpo.training.step import Step
+from models.lenet import lenet
+from models.mlp import mlp
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
+SHAPE = (1, 28, 28)
+RECIPES: dict[str, dict[str, Any]] = {
+    "adam": {"optimizer": "adam"},
+    "adamw": {"optimizer": "adamw", "weight_decay": 0.1},
+    "sgd": {"optimizer": "sgd", "lr": 0.05, "momentum": 0.9},
+    "rmsprop": {"optimizer": "rmsprop"},
+    "gradient clipping": {"optimizer": "sgd", "lr": 0.1, "gradient_clip": 0.5},
+}
+
+
+@pytest.fixture(autouse=True)
+def exact_products() -> Iterator[None]:
+    """TF32 rounds differently from kernel to kernel."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    yield
+    torch.set_float32_matmul_precision(before)
+
+
+def images(device: torch.device) -> ImageSet:
+    random = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (256, *SHAPE), generator=random, dtype=torch.uint8)
+    labels = torch.randint(0, 10, (256,), generator=random)
+    return ImageSet(pixels, labels, torch.tensor([0.5]), torch.tensor([0.25]), device)
+
+
+def train(model: nn.Module, recipe: Recipe, *, graphs: bool, strict: bool = False) -> tuple[Step, dict[str, Tensor]]:
+    """50 steps with a learning rate that halves on the way, the last batch of every ten shorter."""
+    device = torch.device("cuda")
+    optimizer = build_optimizer(model.to(device), recipe, device)
+    step = Step(model, images(device).batch, optimizer, recipe, device, graphs=graphs)
+    random = torch.Generator().manual_seed(1)
+    batches = [torch.randint(0, 256, (32 - 7 * (n % 10 == 9),), generator=random).to(device) for n in range(50)]
+    for number, index in enumerate(batches):
+        if number == 25:
+            set_lr(optimizer, recipe.lr / 2)
+        if number == 12 and strict:
+            torch.cuda.set_sync_debug_mode("error")
+        try:
+            step(index)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    return step, dict(model.state_dict())
+
+
+@pytest.mark.parametrize("build", [lambda: lenet(SHAPE, 10), lambda: mlp(SHAPE, 10, 2, [64, 32])], ids=["lenet", "mlp"])
+@pytest.mark.parametrize("settings", RECIPES.values(), ids=RECIPES)
+def test_weights_are_those_of_the_eager_step(build: Any, settings: dict[str, Any]) -> None:
+    """After 50 steps, a change of learning rate and shorter batches between, weights and sums are the eager ones."""
+    recipe = Recipe.read({"batch_size": 32, "lr": 1e-3, **settings})
+    model, twin = build(), build()
+    twin.load_state_dict(model.state_dict())
+    step, ours = train(model, recipe, graphs=True)
+    reference, theirs = train(twin, recipe, graphs=False)
+    for name, value in theirs.items():
+        torch.testing.assert_close(ours[name], value, rtol=1e-3, atol=1e-4)
+    assert step.sums.images == reference.sums.images
+    assert step.sums.read() == pytest.approx(reference.sums.read(), rel=1e-3)
+
+
+@pytest.mark.parametrize("graphs", [True, False], ids=["replayed", "eager"])
+def test_no_step_waits_for_the_device(graphs: bool) -> None:
+    """No step reads from the device, which torch's own watch over synchronisation confirms."""
+    train(lenet(SHAPE, 10), Recipe.read({"batch_size": 32, "lr": 1e-3}), graphs=graphs, strict=True)
+
+
+def test_another_shape_is_refused() -> None:
+    """A recording names the shape it is for and the one it was given."""
+    total = torch.zeros((), device="cuda", dtype=torch.int64)
+
+    def work(index: Tensor) -> None:
+        total.add_(index.sum())
+
+    replay = capture(work, torch.ones(4, device="cuda", dtype=torch.int64))
+    with pytest.raises(ValueError, match=r"\[4\], not \[3\]"):
+        replay(torch.ones(3, device="cuda", dtype=torch.int64))
