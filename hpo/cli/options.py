@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,7 @@ __all__ = [
     "JsonOption",
     "NameOption",
     "QuietOption",
+    "SharingOption",
     "StorageOption",
     "StoredStudyOption",
     "StudyOption",
@@ -101,6 +102,27 @@ WorkersPerGpuOption = Annotated[
     int,
     typer.Option(
         "--workers-per-gpu", metavar="K", min=1, envvar="HPO_WORKERS_PER_GPU", help="Trainers that share each GPU."
+    ),
+]
+
+
+def _count_or_auto(text: str | int) -> int | str:
+    if str(text) == "auto":
+        return "auto"
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is neither a whole number nor auto") from None
+
+
+SharingOption = Annotated[
+    Any,
+    typer.Option(
+        "--workers-per-gpu",
+        metavar="K|auto",
+        parser=_count_or_auto,
+        envvar="HPO_WORKERS_PER_GPU",
+        help="Trainers that share each GPU; auto tries 1, 2, 4 ... on the baseline for as long as they pay.",
     ),
 ]
 NameOption = Annotated[

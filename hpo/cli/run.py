@@ -10,12 +10,12 @@ from hpo.cli.options import (
     DeviceOption,
     NameOption,
     QuietOption,
+    SharingOption,
     StorageOption,
     StudyOption,
     SubsetOption,
     TensorBoardOption,
     WorkersOption,
-    WorkersPerGpuOption,
     declared_study,
 )
 
@@ -48,7 +48,7 @@ def run(
     storage: StorageOption = None,
     device: DeviceOption = None,
     workers: WorkersOption = None,
-    workers_per_gpu: WorkersPerGpuOption = 1,
+    workers_per_gpu: SharingOption = 1,
     enqueue_known: Annotated[
         bool, typer.Option("--enqueue-known", help="Try what others found best first, after the baseline.")
     ] = False,
@@ -114,7 +114,7 @@ def worker(
     storage: StorageOption = None,
     device: DeviceOption = None,
     workers: WorkersOption = None,
-    workers_per_gpu: WorkersPerGpuOption = 1,
+    workers_per_gpu: SharingOption = 1,
     subset: SubsetOption = None,
     name: NameOption = None,
     quiet: QuietOption = False,

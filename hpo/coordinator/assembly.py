@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -23,6 +24,7 @@ from hpo.coordinator.ledger import Ledger
 from hpo.coordinator.loop import Loop
 from hpo.coordinator.opening import Opening, open_study
 from hpo.coordinator.progress import Progress
+from hpo.coordinator.sharing import sharing
 from hpo.coordinator.slot import Slot, SlotSpec
 from hpo.coordinator.snapshot import Snapshot
 from hpo.coordinator.tensorboard import TensorBoardProgress
@@ -51,7 +53,7 @@ class RunOptions:
     storage: str | None = None
     devices: str | None = None
     workers: int | None = None
-    workers_per_gpu: int = 1
+    workers_per_gpu: int | Literal["auto"] = 1
     enqueue_known: bool = False
     worker: bool = False
     ray: str | None = None
@@ -111,12 +113,7 @@ def assemble(
     wake: Callable[[], None],
 ) -> Assembled:
     """Find the slots, open the study, and connect ledger and loop. Every refusal happens here, before a trial."""
-    specs = find_slots(
-        options.devices or settings.devices,
-        workers=options.workers,
-        workers_per_gpu=options.workers_per_gpu,
-        environ=os.environ,
-    )
+    specs = _specs(found, options, settings)
     slots = [Slot(index, spec, partial(_spawn, options.trainer)) for index, spec in enumerate(specs)]
     try:
         return _assemble(found, options, timeout_seconds, settings, slots, wakeup, wake)
@@ -124,6 +121,18 @@ def assemble(
         for slot in slots:
             slot.kill()
         raise
+
+
+def _specs(found: FoundStudy, options: RunOptions, settings: Settings) -> list[SlotSpec]:
+    def specs(workers_per_gpu: int) -> list[SlotSpec]:
+        devices = options.devices or settings.devices
+        return find_slots(devices, workers=options.workers, workers_per_gpu=workers_per_gpu, environ=os.environ)
+
+    if options.workers_per_gpu != "auto":
+        return specs(options.workers_per_gpu)
+    alone = specs(1)
+    gpu = next((spec.device for spec in alone if spec.device.startswith("cuda")), None)
+    return alone if gpu is None else specs(sharing(found, gpu, options.trainer))
 
 
 def _assemble(
