@@ -57,7 +57,7 @@ def branched(tmp_path: Path, *kinds: str, depth: Any = 3) -> FoundStudy:
     [
         ("wide", ["ZeroDivisionError", "kind=wide, depth=3", "branched_nets.py, line 9", "512 // (depth - 3)"]),
         ("other", ["gives [2, 11] for two images of 10 classes", "kind=other"]),
-        ("forward", ["RuntimeError", "kind=forward"]),
+        ("forward", ["RuntimeError", "kind=forward", "branched_nets.py, line 6: def build", "in its module 1: Linear"]),
     ],
 )
 def test_one_broken_branch_refuses_the_study(kind: str, messages: list[str], tmp_path: Path) -> None:

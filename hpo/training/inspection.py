@@ -5,6 +5,7 @@ Networks are built on the meta device, where a thousand layers take no memory an
 
 from __future__ import annotations
 
+import inspect
 import traceback
 from pathlib import Path
 from time import perf_counter
@@ -20,7 +21,7 @@ from hpo.training.device import peak_memory_bytes, reset_peak_memory, set_determ
 from hpo.training.learner import Learner, model_parameters
 from hpo.training.parts import DataCache
 from hpo.training.scoring import score
-from models.build import build_model, count_parameters, trace
+from models.build import build_model, count_parameters, resolve, trace
 
 __all__ = ["inspect_study"]
 
@@ -69,7 +70,14 @@ def _build(job: Job) -> dict[str, Any]:
 def _on(device: torch.device, job: Job, shape: Any, classes: int) -> tuple[nn.Module, tuple[int, list[int]]]:
     with device:
         network = build_model(job.model["builder"], shape, classes, model_parameters(job))
-        return network, trace(network, shape)
+        entered = [""]
+        for name, module in network.named_modules():
+            module.register_forward_pre_hook(lambda module, _, name=name: entered.append(f"{name}: {module}"))
+        try:
+            return network, trace(network, shape)
+        except Exception as error:
+            error.add_note(f"in its module {entered[-1].splitlines()[0]}")
+            raise
 
 
 def _rehearsals(
@@ -112,11 +120,9 @@ def _rehearse(job: Job, data: DataCache, device: torch.device) -> dict[str, Any]
 def _broken(job: Job, error: Exception) -> Problem:
     """A builder or a forward pass that raises: which branch, and which line of the model."""
     evidence = [f"branch: {_branch(job)}"]
-    line = _line(error)
-    if line and not isinstance(error, HpoError):
-        evidence.append(line)
     if isinstance(error, HpoError):
         return {**_described(error), "evidence": [*error.evidence, *evidence]}
+    evidence += [_line(error) or _definition(job), *getattr(error, "__notes__", ())[-1:]]
     said = str(error).strip().splitlines()
     fact = f"the model cannot be built: {type(error).__name__}: {said[0] if said else ''}".rstrip(": ")
     return _problem(fact, evidence, "mend that line, or take the branch out of the space")
@@ -128,10 +134,18 @@ def _branch(job: Job) -> str:
 
 
 def _line(error: BaseException) -> str:
-    """The innermost line that is not torch's own."""
-    library = str(Path(torch.__file__).parent)
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(library)]
+    """The innermost line that is neither torch's nor ours; "" where there is none, as in a plain Sequential."""
+    ours = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]), build_model.__code__.co_filename)
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(ours)]
     return f"{frames[-1].filename}, line {frames[-1].lineno}: {frames[-1].line}" if frames else ""
+
+
+def _definition(job: Job) -> str:
+    """Where the builder stands; its name where it is no function of Python's."""
+    code = getattr(inspect.unwrap(resolve(job.model["builder"], "model builder")), "__code__", None)
+    if code is None:
+        return str(job.model["builder"])
+    return f"{code.co_filename}, line {code.co_firstlineno}: def {code.co_name}"
 
 
 def _described(error: HpoError) -> Problem:
