@@ -18,7 +18,6 @@ import tempfile
 import time
 from collections import defaultdict
 from contextlib import suppress
-from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -94,14 +93,12 @@ def _hpo_side(
     pipe: Connection, url: str, slots: int, target: int, home: Path, waits: Path, epoch_seconds: float
 ) -> dict[str, float]:
     from hpo.coordinator import assembly
-    from hpo.coordinator.trainer_process import TrainerProcess
     from hpo.discovery import FoundStudy
     from hpo.settings import Settings
     from hpo.storage.mirror import Mirror
 
     os.environ |= {"HPO_BENCHMARK_WAITS": str(waits), "HPO_BENCHMARK_EPOCH_SECONDS": str(epoch_seconds)}
-    command = (sys.executable, "-m", "benchmarks.fake_trainer")
-    assembly.TrainerProcess = partial(TrainerProcess, command=command)  # type: ignore[misc, assignment]
+    trainer = (sys.executable, "-m", "benchmarks.fake_trainer")
     meter = Meter(Mirror)
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
@@ -124,7 +121,7 @@ def _hpo_side(
     began = time.perf_counter()
     assembled = assembly.assemble(
         FoundStudy(simulated.study, Path(simulated.__file__), ("",)),
-        assembly.RunOptions(trials=target, workers=slots, devices="cpu", on_notice=notice),
+        assembly.RunOptions(trials=target, workers=slots, devices="cpu", on_notice=notice, trainer=trainer),
         None,
         Settings(home, storage=url, checkpoint_dir=home / "checkpoints"),
         ours,

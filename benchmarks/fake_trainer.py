@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from benchmarks import simulated
-from hpo.messages import Epoch, Finished, Job, Message, Ready, Shutdown, Stop, decode, encode
+from hpo.messages import Epoch, Finished, Inspect, Inspected, Job, Message, Ready, Shutdown, Stop, decode, encode
 
 
 def main() -> None:
@@ -25,7 +25,9 @@ def main() -> None:
     connection.send_bytes(encode(Ready(os.getpid(), "cpu", "nothing", {})))
     began = time.perf_counter()
     while (job := _receive(connection)) is not None:
-        if isinstance(job, Job):
+        if isinstance(job, Inspect):
+            connection.send_bytes(encode(Inspected()))
+        elif isinstance(job, Job):
             waits.write(f"{time.perf_counter() - began}\n")
             connection.send_bytes(encode(_train(job, connection, seconds)))
             began = time.perf_counter()
