@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.storages import InMemoryStorage
 from optuna.study import Study, StudyDirection
-from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial
+
+from hpo.storage.optuna_internals import FrozenStudy, trial_id_of
 
 __all__ = ["replica_study"]
 
@@ -74,5 +75,5 @@ def _copy(trial: FrozenTrial, objectives: Sequence[int], shown: Callable[[str], 
         user_attrs={},
         system_attrs=trial.system_attrs,  # constraints live here
         intermediate_values={},
-        trial_id=trial._trial_id,
+        trial_id=trial_id_of(trial),
     )
