@@ -10,6 +10,7 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from hpo.coordinator.slot import Slot
+from hpo.coordinator.trial import Trial
 from hpo.errors import DeviceError
 
 __all__ = ["Fleet"]
@@ -63,6 +64,14 @@ class Fleet:
     @property
     def busy(self) -> bool:
         return any(slot.trial is not None for slot in self.slots)
+
+    def place(self, trial: Trial) -> Slot | None:
+        """A free slot for `trial`. One under which a trainer died goes elsewhere first, if it can: a sick device then
+        loses no trial, and a trial that kills its trainers condemns no device."""
+        free = [slot for slot in self.slots if slot.free]
+        if trial.attempt > 1 and any(slot.health.lost_in_a_row == 0 for slot in self.working):
+            free = [slot for slot in free if slot.health.lost_in_a_row == 0]
+        return free[0] if free else None
 
     def training(self, trial_id: int) -> Slot | None:
         """The slot that trains this trial."""

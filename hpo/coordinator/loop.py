@@ -54,8 +54,8 @@ class Loop:
         self.deadline: float | None = None
         self.leave_at: float | None = None  # by time.monotonic(): this host's own limit, whatever the study's deadline
         self.interrupted = False
-        self._found, self._progress, self._wakeup = found, progress, wakeup
-        self._patience_seconds = patience_seconds
+        self._found, self._progress = found, progress
+        self._wakeup, self._patience_seconds = wakeup, patience_seconds
         self._waiting: deque[Trial] = deque()
         self._stopped = ""
         self._checkpoints: dict[int, str] = {}
@@ -133,12 +133,13 @@ class Loop:
     # Trials -------------------------------------------------------------------------------------------------------
 
     def _hand_out(self) -> None:
-        for slot in self.fleet.slots:
-            if slot.free and self._waiting:
-                trial = self._waiting.popleft()
+        for trial in list(self._waiting):
+            if slot := self.fleet.place(trial):
+                self._waiting.remove(trial)
                 self._checkpoints[trial.trial_id] = trial.checkpoint
                 slot.give(trial, make_job(self._found, trial))
-        needed = self.fleet.without_trial + self._ahead() - len(self._waiting)
+        anywhere = sum(trial.attempt == 1 for trial in self._waiting)  # the others may wait for a slot of their own
+        needed = self.fleet.without_trial + self._ahead() - anywhere
         self.ledger.want(max(0, needed), self.fleet.report())
 
     def _ahead(self) -> int:
@@ -157,7 +158,7 @@ class Loop:
             trial.score = message.report[-1][1]
         if not message.replayed:
             trial.got_on = True
-            slot.lost_in_a_row = 0  # a device on which an epoch was finished works
+            slot.health.works()
         self.ledger.report(trial, message)
         self._progress.epoch(trial, message)
         if message.report and not message.replayed and self.ledger.asker.should_prune(trial):
@@ -180,7 +181,6 @@ class Loop:
             if not self._stopped:
                 raise DataError(message.reason, evidence=message.details)
         else:
-            slot.lost_in_a_row = 0
             self._tell(slot, trial, judge(self.study, trial, message, self._progress.baseline))
 
     def _tell(self, slot: Slot, trial: Trial, verdict: Verdict) -> None:
@@ -203,17 +203,17 @@ class Loop:
     def _trainer_lost(self, slot: Slot) -> None:
         trial, stopping = slot.trial, slot.stopping
         how, what = slot.lost(), ""
-        if trial is not None and stopping is None and trial.attempts >= MAX_ATTEMPTS:
+        if trial is not None and stopping is None and trial.attempts >= MAX_ATTEMPTS and not slot.quarantined:
             what = f" under trial {trial.number}, for the last time"
             self._tell(slot, trial, given_up(trial, how))
         elif trial is not None and (stopping is None or stopping.keep):
-            # A trial put down on purpose is no attempt lost; one whose trainer died under it is.
-            self.ledger.requeue(trial, attempts=0 if stopping else 1)
+            # A trial put down on purpose or killed by a sick device has lost no attempt of its own.
+            self.ledger.requeue(trial, attempts=0 if stopping or slot.quarantined else 1)
             what = f" under trial {trial.number}, which will be resumed"
         slot.trial = None
         self._progress.notice(f"trainer on {slot.spec.device} ended ({how}){what}")
         if slot.quarantined:
-            self._progress.notice(f"{slot.spec.device} left alone: {slot.lost_in_a_row} trainers lost in a row")
+            self._progress.notice(f"{slot.spec.device} left alone: {slot.health.lost_in_a_row} trainers lost in a row")
 
     def _remove_checkpoint(self, trial_id: int) -> None:
         """Once the database has a trial's end, and its trainer has let go of it."""

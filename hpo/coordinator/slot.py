@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hpo.coordinator.health import Health
 from hpo.coordinator.snapshot import SlotView
 from hpo.coordinator.trainer_process import TrainerProcess
 from hpo.messages import Job, Message, Ready, Stop
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
     from hpo.coordinator.trial import Trial
 
 __all__ = ["Slot", "SlotSpec"]
-
-QUARANTINE_AFTER = 3
-"""Trainers lost in a row, without a trial finished between them, after which a slot is left alone."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class Slot:
         self.trial: Trial | None = None
         self.process: TrainerProcess | None = None
         self.ready: Ready | None = None
-        self.lost_in_a_row = 0
+        self.health = Health()
         self.restart_at = 0.0
         self.since = time.monotonic()
         # After a Stop the trainer still owes its Finished; what it reports until then is of no interest.
@@ -56,7 +54,7 @@ class Slot:
 
     @property
     def quarantined(self) -> bool:
-        return self.lost_in_a_row >= QUARANTINE_AFTER
+        return self.health.sick
 
     @property
     def free(self) -> bool:
@@ -99,9 +97,8 @@ class Slot:
         assert self.process is not None
         how = self.process.close()
         self.process = self.ready = self.stopping = None
-        self.lost_in_a_row += 1
-        # At once the first time; later a moment, so that a device that needs one to recover gets it.
-        self.restart_at = time.monotonic() + (0.0, 1.0, 3.0)[min(self.lost_in_a_row, 3) - 1]
+        self.health.lost(self.trial.trial_id if self.trial else None)
+        self.restart_at = time.monotonic() + self.health.pause_seconds
         return how
 
     def view(self) -> SlotView:

@@ -114,7 +114,7 @@ class Conductor:
         _, run = self._runs.pop(message.trial_id)
         curve = self._curves.pop(message.trial_id)
         slot.trial = slot.stopping = None
-        slot.lost_in_a_row = 0
+        slot.health.works()
         if message.outcome == "bad_data":
             if self._leaving:
                 return

@@ -9,7 +9,8 @@ The test says what it wants in the environment, as JSON under FAKE:
                    "diverged", "out_of_memory", "failed", "deaf" (hears no Stop), "die:SIGKILL", "die:SIGSEGV",
                    "die:exit" (as a model's os._exit would); with "!" in front on every attempt, otherwise on the first
     every          a deed for all trials
-    sick           file; the process that has locked it dies as soon as it is given a trial
+    sick           file; every process but the first, which locks it, dies as soon as it is given a trial
+    all_sick       every process does
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class FakeTrainer:
         self.jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
         self.stop: Stop | None = None
         self.inspect = threading.Event()
-        self.sick = FAKE.get("sick") and self.lock(FAKE["sick"])
+        self.sick = "all_sick" in FAKE or ("sick" in FAKE and not self.lock(FAKE["sick"]))
         threading.Thread(target=self.read, daemon=True).start()
 
     def lock(self, path: str) -> bool:

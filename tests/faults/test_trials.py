@@ -108,9 +108,9 @@ def test_a_sick_slot_is_quarantined_and_its_trials_run_elsewhere(new_world: NewW
     assert all(trial.state.name == "COMPLETE" for trial in world.trials())
 
 
-def test_a_host_without_a_working_slot_says_so_and_leaves_its_trials(new_world: NewWorld, tmp_path: Any) -> None:
+def test_a_host_without_a_working_slot_says_so_and_leaves_its_trials(new_world: NewWorld) -> None:
     """Exit 5 with the device named; the trials wait for a host that works."""
-    world = new_world(fake={"sick": str(tmp_path / "sick")})
+    world = new_world(fake={"all_sick": True})
     output = world.run("--trials", "2", "--workers", "1", code=5)
     assert "every trainer on cpu ended again and again" in output
     assert "hpo doctor" in output

@@ -1,0 +1,42 @@
+"""Whether a slot's device is sick, or only its trials: told from how its trainers died."""
+
+from __future__ import annotations
+
+__all__ = ["Health"]
+
+QUARANTINE_AFTER = 3
+"""Trainers lost in a row, without an epoch finished between them, after which a slot is left alone."""
+
+
+class Health:
+    """The trainers that one slot lost in a row.
+
+    A device that never finished an epoch is to blame for what happens on it. One that has worked before is to blame
+    only when trainers die under different trials: a single trial that kills them all is told as failed instead.
+    """
+
+    def __init__(self) -> None:
+        self.lost_in_a_row = 0
+        self._proven = False
+        self._trials: set[int | None] = set()
+
+    def works(self) -> None:
+        """An epoch was finished on it."""
+        self._proven = True
+        self.lost_in_a_row = 0
+        self._trials.clear()
+
+    def lost(self, trial_id: int | None) -> None:
+        """Its trainer died, under this trial or before it had any."""
+        self.lost_in_a_row += 1
+        self._trials.add(trial_id)
+
+    @property
+    def sick(self) -> bool:
+        the_trial_to_blame = self._proven and len(self._trials) == 1 and None not in self._trials
+        return self.lost_in_a_row >= QUARANTINE_AFTER and not the_trial_to_blame
+
+    @property
+    def pause_seconds(self) -> float:
+        """Before the next trainer: none the first time, then a moment for a device that needs one to recover."""
+        return (0.0, 0.0, 1.0, 3.0)[min(self.lost_in_a_row, 3)]
