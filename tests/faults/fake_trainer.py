@@ -4,7 +4,7 @@ The test says what it wants in the environment, as JSON under FAKE:
 
     log            file that gets a line per event: time, pid, event, trial number, epoch
     epoch_seconds  how long an epoch takes
-    hold           file; while it exists, no epoch ends
+    hold           file; while it exists, no epoch ends above the one it names
     trials         {number: deed}, done in the middle of epoch 2 unless said otherwise:
                    "diverged", "out_of_memory", "failed", "deaf" (hears no Stop), "die:SIGKILL", "die:SIGSEGV",
                    "die:exit" (as a model's os._exit would); with "!" in front on every attempt, otherwise on the first
@@ -121,7 +121,7 @@ class FakeTrainer:
         """An epoch. None when it went through, else how the trial ended in the middle of it."""
         deed: str = FAKE.get("trials", {}).get(str(job.number), FAKE.get("every", ""))
         begun = time.monotonic()
-        while time.monotonic() - begun < FAKE.get("epoch_seconds", 0.02) or os.path.exists(FAKE.get("hold", "")):
+        while time.monotonic() - begun < FAKE.get("epoch_seconds", 0.02) or self.held(epoch):
             if self.stop is not None and deed != "deaf":
                 return Finished(job.trial_id, "stopped", epoch - 1)
             time.sleep(0.005)
@@ -131,6 +131,12 @@ class FakeTrainer:
             marker.touch()
             return self.do(deed.lstrip("!"), job, epoch)
         return None
+
+    def held(self, epoch: int) -> bool:
+        try:
+            return epoch > int(Path(FAKE["hold"]).read_text() or 0)
+        except FileNotFoundError:
+            return False
 
     def do(self, deed: str, job: Job, epoch: int) -> Finished:
         if deed == "failed":

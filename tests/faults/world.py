@@ -21,7 +21,7 @@ from sqlalchemy.pool import NullPool
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
-PATIENCE = 90.0
+PATIENCE = 60.0
 
 
 def until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
@@ -109,7 +109,8 @@ class World:
 
     def start(self, *arguments: str, command: str = "run", **environ: str) -> Hpo:
         """`hpo run` (or another command) on the study, with two trainers."""
-        given = [command, "--study", self.study, "--storage", self.url, *arguments]
+        given = [command, "--study", self.study, *arguments]
+        given += ["--storage", self.url] if self.url else []  # "": the embedded server under `folder`/home
         if command in ("run", "worker"):
             given += ["--workers", "2"] if "--workers" not in arguments else []
         variables = {

@@ -1,0 +1,150 @@
+"""The database restarts, hangs, is away, is away for too long. See docs/failures.md."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import OwnServer
+from proxy import Proxy
+from test_hosts import in_epoch, let_go
+from world import World, until
+
+NewWorld = Any
+
+
+def check_nothing_repeated(world: World, trials: int) -> None:
+    """Every epoch was trained once, by the trainer that had the trial from the start."""
+    world.check(finished=trials)
+    assert set(world.attempts().values()) == {1}
+    for number in range(trials):
+        assert [line.epoch for line in world.log("epoch", number)] == [1, 2, 3, 4]
+    assert world.processes[0].output.count("trainer on") == 0
+
+
+def test_terminated_connections_are_made_anew(new_world: NewWorld) -> None:
+    """pg_terminate_backend at every epoch: nothing is lost, no epoch is trained twice."""
+    world = new_world(fake={"epoch_seconds": 0.4})
+    process = world.start("--trials", "4")
+    for epoch in (1, 2, 3):
+        world.reached(epoch)
+        [(cut,)] = world.sql(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'hpo'"
+        )
+        assert cut >= 1
+    process.ends()
+    check_nothing_repeated(world, 4)
+
+
+def test_a_server_away_for_longer_than_the_lease_costs_nothing(new_world: NewWorld, own_server: OwnServer) -> None:
+    """Training goes on, reports are written in order later, and two hosts leave each other's leases alone."""
+    world = new_world(url=own_server.url, fake={"epoch_seconds": 0.4})
+    process = world.start("--trials", "4", OTHER_HOST="one")
+    world.reached(1)
+    other = world.start("--workers", "1", command="worker", OTHER_HOST="two")
+    until(lambda: len(world.log("begin")) >= 3, "the second host to train")
+    own_server.stop()
+    for each in (process, other):
+        each.says("database away")
+    before = max(line.time for line in world.log("epoch"))
+    until(lambda: world.log("epoch")[-1].time > before + 1.5 * world.lease_seconds or len(world.log("complete")) >= 3,
+          "trainers to go on while the database is away")  # fmt: skip
+    own_server.start()
+    process.ends()
+    other.ends()
+    check_nothing_repeated(world, 4)
+    assert "database back" in process.output
+
+
+@pytest.mark.parametrize("fault", ["cut", "stall"])
+def test_a_network_that_breaks_or_hangs_costs_nothing(through_proxy: NewWorld, proxy: Proxy, fault: str) -> None:
+    """Connections dropped in mid-statement, or silent for longer than a statement may take."""
+    world = through_proxy(fake={"epoch_seconds": 0.4}, lease_seconds=6.0)
+    process = world.start("--trials", "4")
+    if fault == "cut":
+        for epoch in (1, 2, 3):
+            world.reached(epoch)
+            proxy.cut()
+    else:
+        world.reached(1)
+        proxy.stalled = True
+        process.says("database away")
+        proxy.stalled = False
+    process.ends()
+    check_nothing_repeated(world, 4)
+
+
+def away_for_too_long(world: World, server: OwnServer) -> Path:
+    """Outcomes in the journal: the database went away in epoch 1 of two trials and did not come back in time."""
+    process = in_epoch(world, 1, HPO_PATIENCE_SECONDS="4")
+    server.stop()
+    let_go(world)
+    output = process.ends(4)
+    assert "the database was away" in output
+    assert "hpo run --study faults" in output
+    assert len(world.log("complete")) == 2
+    [journal] = (world.folder / "home" / "journal").glob("*.jsonl")
+    assert f"2 outcomes kept in {journal}" in output
+    server.start()
+    return journal
+
+
+def test_outcomes_that_could_not_be_told_are_kept_and_told_by_the_next_command(
+    new_world: NewWorld, own_server: OwnServer
+) -> None:
+    """Exit 4 with the command named; any hpo command then writes them; nothing is trained again."""
+    world = new_world(url=own_server.url, fake={"epoch_seconds": 0.4})
+    journal = away_for_too_long(world, own_server)
+    status = world.start("--json", command="status").ends()
+    assert "from the journal: the outcome of trial 0, 1" in status
+    assert not journal.exists()
+    assert json.loads(status[status.index("{") :])["counts"]["complete"] == 2
+    world.run("--trials", "2")
+    world.check(finished=2)
+    assert len(world.log("begin")) == 2
+
+
+def test_a_journal_does_not_overrule_the_host_that_went_on_meanwhile(
+    new_world: NewWorld, own_server: OwnServer
+) -> None:
+    """Another host ended the trials first: its outcome stands, and the journal's is dropped, and that is said."""
+    world = new_world(url=own_server.url, fake={"epoch_seconds": 0.4})
+    away_for_too_long(world, own_server)
+    world.sql("UPDATE hpo_leases SET worker_id = NULL")
+    world.sql("UPDATE trials SET state = 'FAIL' WHERE state = 'RUNNING'")
+    output = world.run("--trials", "2")
+    assert "dropped from the journal, as others took it up or ended it: trial 0, 1" in output
+    assert [trial.state.name for trial in world.check(finished=2)] == ["FAIL", "FAIL"]
+
+
+def test_a_torn_journal_costs_only_the_lines_that_are_torn(new_world: NewWorld, own_server: OwnServer) -> None:
+    """A damaged line is said and kept; its trial is resumed; the other outcome is written."""
+    world = new_world(url=own_server.url, fake={"epoch_seconds": 0.4})
+    journal = away_for_too_long(world, own_server)
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join([lines[0], lines[1][:-40]]))
+    output = world.run("--trials", "2")
+    assert "1 damaged lines of the journal passed over" in output
+    assert "from the journal: the outcome of trial 0" in output
+    world.check(finished=2)
+    assert len(world.log("begin", 0)) == 1
+
+
+def test_an_embedded_server_that_is_killed_is_started_again(new_world: NewWorld) -> None:
+    """Nobody else would: without --storage the run that needs the database brings it back."""
+    import psutil
+
+    world = new_world(fake={"epoch_seconds": 0.4})
+    home = world.folder / "home"
+    given = world.url
+    world.url = ""
+    process = world.start("--trials", "4")
+    world.reached(1)
+    pid = int((home / "postgres" / "postmaster.pid").read_text().splitlines()[0])
+    psutil.Process(pid).kill()
+    process.ends()
+    assert "database back" in process.output
+    world.url = given
+    assert len(world.log("complete")) == 4

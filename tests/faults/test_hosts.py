@@ -1,0 +1,155 @@
+"""A host goes away, comes back, or is told to stop. See docs/failures.md."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any
+
+import optuna
+import psutil
+import pytest
+from optuna.trial import TrialState
+from world import World, until
+
+NewWorld = Any
+
+
+def gone(pid: int) -> bool:
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def in_epoch(world: World, epoch: int, **environ: str) -> Any:
+    """An `hpo run` of two trials whose trials have finished `epoch` epochs and are held there."""
+    world.hold.write_text(str(epoch))
+    process = world.start("--trials", "2", **environ)
+    for number in (0, 1):
+        world.reached(epoch, number)
+    return process
+
+
+def let_go(world: World) -> None:
+    world.hold.unlink(missing_ok=True)
+
+
+def test_a_killed_coordinator_is_followed_by_the_same_command_at_once(new_world: NewWorld) -> None:
+    """SIGKILL: its trainers leave; `hpo run` takes its own trials first, under their numbers, whatever their leases."""
+    world = new_world(fake={"epoch_seconds": 0.3}, lease_seconds=600.0)
+    process = in_epoch(world, 1)
+    trainers = [child.pid for child in process.trainers()]
+    assert len(trainers) == 2
+    process.kill()
+    until(lambda: all(gone(pid) for pid in trainers), "the trainers of a killed coordinator to leave", 10)
+    assert [trial.state.name for trial in world.trials()].count("RUNNING") >= 2
+    let_go(world)
+    world.run("--trials", "2")
+    world.check(finished=2)
+    for number in (0, 1):
+        first, second = world.log("begin", number)
+        assert (first.epoch, second.epoch >= 1) == (0, True)
+        epochs = [line.epoch for line in world.log("epoch", number)]
+        assert epochs == [1, 2, 3, 4], "no epoch is trained twice"
+
+
+def test_a_lost_host_is_followed_by_any_other_when_its_leases_run_out(new_world: NewWorld) -> None:
+    """Another machine cannot see that the process is gone: it waits for the lease and a grace, then goes on."""
+    world = new_world(fake={"epoch_seconds": 0.3})
+    in_epoch(world, 1, OTHER_HOST="lost").kill()
+    let_go(world)
+    world.run("--trials", "2", OTHER_HOST="other")
+    world.check(finished=2)
+    assert {trial.user_attrs["host"] for trial in world.trials()} == {"other"}
+    for number in (0, 1):
+        assert [line.epoch for line in world.log("epoch", number)] == [1, 2, 3, 4]
+    assert set(world.attempts().values()) == {2}
+
+
+def test_a_host_that_was_asleep_drops_what_another_has_taken(new_world: NewWorld) -> None:
+    """SIGSTOP for longer than the lease: the other host's result stands, counted once; the sleeper goes on."""
+    world = new_world(fake={"epoch_seconds": 0.3})
+    sleeper = in_epoch(world, 1, OTHER_HOST="sleeper")
+    trainers = [child.pid for child in sleeper.trainers()]
+    for pid in (sleeper.process.pid, *trainers):
+        os.kill(pid, signal.SIGSTOP)
+    let_go(world)
+    other = world.start(command="worker", OTHER_HOST="other")
+    until(lambda: len(world.log("begin")) >= 3, "the other host to take a trial")
+    world.hold.write_text("3")
+    for pid in (sleeper.process.pid, *trainers):
+        os.kill(pid, signal.SIGCONT)
+    sleeper.says("ended or taken from outside; stopped here")
+    let_go(world)
+    other.ends()
+    sleeper.ends()
+    world.check(finished=2)
+    assert any(trial.user_attrs["host"] == "other" for trial in world.trials())
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_puts_every_trial_down_within_8_seconds(new_world: NewWorld, number: int, code: int) -> None:
+    """Gone in 8 s with 143 or 130, every trial waiting, no process left; the same command goes on from there."""
+    world = new_world(fake={"epoch_seconds": 0.3})
+    process = in_epoch(world, 2)
+    trainers = [child.pid for child in process.trainers()]
+    process.send(number)
+    process.ends(code, seconds=8)
+    assert all(gone(pid) for pid in trainers)
+    waiting = len(world.trials())
+    world.check(finished=0, unfinished=waiting)
+    assert world.attempts()[0] == 1, "being told to stop is no failed attempt"
+    let_go(world)
+    world.run("--trials", "2")
+    world.check(finished=2, unfinished=max(0, waiting - 2))
+    assert [line.epoch for line in world.log("epoch", 0)] == [1, 2, 3, 4]
+
+
+def test_a_second_signal_is_immediate_and_leaves_no_process(new_world: NewWorld) -> None:
+    """Even with trainers that hear nothing: gone at once, and the trainers with it; nothing is lost."""
+    world = new_world(fake={"epoch_seconds": 0.3, "every": "deaf"})
+    process = in_epoch(world, 1)
+    trainers = [child.pid for child in process.trainers()]
+    process.send(signal.SIGINT)
+    time.sleep(0.3)  # two signals in one instant are one
+    process.send(signal.SIGINT)
+    process.ends(130, seconds=2.5)
+    until(lambda: all(gone(pid) for pid in trainers), "the trainers to leave", 10)
+    let_go(world)
+    world.run("--trials", "2")
+    world.check(finished=2)
+
+
+@pytest.mark.parametrize(("state", "values"), [(TrialState.FAIL, None), (TrialState.COMPLETE, [0.125])])
+def test_what_the_user_says_of_a_running_trial_stands(new_world: NewWorld, state: TrialState, values: Any) -> None:
+    """Told from outside, as optuna-dashboard does: the trainer stops within an epoch, the run goes on."""
+    world = new_world(fake={"epoch_seconds": 0.3})
+    process = in_epoch(world, 1)
+    storage = optuna.storages.RDBStorage(world.direct)
+    storage.set_trial_state_values(world.trial(0)._trial_id, state, values)
+    process.says("trial 0: it was ended or taken from outside; stopped here")
+    until(lambda: world.log("stopped", 0), "the trainer to stop")
+    let_go(world)
+    process.ends()
+    assert (world.trial(0).state, world.trial(0).values) == (state, values)
+    assert world.trial(1).state == TrialState.COMPLETE
+    assert max(line.epoch for line in world.log("epoch", 0)) < 4
+    assert world.sql("SELECT 1 FROM hpo_leases WHERE worker_id IS NOT NULL") == []
+
+
+def test_clocks_that_are_wrong_change_nothing(new_world: NewWorld) -> None:
+    """Two hosts a day apart share a study and its deadline: no lease is taken, and times are the database's."""
+    world = new_world()
+    world.hold.write_text("1")
+    run = world.start("--trials", "8", "--timeout", "10m", OTHER_HOST="ahead", CLOCK="86400")
+    world.reached(1)
+    worker = world.start(command="worker", OTHER_HOST="behind", CLOCK="-86400")
+    until(lambda: len(world.log("epoch")) == 4, "both hosts to train")
+    let_go(world)
+    run.ends()
+    worker.ends()
+    world.check(finished=8)
+    assert set(world.attempts().values()) == {1}
+    assert {trial.user_attrs["host"] for trial in world.trials()} == {"ahead", "behind"}
+    [(now,)] = world.sql("SELECT now() AT TIME ZONE 'UTC'")
+    stored = world.sql("SELECT datetime_start, datetime_complete FROM trials")
+    assert all(abs((now - when).total_seconds()) < 600 for row in stored for when in row)
