@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from hpo.errors import HpoError, StorageError, StudyError, near_miss
 from hpo.settings import Settings
 from hpo.storage import optuna_internals, rows, tables
 from hpo.storage.engine import hide_password, open_engine, resolve_url, storage_error
+from hpo.storage.journal import replay
 
 __all__ = ["StudyView", "open_for_reading", "read_study", "stored_name", "study_names"]
 
@@ -64,6 +66,7 @@ class StudyView:
 def open_for_reading(storage: str | None, settings: Settings) -> Engine:
     """The database that `--storage`, HPO_STORAGE or the embedded server names, unchanged by being read.
 
+    One thing is written first: what a journal under `settings.home` still owes this database (hpo.storage.journal).
     Raises StorageError where nothing answers or the tables are missing or of another Optuna, StudyError where no
     embedded database was ever made.
     """
@@ -77,7 +80,17 @@ def open_for_reading(storage: str | None, settings: Settings) -> Engine:
     engine = open_engine(url, application_name="hpo read")
     with _storage_errors(engine), engine.connect() as connection:
         _check_tables(connection)
+    if engine.dialect.name == "postgresql":
+        _replay(engine, settings.home)
     return engine
+
+
+def _replay(engine: Engine, home: Path) -> None:
+    try:
+        for sentence in replay(engine, home):
+            logging.getLogger("hpo").warning(sentence)
+    except sqlalchemy.exc.SQLAlchemyError:
+        pass  # a user who may only read, or an outage: the journal waits for `hpo run`
 
 
 def study_names(engine: Engine) -> list[str]:

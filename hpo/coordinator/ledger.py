@@ -57,7 +57,7 @@ class Ledger:
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self.asker = asker
         self.ask_seconds = 0.1
-        self.outage = Outage()
+        self.outage = Outage(longest_pause=min(5.0, lease_seconds / 6))
         self.last_counts: Counts | None = None
         self._engine = engine
         self._reaper = reaper

@@ -16,14 +16,16 @@ from hpo.storage.rows import NoStudy
 
 __all__ = ["Outage", "explained"]
 
-LONGEST_PAUSE = 5.0
-
 
 class Outage:
-    """One thread notes, another may read `since` and `seconds`. `since` is None while the database answers."""
+    """One thread notes, another may read `since` and `seconds`. `since` is None while the database answers.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    longest_pause: between two attempts, in seconds; well below the grace that others give to our leases
+    """
+
+    def __init__(self, longest_pause: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.since: float | None = None
+        self._longest_pause = longest_pause
         self._clock = clock
         self._failures = 0
 
@@ -52,7 +54,7 @@ class Outage:
 
     def pause(self) -> float:
         """Seconds to wait before the next attempt, with jitter, or a fleet of hosts would come back in one instant."""
-        return min(0.2 * 2.0 ** min(self._failures, 5), LONGEST_PAUSE) * random.uniform(0.5, 1.0)
+        return min(0.2 * 2.0 ** min(self._failures, 5), self._longest_pause) * random.uniform(0.5, 1.0)
 
 
 def explained(error: Exception, engine: Engine, study: str) -> Exception:
