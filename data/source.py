@@ -15,7 +15,7 @@ from pathlib import Path
 from data.files import Folders, locked
 from hpo.errors import DataError
 
-__all__ = ["SourceFile", "read_sources", "version_of"]
+__all__ = ["SourceFile", "read_sources", "verify_sources", "version_of"]
 
 CONNECT_SECONDS = 30.0
 """Patience with a silent download server; torchvision itself would wait for ever."""
@@ -66,6 +66,19 @@ def read_sources(
             _read_verified(file, folders.cache) if file in missing else _read_from_source(file, folders)
             for file in files
         ]
+
+
+def verify_sources(files: Sequence[SourceFile], folders: Folders) -> tuple[list[str], list[str]]:
+    """(altered, missing): what `read_sources` would complain about or download, as paths; nothing is downloaded."""
+    altered, missing = [], []
+    for file in files:
+        folder = folders.source if _present(file, folders.source) else folders.cache
+        assert folder is not None
+        if not _present(file, folder):
+            missing.append(f"{folder / file.path}")
+        elif not _verified(file, folder):
+            altered.append(f"{folder / file.path}")
+    return altered, missing
 
 
 def _present(file: SourceFile, folder: Path | None) -> bool:

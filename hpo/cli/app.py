@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hpo.cli import check, compress, database, declared, evaluate, report, reproduce, run, stored, winner
+from hpo.cli import check, compress, database, declared, doctor, evaluate, report, reproduce, run, stored, winner
 
 __all__ = ["app"]
 
@@ -78,4 +78,5 @@ app.command("compress", rich_help_panel="Results")(compress.compress)
 app.command("predict", rich_help_panel="Results")(winner.predict)
 app.command("reproduce", rich_help_panel="Results")(reproduce.reproduce)
 app.command("dashboard", rich_help_panel="Results")(database.dashboard)
+app.command("doctor", rich_help_panel="Database")(doctor.doctor)
 app.add_typer(database.db, name="db", rich_help_panel="Database")

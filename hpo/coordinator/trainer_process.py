@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 
 from hpo.messages import Message, decode, encode
 
-__all__ = ["TRAINER", "TrainerProcess"]
+__all__ = ["TRAINER", "TrainerProcess", "trainer_environment"]
 
 TRAINER = (sys.executable, "-m", "hpo.trainer")
 
@@ -47,7 +47,7 @@ class TrainerProcess:
                 [*command, "--fd", str(theirs.fileno()), "--device", device, *arguments],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
-                env=_environment(environ),
+                env=trainer_environment(environ),
                 process_group=0,  # Ctrl-C in a terminal is the coordinator's to handle, also while torch is imported
             )
         self.connection = Connection(ours.detach())
@@ -93,7 +93,8 @@ class TrainerProcess:
             return f"signal {-code}"
 
 
-def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+def trainer_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """What a child that trains inherits of `environ`: one thread, this very code, and no secret."""
     # Trainers never talk to the database, so they get no password to leak.
     kept = {name: value for name, value in environ.items() if name not in _DROPPED + _SECRET}
     path = os.pathsep.join(dict.fromkeys(p for p in (environ.get("PYTHONPATH"), *_import_roots()) if p))

@@ -1,0 +1,46 @@
+"""`python -m data.verify`: are the data sets' files whole? One JSON document on stdout; nothing is downloaded.
+
+A process of its own, because reading data sets needs torch and whoever asks may not have it loaded.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from data.cifar import CIFAR10_FILES
+from data.files import Folders, Split
+from data.mnist import FASHION_MNIST_FILES, MNIST_FILES
+from data.source import SourceFile, verify_sources
+from hpo.settings import Settings
+
+__all__ = ["main", "verify"]
+
+FILES: dict[str, Mapping[Split, Sequence[SourceFile]]] = {
+    "mnist": MNIST_FILES,
+    "fashion_mnist": FASHION_MNIST_FILES,
+    "cifar10": CIFAR10_FILES,
+}
+
+
+def verify(folders: Folders) -> list[dict[str, Any]]:
+    """For each data set: name, altered and missing (paths), verified (how many files are as published)."""
+    found = []
+    for name, splits in FILES.items():
+        files = [file for split in splits.values() for file in split]
+        altered, missing = verify_sources(files, folders)
+        verified = len(files) - len(altered) - len(missing)
+        found.append({"name": name, "altered": altered, "missing": missing, "verified": verified})
+    return found
+
+
+def main() -> None:
+    settings = Settings.read()
+    folders = Folders(settings.data_dir or settings.home / "data", settings.home / "cache")
+    sys.stdout.write(json.dumps(verify(folders)))
+
+
+if __name__ == "__main__":
+    main()

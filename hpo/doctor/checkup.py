@@ -1,0 +1,85 @@
+"""The checks, one after another. None keeps another from running: the database being away is a finding like any."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+
+from sqlalchemy import text
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from hpo.doctor.database import examine_database
+from hpo.doctor.devices import examine_data, examine_devices
+from hpo.doctor.finding import Finding, failed
+from hpo.doctor.machine import examine_checkpoints, examine_disk, examine_environment, examine_versions
+from hpo.doctor.trials import examine_trials
+from hpo.errors import HpoError
+from hpo.settings import Settings
+from hpo.storage.engine import open_engine, resolve_url, storage_error
+
+__all__ = ["checkup"]
+
+STATEMENT_SECONDS = 10.0
+
+
+def checkup(settings: Settings, *, storage: str | None, devices: str | None, fix: bool) -> Iterator[Finding]:
+    """Every finding, as soon as it is there. With `fix`, stale trials and leases are put right on the way."""
+    uids: set[str] | None = None
+    if storage is None and settings.storage is None and not (settings.home / "postgres").is_dir():
+        yield Finding("database", "ok", f"none yet in {settings.home}; the first `hpo run` makes it")
+        uids = set()
+    else:
+        engine = None
+        try:
+            engine = open_engine(
+                resolve_url(settings, storage), application_name="hpo doctor", statement_seconds=STATEMENT_SECONDS
+            )
+            yield from examine_database(engine)
+            yield from examine_trials(engine, fix=fix)
+            uids = _uids(engine)
+        except HpoError as error:
+            yield failed("database", error)
+        except SQLAlchemyError as error:
+            assert engine is not None
+            yield failed("database", storage_error(error, engine.url.render_as_string(hide_password=False)))
+        finally:
+            if engine is not None:
+                engine.dispose()
+    yield from _journal(settings)
+    yield from _guarded("disk", examine_disk(settings))
+    yield from _guarded("checkpoints", (examine_checkpoints(settings, uids) for _ in range(1)))
+    yield examine_environment(os.environ, storage)
+    yield examine_versions()
+    yield from examine_devices(devices or settings.devices)
+    yield from _guarded("data", examine_data())
+
+
+def _uids(engine: Engine) -> set[str]:
+    with engine.connect() as connection:
+        if connection.execute(text("SELECT to_regclass('hpo_studies')")).scalar() is None:
+            return set()
+        return {
+            json.loads(facts).get("uid", "")
+            for facts in connection.execute(text("SELECT facts FROM hpo_studies")).scalars()
+        }
+
+
+def _journal(settings: Settings) -> Iterator[Finding]:
+    """Outcomes that a process could not tell the database before it had to leave."""
+    waiting = sorted((settings.home / "journal").glob("*.jsonl"))
+    if waiting:
+        yield Finding(
+            "journal", "warn", f"{len(waiting)} files hold outcomes that the database has not heard of",
+            tuple(path.name for path in waiting[:5]), "`hpo run` writes them as soon as the database answers",
+        )  # fmt: skip
+
+
+def _guarded(check: str, findings: Iterable[Finding]) -> Iterator[Finding]:
+    try:
+        yield from findings
+    except OSError as error:
+        yield Finding(check, "fail", f"cannot be looked at: {error}")
+    except ValueError as error:
+        yield Finding(check, "fail", f"cannot be read: {error}")

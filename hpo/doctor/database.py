@@ -1,0 +1,76 @@
+"""The database: does it answer, has it the right tables and enough connections, and do our clocks agree?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from sqlalchemy import text
+from sqlalchemy.engine import Connection, Engine
+
+from hpo.doctor.finding import Finding, Level
+from hpo.storage.engine import hide_password
+from hpo.storage.schema import schema_state
+
+__all__ = ["examine_database"]
+
+FULL, NEARLY_FULL = 0.95, 0.8
+CLOCK_SECONDS = 2.0
+
+
+def examine_database(engine: Engine) -> Iterator[Finding]:
+    """Findings about reach, schema, connections and clock. Raises SQLAlchemy's errors and StorageError."""
+    place = hide_password(engine.url.render_as_string(hide_password=False))
+    with engine.connect() as connection:
+        connection.execute(text("SELECT 1"))
+        began = time.perf_counter()
+        version = connection.execute(text("SHOW server_version")).scalar_one()
+        milliseconds = (time.perf_counter() - began) * 1e3
+        yield Finding("database", "ok", f"PostgreSQL {version} answers in {milliseconds:.1f} ms", (place,))
+    yield _schema(engine)
+    with engine.connect() as connection:
+        yield _connections(connection)
+        yield _clock(connection)
+
+
+def _schema(engine: Engine) -> Finding:
+    state = schema_state(engine)
+    if state.ready:
+        return Finding("schema", "ok", f"Optuna's tables ({state.optuna}) and hpo's are there")
+    if state.server_version < 130000:
+        fact = f"the server is PostgreSQL {state.server_version // 10000}; 13 is the oldest that works"
+        return Finding("schema", "fail", fact, next="upgrade the server")
+    if state.optuna not in (None, state.wanted):
+        fact = f"the tables are of another Optuna: {state.optuna}, wanted {state.wanted}"
+        return Finding("schema", "fail", fact, next="`optuna storage upgrade --storage URL` after a backup")
+    missing = "Optuna's tables are" if state.optuna is None else "some of hpo's tables are"
+    return Finding("schema", "warn", f"{missing} not there yet", next="`hpo run` makes them, and `hpo db init` does")
+
+
+def _connections(connection: Connection) -> Finding:
+    used, most = connection.execute(
+        text(
+            "SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),"
+            " current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int"
+        )
+    ).one()
+    share = used / max(most, 1)
+    level: Level = "fail" if share >= FULL else "warn" if share >= NEARLY_FULL else "ok"
+    advice = "raise max_connections, or see who holds them: pg_stat_activity" if level != "ok" else ""
+    return Finding("connections", level, f"{used} of {most} are used; a host of hpo takes two", next=advice)
+
+
+def _clock(connection: Connection) -> Finding:
+    before = time.time()
+    there = float(connection.execute(text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
+    off = (before + time.time()) / 2 - there
+    if abs(off) < CLOCK_SECONDS:
+        return Finding("clock", "ok", f"this host and the database agree within {max(abs(off), 0.001):.3f} s")
+    way = "ahead of" if off > 0 else "behind"
+    return Finding(
+        "clock",
+        "warn",
+        f"this host is {abs(off):.1f} s {way} the database",
+        ("searches keep the database's time, so nothing is lost; times in logs do not match",),
+        "let a time service (chrony, systemd-timesyncd) set both clocks",
+    )

@@ -1,0 +1,79 @@
+"""What needs torch, asked of child processes: does every device compute, and are the data sets' files whole?"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+from hpo.coordinator.devices import find_slots
+from hpo.coordinator.trainer_process import TrainerProcess, trainer_environment
+from hpo.doctor.finding import Finding, failed
+from hpo.errors import HpoError
+from hpo.messages import Ready
+
+__all__ = ["examine_data", "examine_devices"]
+
+START_SECONDS, DATA_SECONDS = 120.0, 300.0
+
+
+def examine_devices(devices: str | None) -> Iterator[Finding]:
+    """One finding for each device: a trainer is started on it, and multiplies before it says that it is ready."""
+    try:
+        specs = find_slots(devices, workers=None, workers_per_gpu=1, environ=os.environ)
+    except HpoError as error:
+        yield failed("device", error)
+        return
+    for name in dict.fromkeys(spec.device for spec in specs):
+        slots = sum(spec.device == name for spec in specs)
+        yield _device(name, slots)
+
+
+def _device(name: str, slots: int) -> Finding:
+    process = TrainerProcess(name, environ=os.environ)
+    try:
+        message = process.receive() if process.connection.poll(START_SECONDS) else None
+        if isinstance(message, Ready):
+            torch = message.versions.get("torch", "?")
+            many = f"{slots} trainer{'s' if slots > 1 else ''}"
+            return Finding("device", "ok", f"{name} computes: {message.device_name}, {many}", (f"torch {torch}",))
+        return Finding(
+            "device", "fail", f"{name}: its trainer ended before it was ready ({process.close()})",
+            ("what it said stands above",), "read it; then --device cpu, or another GPU",
+        )  # fmt: skip
+    finally:
+        process.kill()
+
+
+def examine_data() -> Iterator[Finding]:
+    """One finding for each data set that is downloaded; files are looked for where trainers look, none is fetched."""
+    command = [sys.executable, "-m", "data.verify"]
+    environment = trainer_environment(os.environ)
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=DATA_SECONDS,
+        check=False,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+    )
+    if done.returncode != 0:
+        lines = tuple(done.stderr.strip().splitlines()[-3:])
+        yield Finding("data", "fail", f"looking at the data sets ended with code {done.returncode}", lines)
+        return
+    for row in json.loads(done.stdout):
+        yield _data(**row)
+
+
+def _data(name: str, altered: list[str], missing: list[str], verified: int) -> Finding:
+    if altered:
+        return Finding(
+            "data", "fail", f"{name}: {len(altered)} files are damaged or altered", tuple(altered),
+            "delete them and copy or download them again",
+        )  # fmt: skip
+    if missing:
+        return Finding("data", "ok", f"{name}: not here yet; a study that needs it downloads it", tuple(missing[:1]))
+    return Finding("data", "ok", f"{name}: {verified} files, checksums right")

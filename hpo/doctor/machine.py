@@ -1,0 +1,139 @@
+"""This machine: room on its disks, checkpoints nobody needs, versions, and settings that undo what hpo sets."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Collection, Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, requires
+from pathlib import Path
+
+from hpo.coordinator.code import code_facts
+from hpo.doctor.finding import Finding, Level
+from hpo.settings import Settings
+
+__all__ = ["examine_checkpoints", "examine_disk", "examine_environment", "examine_versions"]
+
+LITTLE_BYTES, TOO_LITTLE_BYTES = 5 << 30, 500 << 20
+
+# Trainers get one thread each (hpo.coordinator.trainer_process); these work around that, or slow a device down.
+UNDOING = {
+    "MKL_DOMAIN_NUM_THREADS": "gives MKL threads again that each trainer is denied",
+    "KMP_BLOCKTIME": "lets idle threads spin on cores that trainers need",
+    "GOMP_SPINCOUNT": "lets idle threads spin on cores that trainers need",
+    "CUDA_LAUNCH_BLOCKING": "waits after every kernel: several times slower",
+    "PYTORCH_NO_CUDA_MEMORY_CACHING": "asks the driver for every tensor: several times slower",
+    "NVIDIA_TF32_OVERRIDE": "decides about TF32 over torch's head",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "decides about TF32 over torch's head",
+}
+
+# package, version prefix -> why; what is known to break a search although pip installs it
+KNOWN_BAD = {
+    ("optuna", "4."): "hpo works with Optuna 5 and its tables",
+    ("optuna", "6."): "hpo works with Optuna 5 and its tables",
+    ("torch", "1."): "hpo needs torch 2.9 or newer",
+}
+
+
+def examine_disk(settings: Settings) -> Iterator[Finding]:
+    """Room where the database and checkpoints are; one finding for each file system."""
+    seen: set[int] = set()
+    for name, folder in (("home", settings.home), ("checkpoints", settings.checkpoint_dir)):
+        place = _existing(folder)
+        device = place.stat().st_dev
+        if device in seen:
+            continue
+        seen.add(device)
+        free = shutil.disk_usage(place).free
+        level: Level = "fail" if free < TOO_LITTLE_BYTES else "warn" if free < LITTLE_BYTES else "ok"
+        if not os.access(place, os.W_OK):
+            yield Finding(
+                "disk", "fail", f"{folder} ({name}) cannot be written to", next="set HPO_HOME to another folder"
+            )
+            continue
+        advice = "make room, or set HPO_HOME or HPO_CHECKPOINT_DIR to another disk" if level != "ok" else ""
+        yield Finding("disk", level, f"{_size(free)} free for {name}", (str(folder),), advice)
+
+
+def examine_checkpoints(settings: Settings, uids: Collection[str] | None) -> Finding:
+    """Folders of studies that the database does not have (any more). `uids` None: it could not be asked."""
+    folders = sorted(path for path in settings.checkpoint_dir.glob("*-*") if path.is_dir())
+    total = _size(sum(_bytes(folder) for folder in folders))
+    if uids is None:
+        return Finding("checkpoints", "ok", f"{len(folders)} studies, {total}; not compared with the database")
+    orphans = [folder for folder in folders if folder.name.rpartition("-")[2] not in uids]
+    if not orphans:
+        return Finding("checkpoints", "ok", f"{len(folders)} studies, {total}, all in the database")
+    details = tuple(f"{folder.name}  {_size(_bytes(folder))}" for folder in orphans[:10])
+    fact = f"{len(orphans)} folders belong to no study of this database"
+    return Finding(
+        "checkpoints", "warn", fact, details, f"if no other database needs them, delete them in {folders[0].parent}"
+    )
+
+
+def examine_environment(environ: Mapping[str, str], storage: str | None) -> Finding:
+    """Variables that undo what trainers are given, and a password where every user of the machine can read it."""
+    found = [f"{name}={environ[name]} {why}" for name, why in UNDOING.items() if environ.get(name)]
+    if storage is not None and _has_password(storage):
+        found.append("the password in --storage stands in the list of processes; HPO_STORAGE and a file do not")
+    if found:
+        return Finding(
+            "environment", "warn", "settings that undo hpo's", tuple(found), "unset them, unless you mean it"
+        )
+    return Finding("environment", "ok", "nothing undoes what trainers are given")
+
+
+def examine_versions() -> Finding:
+    """Known-bad ones, and torch with a torchvision that was built for another."""
+    packages: dict[str, str] = code_facts()["packages"]
+    shown = ", ".join(f"{name} {number}" for name, number in packages.items())
+    bad = [
+        f"{name} {packages[name]}: {why}"
+        for (name, prefix), why in KNOWN_BAD.items()
+        if packages.get(name, "").startswith(prefix)
+    ]
+    wanted = _wanted_torch()
+    torch = packages.get("torch", "").partition("+")[0]
+    if wanted and torch != wanted:
+        bad.append(f"torchvision {packages['torchvision']} was built for torch {wanted}, not {torch}")
+    if "not installed" in packages.values():
+        bad.append(
+            f"not installed: {', '.join(name for name, number in packages.items() if number == 'not installed')}"
+        )
+    if bad:
+        return Finding(
+            "versions", "fail", shown, tuple(bad), "`pip install -c constraints.txt -e .` brings them together"
+        )
+    return Finding("versions", "ok", shown)
+
+
+def _wanted_torch() -> str:
+    """The torch that torchvision names in its own requirements."""
+    try:
+        needed = requires("torchvision") or []
+    except PackageNotFoundError:
+        return ""
+    exact = [line.partition("==")[2] for line in needed if line.replace(" ", "").startswith("torch==")]
+    return exact[0].partition(";")[0].strip().partition("+")[0] if exact else ""
+
+
+def _has_password(url: str) -> bool:
+    from hpo.storage.engine import hide_password
+
+    return hide_password(url) != url and "***" in hide_password(url)
+
+
+def _existing(folder: Path) -> Path:
+    return next(place for place in (folder, *folder.parents) if place.exists())
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "KB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
