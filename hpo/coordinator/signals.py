@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Protocol
@@ -29,15 +30,23 @@ def waker(end: socket.socket) -> Callable[[], None]:
 
 @contextmanager
 def caught_signals(target: Interruptible, wakeup: socket.socket) -> Iterator[list[int]]:
-    """Ctrl-C and SIGTERM put every trial down safely; a second one leaves at once."""
+    """Ctrl-C and SIGTERM put every trial down safely; a second one leaves at once.
+
+    A SIGTERM within a second of the first is the same one: engines send it to a process, its group and its container.
+    """
     received: list[int] = []
+    first_at = 0.0
     if threading.current_thread() is not threading.main_thread():
         yield received  # a notebook's worker thread: signals are not ours to take
         return
 
     def handle(number: int, _frame: object) -> None:
+        nonlocal first_at
         if received:
+            if number == signal.SIGTERM and time.monotonic() - first_at < 1.0:
+                return
             os._exit(128 + number)
+        first_at = time.monotonic()
         received.append(number)
         target.interrupted = True
 

@@ -12,12 +12,13 @@ from sqlalchemy import text
 
 @dataclass(frozen=True)
 class Recorded:
-    """states by trial number; epochs recorded for each; who holds leases; which hosts trained how many."""
+    """states by trial number; epochs recorded for each; how many leases are held; attempts seen; trials by worker."""
 
     states: dict[int, str]
     epochs: dict[int, list[int]]
     params: dict[int, int]
     held: int
+    attempts: set[int]
     workers: Counter[str]
 
     @property
@@ -42,7 +43,7 @@ def recorded(url: str) -> Recorded:
         with engine.connect() as connection:
             return _read(connection)
     except sqlalchemy.exc.ProgrammingError:
-        return Recorded({}, {}, {}, 0, Counter())  # the tables are still to come
+        return Recorded({}, {}, {}, 0, set(), Counter())  # the tables are still to come
     finally:
         engine.dispose()
 
@@ -61,5 +62,6 @@ def _read(connection: sqlalchemy.Connection) -> Recorded:
         epochs=epochs,
         params=dict(map(tuple, rows(counted))),
         held=rows("SELECT count(*) FROM hpo_leases WHERE worker_id IS NOT NULL")[0][0],
+        attempts={row[0] for row in rows("SELECT DISTINCT attempt FROM hpo_leases")},
         workers=Counter(row[0] for row in rows(by)),
     )
