@@ -22,6 +22,7 @@ from hpo.coordinator.inspection import inspect_with, request
 from hpo.coordinator.leases import Reaper
 from hpo.coordinator.ledger import Ledger
 from hpo.coordinator.loop import Loop
+from hpo.coordinator.memory import available_bytes, check_memory
 from hpo.coordinator.opening import Opening, open_study
 from hpo.coordinator.progress import Progress
 from hpo.coordinator.sharing import sharing
@@ -114,6 +115,7 @@ def assemble(
 ) -> Assembled:
     """Find the slots, open the study, and connect ledger and loop. Every refusal happens here, before a trial."""
     specs = _specs(found, options, settings)
+    check_memory(len(specs), available_bytes())
     slots = [Slot(index, spec, partial(_spawn, options.trainer)) for index, spec in enumerate(specs)]
     try:
         return _assemble(found, options, timeout_seconds, settings, slots, wakeup, wake)
