@@ -11,7 +11,7 @@ from hpo.errors import DeviceError
 __all__ = ["TRAINER_BYTES", "available_bytes", "check_memory"]
 
 TRAINER_BYTES = 230 * 2**20
-"""What a trainer takes for itself with torch loaded and the smallest data set, measured on Linux as unique set size: the
+"""What a trainer takes for itself with torch loaded and the smallest data set (unique set size, measured on Linux): the
 least there can be, so that whoever is refused would certainly have run out."""
 _GROUP = Path("/sys/fs/cgroup")
 
