@@ -14,19 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from hpo.errors import HpoError
 from hpo.protocol import AtMost, EarlyStopping, StopWhen
-from hpo.search import (
-    GP,
-    QMC,
-    TPE,
-    CmaEs,
-    Grid,
-    Hyperband,
-    MedianPruner,
-    NoPruner,
-    PercentilePruner,
-    Random,
-    SuccessiveHalving,
-)
+from hpo.pruners import Hyperband, MedianPruner, NoPruner, PercentilePruner, SuccessiveHalving
+from hpo.samplers import GP, QMC, TPE, CmaEs, Grid, Random
 from hpo.space import Categorical, Float, Int
 from hpo.study import Study
 

@@ -9,7 +9,7 @@ from typing import Any
 from hpo.coordinator.inspection import configurations, rehearse
 from hpo.discovery import FoundStudy
 from hpo.messages import Inspected
-from hpo.search import NoPruner
+from hpo.pruners import NoPruner
 from hpo.study import Study
 
 __all__ = ["Estimate", "Inspection", "inspect_study", "notes"]

@@ -17,8 +17,9 @@ from typing import Any
 from data import DATASETS, Dataset
 from hpo.errors import DeclarationChanged, StudyError, near_miss
 from hpo.protocol import METRICS, AtMost, EarlyStopping, StopWhen, check_metric
+from hpo.pruners import MedianPruner, Pruner
 from hpo.recipe import RECIPE, REQUIRED
-from hpo.search import TPE, Grid, MedianPruner, Pruner, Sampler, grid_values
+from hpo.samplers import TPE, Grid, Sampler, grid_values
 from hpo.space import Space
 from hpo.validation import check_reads, check_shape
 from models import MODELS, Model

@@ -29,11 +29,30 @@ FREE_OF_TORCH = [
     "data",
     "models",
 ]
-FREE_OF_OPTUNA = [*FREE_OF_TORCH, "hpo.protocol", "hpo.search", "hpo.settings", "hpo.errors", "hpo.duration"]
+FREE_OF_OPTUNA = [
+    *FREE_OF_TORCH,
+    "hpo.protocol",
+    "hpo.samplers",
+    "hpo.pruners",
+    "hpo.settings",
+    "hpo.errors",
+    "hpo.duration",
+]
 
 LAYERS = [
     {"hpo.errors", "hpo.duration", "hpo.settings"},
-    {"data", "models", "hpo.parameters", "hpo.space", "hpo.recipe", "hpo.protocol", "hpo.validation", "hpo.search"},
+    {
+        "data",
+        "models",
+        "hpo.parameters",
+        "hpo.space",
+        "hpo.recipe",
+        "hpo.protocol",
+        "hpo.validation",
+        "hpo.declared",
+        "hpo.samplers",
+        "hpo.pruners",
+    },
     {"hpo.study", "hpo.discovery", "hpo.messages", "hpo.seeds", "hpo.distributions", "hpo.best"},
     {"hpo.storage", "hpo.reading"},
     {"hpo.coordinator", "hpo.dashboard", "hpo.report"},

@@ -19,7 +19,7 @@ from hpo.coordinator.pruning import make_pruner
 from hpo.coordinator.sampling import Sampling
 from hpo.coordinator.trial import COUNT_NAMES, Counts, Trial
 from hpo.distributions import suggest
-from hpo.search import Grid
+from hpo.samplers import Grid
 from hpo.storage import rows
 from hpo.storage.mirror import Mirror
 from hpo.storage.optuna_internals import constraint_key

@@ -16,7 +16,7 @@ from hpo.coordinator.jobs import study_job
 from hpo.coordinator.leases import Reaper
 from hpo.discovery import FoundStudy
 from hpo.errors import StudyError, near_miss
-from hpo.search import Grid
+from hpo.samplers import Grid
 from hpo.storage import rows
 from hpo.storage.mirror import Mirror
 from hpo.storage.schema import ensure_schema

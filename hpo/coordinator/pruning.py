@@ -11,7 +11,7 @@ from optuna.study import Study as OptunaStudy
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo.search import PercentilePruner
+from hpo.pruners import PercentilePruner
 from hpo.storage.mirror import Mirror
 from hpo.study import Study
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from optuna.samplers import BaseSampler
 from optuna.search_space import IntersectionSearchSpace
 
-from hpo.search import TPE, Hyperband
+from hpo.pruners import Hyperband
+from hpo.samplers import TPE
 from hpo.seeds import sampler_seed
 from hpo.storage.columns import Columns
 from hpo.storage.mirror import Mirror
@@ -16,7 +17,7 @@ __all__ = ["Sampling"]
 
 
 class Sampling:
-    """Makes samplers for the trials of one study: their proposals are, bit by bit, those of hpo.search."""
+    """Makes samplers for the trials of one study: their proposals are, bit by bit, those of hpo.samplers."""
 
     def __init__(self, study: Study, mirror: Mirror) -> None:
         self._study = study
