@@ -10,7 +10,6 @@ from typing import Any
 
 from hpo.report import words
 from hpo.report.data import ReportData
-from hpo.report.importance import Importance
 from hpo.report.plot import Plot
 from hpo.report.theme import COLOURS, TEMPLATE
 
@@ -39,6 +38,7 @@ def render_page(data: ReportData, plots: Sequence[Plot]) -> str:
         view=data.view,
         plots=plots,
         space=_space(data),
+        settings=_settings(data),
         protocol=_protocol(data),
         budget=_budget(data),
         importances=_importance_table(data),
@@ -81,6 +81,15 @@ def _space(data: ReportData) -> list[tuple[str, str, str]]:
     return [(name, text, ", ".join(layers.get(name, []))) for name, text in rows]
 
 
+def _settings(data: ReportData) -> dict[str, list[str]]:
+    """Columns of the best trials: a parameter that each layer has is one column of several values."""
+    columns: dict[str, list[str]] = {}
+    for one in data.parameters:
+        columns.setdefault(one.group or one.name, []).append(one.name)
+    taken = {name for trial in data.best for name in trial.params}
+    return {title: names for title, names in columns.items() if taken.intersection(names)}
+
+
 def _protocol(data: ReportData) -> list[tuple[str, str]]:
     stored = data.view.declaration or {}
     return [(name.strip("()"), str(text)) for name, text in stored.items() if name.startswith("(")]
@@ -112,11 +121,8 @@ def _importance_table(data: ReportData) -> list[dict[str, Any]]:
             {"objective": one.objective, "parameter": one.parameter, "members": one.members, "methods": {}},
         )
         row["methods"][one.method] = one
-    return sorted(rows.values(), key=lambda row: -_weight(row["methods"]))
-
-
-def _weight(methods: dict[str, Importance]) -> float:
-    return methods["PED-ANOVA"].share if "PED-ANOVA" in methods else methods["fANOVA"].share / 1e3
+    ranked = [(one, name) for one in data.objectives for name in data.importances.ranking(one, groups=True)]
+    return [rows[key] for key in ranked]
 
 
 def _moment(when: datetime) -> str:

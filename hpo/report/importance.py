@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from optuna.importance import (
     BaseImportanceEvaluator,
@@ -20,8 +21,7 @@ from hpo.report.replica import replica_study
 __all__ = ["FEW_TRIALS", "Importance", "Importances", "find_importances"]
 
 FEW_TRIALS = 20
-FEW_VALUES = 10
-"""A conditional parameter seen in fewer finished trials than this gives a guess, not an estimate."""
+"""Fewer complete trials than this, of all or with a conditional parameter, give a guess and not an estimate."""
 
 FANOVA_TRIALS = 500
 """fANOVA fits forests whose cost grows faster than their trials: 500 take 6 s of a core, 1000 take 18 s."""
@@ -48,16 +48,18 @@ class Importances:
     warnings: tuple[str, ...]
     missing: tuple[str, ...]
 
-    def ranking(self, objective: str) -> list[str]:
-        """Parameters, most important first: by PED-ANOVA, which knows conditional ones, else by fANOVA.
+    def ranking(self, objective: str, *, groups: bool = False) -> list[str]:
+        """Parameters, most important first, by the mean of the methods that judge them; `groups` ranks these along.
 
         Those whose share is a guess (`warning`) come last, whatever the guess.
         """
-        for method in ("PED-ANOVA", "fANOVA"):
-            rows = [row for row in self.rows if (row.objective, row.method) == (objective, method) and not row.members]
-            if rows:
-                return [row.parameter for row in sorted(rows, key=lambda row: bool(row.warning))]
-        return []
+        shares: dict[str, list[float]] = {}
+        guesses = set()
+        for row in self.rows:
+            if row.objective == objective and (groups or not row.members):
+                shares.setdefault(row.parameter, []).append(row.share)
+                guesses |= {row.parameter} if row.warning else set()
+        return sorted(shares, key=lambda name: (name in guesses, -fmean(shares[name])))
 
 
 def find_importances(
@@ -118,7 +120,10 @@ def _rows(
         members = tuple(parameter.name for parameter in varying if parameter.group == group and parameter.name in names)
         if len(members) > 1:
             share, most = sum(shares[name] for name in members), max(counts[name] for name in members)
-            rows.append(Importance(objective, method, group, share, most, members))
+            guessed = [name for name in members if weak[name]]
+            mostly = sum(shares[name] for name in guessed) > share / 2
+            warning = f"mostly the guesses of {', '.join(guessed)}" if mostly else ""
+            rows.append(Importance(objective, method, group, share, most, members, warning))
     return sorted(rows, key=lambda row: -row.share)
 
 
@@ -141,7 +146,7 @@ def _evaluator(method: str) -> BaseImportanceEvaluator:
 
 
 def _weak(parameter: Parameter, trials: int) -> str:
-    if parameter.conditional and trials < FEW_VALUES:
+    if parameter.conditional and trials < FEW_TRIALS:
         return f"only {trials} complete trial{'s' if trials != 1 else ''} had it"
     return ""
 
@@ -153,10 +158,13 @@ def _warnings(complete: Sequence[FrozenTrial], varying: Sequence[Parameter]) -> 
             f"These rest on {len(complete)} complete trials. "
             f"Below {FEW_TRIALS} they are mostly luck: read no order into them."
         )
-    for parameter in varying:
-        weak = _weak(parameter, sum(parameter.name in trial.params for trial in complete))
-        if weak:
-            found.append(f"{parameter.name}: {weak} (it is conditional), so its share is a guess.")
+    counts = {one.name: sum(one.name in trial.params for trial in complete) for one in varying}
+    rare = [f"{one.name} ({counts[one.name]})" for one in varying if _weak(one, counts[one.name])]
+    if rare:
+        found.append(
+            f"Faint: a guess. Fewer than {FEW_TRIALS} complete trials had these conditional parameters: "
+            f"{', '.join(rare)}."
+        )
     return found
 
 

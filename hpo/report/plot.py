@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from hpo.report.data import ReportData
@@ -36,12 +36,16 @@ class Drawing:
 
 @dataclass(frozen=True)
 class PlotRow:
-    """One row of the table of plots: where it stands, what it is called and shows, and how it is made."""
+    """One row of the table of plots: where it stands, what it is called and shows, and how it is made.
+
+    first: it shows the first objective only, which with several of them has to be said
+    """
 
     key: str
     title: str
     about: str
     make: Callable[[ReportData], Drawing]
+    first: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,10 @@ class Plot:
 def draw(row: PlotRow, data: ReportData) -> Plot:
     """The plot of a row. One that cannot be drawn says why, and one that fails does not cost the others."""
     try:
-        return Plot(row.key, row.title, row.about, row.make(data))
+        drawing = row.make(data)
+        if row.first and len(data.objectives) > 1:
+            drawing = replace(drawing, notes=[f"Of the first objective, {data.objectives[0]}.", *drawing.notes])
+        return Plot(row.key, row.title, row.about, drawing)
     except NotDrawable as reason:
         missing = str(reason)
     except Exception as error:  # noqa: BLE001 - a bug in one plot (ours, Optuna's) must not take the report with it

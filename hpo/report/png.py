@@ -14,6 +14,9 @@ from hpo.report.theme import TEMPLATE
 
 __all__ = ["chromium_path", "require_png", "write_images"]
 
+HEADING = 34
+"""Pixels above a figure for its title, which on the page stands outside of it."""
+
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge")
 
 
@@ -58,14 +61,12 @@ def write_images(
         several = len(plot.drawing.figures) > 1
         for index, figure in enumerate(plot.drawing.figures):
             path = folder / (f"{plot.key}-{index + 1}.png" if several else f"{plot.key}.png")
-            title = plot.title if not several else ""
-            dressed = go.Figure(figure).update_layout(template=TEMPLATE, title={"text": title, "font": {"size": 16}})
-            dressed.update_layout(showlegend=None if not several else True)
-            size = {
-                "width": 620 if several else 1000,
-                "height": figure.layout.height or TEMPLATE.layout.height,
-                "scale": 2,
-            }
+            height = (figure.layout.height or TEMPLATE.layout.height) + HEADING
+            top = (figure.layout.margin.t or TEMPLATE.layout.margin.t) + HEADING
+            heading = {"text": plot.title, "font": {"size": 17}, "x": 0.02, "y": 1 - 20 / height}
+            dressed = go.Figure(figure).update_layout(template=TEMPLATE, margin={"t": top}, title=heading)
+            dressed.update_layout(showlegend=True if several else None)
+            size = {"width": 620 if several else 1000, "height": height, "scale": 2}
             figures.append({"fig": dressed, "path": path, "opts": size})
     on_step(f"{len(figures)} images", 0, 1)
     kaleido.write_fig_from_object_sync(

@@ -36,6 +36,7 @@ COLOURS = {
     "running": "#0284c7",
     "waiting": "#94a3b8",
     "best": "#1d4ed8",
+    "front": "#1d4ed8",
     "baseline": "#475569",
 }
 """Told apart by people who see no red or green too: they differ in lightness, and each has its own symbol."""
@@ -47,6 +48,7 @@ SYMBOLS = {
     "running": "triangle-up",
     "waiting": "square-open",
     "best": "star",
+    "front": "star",
     "baseline": "diamond",
 }
 
@@ -120,9 +122,9 @@ def log_axis(low: float, high: float) -> dict[str, Any]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Powers of ten, or the 1-2-5 series where powers alone would leave fewer than three."""
+    """Powers of ten, or the 1-3 or the 1-2-5 series where fewer steps would leave fewer than three ticks."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for factors in ((1,), (1, 2, 5), range(1, 10)):
+    for factors in ((1,), (1, 3), (1, 2, 5), range(1, 10)):
         ticks = [factor * 10.0**power for power in powers for factor in factors]
         ticks = [tick for tick in ticks if low * 0.999 <= tick <= high * 1.001]
         if len(ticks) >= 3:
@@ -131,9 +133,11 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 
 def _tick_words(ticks: list[float]) -> list[str]:
-    """All as plain numbers, or all as powers of ten: the two side by side are hard to compare."""
-    if all(1e-3 <= tick < 1e5 for tick in ticks):
-        return [f"{tick:g}" for tick in ticks]
+    """All as plain numbers (20k, 5M), or all as powers of ten: the two side by side are hard to compare."""
+    if all(1e-3 <= tick < 1e9 for tick in ticks):
+        return [
+            f"{tick / 1e6:g}M" if tick >= 1e6 else f"{tick / 1e3:g}k" if tick >= 1e4 else f"{tick:g}" for tick in ticks
+        ]
     words = []
     for tick in ticks:
         power = math.floor(math.log10(tick) + 1e-9)

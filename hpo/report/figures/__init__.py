@@ -16,22 +16,28 @@ __all__ = ["PLOTS", "plots_for"]
 
 PLOTS = (
     PlotRow("importances", "Importances", "How much of the differences each parameter explains.", importances),
-    PlotRow("history", "Optimization history", "Every trial in the order it ran, and the best so far.", history),
+    PlotRow("history", "Optimization history", "Every trial in the order it ran.", history),
     PlotRow("pareto", "Pareto front", "Trials that no other beats in every objective.", pareto),
     PlotRow(
         "intermediate", "Intermediate values", "How trials learned; those that were pruned are faint.", intermediate
     ),
-    PlotRow("slice", "Slice", "The objective against each parameter.", slices),
-    PlotRow("parallel", "Parallel coordinates", "Each line is a complete trial; the dark ones did best.", parallel),
-    PlotRow("contour", "Contour", "The objective over the two most important parameters.", contour),
-    PlotRow("rank", "Rank", "Complete trials by their rank, over the most important parameters.", rank),
+    PlotRow("slice", "Slice", "The objective against each parameter.", slices, first=True),
+    PlotRow(
+        "parallel",
+        "Parallel coordinates",
+        "Each line is a complete trial; the dark ones did best.",
+        parallel,
+        first=True,
+    ),
+    PlotRow("contour", "Contour", "The objective over the two most important parameters.", contour, first=True),
+    PlotRow("rank", "Rank", "Complete trials by their rank, over the most important parameters.", rank, first=True),
     PlotRow(
         "edf", "Distribution of results", "The share of complete trials that reached at most a value.", distribution
     ),
     PlotRow("timeline", "Timeline by worker", "What each worker did when.", timeline),
     PlotRow("correlation", "Correlation", "Spearman rank correlation over complete trials.", correlation),
     PlotRow("time", "Time against each parameter", "What makes a trial slow.", times),
-    PlotRow("size", "Objective against parameter count", "Whether larger models did better.", size),
+    PlotRow("size", "Objective against parameter count", "Whether larger models did better.", size, first=True),
     PlotRow("failures", "Failures by reason", "Trials that failed, diverged or ran out of memory.", failures),
 )
 

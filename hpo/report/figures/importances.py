@@ -27,7 +27,7 @@ def importances(data: ReportData) -> Drawing:
     for objective in data.objectives:
         rows = [row for row in found.rows if row.objective == objective]
         if rows:
-            figures.append(_figure(rows, objective))
+            figures.append(_figure(rows, objective, found.ranking(objective, groups=True)[:MOST]))
     if any(row.members for row in found.rows):
         notes.append("Bold: the sum over all layers of a parameter that each layer has.")
     if len(data.varying()) > MOST:
@@ -35,10 +35,10 @@ def importances(data: ReportData) -> Drawing:
     return Drawing(figures, notes)
 
 
-def _figure(rows: list[Importance], objective: str) -> Any:
-    order = _order(rows)
+def _figure(rows: list[Importance], objective: str, ranking: list[str]) -> Any:
+    order = ranking[::-1]  # horizontal bars stack upwards
     figure = go.Figure()
-    for method in ("fANOVA", "PED-ANOVA"):  # horizontal bars grow upwards, so the first one is drawn last
+    for method in ("fANOVA", "PED-ANOVA"):
         mine = {row.parameter: row for row in rows if row.method == method}
         names = [name for name in order if name in mine]
         if not names:
@@ -59,7 +59,7 @@ def _figure(rows: list[Importance], objective: str) -> Any:
         )
     figure.update_layout(barmode="group", height=110 + 42 * len(order), bargap=0.3, legend_traceorder="reversed")
     figure.update_xaxes(
-        title_text=f"share of the differences in {label(objective)} (%)", range=[0, 118], tickvals=[0, 25, 50, 75, 100]
+        title_text=f"share of {label(objective, 20)} explained (%)", range=[0, 118], tickvals=[0, 25, 50, 75, 100]
     )
     shown = {row.parameter: _name(row) for row in rows}
     figure.update_yaxes(categoryorder="array", categoryarray=[shown[name] for name in order], ticks="")
@@ -69,16 +69,6 @@ def _figure(rows: list[Importance], objective: str) -> Any:
 def _words(row: Importance, most: int) -> str:
     fewer = f"  ({row.trials:,} trial{'s' if row.trials != 1 else ''})" if row.trials < most else ""
     return f"{100 * row.share:.0f} %{fewer}"
-
-
-def _order(rows: list[Importance]) -> list[str]:
-    """Least important first, which is how bars stack upwards; a group stands where its sum puts it, a guess last."""
-    weight: dict[str, tuple[bool, float, float]] = {}
-    for row in rows:
-        guess, ped, fanova = weight.get(row.parameter, (False, 0.0, 0.0))
-        shares = (row.share, fanova) if row.method == "PED-ANOVA" else (ped, row.share)
-        weight[row.parameter] = (guess or bool(row.warning), *shares)
-    return sorted(weight, key=lambda name: (not weight[name][0], *weight[name][1:]))[-MOST:]
 
 
 def _name(row: Importance) -> str:

@@ -66,7 +66,12 @@ def contour(data: ReportData) -> Drawing:
     from optuna.visualization import plot_contour
 
     _need(data, 4)
-    one, other = _two(data)
+    varying = [each for each in data.varying() if _values(data, each) > 1]
+    try:
+        one, other = _two(data, [each for each in varying if each.numeric])
+    except NotDrawable:
+        one, other = _two(data, varying)
+    passed_over = [each.name for each in varying if not each.numeric and each not in (one, other)]
     both = [trial for trial in data.complete if one.name in trial.params and other.name in trial.params]
     drawn, notes = sampled_trials(data, both)
     study = replica_study(drawn, data.view.directions[:1], [0], label)
@@ -90,13 +95,17 @@ def contour(data: ReportData) -> Drawing:
         figure.layout[axes].update(axis(mine, [_shown(mine, trial) for trial in drawn]))
         figure.layout[axes].update(type=made.layout[axes].type, range=made.layout[axes].range)
     figure.update_layout(height=460, showlegend=False)
-    return Drawing([figure], [*notes, "Between the dots the surface is interpolated."])
+    notes.append("Between the dots the surface is interpolated.")
+    if passed_over:
+        notes.append(f"Not considered, for nothing lies between categories: {', '.join(passed_over)}.")
+    return Drawing([figure], notes)
 
 
 def rank(data: ReportData) -> Drawing:
     _need(data, 4)
-    first, second = _two(data)
-    third = [more for more in data.varying() if more not in (first, second) and _values(data, more) > 1][:1]
+    varying = [each for each in data.varying() if _values(data, each) > 1]
+    first, second = _two(data, varying)
+    third = [more for more in varying if more not in (first, second)][:1]
     order = sorted((trial.values[0] for trial in data.complete), reverse=data.view.directions[0] == "minimize")
     place = {value: index / (len(order) - 1) for index, value in enumerate(order)}
     drawn, notes = sampled_trials(data, data.complete)
@@ -136,7 +145,7 @@ def _dimension(parameter: Parameter, trials: Sequence[FrozenTrial]) -> dict[str,
         return shown | {
             "values": [choices.index(str(value)) for value in values],
             "tickvals": ticks,
-            "ticktext": [label(choice, 16) for choice in choices],
+            "ticktext": [choice[:16] for choice in choices],  # the one place where plotly reads no tags
         }
     if not parameter.log:
         few = sorted(set(values))
@@ -150,10 +159,9 @@ def _dimension(parameter: Parameter, trials: Sequence[FrozenTrial]) -> dict[str,
     }
 
 
-def _two(data: ReportData) -> tuple[Parameter, Parameter]:
-    """The two most important parameters that took several values in trials that have both."""
-    varying = [one for one in data.varying() if _values(data, one) > 1]
-    for one, other in itertools.combinations(varying, 2):
+def _two(data: ReportData, among: Sequence[Parameter]) -> tuple[Parameter, Parameter]:
+    """The first two of `among`, most important first, that took several values in trials that have both."""
+    for one, other in itertools.combinations(among, 2):
         both = [trial for trial in data.complete if one.name in trial.params and other.name in trial.params]
         if all(len({trial.params[each.name] for trial in both}) > 1 for each in (one, other)):
             return one, other

@@ -59,8 +59,10 @@ def marks(data: ReportData, rows: pandas.DataFrame, x: str, y: str, *, small: bo
         chosen = rows[rows["state"] == outcome]
         if not chosen.empty:
             traces.append(_trace(chosen, x, y, outcome, size, FAINT if outcome == "pruned" else 0.75))
-    for name, trial in (("baseline", data.baseline), ("best", data.best[0] if data.best else None)):
-        chosen = rows[rows["number"] == trial.number] if trial is not None else rows[:0]
+    best = data.best[:1] if len(data.objectives) == 1 else data.best
+    named = {"baseline": (data.baseline,) if data.baseline else (), "best" if len(best) < 2 else "front": best}
+    for name, trials in named.items():
+        chosen = rows[rows["number"].isin([trial.number for trial in trials])]
         if not chosen.empty:
             traces.append(_trace(chosen, x, y, name, size + (5 if small else 6), 1.0))
     return traces
@@ -79,7 +81,7 @@ def _trace(rows: pandas.DataFrame, x: str, y: str, outcome: str, size: int, opac
             "color": COLOURS[outcome],
             "symbol": SYMBOLS[outcome],
             "size": size,
-            "line": {"width": 1 if outcome in ("best", "baseline") else 0.4, "color": "#ffffff"}
+            "line": {"width": 1 if outcome in ("best", "front", "baseline") else 0.4, "color": "#ffffff"}
             if not SYMBOLS[outcome].endswith("-open")
             else {"width": 1.2},
         },
