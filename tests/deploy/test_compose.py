@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import subprocess
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -153,6 +156,25 @@ def test_three_workers_finish_a_study_through_a_stop_and_a_kill_and_nothing_is_l
     assert second[0].restarts == 1, "the killed worker came back once"
     assert [one.restarts for one in second[1:]] == [0, 0], "a finished study must not start its workers again"
     assert len(end.workers) >= 3
+
+    report = compose.start("report")
+    assert report.process.wait(120) == 0, report.log.read_text()
+    assert list((compose.folder / "home" / "reports").rglob("*.html"))
+
+
+@pytest.mark.slow
+def test_the_dashboard_asks_for_the_password_of_its_secret_file(compose: Composed) -> None:
+    """Healthy by its own check, closed to strangers, gone within the default grace period."""
+    one = compose.start("dashboard")
+    _until(lambda: compose.healthy("dashboard"), compose)
+    url = f"http://127.0.0.1:{compose.translate['8080']}/api/studies"
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(url)
+    login = base64.b64encode(b"hpo:let-me-in").decode()
+    asked = urllib.request.Request(url, headers={"Authorization": f"Basic {login}"})
+    with urllib.request.urlopen(asked) as answer:
+        assert b"tiny" in answer.read()
+    assert compose.stop(one) == [143]
 
 
 def _until(condition: Callable[[], bool], compose: Composed, seconds: float = 150.0) -> None:
