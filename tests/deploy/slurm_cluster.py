@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from tests.deploy.password_server import free_port
 from tests.deploy.tools import find
 
@@ -102,12 +104,20 @@ def slurm_cluster() -> Iterator[Slurm]:
             assert time.monotonic() < until, slurm.logs()
             time.sleep(0.5)
         yield slurm
-        slurm.run("scancel", "--user", "root")
     finally:
         for name in ("slurmd", "slurmctld", "munged"):
             with suppress(OSError, ValueError):
                 os.kill(int((folder / f"{name}.pid").read_text()), signal.SIGTERM)
+        _end_what_is_left(str(configuration))
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end_what_is_left(configuration: str) -> None:
+    """Jobs outlive the daemons on purpose: every process of this cluster has its configuration in the environment."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get("SLURM_CONF") == configuration:
+                process.kill()
 
 
 def _start(command: list[str], folder: Path) -> None:
