@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import pwd
+import shutil
 import signal
 import subprocess
 import sys
@@ -57,6 +58,7 @@ def pooled_url(server: PasswordServer, database: str) -> Iterator[str]:
     yield url
     process.send_signal(signal.SIGKILL)
     process.wait()
+    shutil.rmtree(folder)
 
 
 @needs("pgbouncer", why="the test runs one")
