@@ -147,14 +147,16 @@ def _assemble(
     wake: Callable[[], None],
 ) -> Assembled:
     leave_at = time.monotonic() + timeout_seconds if timeout_seconds is not None else None
-    # The first trainer looks at the study while the database starts: it needs as long to load torch as that takes.
+    # The first trainer starts while the database does: it needs as long to load torch as that takes. It is asked about
+    # the study only then, because looking at the images writes a cache, and a refusal is to leave nothing behind.
     slots[0].start()
-    slots[0].send(request(found))
     identity, facts = own_identity(), code_facts()
     worker_id = identity.worker_id
     # A statement that hangs must be given up in time for another try before the lease runs out.
     statement_seconds = min(30.0, max(3.0, settings.lease_seconds / 3))
     engine = open_engine(resolve_url(settings, options.storage), statement_seconds=statement_seconds)
+    _reach(engine)
+    slots[0].send(request(found))
     _inspect(found, slots[0])
     opening = Opening(
         create=not options.worker,
@@ -201,6 +203,13 @@ def _inspect(found: FoundStudy, slot: Slot) -> None:
 
 def _spawn(command: Sequence[str], spec: SlotSpec) -> TrainerProcess:
     return TrainerProcess(spec.device, command=command, arguments=spec.arguments, environ=os.environ)
+
+
+def _reach(engine: Engine) -> None:
+    try:
+        engine.connect().close()
+    except SQLAlchemyError as error:
+        raise storage_error(error, engine.url.render_as_string(hide_password=False)) from error
 
 
 def _replay(engine: Engine, home: Path) -> list[str]:
