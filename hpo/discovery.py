@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import pkgutil
 import sys
 import traceback
@@ -31,7 +32,7 @@ class FoundStudy:
 def find_study(reference: str) -> FoundStudy:
     """The study that `--study` names. StudyError says what was looked for and the nearest name there is."""
     if reference.endswith(".py") or "/" in reference:
-        return _from_file(Path(reference).expanduser())
+        return _from_file(Path(os.path.expanduser(reference)))  # which leaves ~nobody as it is
     if ":" in reference:
         module_name, _, attribute = reference.partition(":")
         here = str(Path.cwd())
@@ -100,6 +101,8 @@ def _from_file(path: Path) -> FoundStudy:
     if not path.is_file():
         raise StudyError(f"no study file {path}", next="check the path, or `hpo studies` for those that come along")
     path = path.resolve()
+    if path.suffix != ".py":
+        raise StudyError(f"{path} is no Python file", next="name it with .py, or check the path")
     folder = str(path.parent)
     _make_importable(folder)
     spec = importlib.util.spec_from_file_location(f"_hpo_study_{path.stem}", path)

@@ -15,9 +15,9 @@ __all__ = ["distribution", "suggest"]
 def distribution(row: Parameter) -> BaseDistribution:
     """The Optuna distribution of one row."""
     if isinstance(row, Int):
-        return IntDistribution(row.low, row.high, log=row.log, step=row.step)
+        return IntDistribution(row.low, _highest(row), log=row.log, step=row.step)
     if isinstance(row, Float):
-        return FloatDistribution(row.low, row.high, log=row.log, step=row.step)
+        return FloatDistribution(row.low, _highest(row), log=row.log, step=row.step)
     assert isinstance(row, Categorical)
     return CategoricalDistribution(row.choices)
 
@@ -25,8 +25,13 @@ def distribution(row: Parameter) -> BaseDistribution:
 def suggest(trial: BaseTrial, name: str, row: Parameter) -> Any:
     """Ask `trial` for a value of `row` under `name`."""
     if isinstance(row, Int):
-        return trial.suggest_int(name, row.low, row.high, log=row.log, step=row.step)
+        return trial.suggest_int(name, row.low, _highest(row), log=row.log, step=row.step)
     if isinstance(row, Float):
-        return trial.suggest_float(name, row.low, row.high, log=row.log, step=row.step)
+        return trial.suggest_float(name, row.low, _highest(row), log=row.log, step=row.step)
     assert isinstance(row, Categorical)
     return trial.suggest_categorical(name, row.choices)
+
+
+def _highest(row: Int | Float) -> Any:
+    """The highest value that steps from the lowest reach: Optuna would warn at every trial that it takes that."""
+    return row.ends()[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any, Self
 
 from hpo.errors import StudyError
@@ -12,6 +13,9 @@ from hpo.errors import StudyError
 __all__ = ["Categorical", "Float", "Int", "Parameter", "Scalar"]
 
 Scalar = str | int | float | bool | None
+
+MOST_STEPS = 10_000_000
+"""Of a Float: with more, rounding no longer tells one step from the next."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,10 @@ class Int(Parameter):
         for name, value in (("low", self.low), ("high", self.high), ("step", self.step)):
             if isinstance(value, bool) or not isinstance(value, int):
                 raise StudyError(f"Int({self.low}, {self.high}): {name}={value!r} is not a whole number")
+            if abs(value) > 2**53:
+                raise StudyError(
+                    f"Int(...): {name} is beyond 2**53, where Optuna no longer stores whole numbers exactly"
+                )
         _check_range("Int", self.low, self.high, self.log, self.step if self.step != 1 else None)
 
     def contains(self, value: Any) -> bool:
@@ -88,10 +96,16 @@ class Float(Parameter):
     step: float | None = None
 
     def __post_init__(self) -> None:
-        for name, value in (("low", self.low), ("high", self.high), ("step", self.step or 0.0)):
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        for name, value in (("low", self.low), ("high", self.high), ("step", self.step)):
+            if name == "step" and value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not _is_finite(value):
                 raise StudyError(f"Float({self.low}, {self.high}): {name}={value!r} is not a finite number")
+            object.__setattr__(self, name, float(value))
         _check_range("Float", self.low, self.high, self.log, self.step)
+        if self.step is not None and (self.high - self.low) / self.step > MOST_STEPS:
+            call = f"Float({self.low}, {self.high}, step={self.step})"
+            raise StudyError(f"{call} has more than {MOST_STEPS:,} steps", next="leave step out")
 
     def contains(self, value: Any) -> bool:
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -103,11 +117,18 @@ class Float(Parameter):
         return bool(abs(steps - round(steps)) < 1e-8)
 
     def ends(self) -> tuple[Scalar, ...]:
-        return (float(self.low), float(self.high))
+        return (self.low, self._highest())
 
     def describe(self) -> str:
         step = f" step {self.step:g}" if self.step is not None else ""
-        return f"{float(self.low)!r} .. {float(self.high)!r}{' log' if self.log else ''}{step}"
+        return f"{self.low!r} .. {self.high!r}{' log' if self.log else ''}{step}"
+
+    def _highest(self) -> float:
+        """The last value that steps from `low` reach; in decimals, as people write them and Optuna counts them."""
+        if self.step is None:
+            return self.high
+        low, high, step = (Decimal(str(number)) for number in (self.low, self.high, self.step))
+        return float(low + (high - low) // step * step)
 
 
 @dataclass(frozen=True, init=False)
@@ -150,6 +171,13 @@ class Categorical(Parameter):
 
     def describe(self) -> str:
         return " | ".join(str(choice) for choice in self.choices)
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond any float
+        return False
 
 
 def _as_values(values: Scalar | Sequence[Scalar]) -> tuple[Scalar, ...]:

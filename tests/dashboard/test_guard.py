@@ -127,11 +127,20 @@ def test_it_is_reached_through_a_proxy_with_tls(serve: Serve, login: Login) -> N
     assert client(*CREATE, Authorization=KEY, **headers).status == 201
 
 
-def test_no_other_site_may_frame_it_or_read_its_files(serve: Serve) -> None:
+def test_no_other_site_may_frame_it(serve: Serve) -> None:
+    headers = serve()("GET", "/dashboard").headers
+    assert headers["x-frame-options"] == "SAMEORIGIN"
+    assert "script-src 'self'" in headers["content-security-policy"]
+
+
+def test_a_file_attached_to_a_study_runs_no_script_and_is_not_for_other_sites(serve: Serve) -> None:
+    """optuna-dashboard serves it from its own address under whatever type its name says, and to every site."""
     client = serve()
-    page, file = client("GET", "/dashboard"), client("GET", "/artifacts/1/ab")
-    assert page.headers["x-frame-options"] == "SAMEORIGIN"
-    assert "script-src 'self'" in page.headers["content-security-policy"]
+    page = "data:text/html;base64,PHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0Pg=="
+    made = client("POST", "/api/artifacts/1", json.dumps({"file": page, "filename": "page.html"}))
+    file = client("GET", f"/artifacts/1/{json.loads(made.body)['artifact_id']}")
+    assert file.body == "<script>alert(1)</script>"
+    assert file.headers["content-type"] == "text/html"
     assert file.headers["content-security-policy"].startswith("sandbox;")
     assert file.headers["x-content-type-options"] == "nosniff"
     assert "access-control-allow-origin" not in file.headers
