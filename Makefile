@@ -8,13 +8,17 @@ TESTS   ?= tests
 BIN   := .venv/bin
 STAMP := .venv/.installed
 
+# Private keys, tokens of known services, passwords in URLs; not checksums, of which this repository is full.
+SECRETS := --no-verify --disable-plugin KeywordDetector --disable-plugin HexHighEntropyString \
+	--disable-plugin Base64HighEntropyString --exclude-secrets '^(s3cr.*|own|pw|password|secret)$$'
+
 .DEFAULT_GOAL := help
 .PHONY: help install run test lint bench clean
 
 help:
 	@echo "make run      search $(STUDY) for $(TIMEOUT) (STUDY=mlp_mnist TIMEOUT=3h for another)"
 	@echo "make test     the whole test suite, on a real PostgreSQL that comes with the package"
-	@echo "make lint     ruff and mypy"
+	@echo "make lint     ruff, mypy, and a scan for secrets"
 	@echo "make bench    a short form of every benchmark (HPO_DATA_DIR: a folder with MNIST)"
 	@echo "make install  .venv with everything, quick the second time"
 	@echo "make clean    remove caches and build products (.venv and .hpo stay)"
@@ -39,6 +43,7 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook $(SECRETS)
 
 bench: install
 	$(BIN)/python -m benchmarks.startup --short
