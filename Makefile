@@ -13,13 +13,14 @@ SECRETS := --no-verify --disable-plugin KeywordDetector --disable-plugin HexHigh
 	--disable-plugin Base64HighEntropyString --exclude-secrets '^(s3cr.*|own|pw|password|secret)$$'
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint bench clean
+.PHONY: help install run test lint bench chaos clean
 
 help:
 	@echo "make run      search $(STUDY) for $(TIMEOUT) (STUDY=mlp_mnist TIMEOUT=3h for another)"
 	@echo "make test     the whole test suite, on a real PostgreSQL that comes with the package"
 	@echo "make lint     ruff, mypy, and a scan for secrets"
 	@echo "make bench    a short form of every benchmark (HPO_DATA_DIR: a folder with MNIST)"
+	@echo "make chaos    kill, restart, cut and stall for five minutes, then see that nothing is lost (CHAOS=--help)"
 	@echo "make install  .venv with everything, quick the second time"
 	@echo "make clean    remove caches and build products (.venv and .hpo stay)"
 
@@ -52,6 +53,9 @@ bench: install
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.vision --rounds 2 --seconds 2
 	$(BIN)/python -m benchmarks.search --short
+
+chaos: install
+	$(BIN)/python tests/faults/chaos.py $(CHAOS)
 
 clean:
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

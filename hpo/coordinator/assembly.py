@@ -11,9 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from sqlalchemy.engine import Engine
-from sqlalchemy.exc import SQLAlchemyError
-
 from hpo.coordinator.asking import Asker
 from hpo.coordinator.code import code_facts
 from hpo.coordinator.devices import find_slots
@@ -24,6 +21,7 @@ from hpo.coordinator.ledger import Ledger
 from hpo.coordinator.loop import Loop
 from hpo.coordinator.memory import available_bytes, check_memory
 from hpo.coordinator.opening import Opening, open_study
+from hpo.coordinator.outage import persistently
 from hpo.coordinator.progress import Progress
 from hpo.coordinator.sharing import sharing
 from hpo.coordinator.slot import Slot, SlotSpec
@@ -33,7 +31,7 @@ from hpo.coordinator.trainer_process import TRAINER, TrainerProcess
 from hpo.discovery import FoundStudy
 from hpo.settings import Settings
 from hpo.storage.embedded import embedded_url
-from hpo.storage.engine import open_engine, resolve_url, storage_error
+from hpo.storage.engine import open_engine, resolve_url
 from hpo.storage.journal import Origin, keep, replay
 from hpo.storage.rows import Writes
 
@@ -155,7 +153,7 @@ def _assemble(
     # A statement that hangs must be given up in time for another try before the lease runs out.
     statement_seconds = min(30.0, max(3.0, settings.lease_seconds / 3))
     engine = open_engine(resolve_url(settings, options.storage), statement_seconds=statement_seconds)
-    _reach(engine)
+    persistently(engine, lambda: engine.connect().close())
     slots[0].send(request(found))
     _inspect(found, slots[0])
     opening = Opening(
@@ -165,8 +163,11 @@ def _assemble(
         trials_target=options.trials,
         enqueue_known=options.enqueue_known,
     )
-    replayed = _replay(engine, settings.home)
-    opened = open_study(engine, found, opening, worker_id, identity, facts, live_seconds=settings.lease_seconds)
+    replayed = persistently(engine, lambda: replay(engine, settings.home))
+    opened = persistently(
+        engine,
+        lambda: open_study(engine, found, opening, worker_id, identity, facts, live_seconds=settings.lease_seconds),
+    )
     checkpoints = settings.checkpoint_dir / f"{found.study.name}-{opened.uid}"
     asker = Asker(found.study, opened.study_id, opened.mirror, checkpoints, identity.host, len(slots))
     embedded = options.storage is None and settings.storage is None
@@ -203,17 +204,3 @@ def _inspect(found: FoundStudy, slot: Slot) -> None:
 
 def _spawn(command: Sequence[str], spec: SlotSpec) -> TrainerProcess:
     return TrainerProcess(spec.device, command=command, arguments=spec.arguments, environ=os.environ)
-
-
-def _reach(engine: Engine) -> None:
-    try:
-        engine.connect().close()
-    except SQLAlchemyError as error:
-        raise storage_error(error, engine.url.render_as_string(hide_password=False)) from error
-
-
-def _replay(engine: Engine, home: Path) -> list[str]:
-    try:
-        return replay(engine, home)
-    except SQLAlchemyError as error:
-        raise storage_error(error, engine.url.render_as_string(hide_password=False)) from error

@@ -5,16 +5,21 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from hpo.coordinator.trial import Away, Back
 from hpo.errors import StudyError
-from hpo.storage.engine import storage_error
+from hpo.storage.engine import is_outage, storage_error
 from hpo.storage.rows import NoStudy
 
-__all__ = ["Outage", "explained"]
+__all__ = ["Outage", "explained", "persistently"]
+
+T = TypeVar("T")
+OPENING_PAUSES = (0.5, 1.0, 2.0, 4.0)
+"""Seconds between attempts to open a study: a server that restarts is back by then, a wrong address soon said."""
 
 
 class Outage:
@@ -64,3 +69,15 @@ def explained(error: Exception, engine: Engine, study: str) -> Exception:
     if isinstance(error, NoStudy):
         return StudyError(f'study "{study}" was deleted while it ran', next="`hpo run` begins it anew")
     return error
+
+
+def persistently(engine: Engine, action: Callable[[], T]) -> T:
+    """Do what may be done again, a few times if a connection breaks over it. Raises StorageError for the last one."""
+    for pause in (*OPENING_PAUSES, None):
+        try:
+            return action()
+        except SQLAlchemyError as error:
+            if pause is None or not is_outage(error):
+                raise storage_error(error, engine.url.render_as_string(hide_password=False)) from error
+            time.sleep(pause)
+    raise AssertionError("the last attempt returns or raises")

@@ -1,6 +1,7 @@
-"""`hpo` as its users run it, with two things a test may ask for in the environment.
+"""`hpo` as its users run it, with what a test may ask for in the environment.
 
 FAKE        trainers are fake_trainer.py, told what to do in this variable
+TRAINER_LOG trainers are logged_trainer.py, which writes to this file
 OTHER_HOST  the process believes that it runs on another machine of this name
 CLOCK       seconds by which this machine's clock is wrong
 """
@@ -45,9 +46,10 @@ def set_clock(seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    if "FAKE" in os.environ:
-        command = (sys.executable, str(Path(__file__).with_name("fake_trainer.py")))
-        api.run = functools.partial(api.run, trainer=command)
+    for variable, program in (("FAKE", "fake_trainer.py"), ("TRAINER_LOG", "logged_trainer.py")):
+        if variable in os.environ:
+            command = (sys.executable, str(Path(__file__).with_name(program)))
+            api.run = functools.partial(api.run, trainer=command)
     if "OTHER_HOST" in os.environ:
         believe_in_another_host(os.environ["OTHER_HOST"])
     if "CLOCK" in os.environ:

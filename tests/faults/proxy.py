@@ -13,11 +13,12 @@ class Proxy:
     """Listens on a port of this machine and passes everything on to `target`.
 
     While `stalled`, bytes are neither read nor passed on, and connections stay open: the network that goes silent.
+    `packets` counts packets in either direction.
     """
 
     def __init__(self, target: Path) -> None:
         self.stalled = False
-        self.connections = 0
+        self.packets = 0
         self._target = str(target)
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -50,7 +51,6 @@ class Proxy:
             except OSError:
                 client.close()
                 continue
-            self.connections += 1
             self._pairs.append((client, server))
             for source, sink in ((client, server), (server, client)):
                 threading.Thread(target=self._pass_on, args=(source, sink), daemon=True).start()
@@ -60,6 +60,7 @@ class Proxy:
             while data := source.recv(65536):
                 while self.stalled:
                     time.sleep(0.01)
+                self.packets += 1
                 sink.sendall(data)
         except OSError:
             pass

@@ -76,6 +76,17 @@ def test_a_network_that_breaks_or_hangs_costs_nothing(through_proxy: NewWorld, p
     check_nothing_repeated(world, 4)
 
 
+def test_a_connection_that_breaks_while_a_study_is_opened_is_made_anew(through_proxy: NewWorld, proxy: Proxy) -> None:
+    """What opening does may be done again, so three broken connections are no reason to give up."""
+    world = through_proxy()
+    process = world.start("--trials", "2")
+    for _ in range(3):
+        until(lambda: proxy.packets > 1 and proxy.cut(), "a connection in use")
+        proxy.packets = 0
+    process.ends()
+    world.check(finished=2)
+
+
 def away_for_too_long(world: World, server: OwnServer) -> Path:
     """Outcomes in the journal: the database went away in epoch 1 of two trials and did not come back in time."""
     process = in_epoch(world, 1, HPO_PATIENCE_SECONDS="4")

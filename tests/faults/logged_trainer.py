@@ -1,0 +1,40 @@
+"""The real trainer, with a line in the file named by TRAINER_LOG for everything it says.
+
+time, pid, "begin" | "epoch" | "replayed" | outcome, trial id, epoch, seconds of training in it
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Any
+
+from hpo import trainer
+from hpo.messages import Epoch, Finished, Message
+
+LOG = os.environ["TRAINER_LOG"]
+
+
+def log(event: str, trial_id: int, epoch: int = 0, seconds: float = 0.0) -> None:
+    line = f"{time.monotonic()} {os.getpid()} {event} {trial_id} {epoch} {seconds}\n"
+    with open(LOG, "a", encoding="ascii") as file:  # one write of a short line is not interleaved
+        file.write(line)
+
+
+class LoggedChannel(trainer.Channel):
+    def send(self, message: Message) -> None:
+        if isinstance(message, Epoch):
+            log("replayed" if message.replayed else "epoch", message.trial_id, message.epoch, message.seconds)
+        elif isinstance(message, Finished):
+            log(message.outcome, message.trial_id, message.epoch)
+        super().send(message)
+
+    def begin(self, job: Any) -> Any:
+        log("begin", job.trial_id)
+        return super().begin(job)
+
+
+if __name__ == "__main__":
+    trainer.Channel = LoggedChannel  # type: ignore[misc]
+    sys.exit(trainer.main())

@@ -1,0 +1,134 @@
+"""Real training, interrupted for real: what comes out is what comes out of one that was left alone."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from world import Hpo, World, until
+
+NewWorld = Any
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> str:
+    """One long trial after another on scikit-learn's digits; dropout and momentum make every random number count."""
+    path = tmp_path / "long.py"
+    path.write_text(
+        "from hpo import Float, NoPruner, Random, Study\n"
+        "study = Study(name='faults', dataset='digits', model='mlp', epochs=60, pruner=NoPruner(), sampler=Random(),\n"
+        "    space={'batch_size': 8, 'layers': 2, 'hidden_units': [200, 100], 'dropout': 0.3, 'optimizer': 'sgd',\n"
+        "           'momentum': 0.9, 'lr': Float(0.001, 0.1, log=True)},\n"
+        "    baseline={'lr': 0.01})\n"
+    )
+    return str(path)
+
+
+def has_epochs(world: World, count: int) -> bool:
+    """The database has so many epochs of trial 0: it is under way, and has been written down."""
+    return bool(
+        world.sql("SELECT count(*) FROM hpo_epochs e JOIN trials t USING (trial_id) WHERE number = 0")[0][0] >= count
+    )
+
+
+def checkpoint(world: World) -> Path | None:
+    return next(iter((world.folder / "checkpoints").glob("*/0/current")), None)
+
+
+def under_way(world: World, process: Hpo) -> None:
+    until(lambda: process.process.poll() is not None or (has_epochs(world, 5) and checkpoint(world)), "a checkpoint")
+    assert process.process.poll() is None, process.output
+
+
+def check_the_same_as_left_alone(world: World) -> None:
+    """`hpo reproduce` trains the same trial in one go: every number of every epoch is equal, to the last bit."""
+    output = world.start("--trial", "0", command="reproduce").ends(0)
+    assert "same" in output
+    assert "differs" not in output
+
+
+def kill_trainer(world: World, process: Hpo) -> None:
+    for child in process.trainers():
+        child.send_signal(signal.SIGKILL)
+    process.says("will be resumed")
+
+
+def kill_coordinator(world: World, process: Hpo) -> None:
+    trainers = process.trainers()
+    process.kill()
+    psutil.wait_procs(trainers, timeout=20)
+
+
+def terminate(world: World, process: Hpo) -> None:
+    process.send(signal.SIGTERM)
+    process.ends(143)
+
+
+def tear_checkpoint(world: World, process: Hpo) -> None:
+    """The newest checkpoint is torn, as by a power failure: the one before it is used."""
+    folder = checkpoint(world).parent  # type: ignore[union-attr]
+    until(lambda: (folder / "previous").exists(), "a second checkpoint")
+    kill_coordinator(world, process)
+    current = folder / "current"
+    os.truncate(current, current.stat().st_size // 2)
+
+
+@pytest.mark.parametrize("interrupt", [kill_trainer, kill_coordinator, terminate, tear_checkpoint])
+def test_an_interrupted_trial_is_bit_for_bit_the_one_left_alone(
+    new_world: NewWorld, study: str, interrupt: Callable[[World, Hpo], None]
+) -> None:
+    """Same curve, same final value, whatever interrupted it; it went on from a checkpoint, not from the start."""
+    world = new_world(fake=None, study=study)
+    process = world.start("--trials", "1", "--workers", "1")
+    under_way(world, process)
+    interrupt(world, process)
+    if process.process.poll() is not None:
+        process = world.start("--trials", "1", "--workers", "1")
+    process.ends()
+    [trial] = world.check(finished=1)
+    assert trial.state.name == "COMPLETE"
+    assert trial.user_attrs["resumed_epoch"] >= 1
+    assert list(trial.intermediate_values) == list(range(1, 61))
+    check_the_same_as_left_alone(world)
+
+
+def test_a_full_disk_is_said_and_costs_no_result(new_world: NewWorld, study: str) -> None:
+    """The kernel refuses every checkpoint: one sentence, training without checkpoints, the result in the database."""
+    world = new_world(fake=None, study=study)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64 * 1024, before[1]))  # inherited; a checkpoint here has 300 kB
+    try:
+        process = world.start("--trials", "1", "--workers", "1")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    output = process.ends()
+    assert "no checkpoints from now on: File too large" in output
+    [trial] = world.check(finished=1)
+    assert trial.state.name == "COMPLETE"
+    assert any("no checkpoints" in warning for warning in trial.user_attrs["warnings"])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small file system")
+def test_a_file_system_without_room_is_said_and_costs_no_result(
+    new_world: NewWorld, study: str, tmp_path: Path
+) -> None:
+    """ENOSPC itself, on a file system of 64 kB."""
+    import subprocess
+
+    small = tmp_path / "checkpoints"
+    small.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(small)], check=False).returncode:
+        pytest.skip("this root may not mount")
+    try:
+        world = new_world(fake=None, study=study)
+        output = world.run("--trials", "1", "--workers", "1")
+        assert "no checkpoints from now on: No space left on device" in output
+        assert world.check(finished=1)[0].state.name == "COMPLETE"
+    finally:
+        subprocess.run(["umount", "-l", str(small)], check=True)
