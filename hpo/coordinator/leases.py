@@ -13,7 +13,9 @@ from hpo.storage import rows
 __all__ = ["Reaper"]
 
 MAX_ATTEMPTS = 3
-"""A trial under which three trainers or hosts died is told as failed instead of tried a fourth time."""
+"""A trial under which its trainer died in so many attempts is told as failed, not tried again."""
+MAX_HOSTS = 10
+"""Hosts come and go for their own reasons, so only a trial under which this many vanished is suspected of it."""
 
 
 class Reaper:
@@ -46,7 +48,7 @@ class Reaper:
         freed = 0
         for key, lease in keys.items():
             if now - self._first_seen[key] >= self._grace_seconds:
-                freed += rows.reap(connection, lease.trial_id, lease.expires_at, MAX_ATTEMPTS).outcome != "unchanged"
+                freed += rows.reap(connection, lease.trial_id, lease.expires_at, MAX_HOSTS).outcome != "unchanged"
         return freed
 
     def free_the_dead(self, connection: Connection) -> int:
@@ -54,5 +56,5 @@ class Reaper:
         freed = 0
         for worker in rows.list_workers(connection, self._study_id):
             if worker.state != "gone" and is_gone(worker.identity, self._here):
-                freed += len(rows.release_worker(connection, worker.worker_id, MAX_ATTEMPTS))
+                freed += len(rows.release_worker(connection, worker.worker_id, MAX_HOSTS))
         return freed

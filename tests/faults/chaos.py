@@ -78,9 +78,9 @@ class Chaos:
         return [Line(float(t), int(pid), event, int(n), int(e), float(s)) for t, pid, event, n, e, s in lines]
 
     def training(self, host: Hpo) -> list[psutil.Process]:
-        """Its trainers that are in the middle of a trial, so that a fault does harm."""
+        """Its trainers that are in the middle of an epoch, so that a fault does harm."""
         last = {line.pid: line.event for line in self.log()}
-        return [child for child in host.trainers() if last.get(child.pid) in ("begin", "epoch", "replayed")]
+        return [child for child in host.trainers() if last.get(child.pid) in ("epoch", "replayed")]
 
     def keep_running(self) -> None:
         for index, host in enumerate(self.hosts):
@@ -102,8 +102,8 @@ class Chaos:
         elif kind == "coordinator killed":
             if not victims:
                 return
-            host.kill()
             self.deaths |= dict.fromkeys([victim.pid for victim in victims], time.monotonic())
+            host.kill()
         elif kind == "connections cut":
             if not self.proxy.cut():
                 return
@@ -158,7 +158,7 @@ def training_seconds(log: list[Line], deaths: dict[int, float]) -> tuple[float, 
             trained[key] = line.seconds
     for pid, died in deaths.items():
         last = by_pid[pid][-1] if by_pid[pid] else None
-        if last is not None and last.event in ("begin", "epoch", "replayed"):
+        if last is not None and last.event in ("epoch", "replayed"):
             total += died - last.time
             again += died - last.time
     return total, again
@@ -183,7 +183,8 @@ def verdict(chaos: Chaos, asked: int) -> dict[str, object]:
         **{f"  {kind}": chaos.faults[kind] for kind in KINDS},
         "trials asked": asked,
         "finished": sum(trial.state.is_finished() for trial in trials),
-        "lost": asked - sum(trial.state.is_finished() for trial in trials) + len(given_up),
+        "given up by policy": len(given_up),
+        "lost": asked - sum(trial.state.is_finished() for trial in trials),
         "doubled": doubled,
         "stale": stale,
         "answered again without training": sum(count - 1 for count in outcomes.values() if count > 1),
@@ -244,7 +245,7 @@ def main() -> int:
         print(json.dumps(found))
     else:
         print("\n".join(f"{name:34}{value}" for name, value in found.items()))
-    bad = found["lost"] or found["doubled"] or found["stale"]
+    bad = found["lost"] or found["given up by policy"] or found["doubled"] or found["stale"]
     bad = bad or found["same when trained in one go"] != found["tried"]
     if bad or options.keep:
         print(f"what is left of it: {folder}")
