@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from sqlalchemy.engine import Engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from hpo.coordinator.trial import Away, Back
-from hpo.errors import StudyError
+from hpo.errors import StorageError, StudyError
 from hpo.storage.engine import is_outage, storage_error
 from hpo.storage.rows import NoStudy
 
@@ -72,12 +72,20 @@ def explained(error: Exception, engine: Engine, study: str) -> Exception:
 
 
 def persistently(engine: Engine, action: Callable[[], T]) -> T:
-    """Do what may be done again, a few times if a connection breaks over it. Raises StorageError for the last one."""
+    """Do what may be done again, a few times if a connection breaks over it. Raises StorageError in the end."""
     for pause in (*OPENING_PAUSES, None):
         try:
             return action()
-        except SQLAlchemyError as error:
-            if pause is None or not is_outage(error):
+        except (SQLAlchemyError, StorageError) as error:
+            if pause is None or not _broke_off(error):
                 raise storage_error(error, engine.url.render_as_string(hide_password=False)) from error
             time.sleep(pause)
     raise AssertionError("the last attempt returns or raises")
+
+
+def _broke_off(error: Exception) -> bool:
+    """A connection that was there, or a server that says it will be. An address where nothing answers is neither."""
+    cause = error.__cause__ if isinstance(error, StorageError) else error
+    words = str(cause)
+    promised = "starting up" in words or "shutting down" in words
+    return isinstance(cause, DBAPIError) and is_outage(cause) and (cause.connection_invalidated or promised)

@@ -81,7 +81,7 @@ def test_a_connection_that_breaks_while_a_study_is_opened_is_made_anew(through_p
     world = through_proxy()
     process = world.start("--trials", "2")
     for _ in range(3):
-        until(lambda: proxy.packets > 1 and proxy.cut(), "a connection in use")
+        until(lambda: proxy.packets > 1 and proxy.cut(), f"a connection in use\n{process.output}")
         proxy.packets = 0
     process.ends()
     world.check(finished=2)
