@@ -86,6 +86,5 @@ def persistently(engine: Engine, action: Callable[[], T]) -> T:
 def _broke_off(error: Exception) -> bool:
     """A connection that was there, or a server that says it will be. An address where nothing answers is neither."""
     cause = error.__cause__ if isinstance(error, StorageError) else error
-    words = str(cause)
-    promised = "starting up" in words or "shutting down" in words
-    return isinstance(cause, DBAPIError) and is_outage(cause) and (cause.connection_invalidated or promised)
+    answered = any(words in str(cause) for words in ("starting up", "shutting down", "closed the connection"))
+    return isinstance(cause, DBAPIError) and is_outage(cause) and (cause.connection_invalidated or answered)
