@@ -23,7 +23,7 @@ from hpo.storage import optuna_internals, rows, tables
 from hpo.storage.engine import hide_password, open_engine, resolve_url, storage_error
 from hpo.storage.journal import replay
 
-__all__ = ["StudyView", "open_for_reading", "read_study", "stored_name", "study_names"]
+__all__ = ["StudyView", "open_for_reading", "place_of", "read_study", "stored_name", "study_names"]
 
 _STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
 
@@ -179,7 +179,7 @@ def _check_file(url: str) -> None:
 
 
 def _check_tables(connection: Connection) -> None:
-    place = _place(connection.engine)
+    place = place_of(connection.engine)
     present = sqlalchemy.inspect(connection)
     if not all(present.has_table(name) for name in ("studies", "trials", "alembic_version")):
         raise StorageError(
@@ -197,7 +197,7 @@ def _check_tables(connection: Connection) -> None:
 
 
 def _unknown(name: str, names: list[str], engine: Engine) -> StudyError:
-    place = _place(engine)
+    place = place_of(engine)
     evidence = [near_miss(name, names)] if names else []
     if evidence and evidence[0].startswith("did"):
         evidence.append(f"there are: {', '.join(sorted(names))}")
@@ -208,7 +208,7 @@ def _unknown(name: str, names: list[str], engine: Engine) -> StudyError:
     )
 
 
-def _place(engine: Engine) -> str:
+def place_of(engine: Engine) -> str:
     """The database as a person would name it: the embedded server by its folder, any other by its URL."""
     folder = engine.url.query.get("host")
     if isinstance(folder, str) and folder.startswith("/"):

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import Connection, Engine
 
 from hpo.doctor.finding import Finding, Level
-from hpo.storage.engine import hide_password
+from hpo.reading import place_of
 from hpo.storage.schema import schema_state
 
 __all__ = ["examine_database"]
@@ -20,13 +20,12 @@ CLOCK_SECONDS = 2.0
 
 def examine_database(engine: Engine) -> Iterator[Finding]:
     """Findings about reach, schema, connections and clock. Raises SQLAlchemy's errors and StorageError."""
-    place = hide_password(engine.url.render_as_string(hide_password=False))
     with engine.connect() as connection:
         connection.execute(text("SELECT 1"))
         began = time.perf_counter()
         version = connection.execute(text("SHOW server_version")).scalar_one()
         milliseconds = (time.perf_counter() - began) * 1e3
-        yield Finding("database", "ok", f"PostgreSQL {version} answers in {milliseconds:.1f} ms", (place,))
+        yield Finding("database", "ok", f"PostgreSQL {version} answers in {milliseconds:.1f} ms", (place_of(engine),))
     yield _schema(engine)
     with engine.connect() as connection:
         yield _connections(connection)
