@@ -95,6 +95,7 @@ def test_a_signal_puts_every_trial_down_within_8_seconds(new_world: NewWorld, nu
     process.send(number)
     process.ends(code, seconds=8)
     assert all(gone(pid) for pid in trainers)
+    assert {line.number for line in world.log("stopped")} >= {0, 1}, "each trainer had the time to put its trial down"
     waiting = len(world.trials())
     world.check(finished=0, unfinished=waiting)
     assert world.attempts()[0] == 1, "being told to stop is no failed attempt"

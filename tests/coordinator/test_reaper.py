@@ -1,0 +1,54 @@
+"""When a trial is taken from a holder that has fallen silent."""
+
+from __future__ import annotations
+
+from optuna.study import StudyDirection
+from sqlalchemy import Engine, text
+
+from hpo.coordinator.identity import own_identity
+from hpo.coordinator.leases import Reaper
+from hpo.storage import rows
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def expired_trial(engine: Engine) -> int:
+    """A study with one trial whose lease has run out."""
+    with engine.begin() as c:
+        study_id = rows.create_study(c, "s", (StudyDirection.MAXIMIZE,))
+        rows.create_trials(c, study_id, "silent", "host", 30, 1)
+        c.execute(text("UPDATE hpo_leases SET expires_at = now() - interval '1 s'"))
+    return study_id
+
+
+def freed(engine: Engine, reaper: Reaper) -> int:
+    with engine.begin() as c:
+        return reaper.visit(c)
+
+
+def test_a_lease_is_reaped_only_after_a_grace_in_which_it_did_not_change(engine: Engine) -> None:
+    clock = Clock()
+    reaper = Reaper(expired_trial(engine), own_identity(), 10.0, clock)
+    assert freed(engine, reaper) == 0
+    clock.now = 9.0
+    assert freed(engine, reaper) == 0
+    clock.now = 10.0
+    assert freed(engine, reaper) == 1
+
+
+def test_an_outage_begins_the_grace_anew(engine: Engine) -> None:
+    """On the first pass after an outage every lease looks run out, those of healthy hosts too."""
+    clock = Clock()
+    reaper = Reaper(expired_trial(engine), own_identity(), 10.0, clock)
+    assert freed(engine, reaper) == 0
+    reaper.forget()  # the database was away
+    clock.now = 60.0
+    assert freed(engine, reaper) == 0
+    clock.now = 70.0
+    assert freed(engine, reaper) == 1
