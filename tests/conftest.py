@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,14 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if (name.startswith("HPO_") and name not in _KEPT) or name in {"PGHOST", "PGPORT", "PGPASSWORD", "PGUSER"}:
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def ordinary_arithmetic() -> Iterator[None]:
+    """A trainer flushes denormal numbers in its whole thread; the next test (hypothesis, for one) wants them back."""
+    yield
+    if torch := sys.modules.get("torch"):
+        torch.set_flush_denormal(False)
 
 
 @pytest.fixture

@@ -84,19 +84,32 @@ def test_preempted_tasks_put_their_trials_down_and_finish_the_study_from_the_que
     assert end.attempts == {1}, "a preemption cost a trial one of its attempts"
 
 
-@pytest.mark.parametrize(("warning", "why"), [("CONT@1", "deadline"), ("B:USR1@60", "terminated")])
 def test_a_worker_leaves_before_its_allocation_ends_and_its_task_goes_back_into_the_queue(
-    slurm: Slurm, environment: dict[str, str], database: str, tmp_path: Path, warning: str, why: str
+    slurm: Slurm, environment: dict[str, str], database: str, tmp_path: Path
 ) -> None:
-    """--timeout comes from the allocation: a minute less the margin. Slurm's warning, which may come a minute early,
-    does the same; CONT stands for none."""
+    """--timeout comes from the allocation: a minute less the margin. No warning of Slurm's comes before that."""
     prepare(environment, "--timeout", "5h")
-    submit(slurm, {**environment, "MARGIN": "35"}, tmp_path, "--array=1-1", "--time=00:01:00", f"--signal={warning}")
+    submit(slurm, {**environment, "MARGIN": "35"}, tmp_path, "--array=1-1", "--time=00:01:00", "--signal=CONT@1")
     _until(lambda: bool(recorded(database).epochs), slurm, tmp_path)
     _until(lambda: any("PENDING" in line for line in slurm.states()), slurm, tmp_path)
     recorded(database).check_nothing_lost()
     (log,) = _logs(tmp_path)
-    assert f"worker done ({why})" in log
+    assert "worker done (deadline)" in log
+    assert "goes back into the queue" in log
+
+
+def test_a_warned_worker_leaves_at_once_and_its_task_goes_back_into_the_queue(
+    slurm: Slurm, environment: dict[str, str], database: str, tmp_path: Path
+) -> None:
+    """USR1 to the script, as Slurm's --signal=B:USR1@60 sends it, at a moment of the test's choosing."""
+    prepare(environment, "--timeout", "5h")
+    job = submit(slurm, environment, tmp_path, "--array=1-1", "--time=01:00:00")
+    _until(lambda: bool(recorded(database).epochs), slurm, tmp_path)
+    slurm.run("scancel", "--batch", "--signal=USR1", job)
+    _until(lambda: any("PENDING" in line for line in slurm.states()), slurm, tmp_path)
+    recorded(database).check_nothing_lost()
+    (log,) = _logs(tmp_path)
+    assert "worker done (terminated)" in log
     assert "goes back into the queue" in log
 
 

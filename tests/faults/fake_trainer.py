@@ -48,9 +48,9 @@ class FakeTrainer:
         threading.Thread(target=self.read, daemon=True).start()
 
     def lock(self, path: str) -> bool:
-        self.held = os.open(path, os.O_CREAT | os.O_RDWR)
+        self.folder_lock = os.open(path, os.O_CREAT | os.O_RDWR)
         try:
-            fcntl.flock(self.held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self.folder_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         return True
