@@ -34,7 +34,10 @@ class NoPruner(Pruner):
 
 @dataclass(frozen=True)
 class PercentilePruner(Pruner):
-    """Ends a trial whose best value so far is not in the top `percentile` of earlier trials at the same epoch."""
+    """Ends a trial whose best value so far is not in the top `percentile` of earlier trials at the same epoch.
+
+    The first `warmup_epochs` epochs of a trial are never its last.
+    """
 
     percentile: float = 50.0
     startup_trials: int = 5
@@ -55,10 +58,15 @@ class PercentilePruner(Pruner):
         return OptunaPercentilePruner(
             self.percentile,
             n_startup_trials=self.enough_trials(workers),
-            n_warmup_steps=self.warmup_epochs,
+            n_warmup_steps=self.first_step,
             interval_steps=self.interval,
             n_min_trials=self.min_trials,
         )
+
+    @property
+    def first_step(self) -> int:
+        """The first that a trial may be pruned at. Epochs count from 1, Optuna's warm-up steps from 0."""
+        return self.warmup_epochs + 1
 
     def enough_trials(self, workers: int) -> int:
         """Completed trials before anything is pruned."""

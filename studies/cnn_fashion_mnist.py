@@ -17,6 +17,6 @@ study = Study(
     epochs=20,
     early_stopping=EarlyStopping(patience=3, min_delta=1e-3),
     sampler=TPE(),
-    pruner=MedianPruner(warmup_epochs=1),
+    pruner=MedianPruner(warmup_epochs=0),
     baseline={"batch_size": 64, "lr": 1e-3, "optimizer": "adam"},
 )

@@ -16,7 +16,7 @@ study = Study(
     epochs=20,
     early_stopping=EarlyStopping(patience=2, min_delta=1e-3),
     sampler=TPE(),
-    pruner=MedianPruner(warmup_epochs=1),
+    pruner=MedianPruner(warmup_epochs=0),
     baseline={"batch_size": 64, "lr": 1e-3, "optimizer": "adam"},
     known=[{"batch_size": 3, "lr": 2e-4, "optimizer": "adam"}],
 )

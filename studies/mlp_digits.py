@@ -19,6 +19,6 @@ study = Study(
     epochs=20,
     early_stopping=EarlyStopping(patience=4, min_delta=1e-3),
     sampler=TPE(),
-    pruner=MedianPruner(warmup_epochs=2),
+    pruner=MedianPruner(warmup_epochs=1),
     baseline={"batch_size": 64, "layers": 2, "hidden_units": [512, 512], "optimizer": "adam", "lr": 1e-3},
 )

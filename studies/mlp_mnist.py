@@ -18,7 +18,7 @@ study = Study(
     epochs=20,
     early_stopping=EarlyStopping(patience=2, min_delta=1e-3),
     sampler=TPE(),
-    pruner=MedianPruner(warmup_epochs=1),
+    pruner=MedianPruner(warmup_epochs=0),
     baseline={"batch_size": 64, "layers": 2, "hidden_units": [512, 512], "optimizer": "adam", "lr": 1e-3},
     known=[{"batch_size": 4, "layers": 2, "hidden_units": [977, 878], "optimizer": "adam", "lr": 4.964e-5}],
 )

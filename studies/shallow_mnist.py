@@ -17,7 +17,7 @@ study = Study(
     epochs=20,
     early_stopping=EarlyStopping(patience=2, min_delta=1e-3),
     sampler=TPE(),
-    pruner=MedianPruner(warmup_epochs=1),
+    pruner=MedianPruner(warmup_epochs=0),
     baseline={"batch_size": 64, "hidden_units": 512, "optimizer": "adam", "lr": 1e-3},
     known=[
         {"batch_size": 3, "hidden_units": 1500, "optimizer": "sgd", "lr": 0.1},

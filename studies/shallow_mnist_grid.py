@@ -17,6 +17,6 @@ study = Study(
     epochs=20,
     early_stopping=EarlyStopping(patience=2, min_delta=1e-3),
     sampler=Grid(),
-    pruner=MedianPruner(warmup_epochs=1),
+    pruner=MedianPruner(warmup_epochs=0),
     baseline={"batch_size": 10, "hidden_units": 300, "lr": 1e-3},
 )

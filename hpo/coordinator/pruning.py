@@ -42,7 +42,7 @@ class _Cutoffs(BasePruner):
         step = trial.last_step
         if not self._completed or len(self._completed) < self._startup_trials or step is None:
             return False
-        if step < self._declared.warmup_epochs or not self._due(step, trial):
+        if step < self._declared.first_step or not self._due(step, trial):
             return False
         reports = [value for value in trial.intermediate_values.values() if not math.isnan(value)]
         if not reports:
@@ -52,9 +52,9 @@ class _Cutoffs(BasePruner):
 
     def _due(self, step: int, trial: FrozenTrial) -> bool:
         """The first report since the last multiple of `interval` after the warm-up."""
-        warmup, interval = self._declared.warmup_epochs, self._declared.interval
+        first, interval = self._declared.first_step, self._declared.interval
         before = max((other for other in trial.intermediate_values if other != step), default=-1)
-        return before < (step - warmup) // interval * interval + warmup
+        return before < (step - first) // interval * interval + first
 
     def _cutoff(self, step: int) -> float:
         if step not in self._cutoffs:

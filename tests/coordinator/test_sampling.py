@@ -182,13 +182,33 @@ def test_reports_that_the_database_corrects_or_takes_back_move_the_cut_off() -> 
     assert pruned_at(0.65)
 
 
+@pytest.mark.parametrize("warmup", [0, 1, 3])
+def test_the_epochs_of_the_warm_up_are_never_the_last(warmup: int) -> None:
+    """Epochs count from 1: a hopeless trial ends after epoch warmup + 1, not before."""
+    study = make_study(pruner=MedianPruner(startup_trials=1, warmup_epochs=warmup, min_trials=1))
+    pair = Pair(study, 0)
+    pruner = make_pruner(study, pair.mirror, 0)
+    view = optuna.load_study(study_name=study.name, storage=pair.stock)
+    good = dict.fromkeys(range(1, 7), 0.9)
+    for number in range(2):
+        trial = create_trial(value=0.9, intermediate_values=good)
+        trial.number = trial._trial_id = number
+        pair.mirror.apply([trial])
+    reports: dict[int, float] = {}
+    for epoch in range(1, 7):
+        reports[epoch] = 0.1
+        if pruner.prune(view, create_trial(state=TrialState.RUNNING, intermediate_values=dict(reports))):
+            break
+    assert len(reports) == warmup + 1
+
+
 @pytest.mark.parametrize("direction", ["minimize", "maximize"])
 @pytest.mark.parametrize(
     "pruner",
     [
         MedianPruner(startup_trials=3, warmup_epochs=1),
         PercentilePruner(percentile=25.0, startup_trials=0, warmup_epochs=0, interval=3, min_trials=1),
-        PercentilePruner(percentile=90.0, startup_trials=4, warmup_epochs=2, interval=2, min_trials=5),
+        PercentilePruner(percentile=90.0, startup_trials=4, warmup_epochs=1, interval=2, min_trials=5),
     ],
     ids=str,
 )

@@ -10,6 +10,6 @@ study = Study(
     baseline={"lr": 0.1},
     known=[{"lr": 0.05}, {"lr": 1e-6}, {"lr": 1e9}],
     epochs=4,
-    pruner=MedianPruner(startup_trials=0, min_trials=1, warmup_epochs=2),
+    pruner=MedianPruner(startup_trials=0, min_trials=1, warmup_epochs=1),
     subset=400,
 )
