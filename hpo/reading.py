@@ -21,6 +21,7 @@ from hpo.errors import HpoError, StorageError, StudyError, near_miss
 from hpo.settings import Settings
 from hpo.storage import optuna_internals, rows, tables
 from hpo.storage.engine import hide_password, open_engine, resolve_url, storage_error
+from hpo.storage.evaluations import read_evaluation
 from hpo.storage.journal import replay
 
 __all__ = ["StudyView", "open_for_reading", "place_of", "read_study", "stored_name", "study_names"]
@@ -34,7 +35,8 @@ class StudyView:
 
     directions:  "maximize" or "minimize", one for each objective
     objectives:  the name of each objective: the metric, what `set_metric_names` gave, or "value"
-    epochs:      rows of hpo_epochs, where they were asked for: `trial`, `epoch`, `val_accuracy` and so on
+    epochs:      rows of hpo_epochs, where history was asked for: `trial`, `epoch`, `val_accuracy` and so on
+    evaluation:  what the last `hpo evaluate` found (docs/evaluation.md), likewise
     declaration: row name -> text, as hpo.study.Study.declaration gave it
     workers:     every coordinator that ever worked on it, oldest first
     """
@@ -49,6 +51,7 @@ class StudyView:
     workers: tuple[rows.WorkerRow, ...] = ()
     objectives: tuple[str, ...] = ()
     epochs: tuple[Mapping[str, Any], ...] = ()
+    evaluation: Mapping[str, Any] | None = None
 
     @property
     def best(self) -> FrozenTrial | None:
@@ -111,10 +114,10 @@ def stored_name(engine: Engine, reference: str) -> str:
         return reference  # then the database's own list of names is the better message
 
 
-def read_study(engine: Engine, name: str, *, epochs: bool = False) -> StudyView:
+def read_study(engine: Engine, name: str, *, history: bool = False) -> StudyView:
     """Everything about one study, as of one moment. StudyError names the nearest study, and those there are.
 
-    epochs: also every epoch of every trial, which for a large study is most of what there is to read
+    history: also every epoch of every trial, for a large study most of what there is to read, and the evaluation
     """
     with _storage_errors(engine), _one_moment(engine) as connection:
         found = rows.find_study(connection, name)
@@ -128,7 +131,7 @@ def read_study(engine: Engine, name: str, *, epochs: bool = False) -> StudyView:
         )
         if not sqlalchemy.inspect(connection).has_table(tables.studies.name):
             return view
-        return _with_our_record(connection, found.study_id, view, epochs)
+        return _with_our_record(connection, found.study_id, view, history)
 
 
 def _metric_names(connection: Connection, study_id: int, objectives: int) -> tuple[str, ...]:
@@ -139,7 +142,7 @@ def _metric_names(connection: Connection, study_id: int, objectives: int) -> tup
     return ("value",) if objectives == 1 else tuple(f"value {index}" for index in range(objectives))
 
 
-def _with_our_record(connection: Connection, study_id: int, view: StudyView, epochs: bool) -> StudyView:
+def _with_our_record(connection: Connection, study_id: int, view: StudyView, history: bool) -> StudyView:
     record = rows.declaration(connection, study_id)
     if record is None:
         return view
@@ -148,7 +151,8 @@ def _with_our_record(connection: Connection, study_id: int, view: StudyView, epo
     return replace(
         view,
         objectives=tuple(text.split()[-1] for text in declared if text) or view.objectives,
-        epochs=tuple(rows.read_epochs(connection, study_id)) if epochs else (),
+        epochs=tuple(rows.read_epochs(connection, study_id)) if history else (),
+        evaluation=read_evaluation(connection, study_id) if history else None,
         declaration=record.declaration,
         deadline=record.deadline,
         seconds_left=rows.budget(connection, study_id).seconds_left,

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from hpo.cli.wording import params_text
+from hpo.report.words import size
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -84,7 +85,7 @@ def _costs(rows: Sequence[Mapping[str, Any]], winner: str) -> Table:
         table.add_row(
             _name(row, winner),
             f"{row['parameters']:,}",
-            _size(row["model_bytes"]),
+            size(row["model_bytes"]),
             f"{row['latency_p50_ms']:.3f} ms",
             f"{row['latency_p95_ms']:.3f} ms",
             f"{row['images_per_second']:,.0f}",
@@ -149,10 +150,6 @@ def _runs(row: Mapping[str, Any], *, short: bool = False) -> str:
     if not short:
         return f"{done} run{'s' if done != 1 else ''}"
     return str(done) if not failed else f"{done} of {done + failed}"
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:.2f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"
 
 
 def _cell(count: int, right: bool) -> str:

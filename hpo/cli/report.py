@@ -60,7 +60,7 @@ def _read(reference: str, storage: str | None) -> StudyView:
 
     engine = open_for_reading(storage, Settings.read())
     try:
-        return read_study(engine, stored_name(engine, reference), epochs=True)
+        return read_study(engine, stored_name(engine, reference), history=True)
     finally:
         engine.dispose()
 

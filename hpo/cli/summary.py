@@ -79,8 +79,9 @@ def next_commands(name: str, storage: str | None, *, finished: bool) -> list[str
     if storage is not None and hide_password(storage) == storage:
         where = f" --storage {shlex.quote(storage)}"
     study, hpo = shlex.quote(name), program()
-    commands = [f"{hpo} best --study {study}{where}"] if finished else []
-    return [*commands, f"{hpo} trials --study {study}{where}", f"{hpo} dashboard{where}"]
+    readers = ("best", "report", "evaluate") if finished else ()
+    commands = [f"{hpo} {reader} --study {study}{where}" for reader in (*readers, "trials")]
+    return [*commands, f"{hpo} dashboard{where}"]
 
 
 def program() -> str:

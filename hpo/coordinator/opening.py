@@ -182,9 +182,9 @@ def _enqueue(
     entries = [
         (
             study.rows.parameters(config, what=origin, complete=False),
-            {"origin": origin if index == 0 else f"{origin} {index}"},
+            {"origin": origin if origin == "baseline" and number == 1 else f"{origin} {number}"},
         )
-        for index, config in enumerate(configs)
+        for number, config in enumerate(configs, start=1)
     ]
     rows.enqueue(connection, study_id, entries)
 

@@ -11,6 +11,7 @@ from typing import Any
 from hpo.evaluation.candidates import Candidate
 from hpo.evaluation.runs import RunResult
 from hpo.evaluation.statistics import Comparison, compare, estimate
+from hpo.storage.evaluations import EVALUATION_FORMAT
 from hpo.study import Study
 
 __all__ = ["configuration", "document", "verdict", "winner"]
@@ -24,7 +25,7 @@ def document(study: Study, candidates: Sequence[Candidate], results: Results, *,
     best = winner(rows)
     images = [row["test_images"] for row in rows if row["test_images"]]
     return {
-        "format": 1,
+        "format": EVALUATION_FORMAT,
         "study": study.name,
         "objective": list(study.objectives),
         "evaluated_at": datetime.now(UTC).isoformat(timespec="seconds"),

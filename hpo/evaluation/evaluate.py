@@ -164,7 +164,6 @@ class _Session:
         row = winner(made["configurations"])
         assert row is not None
         final, search = self._winning_runs(row["key"])
-        made["winner_folder"] = str(self.folder / "winner")
         again = self.results[search.key].finished.metrics.get("val_accuracy")
         made["search_rerun"] = {
             "val_accuracy": again,

@@ -17,6 +17,7 @@ from hpo.report.importance import Importances, find_importances
 from hpo.report.parameters import Parameter, find_parameters
 from hpo.report.saving import Saving, pruning_saving
 from hpo.report.trials import curves_table, trials_table, value_columns
+from hpo.storage.evaluations import EVALUATION_FORMAT
 
 __all__ = ["Comparison", "Failure", "ReportData", "build_report"]
 
@@ -90,6 +91,22 @@ class ReportData:
             return None
         best, baseline = self.best[0].values[0], self.baseline.values[0]
         return Comparison(best, baseline, best - baseline if self.view.directions[0] == "maximize" else baseline - best)
+
+    @property
+    def evaluation(self) -> Mapping[str, Any] | None:
+        """The document of `hpo evaluate`; None where there is none, or one of another format."""
+        document = self.view.evaluation
+        return document if document is not None and document.get("format") == EVALUATION_FORMAT else None
+
+    @property
+    def winner(self) -> Mapping[str, Any] | None:
+        """The configuration that won the evaluation."""
+        rows = self.evaluation["configurations"] if self.evaluation else ()
+        return next((row for row in rows if self.evaluation and row["name"] == self.evaluation["winner"]), None)
+
+    def origin(self, trial: FrozenTrial) -> str:
+        """Where a trial's parameters come from: "baseline", "known 1" and so on; empty for what the sampler chose."""
+        return str(trial.user_attrs.get("origin", "")) if self.view.declaration is not None else ""
 
     @property
     def best_trials(self) -> pandas.DataFrame:

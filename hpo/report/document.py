@@ -51,6 +51,7 @@ def report_document(data: ReportData, plots: Sequence[Plot]) -> dict[str, Any]:
             "warnings": list(data.importances.warnings),
             "missing": list(data.importances.missing),
         },
+        "evaluation": data.evaluation,
         "failures": [asdict(failure) for failure in data.failures],
         "plots": [
             {

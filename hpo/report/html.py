@@ -31,12 +31,15 @@ def render_page(data: ReportData, plots: Sequence[Plot]) -> str:
         "seconds": words.seconds,
         "value": words.value,
         "percent": words.percent,
+        "bytes": words.size,
         "moment": _moment,
     }
     return environment.get_template("page.html.j2").render(
         data=data,
         view=data.view,
         plots=plots,
+        evaluation=data.evaluation,
+        honest=data.winner,
         space=_space(data),
         settings=_settings(data),
         protocol=_protocol(data),

@@ -7,7 +7,7 @@ from typing import Any
 
 from hpo.duration import format_duration
 
-__all__ = ["number", "percent", "seconds", "value"]
+__all__ = ["number", "percent", "seconds", "size", "value"]
 
 
 def number(amount: float | None) -> str:
@@ -34,3 +34,7 @@ def value(setting: Any) -> str:
 
 def percent(share: float) -> str:
     return f"{100 * share:.0f} %"
+
+
+def size(count: int) -> str:
+    return f"{count / 1e6:.2f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"

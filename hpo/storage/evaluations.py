@@ -14,7 +14,10 @@ from sqlalchemy.dialects.postgresql import insert
 from hpo.storage import tables
 from hpo.storage.optuna_internals import artifact_key, table
 
-__all__ = ["add_trial_artifact", "read_evaluation", "read_runs", "save_evaluation", "save_run"]
+__all__ = ["EVALUATION_FORMAT", "add_trial_artifact", "read_evaluation", "read_runs", "save_evaluation", "save_run"]
+
+EVALUATION_FORMAT = 1
+"""Counts up when a reader of the older document would break."""
 
 
 def read_evaluation(connection: Connection, study_id: int) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from hpo.errors import StudyError, UsageError
 from hpo.evaluation.candidates import choose
 from hpo.evaluation.evaluate import EvaluateOptions, How, evaluate
 from hpo.reading import open_for_reading, read_study
+from hpo.report import build_report, write_report
 from hpo.seeds import trial_seed
 from hpo.settings import Settings
 from hpo.storage import rows
@@ -173,3 +175,21 @@ def test_a_study_without_a_finished_trial_is_refused(home: Settings, tmp_path: P
     engine.dispose()
     with pytest.raises(StudyError, match="no finished trial"):
         choose(find_study(QUICK).study, replace(view, trials=()), top=3, known=False)
+
+
+def test_the_report_shows_the_evaluation(home: Settings, tmp_path: Path) -> None:
+    """The verdict, every configuration with its interval, and the winner class by class; report.json holds it whole."""
+    engine = open_for_reading(None, home)
+    view = read_study(engine, "quick", history=True)
+    engine.dispose()
+    written = write_report(build_report(view), tmp_path)
+    page = unescape(written.page.read_text())
+    document = view.evaluation
+    assert document is not None
+    assert document["verdict"]["sentence"] in page
+    for row in document["configurations"]:
+        assert f"<td><b>{row['test_accuracy']['mean']:.4f}</b></td>" in page
+    assert page.count("confusion") >= 1
+    assert json.loads((tmp_path / "report.json").read_text())["evaluation"]["winner"] == document["winner"]
+    later = replace(view, evaluation={**document, "format": 2})
+    assert build_report(later).evaluation is None

@@ -32,7 +32,7 @@ def stored(tmp_path: Path, settings: Settings) -> Callable[..., tuple[str, Study
         url = f"sqlite:///{tmp_path / 'study.db'}"
         _fill(optuna.create_study(storage=url, study_name=name, directions=list(directions)), fill)
         engine = open_for_reading(url, settings)
-        view = read_study(engine, name, epochs=True)
+        view = read_study(engine, name, history=True)
         engine.dispose()
         return url, view
 
