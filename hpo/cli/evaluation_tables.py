@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from hpo.cli.summary import program
 from hpo.cli.wording import params_text
 from hpo.report.words import size
 
@@ -124,8 +126,11 @@ def _ending(document: Mapping[str, Any], best: Mapping[str, Any], folder: Path) 
             text = f"{row['name']}, seed {failure['seed']}: {failure['outcome']}: {failure['reason']}"
             table.add_row("failed", f"[red]{escape(text)}[/]")
     table.add_row("files", escape(f"{_short(folder)}/evaluation.json, {_short(folder)}/winner/"))
-    table.add_row("next", f"hpo export --study {escape(document['study'])} --format onnx")
-    table.add_row("", f"hpo predict --study {escape(document['study'])} image.png")
+    study = shlex.quote(document["study"])
+    for index, command in enumerate(
+        ("report --study {}", "export --study {} --format onnx", "predict --study {} image.png")
+    ):
+        table.add_row("" if index else "next", escape(f"{program()} {command.format(study)}"))
     return table
 
 

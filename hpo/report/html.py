@@ -28,6 +28,7 @@ def render_page(data: ReportData, plots: Sequence[Plot]) -> str:
     )
     environment.filters |= {
         "number": words.number,
+        "difference": words.difference,
         "seconds": words.seconds,
         "value": words.value,
         "percent": words.percent,

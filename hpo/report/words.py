@@ -7,7 +7,7 @@ from typing import Any
 
 from hpo.duration import format_duration
 
-__all__ = ["number", "percent", "seconds", "size", "value"]
+__all__ = ["difference", "number", "percent", "seconds", "size", "value"]
 
 
 def number(amount: float | None) -> str:
@@ -18,6 +18,11 @@ def number(amount: float | None) -> str:
         return "∞" if amount > 0 else "−∞"
     shown = f"{amount:.5f}" if 0.01 <= abs(amount) < 100 or amount == 0 else f"{amount:.5g}"
     return shown.replace("-", "−") if "e" not in shown else shown
+
+
+def difference(amount: float) -> str:
+    """Of two objectives: no more decimals than `number` gives them, unless nothing would be left."""
+    return f"{amount:.5f}".replace("-", "−") if 5e-5 <= abs(amount) < 1 else number(amount)
 
 
 def seconds(amount: float | None) -> str:
