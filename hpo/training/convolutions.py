@@ -15,11 +15,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hpo.training.native import Shape, convolution_library
+from hpo.training.native import library
 
 __all__ = ["Convolutions", "Stage", "read_stages"]
 
 KERNELS = (3, 5)
+
+
+class Shape(ctypes.Structure):
+    """As in convolution.c."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_int32) for name in ("groups", "inputs", "outputs", "height", "width", "kernel", "out_pad")
+    )
 
 
 @dataclass(frozen=True)
@@ -86,10 +94,10 @@ class _Memory:
 class Convolutions:
     """The stages in a row: images [N, C, H, W] -> features [N, F]. `backward` belongs to the last `forward`."""
 
-    def __init__(self, stages: Sequence[Stage], library: ctypes.CDLL) -> None:
+    def __init__(self, stages: Sequence[Stage], kernels: ctypes.CDLL) -> None:
         self.stages = tuple(stages)
-        self._library = library
-        self._lanes: int = library.lanes()
+        self._kernels = kernels
+        self._lanes: int = kernels.lanes()
         self._memories: dict[int, _Memory] = {}
         self._scratch = [_scratch(stage, self._lanes) for stage in stages]
         self._count = 0
@@ -97,15 +105,15 @@ class Convolutions:
     @classmethod
     def of(cls, stages: Sequence[Stage]) -> Convolutions | None:
         """None where the kernels cannot be had, or fail their trial."""
-        library = _tried_library()
-        return None if library is None else cls(stages, library)
+        kernels = _tried_kernels()
+        return None if kernels is None else cls(stages, kernels)
 
     def forward(self, images: Tensor) -> Tensor:
         count, channels, height, width = images.shape
         images = images.contiguous()
         memory = self._memory(count)
         self._count = count
-        lib, first, last = self._library, self.stages[0], self.stages[-1]
+        lib, first, last = self._kernels, self.stages[0], self.stages[-1]
         lib.to_lanes(_at(images), count, channels, height, width, first.padding, _at(memory.arrays[0]))
         for number, stage in enumerate(self.stages):
             x, y = memory.arrays[number : number + 2]
@@ -117,7 +125,7 @@ class Convolutions:
 
     def backward(self, delta: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """From the gradient of the features [N, F] to those of (weight, bias), the last stage's first."""
-        memory, lib = self._memory(self._count), self._library
+        memory, lib = self._memory(self._count), self._kernels
         delta = delta.contiguous()
         lib.to_lanes(_at(delta), self._count, delta.shape[1], 1, 1, 0, _at(memory.gradients[-1]))
         for number in reversed(range(len(self.stages))):
@@ -144,24 +152,36 @@ class Convolutions:
 
 
 @cache
-def _tried_library() -> ctypes.CDLL | None:
+def _tried_kernels() -> ctypes.CDLL | None:
     """The kernels, if this machine's compiler has made of them what torch computes."""
-    library = convolution_library()
-    if library is None:
+    kernels = library("convolution")
+    if kernels is None:
         return None
+    _declare(kernels)
     random = torch.Generator().manual_seed(0)  # of its own: a trial's random numbers do not depend on who came first
     x, w, b, g = (torch.randn(shape, generator=random) for shape in ((5, 2, 6, 6), (7, 2, 3, 3), (7,), (5, 63)))
     with torch.inference_mode(False), torch.enable_grad():
         weight, bias = w.clone().requires_grad_(), b.clone().requires_grad_()
         expected = F.relu(F.max_pool2d(F.conv2d(x, weight, bias, padding=1), 2)).flatten(1)
         expected.backward(g)
-    convolutions = Convolutions([Stage(w, b, padding=1, height=6, width=6)], library)
+    convolutions = Convolutions([Stage(w, b, padding=1, height=6, width=6)], kernels)
     found = [convolutions.forward(x), *next(convolutions.backward(g))]
     theirs = (expected.detach(), weight.grad, bias.grad)
     agree = all(
         t is not None and torch.allclose(f, t, rtol=1e-3, atol=1e-3) for f, t in zip(found, theirs, strict=True)
     )
-    return library if agree else None
+    return kernels if agree else None
+
+
+def _declare(kernels: ctypes.CDLL) -> None:
+    pointer, number, shape = ctypes.c_void_p, ctypes.c_int32, ctypes.POINTER(Shape)
+    kernels.lanes.argtypes, kernels.lanes.restype = (), number
+    kernels.to_lanes.argtypes = (pointer, number, number, number, number, number, pointer)
+    kernels.from_lanes.argtypes = (pointer, number, number, pointer)
+    kernels.forward.argtypes = (shape, *[pointer] * 5)
+    kernels.backward.argtypes = (shape, *[pointer] * 9)
+    for function in (kernels.to_lanes, kernels.from_lanes, kernels.forward, kernels.backward):
+        function.restype = None
 
 
 def _convolution(module: nn.Module) -> bool:

@@ -125,12 +125,12 @@ def test_without_a_compiler_convolutions_are_left_to_autograd(monkeypatch: pytes
     """No compiler, a compiler that fails and a folder that cannot be written are no errors."""
     monkeypatch.setenv("HPO_HOME", str(tmp_path))
     monkeypatch.setattr(native.shutil, "which", lambda name: None)
-    assert native.convolution_library.__wrapped__() is None
+    assert native.library.__wrapped__("convolution") is None
     monkeypatch.setattr(native.shutil, "which", lambda name: "/bin/false")
-    assert native.convolution_library.__wrapped__() is None
+    assert native.library.__wrapped__("convolution") is None
     (tmp_path / "file").touch()
     monkeypatch.setenv("HPO_HOME", str(tmp_path / "file"))
-    assert native.convolution_library.__wrapped__() is None
+    assert native.library.__wrapped__("convolution") is None
 
 
 def hooked() -> nn.Module:
