@@ -3,8 +3,9 @@
 A chain is any number of convolution stages (hpo.training.convolutions) and then linear layers.
 
 `Chain.learn` is specified by the autograd way in hpo.training.step: the same weights after many steps within rounding
-(tests/training/test_chains.py). It is faster in three ways: products by oneDNN (hpo.training.products), each layer
-updated while its gradient is in the cache (hpo.training.updates), and no graph.
+(tests/training/test_chains.py). It is faster in four ways: products by oneDNN (hpo.training.products), each layer
+updated while its gradient is in the cache (hpo.training.updates), small batches in one pass over the weights
+(hpo.training.layers), and no graph.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch.optim import Optimizer
 from hpo.training.configuration import Recipe
 from hpo.training.convolutions import Convolutions, Stage, read_stages
 from hpo.training.device import supports_bf16
+from hpo.training.layers import MOST_BACKWARD, MOST_FORWARD, SmallBatchLayer
 from hpo.training.products import linear, product
 from hpo.training.updates import Update, partial_update
 
@@ -92,6 +94,7 @@ class Chain:
             update if self.updates and update else _keep(part) for part, update in zip(parts, updates, strict=True)
         ]
         self._stage_updates, self._layer_updates = chosen[: -len(layers)], chosen[-len(layers) :]
+        self._small = _small_batch_layers(layers, optimizer) if optimizer is not None and self.updates else ()
 
     @torch.no_grad()
     def learn(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -99,13 +102,13 @@ class Chain:
         inputs, masks, logits = self._forward(self._features(images))
         loss, delta = _cross_entropy(logits, labels)
         for number in reversed(range(len(self._layers))):
-            layer, x = self._layers[number], inputs[number]
-            gradients = product(delta.t(), x), delta.sum(0)
-            if number or self._convolutions:
-                delta = product(delta, layer.weight)  # with the weights before their update
+            x = inputs[number]
+            below = self._backward(number, x, delta)
+            if below is None:
+                break
+            delta = below
             if number:
                 _through(self._layers[number - 1], delta, x, masks[number - 1])
-            self._layer_updates[number](gradients)
         if self._convolutions:
             for update, gradients in zip(
                 reversed(self._stage_updates), self._convolutions.backward(delta), strict=True
@@ -121,6 +124,16 @@ class Chain:
             x = linear(x, layer.weight, layer.bias, relu=layer.relu)
         return x
 
+    def _backward(self, number: int, x: Tensor, delta: Tensor) -> Tensor | None:
+        """Update a layer, and give the gradient of its inputs `x` where something below it wants that."""
+        wanted = number > 0 or self._convolutions is not None
+        if self._small and len(x) <= MOST_BACKWARD:
+            return self._small[number].backward(x, delta, below=wanted)
+        gradients = product(delta.t(), x), delta.sum(0)
+        below = product(delta, self._layers[number].weight) if wanted else None  # with the weights before their update
+        self._layer_updates[number](gradients)
+        return below
+
     def _features(self, images: Tensor) -> Tensor:
         return images.flatten(1) if self._convolutions is None else self._convolutions.forward(images)
 
@@ -128,13 +141,23 @@ class Chain:
         """(input of each layer, dropout mask of each layer, logits)."""
         inputs: list[Tensor] = []
         masks: list[Tensor | None] = []
-        for layer in self._layers:
+        for number, layer in enumerate(self._layers):
             inputs.append(x)
-            x = linear(x, layer.weight, layer.bias, relu=layer.relu)
+            if self._small and len(x) <= MOST_FORWARD:
+                x = self._small[number].forward(x)
+                x = x.relu_() if layer.relu else x
+            else:
+                x = linear(x, layer.weight, layer.bias, relu=layer.relu)
             mask = _dropout_mask(x, layer.dropout) if layer.dropout else None
             x = x if mask is None else x * mask
             masks.append(mask)
         return inputs, masks, x
+
+
+def _small_batch_layers(layers: Sequence[Layer], optimizer: Optimizer) -> tuple[SmallBatchLayer, ...]:
+    """One for each layer, or none at all."""
+    found = [SmallBatchLayer.of(layer.weight, layer.bias, optimizer) for layer in layers]
+    return tuple(layer for layer in found if layer is not None) if None not in found else ()
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

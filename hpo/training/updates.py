@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-__all__ = ["Update", "partial_update"]
+__all__ = ["Update", "adam_state", "group_of", "partial_update", "sgd_state"]
 
 Update = Callable[[Sequence[Tensor]], None]
 """Gradients, one per parameter it was made for, to a step of these parameters."""
@@ -39,11 +39,29 @@ def partial_update(optimizer: Optimizer, parameters: Sequence[Tensor]) -> Update
     return update
 
 
+def group_of(optimizer: Optimizer, parameter: Tensor) -> dict[str, Any]:
+    """The parameter group that `parameter` is in."""
+    return next(group for group in optimizer.param_groups if any(parameter is one for one in group["params"]))
+
+
+def adam_state(optimizer: Optimizer, parameter: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(step [], exp_avg, exp_avg_sq), made where they are missing."""
+    return (
+        _state(optimizer, parameter, "step", torch.zeros(())),
+        _state(optimizer, parameter, "exp_avg", torch.zeros_like(parameter)),
+        _state(optimizer, parameter, "exp_avg_sq", torch.zeros_like(parameter)),
+    )
+
+
+def sgd_state(optimizer: Optimizer, group: dict[str, Any], parameter: Tensor) -> Tensor | None:
+    """The momentum buffer; None without momentum. From zeros, the first step is torch's, which copies the gradient."""
+    return _state(optimizer, parameter, "momentum_buffer", torch.zeros_like(parameter)) if group["momentum"] else None
+
+
 def _adam(optimizer: Optimizer, group: dict[str, Any], parameters: list[Tensor]) -> Callable[[list[Tensor]], None]:
     kernel = torch._fused_adamw_ if isinstance(optimizer, AdamW) else torch._fused_adam_
-    steps = [_state(optimizer, parameter, "step", torch.zeros(())) for parameter in parameters]
-    means = [_state(optimizer, parameter, "exp_avg", torch.zeros_like(parameter)) for parameter in parameters]
-    squares = [_state(optimizer, parameter, "exp_avg_sq", torch.zeros_like(parameter)) for parameter in parameters]
+    states = [adam_state(optimizer, parameter) for parameter in parameters]
+    steps, means, squares = (list(column) for column in zip(*states, strict=True))
     beta1, beta2 = group["betas"]
     constants = {"beta1": beta1, "beta2": beta2, "eps": group["eps"], "weight_decay": group["weight_decay"]}
     constants |= {"amsgrad": False, "maximize": False}
@@ -56,14 +74,9 @@ def _adam(optimizer: Optimizer, group: dict[str, Any], parameters: list[Tensor])
 
 
 def _sgd(optimizer: Optimizer, group: dict[str, Any], parameters: list[Tensor]) -> Callable[[list[Tensor]], None]:
-    momentum = group["momentum"]
-    # From zeros, the first step gives what torch gives by copying the first gradient.
-    buffers = [
-        _state(optimizer, parameter, "momentum_buffer", torch.zeros_like(parameter))
-        for parameter in parameters
-        if momentum
-    ]
-    constants = {"momentum": momentum, "nesterov": group["nesterov"], "weight_decay": group["weight_decay"]}
+    held = [sgd_state(optimizer, group, parameter) for parameter in parameters]
+    buffers = [buffer for buffer in held if buffer is not None]
+    constants = {"momentum": group["momentum"], "nesterov": group["nesterov"], "weight_decay": group["weight_decay"]}
     constants |= {"dampening": 0.0, "maximize": False, "is_first_step": False}
 
     def step(gradients: list[Tensor]) -> None:

@@ -17,6 +17,7 @@ from hpo.training import native
 from hpo.training.average import WeightAverage
 from hpo.training.chains import read_chain
 from hpo.training.configuration import Recipe
+from hpo.training.layers import SmallBatchLayer
 from hpo.training.optimizers import build_optimizer, optimizer_tensors
 from hpo.training.step import Step
 from models.lenet import lenet
@@ -53,18 +54,21 @@ def small_cnn() -> nn.Module:
 
 
 needs_compiler = pytest.mark.skipif(not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="no C compiler")
+# Widths that fill no vector; batches of every way a layer is computed: small both ways, small backward, products.
 MODELS = [
-    pytest.param(lambda: mlp(SHAPE, 10, 2, [40, 24]), SHAPE, id="mlp"),
-    pytest.param(lambda: mlp(SHAPE, 10, 2, [40, 24], 0.3), SHAPE, id="mlp with dropout"),
-    pytest.param(lambda: lenet((1, 28, 28), 10), (1, 28, 28), id="lenet", marks=needs_compiler),
-    pytest.param(small_cnn, (2, 12, 12), id="a small cnn", marks=needs_compiler),
+    pytest.param(lambda: mlp(SHAPE, 10, 2, [41, 27]), SHAPE, 7, id="mlp, a few images"),
+    pytest.param(lambda: mlp(SHAPE, 10, 2, [41, 27]), SHAPE, 20, id="mlp, some images"),
+    pytest.param(lambda: mlp(SHAPE, 10, 2, [40, 24]), SHAPE, 50, id="mlp, many images"),
+    pytest.param(lambda: mlp(SHAPE, 10, 2, [40, 24], 0.3), SHAPE, 20, id="mlp with dropout"),
+    pytest.param(lambda: lenet((1, 28, 28), 10), (1, 28, 28), 20, id="lenet", marks=needs_compiler),
+    pytest.param(small_cnn, (2, 12, 12), 50, id="a small cnn", marks=needs_compiler),
 ]
 
 
 def train(
     model: nn.Module, shape: tuple[int, int, int], recipe: Recipe, *, by_hand: bool, steps: int
 ) -> tuple[Step, dict[str, torch.Tensor]]:
-    """(the step, weights and optimizer state and average by name) after steps of 20, 19, 18, 20 ... images."""
+    """(the step, weights and optimizer state and average by name) after steps of B, B - 1, B - 2, B ... images."""
     optimizer = build_optimizer(model, recipe, CPU)
     average = WeightAverage(model, recipe.ema_decay) if recipe.ema_decay else None
     chain = read_chain(model, shape, optimizer, recipe, CPU) if by_hand else None
@@ -72,18 +76,18 @@ def train(
     torch.manual_seed(1)  # of dropout
     random = torch.Generator().manual_seed(1)
     for number in range(steps):
-        step(torch.randint(0, 200, (20 - number % 3,), generator=random))
+        step(torch.randint(0, 200, (recipe.batch_size - number % 3,), generator=random))
     averaged = {} if average is None else {f"average.{name}": value for name, value in average.tensors().items()}
     return step, {**model.state_dict(), **optimizer_tensors(optimizer), **averaged}
 
 
 @pytest.mark.parametrize("settings", RECIPES.values(), ids=RECIPES)
-@pytest.mark.parametrize(("build", "shape"), MODELS)
+@pytest.mark.parametrize(("build", "shape", "batch"), MODELS)
 def test_weights_state_and_sums_are_those_of_autograd(
-    build: Callable[[], nn.Module], shape: tuple[int, int, int], settings: dict[str, Any]
+    build: Callable[[], nn.Module], shape: tuple[int, int, int], batch: int, settings: dict[str, Any]
 ) -> None:
     """After 50 steps weights, optimizer state, average, loss and hits are those of autograd, up to rounding."""
-    recipe = Recipe.read({"batch_size": 20, "lr": 1e-3, **settings})
+    recipe = Recipe.read({"batch_size": batch, "lr": 1e-3, **settings})
     torch.manual_seed(0)
     model, twin = build(), build()
     twin.load_state_dict(model.state_dict())
@@ -99,11 +103,11 @@ def test_weights_state_and_sums_are_those_of_autograd(
     assert step.sums.read() == pytest.approx(reference.sums.read(), rel=1e-4)
 
 
-@pytest.mark.parametrize(("build", "shape"), MODELS)
-def test_logits_are_the_models(build: Callable[[], nn.Module], shape: tuple[int, int, int]) -> None:
+@pytest.mark.parametrize(("build", "shape", "batch"), MODELS)
+def test_logits_are_the_models(build: Callable[[], nn.Module], shape: tuple[int, int, int], batch: int) -> None:
     """`logits` gives what the model gives in evaluation mode, for any number of images."""
     model = build()
-    step, _ = train(model, shape, Recipe.read({"batch_size": 12, "lr": 1e-3}), by_hand=True, steps=1)
+    step, _ = train(model, shape, Recipe.read({"batch_size": batch, "lr": 1e-3}), by_hand=True, steps=1)
     assert step.chain is not None
     for count in (1, 50):
         batch, _ = images(shape).batch(torch.arange(count))
@@ -182,3 +186,35 @@ def test_other_recipes_are_left_to_autograd(setting: dict[str, Any], monkeypatch
     recipe = Recipe.read({"batch_size": 4, "lr": 1e-3, **setting})
     model = perceptron(SHAPE, 10)
     assert read_chain(model, SHAPE, build_optimizer(model, recipe, CPU), recipe, CPU) is None
+
+
+@needs_compiler
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+def test_small_batches_have_kernels(optimizer: str) -> None:
+    """Where there is a compiler they are used, and a gradient that is not a number shows in the weights."""
+    layer = nn.Linear(37, 9)
+    kept = layer.weight.detach().clone()
+    small = SmallBatchLayer.of(
+        layer.weight,
+        layer.bias,
+        build_optimizer(layer, Recipe.read({"batch_size": 2, "lr": 1e-2, "optimizer": optimizer}), CPU),
+    )
+    assert small is not None
+    with torch.no_grad():
+        delta = torch.zeros(2, 9)
+        delta[0, 3] = torch.nan
+        below = small.backward(torch.ones(2, 37), delta, below=True)
+    assert below is not None
+    assert below[0].isnan().all()
+    assert not below[1].isnan().any()
+    assert layer.weight[3].isnan().all()
+    assert layer.bias.isnan().tolist() == [number == 3 for number in range(9)]
+    untouched = [number for number in range(9) if number != 3]
+    torch.testing.assert_close(layer.weight[untouched], kept[untouched], rtol=1e-3, atol=1e-5)
+
+
+def test_rmsprop_has_none() -> None:
+    """An optimizer without a kernel goes by products."""
+    layer = nn.Linear(3, 2)
+    optimizer = build_optimizer(layer, Recipe.read({"batch_size": 2, "lr": 1e-2, "optimizer": "rmsprop"}), CPU)
+    assert SmallBatchLayer.of(layer.weight, layer.bias, optimizer) is None
