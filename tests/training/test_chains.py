@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -218,3 +220,23 @@ def test_rmsprop_has_none() -> None:
     layer = nn.Linear(3, 2)
     optimizer = build_optimizer(layer, Recipe.read({"batch_size": 2, "lr": 1e-2, "optimizer": "rmsprop"}), CPU)
     assert SmallBatchLayer.of(layer.weight, layer.bias, optimizer) is None
+
+
+_TRAINED = """
+import sys, torch
+from hpo.training.chains import read_chain
+from hpo.training.configuration import Recipe
+from hpo.training.optimizers import build_optimizer
+from models.mlp import perceptron
+
+recipe, cpu, model = Recipe.read({"batch_size": 2, "lr": 0.1}), torch.device("cpu"), perceptron((1, 8, 8), 10)
+optimizer = build_optimizer(model, recipe, cpu)
+chain = read_chain(model, (1, 8, 8), optimizer, recipe, cpu)
+chain.learn(torch.zeros(2, 1, 8, 8), torch.zeros(2, dtype=torch.int64))
+assert "torch._dynamo" not in sys.modules, "a chain has loaded the compiler"
+"""
+
+
+def test_a_chain_needs_no_compiler_of_torch() -> None:
+    """torch._dynamo is 160 MB in every trainer and a second of its start."""
+    subprocess.run([sys.executable, "-c", _TRAINED], check=True)
