@@ -84,6 +84,15 @@ def test_preempted_tasks_put_their_trials_down_and_finish_the_study_from_the_que
     assert end.attempts == {1}, "a preemption cost a trial one of its attempts"
 
 
+def _comes_back(slurm: Slurm, database: str, folder: Path, why: str) -> None:
+    """The task waits in the queue again, its worker has ended for this reason, and nothing is lost."""
+    _until(lambda: any("PENDING" in line for line in slurm.states()), slurm, folder)
+    recorded(database).check_nothing_lost()
+    (log,) = _logs(folder)
+    assert f"worker done ({why})" in log
+    assert "goes back into the queue" in log
+
+
 def test_a_worker_leaves_before_its_allocation_ends_and_its_task_goes_back_into_the_queue(
     slurm: Slurm, environment: dict[str, str], database: str, tmp_path: Path
 ) -> None:
@@ -91,11 +100,7 @@ def test_a_worker_leaves_before_its_allocation_ends_and_its_task_goes_back_into_
     prepare(environment, "--timeout", "5h")
     submit(slurm, {**environment, "MARGIN": "35"}, tmp_path, "--array=1-1", "--time=00:01:00", "--signal=CONT@1")
     _until(lambda: bool(recorded(database).epochs), slurm, tmp_path)
-    _until(lambda: any("PENDING" in line for line in slurm.states()), slurm, tmp_path)
-    recorded(database).check_nothing_lost()
-    (log,) = _logs(tmp_path)
-    assert "worker done (deadline)" in log
-    assert "goes back into the queue" in log
+    _comes_back(slurm, database, tmp_path, "deadline")
 
 
 def test_a_warned_worker_leaves_at_once_and_its_task_goes_back_into_the_queue(
@@ -106,11 +111,7 @@ def test_a_warned_worker_leaves_at_once_and_its_task_goes_back_into_the_queue(
     job = submit(slurm, environment, tmp_path, "--array=1-1", "--time=01:00:00")
     _until(lambda: bool(recorded(database).epochs), slurm, tmp_path)
     slurm.run("scancel", "--batch", "--signal=USR1", job)
-    _until(lambda: any("PENDING" in line for line in slurm.states()), slurm, tmp_path)
-    recorded(database).check_nothing_lost()
-    (log,) = _logs(tmp_path)
-    assert "worker done (terminated)" in log
-    assert "goes back into the queue" in log
+    _comes_back(slurm, database, tmp_path, "terminated")
 
 
 def test_a_cancelled_job_puts_its_trials_down_and_stays_away(
