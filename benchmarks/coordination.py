@@ -29,6 +29,7 @@ from sqlalchemy.engine import URL, make_url
 
 from benchmarks import simulated
 from benchmarks.metering import Meter, postgres_cpu, spread
+from benchmarks.recording import recorded
 from hpo.storage.embedded import embedded_url, leave_embedded
 
 EPOCH_SECONDS = 0.1
@@ -37,6 +38,11 @@ SPAWN = get_context("spawn")
 
 def main() -> None:
     options = _options()
+    with recorded("coordination", "What everything around training costs a trial", options.record):
+        _compare_all(options)
+
+
+def _compare_all(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="hpo-benchmark-") as folder:
         home = Path(folder)
         server = make_url(embedded_url(home))
@@ -303,6 +309,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--trials", type=int, default=40, help="further trials in each round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--epoch-seconds", type=float, default=EPOCH_SECONDS)
+    parser.add_argument("--record", action="store_true", help="write records/DATE-coordination.md")
     options = parser.parse_args()
     if options.short:
         options.finished, options.trials, options.rounds, options.epoch_seconds = [1000], 10, 1, 0.05

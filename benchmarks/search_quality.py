@@ -23,6 +23,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from benchmarks import simulated
+from benchmarks.recording import recorded
 from hpo.coordinator.pruning import make_pruner
 from hpo.coordinator.sampling import Sampling
 from hpo.distributions import suggest
@@ -132,10 +133,16 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=30)
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--slots", type=int, nargs="+", default=[1, 2, 8])
+    parser.add_argument("--record", action="store_true", help="write records/DATE-search_quality.md")
     options = parser.parse_args()
     if options.short:
         options.seeds, options.trials, options.slots = 4, 60, [2]
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with recorded("search_quality", "Regret of a simulated search", options.record):
+        _compare(options)
+
+
+def _compare(options: argparse.Namespace) -> None:
     print(f"regret x 1000 after {options.trials} trials, {options.seeds} seeds: median, mean ± standard error")
     print(f"{'at a time':>10}{'stock':>24}{'hpo':>24}{'hpo, asking ahead':>24}   difference of the last, ± of it")
     for slots in options.slots:

@@ -24,6 +24,7 @@ from typing import Any
 import psutil
 
 from benchmarks.metering import spread
+from benchmarks.recording import recorded
 
 AIMS = {"hpo --help": "0.3 s", "hpo best": "1.5 s"}
 
@@ -33,12 +34,14 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="three rounds")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--study", default="mlp_mnist")
+    parser.add_argument("--record", action="store_true", help="write records/DATE-startup.md")
     parser.add_argument("--probe", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.probe:
         print(json.dumps(_probe(options.study)))
         return
-    with tempfile.TemporaryDirectory(prefix="hpo-benchmark-") as home:
+    title = "Start and memory"
+    with recorded("startup", title, options.record), tempfile.TemporaryDirectory(prefix="hpo-benchmark-") as home:
         environ = {**os.environ, "HPO_HOME": home}
         _first_training(options.study, environ)
         _commands(3 if options.short else options.rounds, options.study, environ)
