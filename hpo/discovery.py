@@ -44,7 +44,7 @@ def find_study(reference: str) -> FoundStudy:
         file = Path(f"{reference}.py")
         hint = (
             f"or write ./{file}, the file in this folder"
-            if file.is_file()
+            if os.path.isfile(file)
             else "or give a .py file, or module:attribute"
         )
         raise StudyError(
@@ -98,7 +98,7 @@ def _import(name: str, reference: str) -> ModuleType:
 
 
 def _from_file(path: Path) -> FoundStudy:
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike Path.is_file, false for a name too long for any file
         raise StudyError(f"no study file {path}", next="check the path, or `hpo studies` for those that come along")
     path = path.resolve()
     if path.suffix != ".py":

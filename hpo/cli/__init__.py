@@ -9,6 +9,7 @@ import os
 import sys
 import traceback
 
+from hpo.cli.wording import printable
 from hpo.errors import HpoError
 
 __all__ = ["main"]
@@ -48,7 +49,7 @@ def run_command(args: list[str] | None = None) -> int:
 
 def show_error(error: HpoError) -> None:
     """Fact, evidence and next action on stderr."""
-    print(f"error: {error}", file=sys.stderr)
+    print(f"error: {printable(str(error))}", file=sys.stderr)
 
 
 def silence_stdout() -> int:

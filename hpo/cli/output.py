@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from hpo.cli.wording import printable
+
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
 
 __all__ = ["emit", "emit_json", "emit_rich", "notice", "progress_console"]
 
@@ -21,6 +24,10 @@ WIDE = 200
 
 def emit(text: str) -> None:
     """One piece of result on stdout; leaves quietly when nobody reads any more."""
+    _write(printable(text))
+
+
+def _write(text: str) -> None:
     try:
         print(text)
     except BrokenPipeError:
@@ -42,9 +49,22 @@ def emit_rich(*parts: RenderableType) -> None:
     console = Console(width=width, highlight=False, emoji=False)
     with console.capture() as capture:
         for part in parts:
-            console.print(part)
+            console.print(_Printable(part))
     # In a file the padding that right-hand columns leave behind is only noise in a diff.
-    emit("\n".join(line.rstrip() for line in capture.get().rstrip("\n").split("\n")))
+    _write("\n".join(line.rstrip() for line in capture.get().rstrip("\n").split("\n")))
+
+
+class _Printable:
+    """A renderable of which only Rich's own styles reach the terminal, no code in its texts."""
+
+    def __init__(self, part: RenderableType) -> None:
+        self._part = part
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        from rich.segment import Segment
+
+        for text, style, control in console.render(self._part, options):
+            yield Segment(text if control else printable(text), style, control)
 
 
 def progress_console() -> Console:
@@ -56,7 +76,7 @@ def progress_console() -> Console:
 
 def notice(text: str) -> None:
     """One line for the person watching."""
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 def _finite(value: Any) -> Any:

@@ -9,7 +9,18 @@ from typing import Any
 
 from hpo.duration import format_duration
 
-__all__ = ["COUNTS", "STATES", "STYLES", "counts_text", "grouped", "params_text", "score", "seconds_text", "value_text"]
+__all__ = [
+    "COUNTS",
+    "STATES",
+    "STYLES",
+    "counts_text",
+    "grouped",
+    "params_text",
+    "printable",
+    "score",
+    "seconds_text",
+    "value_text",
+]
 
 COUNTS = ("complete", "pruned", "failed", "running", "waiting")
 
@@ -19,7 +30,14 @@ STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING
 STYLES = {"complete": "green", "pruned": "yellow", "failed": "red", "running": "cyan", "waiting": "bright_black"}
 """One colour for each state of a trial, wherever it is shown."""
 
+# A terminal obeys control characters (tab and newline only lay out); a lone surrogate cannot be written as UTF-8.
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _INDEXED = re.compile(r"(.+)_(\d+)")
+
+
+def printable(text: str) -> str:
+    """`text` with what no terminal should get spelled out as in JSON: names in a shared database come from anybody."""
+    return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def score(value: float | None) -> str:

@@ -52,6 +52,15 @@ def is_untouched(folder: Path, *names: str) -> bool:
     return {path.name for path in folder.iterdir()} - {"__pycache__"} == set(names)
 
 
+@pytest.mark.parametrize("reference", ["x" * 3000, "x" * 3000 + ".py", "./" + "x" * 3000, "a\0b", "a\0b.py"])
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_what_no_file_can_be_called_is_an_unknown_study(hpo: Command, command: str, reference: str) -> None:
+    """Too long for the file system, or with a zero byte in it."""
+    done = hpo(command, "--study", reference)
+    assert done.code == 2
+    assert is_clear(done.err)
+
+
 @pytest.mark.parametrize("command", ["run", "check", "space", "worker"])
 def test_unknown_study_names_the_near_miss(hpo: Command, tmp_path: Path, command: str) -> None:
     done = hpo(command, "--study", "mlp_digitz")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import urllib.request
@@ -13,7 +14,7 @@ from pathlib import Path
 import optuna
 import pytest
 from cli_commands import ROOT, Command
-from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
 from hpo.dashboard import Dashboard
@@ -66,6 +67,38 @@ def test_status_as_json_has_the_keys_scripts_rely_on(hpo: Command, plain_url: st
     assert found["best"]["trial"] == 2
     assert found["deadline"] is None
     assert found["workers"] == []
+
+
+@pytest.mark.parametrize(
+    "name", ["../../x", "", "n" * 500, "two\nlines", "\x1b[31mred\x1b]0;title\x07\x9b2J", "--help"], ids=ascii
+)
+def test_no_name_leaves_its_folder_or_commands_the_terminal(hpo: Command, tmp_path: Path, name: str) -> None:
+    """Studies, parameters, values and attributes in a shared database come from anybody, lone surrogates included."""
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    study = optuna.create_study(storage=url, study_name=name)
+    choice = CategoricalDistribution(["../\x1b[2J\ud800", "b"])
+    params = {"\x1b[8mhidden": "../\x1b[2J\ud800"}
+    attributes = {"\0": "\0\udc80", "failure": {"reason": "\x1b[2J\udc80", "kind": ["a"]}, "config": 7, "metrics": [1]}
+    for state, value in ((TrialState.COMPLETE, 0.5), (TrialState.COMPLETE, 0.6), (TrialState.FAIL, None)):
+        study.add_trial(
+            create_trial(
+                state=state,
+                value=value,
+                params=params,
+                distributions={"\x1b[8mhidden": choice},
+                user_attrs=attributes,
+            )
+        )
+    around = set(tmp_path.parent.iterdir())
+    for words in (["best"], ["status"], ["trials"], ["report"], ["best", "--json"], ["trials", "--json"]):
+        done = hpo(*words, "--study", name, "--storage", url)
+        assert done.code == 0, done.err
+        assert re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]", done.out + done.err) is None
+        assert "--json" not in words or json.loads(done.out)
+    assert {path.name for path in tmp_path.iterdir()} == {"study.db", "reports"}
+    [folder] = (tmp_path / "reports").iterdir()
+    assert all(path.is_file() for path in folder.iterdir())
+    assert set(tmp_path.parent.iterdir()) == around
 
 
 def test_people_see_layers_as_one_row(hpo: Command, plain_url: str) -> None:
