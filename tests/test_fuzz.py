@@ -107,21 +107,36 @@ def _line(payload: bytes) -> bytes:
     return hashlib.sha256(payload).hexdigest().encode() + b" " + payload
 
 
+def _requeue(trial_id: int) -> dict[str, Any]:
+    """A line that hpo might have written."""
+    nothing = {"params": [], "intermediate": [], "epochs": [], "user_attrs": {}, "system_attrs": {}, "finish": None}
+    return {"uid": "u", "study_id": 1, "worker_id": "w", "trial_id": trial_id, "requeue": [0, ""], **nothing}
+
+
+json_values = st.recursive(
+    values, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+)
+fields = st.sampled_from([*_requeue(0)])
+
+
 @quick
 @given(
-    good=st.lists(st.dictionaries(st.text(max_size=5), st.integers(), max_size=2), max_size=3),
+    good=st.lists(st.integers(1, 9), max_size=3),
+    strange=st.lists(st.one_of(json_values, st.dictionaries(fields, json_values)), max_size=3),
     junk=st.lists(st.binary(max_size=120), max_size=3),
     cut=st.integers(0, 72),
 )
 def test_any_journal_gives_its_whole_lines_and_counts_the_others(
-    good: list[dict[str, int]], junk: list[bytes], cut: int, tmp_path: Path
+    good: list[int], strange: list[Any], junk: list[bytes], cut: int, tmp_path: Path
 ) -> None:
-    """A torn last line, foreign bytes, lines put between: each costs itself only."""
+    """A torn last line, foreign bytes, lines put between, and lines with the right digest that say something else: each
+    costs itself only."""
     path = tmp_path / "journal.jsonl"
-    whole = [_line(json.dumps(record).encode()) for record in good]
+    whole = [_line(json.dumps(_requeue(trial_id)).encode()) for trial_id in good]
+    other = [_line(json.dumps(value).encode()) for value in strange]
     noise = [line for line in junk if line.splitlines() == [line]]
     torn = _line(b'{"a": 1}')[:cut]
-    path.write_bytes(b"\n".join([*whole, *noise, *([torn] if torn else [])]))
+    path.write_bytes(b"\n".join([*whole, *other, *noise, *([torn] if torn else [])]))
     records, damaged = _read(path)
-    assert records == good
-    assert damaged == len(noise) + bool(torn)
+    assert records == [_requeue(trial_id) for trial_id in good]
+    assert damaged == len(other) + len(noise) + bool(torn)

@@ -4,7 +4,8 @@ A file per process, a line per trial:
 
     <SHA-256 of the rest> {"uid": ..., "study_id": ..., "worker_id": ..., "trial_id": ..., "finish": ..., ...}
 
-Each line stands for itself, so a damaged one costs that trial's line only: it is resumed from its checkpoint.
+Each line stands for itself, so a damaged one costs that trial's line only: it is resumed from its checkpoint. So does
+one that is whole and means nothing here, as another version of hpo may have written it.
 Replaying is idempotent: a process that dies between the commit and the removal of the file does no harm. A study is
 known by its uid, so a journal is never written into another database that happens to use the same numbers.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.trial import TrialState
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import Engine
+from sqlalchemy.exc import DataError
 
 from hpo.replacement import Replacement
 from hpo.storage.save import save
@@ -61,16 +64,25 @@ def replay(engine: Engine, home: Path) -> list[str]:
     told: list[str] = []
     for path in sorted((home / "journal").glob("*.jsonl")):
         records, damaged = _read(path)
-        with engine.begin() as connection:
-            mine = [record for record in records if _is_here(connection, record)]
-            if len(mine) < len(records):
-                continue  # of another database; it is told when that one is opened
-            told += _write(connection, mine)
+        try:
+            with engine.begin() as connection:
+                mine = [record for record in records if _is_here(connection, record)]
+                if len(mine) < len(records):
+                    continue  # of another database; it is told when that one is opened
+                told += _write(connection, mine)
+        except (DataError, TypeError, ValueError):  # no number or text that the database takes
+            damaged += len(records)
         if damaged:
-            kept = path.rename(path.with_suffix(".damaged"))
-            told.append(f"{damaged} damaged lines of the journal passed over, kept in {kept}")
+            told += _put_aside(path, damaged)
         path.unlink(missing_ok=True)
     return told
+
+
+def _put_aside(path: Path, damaged: int) -> list[str]:
+    with suppress(FileNotFoundError):  # another process was faster, and says so
+        kept = path.rename(path.with_suffix(".damaged"))
+        return [f"{damaged} damaged line{'s' if damaged > 1 else ''} of the journal passed over, kept in {kept}"]
+    return []
 
 
 def _write(connection: Connection, records: list[dict[str, Any]]) -> list[str]:
@@ -122,9 +134,20 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], int]:
     records = []
     for line in lines:
         digest, _, payload = line.partition(b" ")
-        if hashlib.sha256(payload).hexdigest().encode() == digest:
-            records.append(json.loads(payload))
+        if hashlib.sha256(payload).hexdigest().encode() == digest and (record := _record(payload)) is not None:
+            records.append(record)
     return records, len(lines) - len(records)
+
+
+def _record(payload: bytes) -> dict[str, Any] | None:
+    """A line without its digest; None unless it says of a study, and of a trial if of one, what `keep` would."""
+    try:
+        record = json.loads(payload)
+        _add(Writes(), record)
+        known = record["uid"], record["worker_id"], record["study_id"], record.get("trial_id", 0)
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError):
+        return None
+    return record if [type(each) for each in known] == [str, str, int, int] else None
 
 
 def _of_trial(writes: Writes, trial_id: int) -> dict[str, Any]:

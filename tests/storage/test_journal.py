@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
+import re
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -98,12 +102,84 @@ def test_a_journal_of_another_database_stays(engine: Engine, origin: Origin, tmp
     assert [trial.state for trial in trials(engine)] == [TrialState.RUNNING] * 2
 
 
+def line(payload: bytes) -> bytes:
+    """A whole line of a journal: its digest is right, whatever it says."""
+    return hashlib.sha256(payload).hexdigest().encode() + b" " + payload + b"\n"
+
+
 @pytest.mark.parametrize("damage", [b"", b"\n", b"not a line\n", b"0" * 64 + b' {"uid": "u1"}\n', b"\xff\x00 {\n"])
 def test_rubbish_is_passed_over_and_kept(engine: Engine, origin: Origin, tmp_path: Path, damage: bytes) -> None:
     path = keep(tmp_path, origin, outcome(engine))
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(lines[0][:-9] + b"\n" + damage + b"".join(lines[1:]))
     told = replay(engine, tmp_path)
-    assert "damaged lines of the journal passed over" in told[-1]
+    assert re.search("damaged lines? of the journal passed over", told[-1])
     assert path.with_suffix(".damaged").exists()
     assert [trial.state for trial in trials(engine)] == [TrialState.RUNNING, TrialState.WAITING]
+
+
+def test_an_altered_number_is_damage(engine: Engine, origin: Origin, tmp_path: Path) -> None:
+    """A line that still reads well, but not as it was written."""
+    path = keep(tmp_path, origin, outcome(engine))
+    path.write_bytes(path.read_bytes().replace(b'"COMPLETE", [0.5]', b'"COMPLETE", [0.9]'))
+    assert "1 damaged line of the journal passed over" in replay(engine, tmp_path)[-1]
+    assert [trial.state for trial in trials(engine)] == [TrialState.RUNNING, TrialState.WAITING]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"{",
+        b"null",
+        b"7",
+        b"[]",
+        b'"text"',
+        b"{}",
+        b'{"uid": "u1", "study_id": 1}',
+        b'{"trial_id": 1}',
+        b"[" * 9999,
+    ],
+)
+def test_a_whole_line_that_means_nothing_here_is_damage(
+    engine: Engine, origin: Origin, tmp_path: Path, payload: bytes
+) -> None:
+    """Its digest is right, but it is no JSON, no object, or says something else: another version's, perhaps."""
+    path = keep(tmp_path, origin, outcome(engine))
+    path.write_bytes(path.read_bytes() + line(payload))
+    told = replay(engine, tmp_path)
+    assert told[0] == "from the journal: the outcome of trial 0"
+    assert "1 damaged line of the journal passed over" in told[1]
+    assert replay(engine, tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("params", 7),
+        ("params", [["lr", 0.1, "{}"]]),
+        ("epochs", [{"unknown": 1}]),
+        ("epochs", [{"trial_id": 1, "epoch": 10**30}]),
+        ("intermediate", [[1, "high"]]),
+        ("user_attrs", {"a\0b": 1}),
+        ("finish", ["SPLENDID", None]),
+        ("finish", ["COMPLETE", ["high"]]),
+        ("trial_id", 10**30),
+        ("trial_id", "1"),
+        ("study_id", None),
+        ("worker_id", ["w"]),
+    ],
+)
+def test_a_field_that_no_study_takes_is_damage(
+    engine: Engine, origin: Origin, tmp_path: Path, field: str, value: Any
+) -> None:
+    """Nothing of it is written, the file is put aside once, and every later command is free of it."""
+    path = keep(tmp_path, origin, outcome(engine))
+    records = [json.loads(each.partition(b" ")[2]) for each in path.read_bytes().splitlines()]
+    records[0][field] = value
+    path.write_bytes(b"".join(line(json.dumps(record).encode()) for record in records))
+    told = replay(engine, tmp_path)
+    assert "of the journal passed over" in told[-1]
+    assert path.with_suffix(".damaged").exists()
+    assert replay(engine, tmp_path) == []
+    assert trials(engine)[0].state == TrialState.RUNNING
