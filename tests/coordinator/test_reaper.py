@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from optuna.study import StudyDirection
+from optuna.trial import TrialState
 from sqlalchemy import Engine, text
 
 from hpo.coordinator.identity import own_identity
@@ -52,3 +53,15 @@ def test_an_outage_begins_the_grace_anew(engine: Engine) -> None:
     assert freed(engine, reaper) == 0
     clock.now = 70.0
     assert freed(engine, reaper) == 1
+
+
+def test_ten_hosts_lost_without_an_epoch_give_a_trial_up(engine: Engine) -> None:
+    """Not three, as with trainers: a host has its own reasons to go."""
+    study_id = expired_trial(engine)
+    for lost in range(1, 11):
+        assert freed(engine, Reaper(study_id, own_identity(), 0.0)) == 1
+        with engine.begin() as c:
+            [trial] = rows.read_changes(c, study_id)
+            assert trial.state is (TrialState.FAIL if lost == 10 else TrialState.WAITING), lost
+            rows.claim_waiting(c, study_id, "silent", "host", -1.0, 1)
+    assert trial.user_attrs["failure"]["kind"] == "attempts"

@@ -2,7 +2,7 @@
 
 The test says what it wants in the environment, as JSON under FAKE:
 
-    log            file that gets a line per event: time, pid, event, trial number, epoch
+    log            file that gets a line per event: time, pid, event, trial number, epoch; "ready" is of no trial
     epoch_seconds  how long an epoch takes
     hold           file; while it exists, no epoch ends above the one it names
     trials         {number: deed}, done in the middle of epoch 2 unless said otherwise:
@@ -79,11 +79,12 @@ class FakeTrainer:
         except OSError:
             os._exit(0)
 
-    def log(self, event: str, job: Job, epoch: int = 0) -> None:
+    def log(self, event: str, job: Job | None = None, epoch: int = 0) -> None:
         with open(FAKE["log"], "a") as file:
-            file.write(f"{time.monotonic()} {os.getpid()} {event} {job.number} {epoch}\n")
+            file.write(f"{time.monotonic()} {os.getpid()} {event} {job.number if job else -1} {epoch}\n")
 
     def run(self) -> None:
+        self.log("ready")
         self.send(Ready(os.getpid(), "cpu", "fake", {}))
         threading.Thread(target=self.answer_inspection, daemon=True).start()
         while True:

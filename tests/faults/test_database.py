@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import OwnServer
 from proxy import Proxy
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
 from test_hosts import in_epoch, let_go
 from world import World, until
 
@@ -25,15 +29,29 @@ def check_nothing_repeated(world: World, trials: int) -> None:
     assert world.processes[0].output.count("trainer on") == 0
 
 
+OURS = "FROM pg_stat_activity WHERE application_name = 'hpo'"
+
+
+@contextmanager
+def in_mid_statement(world: World) -> Iterator[None]:
+    """A statement of the coordinator's is under way, and does not end before this does."""
+    engine = create_engine(world.direct, poolclass=NullPool)
+    with engine.begin() as connection:
+        connection.execute(text("LOCK TABLE hpo_leases IN ACCESS EXCLUSIVE MODE"))
+        until(lambda: world.sql(f"SELECT 1 {OURS} AND wait_event_type = 'Lock'"), "a statement that waits for the lock")
+        yield
+
+
 def test_terminated_connections_are_made_anew(new_world: NewWorld) -> None:
-    """pg_terminate_backend at every epoch: nothing is lost, no epoch is trained twice."""
-    terminate = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'hpo'"
+    """pg_terminate_backend at every epoch, in the middle of a statement: nothing is lost, no epoch is trained twice."""
     world = new_world(fake={"epoch_seconds": 0.4})
     process = world.start("--trials", "4")
     for epoch in (1, 2, 3):
         world.reached(epoch)
-        until(lambda: world.sql(terminate)[0][0] >= 1, "a connection to terminate")
+        with in_mid_statement(world):
+            assert world.sql(f"SELECT count(pg_terminate_backend(pid)) {OURS}")[0][0] >= 1
     process.ends()
+    assert "database back" in process.output
     check_nothing_repeated(world, 4)
 
 
@@ -66,7 +84,8 @@ def test_a_network_that_breaks_or_hangs_costs_nothing(through_proxy: NewWorld, p
     if fault == "cut":
         for epoch in (1, 2, 3):
             world.reached(epoch)
-            proxy.cut()
+            with in_mid_statement(world):
+                assert proxy.cut() >= 1
     else:
         world.reached(1)
         proxy.stalled = True
@@ -137,7 +156,7 @@ def test_a_torn_journal_costs_only_the_lines_that_are_torn(new_world: NewWorld, 
     lines = journal.read_bytes().splitlines(keepends=True)
     journal.write_bytes(b"".join([lines[0], lines[1][:-40]]))
     output = world.run("--trials", "2")
-    assert "1 damaged lines of the journal passed over" in output
+    assert "1 damaged line of the journal passed over" in output
     assert "from the journal: the outcome of trial 0" in output
     world.check(finished=2)
     assert len(world.log("begin", 0)) == 1

@@ -120,6 +120,18 @@ def test_a_second_signal_is_immediate_and_leaves_no_process(new_world: NewWorld)
     world.check(finished=2)
 
 
+def test_trainers_that_hear_nothing_do_not_keep_a_process_that_is_to_leave(new_world: NewWorld) -> None:
+    """One SIGTERM: gone in 8 s and the trainers with it, every trial waiting without an attempt counted."""
+    world = new_world(fake={"epoch_seconds": 0.3, "every": "deaf"})
+    process = in_epoch(world, 1)
+    trainers = [child.pid for child in process.trainers()]
+    process.send(signal.SIGTERM)
+    process.ends(143, seconds=8)
+    assert all(gone(pid) for pid in trainers)
+    world.check(finished=0, unfinished=len(world.trials()))
+    assert set(world.attempts().values()) == {1}
+
+
 @pytest.mark.parametrize(("state", "values"), [(TrialState.FAIL, None), (TrialState.COMPLETE, [0.125])])
 def test_what_the_user_says_of_a_running_trial_stands(new_world: NewWorld, state: TrialState, values: Any) -> None:
     """Told from outside, as optuna-dashboard does: the trainer stops within an epoch, the run goes on."""
@@ -135,6 +147,17 @@ def test_what_the_user_says_of_a_running_trial_stands(new_world: NewWorld, state
     assert world.trial(1).state == TrialState.COMPLETE
     assert max(line.epoch for line in world.log("epoch", 0)) < 4
     assert world.sql("SELECT 1 FROM hpo_leases WHERE worker_id IS NOT NULL") == []
+
+
+def test_a_study_deleted_while_it_runs_ends_the_run_and_says_so(new_world: NewWorld) -> None:
+    """Exit 2 with the study named, and no trainer left behind."""
+    world = new_world(fake={"epoch_seconds": 0.3})
+    process = in_epoch(world, 1)
+    trainers = [child.pid for child in process.trainers()]
+    optuna.delete_study(study_name="faults", storage=world.direct)
+    assert 'study "faults" was deleted while it ran' in process.ends(2)
+    assert all(gone(pid) for pid in trainers)
+    assert world.sql("SELECT 1 FROM trials") == []
 
 
 def test_clocks_that_are_wrong_change_nothing(new_world: NewWorld) -> None:

@@ -65,14 +65,19 @@ def test_the_same_bug_five_times_in_a_row_ends_the_run_with_70_and_that_bug(new_
 
 @pytest.mark.parametrize("death", ["die:SIGKILL", "die:SIGSEGV", "die:exit"])
 def test_a_trial_whose_trainer_dies_is_resumed_on_a_fresh_one(new_world: NewWorld, death: str) -> None:
-    """Resumed from its last epoch in a new process within 5 s, counted once, its neighbours unharmed."""
+    """A fresh trainer within 5 s, resumed from its last epoch elsewhere, counted once, its neighbours unharmed."""
     world = new_world(fake={"trials": {"1": death}})
-    output = world.run("--trials", "4")
+    world.hold.write_text("2")
+    process = world.start("--trials", "4")
+    [died] = until(lambda: world.log(death), f"trial 1 to die\n{process.output}")
+    [fresh] = until(lambda: [line for line in world.log("ready") if line.time > died.time], "a fresh trainer")
+    assert fresh.time - died.time < 5 + 5  # the 5 s of an idle machine, and some for this one
+    world.hold.unlink()
+    output = process.ends()
     world.check(finished=4)
     begun = world.log("begin", 1)
     assert [line.epoch for line in begun] == [0, 1]
     assert begun[0].pid != begun[1].pid
-    assert begun[1].time - world.log(death)[0].time < 5 + 5  # the 5 s of an idle machine, and some for this one
     assert world.attempts() == {0: 1, 1: 2, 2: 1, 3: 1}
     assert {"die:SIGKILL": "SIGKILL", "die:SIGSEGV": "SIGSEGV", "die:exit": "exit code 3"}[death] in output
     assert "under trial 1, which will be resumed" in output
@@ -106,6 +111,7 @@ def test_a_sick_slot_is_quarantined_and_its_trials_run_elsewhere(new_world: NewW
     process.ends()
     world.check(finished=8)
     assert all(trial.state.name == "COMPLETE" for trial in world.trials())
+    assert max(world.attempts().values()) == 2, "a trial goes elsewhere after its first death there"
 
 
 def test_a_host_without_a_working_slot_says_so_and_leaves_its_trials(new_world: NewWorld) -> None:
@@ -116,6 +122,7 @@ def test_a_host_without_a_working_slot_says_so_and_leaves_its_trials(new_world: 
     assert "hpo doctor" in output
     states = Counter(trial.state.name for trial in world.trials())
     assert states["RUNNING"] == 0
+    assert world.attempts()[0] == 3, "the death that condemned the device is none of the trial's"
     world.fake = {"log": world.fake["log"]}
     world.run("--trials", "2")
     world.check(finished=2)
