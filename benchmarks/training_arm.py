@@ -3,7 +3,7 @@
 {"do": "begin", "config": {...}}            a fresh model; answers {}
 {"do": "train", "seconds": s, "steps": n}   go on training it for s seconds and at least n steps: {images, seconds}
 {"do": "trial", "config": {...}}            one epoch and the validation: {accuracy, seconds}
-{"do": "peaks", "bytes": [...]}             {flops, copy: bytes per second of copies within working sets so large}
+{"do": "peaks", "bytes": [...]}             {flops, flops_bf16, copy: bytes per second of copies within these}
 """
 
 from __future__ import annotations
@@ -112,7 +112,11 @@ def serve(side: Arm) -> None:
             start = perf_counter()
             answer = {"accuracy": side.trial(command["config"]), "seconds": perf_counter() - start}
         elif command["do"] == "peaks":
-            answer = {"flops": _flops(), "copy": [_copy(size) for size in command["bytes"]]}
+            answer = {
+                "flops": _flops(),
+                "flops_bf16": _flops(torch.bfloat16),
+                "copy": [_copy(size) for size in command["bytes"]],
+            }
         print(json.dumps(answer), flush=True)
 
 
@@ -159,8 +163,8 @@ def _job(config: dict[str, Any], subset: int | None) -> Job:
     return Job(0, 0, {**own, **recipe}, plan, described, dataset, seed=0)
 
 
-def _flops() -> float:
-    a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
+def _flops(dtype: torch.dtype = torch.float32) -> float:
+    a, b = (torch.randn(1024, 1024).to(dtype) for _ in range(2))
     return 2 * 1024**3 / min(_seconds(lambda: product(a, b)) for _ in range(30))
 
 

@@ -69,11 +69,14 @@ def squeezenet(
     where the channels agree (fire modules 2, 4, 6 and 8). Unlike the original there is no ReLU on the logits: it
     silences classes, and with ten of them that shows.
     """
-    layers: list[nn.Module] = [_convolution(shape[0], STEM, 3, batch_norm)]
+    # The stem's ReLU comes after its pooling: the same function, gradient included, of a quarter of the pixels.
+    stem, relu = _convolution(shape[0], STEM, 3, batch_norm), nn.ReLU(inplace=True)
+    layers: list[nn.Module] = [stem[:-1]]
     channels = STEM
     for number, out in enumerate(FIRES):
         if number in POOL_BEFORE:
-            layers.append(nn.MaxPool2d(3, stride=2, ceil_mode=True))
+            pooling = nn.MaxPool2d(3, stride=2, ceil_mode=True)
+            layers.append(nn.Sequential(pooling, relu) if number == 0 else pooling)
         layers.append(Fire(channels, out, squeeze_ratio, expand3x3_ratio, batch_norm, bypass == "simple"))
         channels = out
     classifier = nn.Conv2d(channels, classes, kernel_size=1)

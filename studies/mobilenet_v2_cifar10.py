@@ -19,6 +19,7 @@ study = Study(
         "flip": True,
         "rotation": 15.0,
         "channels_last": True,
+        "precision": "bf16",
     },
     objective="val_accuracy",
     epochs=60,

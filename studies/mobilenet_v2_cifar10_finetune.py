@@ -20,6 +20,7 @@ study = Study(
         "crop_padding": 4,
         "flip": True,
         "channels_last": True,
+        "precision": "bf16",
     },
     objective="val_accuracy",
     epochs=15,

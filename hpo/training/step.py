@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 
 from hpo.training.average import WeightAverage
 from hpo.training.chains import Chain
+from hpo.training.channels_last import fast_layers
 from hpo.training.configuration import Recipe
 from hpo.training.device import supports_bf16
 from hpo.training.graphs import Replayed, Work, replayable
@@ -83,6 +84,7 @@ class Step:
         self._mixup = mixup
         self._smoothing = recipe.label_smoothing
         self._precision = precision(recipe, device)
+        self._fast = fast_layers(model, device)
         self._forward = self._mixed if mixup is not None else self._plain
         self.chain = chain
         self.logits: Callable[[Tensor], Tensor] = model if chain is None else chain.logits
@@ -112,7 +114,7 @@ class Step:
         return loss.detach(), logits.detach()
 
     def _plain(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        with self._precision():
+        with self._precision(), self._fast():
             logits = self._model(images)
             return F.cross_entropy(logits, labels, label_smoothing=self._smoothing), logits
 
@@ -120,7 +122,7 @@ class Step:
         """As `_plain`, of mixed images; accuracy counts the original's label."""
         assert self._mixup is not None
         images, others, share = self._mixup(images, labels)
-        with self._precision():
+        with self._precision(), self._fast():
             logits = self._model(images)
             loss = share * F.cross_entropy(logits, labels, label_smoothing=self._smoothing)
             loss = loss + (1.0 - share) * F.cross_entropy(logits, others, label_smoothing=self._smoothing)

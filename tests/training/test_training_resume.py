@@ -51,6 +51,7 @@ CASES = {
             "mixup_alpha": 0.4,
             "ema_decay": 0.9,
             "channels_last": True,
+            "precision": "bf16",
             "optimizer": "sgd",
             "momentum": 0.9,
             "width": 0.25,
