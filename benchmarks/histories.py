@@ -29,11 +29,11 @@ def fill(url: str, finished: int, home: Path) -> None:
     found = FoundStudy(simulated.study, Path(simulated.__file__), ("",))
     study_id = open_study(engine, found, Opening(), identity.worker_id, identity, {"uid": "benchmark"}).study_id
     with engine.begin() as connection:
-        left = rows.claim_waiting(connection, study_id, "past", "here", 3600.0, 1)
+        left = rows.claim(connection, study_id, "past", "here", 3600.0, 1, new=False)
     while left or finished > 0:
         with engine.begin() as connection:
             if not left:
-                left = rows.create_trials(connection, study_id, "past", "here", 3600.0, min(BATCH, finished))
+                left = rows.claim(connection, study_id, "past", "here", 3600.0, min(BATCH, finished))
             writes = Writes()
             for claim in left:
                 _trial(writes, claim.trial_id, claim.number)

@@ -55,13 +55,10 @@ class Asker:
         self.mirror.apply(rows.read_changes(connection, self.study_id, self.mirror.last_trial_id, also))
 
     def claim(self, connection: Connection, worker_id: str, lease_seconds: float, limit: int) -> list[rows.Claim]:
-        """Lease up to `limit` trials: waiting ones (this host's own first), then new ones within the budget."""
-        claims = rows.claim_waiting(connection, self.study_id, worker_id, self._host, lease_seconds, limit)
-        if len(claims) < limit and not isinstance(self.study.sampler, Grid):
-            more = limit - len(claims)
-            claims += rows.create_trials(connection, self.study_id, worker_id, self._host, lease_seconds, more)
-        self.synchronise(connection, [claim.trial_id for claim in claims])
-        return claims
+        """Lease up to `limit` trials: waiting ones (this host's own first), then new ones within the budget. To be
+        sampled after `synchronise`, which needs no lock on the study and is not done under this one."""
+        new = not isinstance(self.study.sampler, Grid)
+        return rows.claim(connection, self.study_id, worker_id, self._host, lease_seconds, limit, new=new)
 
     def count(self, connection: Connection, *, exhausted: bool = False) -> Counts:
         """The study as the database has it."""

@@ -28,7 +28,7 @@ from hpo.errors import StorageError
 from hpo.messages import Epoch
 from hpo.storage import rows
 from hpo.storage.engine import is_outage
-from hpo.storage.rows import EpochRow, Requeue, Writes
+from hpo.storage.rows import EpochRow, Requeue, SaveResult, Writes
 
 __all__ = ["Ledger"]
 
@@ -61,8 +61,7 @@ class Ledger:
         self.last_counts: Counts | None = None
         self._engine = engine
         self._reaper = reaper
-        self._worker_id = worker_id
-        self._lease_seconds = lease_seconds
+        self._worker_id, self._lease_seconds = worker_id, lease_seconds
         self._wake_loop, self._revive = wake, revive
         self._slots: Sequence[Mapping[str, Any]] = ()
         self._wanted, self._asking = 0, True
@@ -72,8 +71,7 @@ class Ledger:
         self._sampled: list[Trial] = []
         self._orphans: set[int] = set()
         self._nudge, self._closing = threading.Event(), threading.Event()
-        self._abandoned = False
-        self._last_renewal = -1e9
+        self._abandoned, self._last_renewal = False, -1e9
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
 
     # Called by the loop -------------------------------------------------------------------------------------------
@@ -153,15 +151,29 @@ class Ledger:
 
     def _tick(self) -> None:
         renew = time.monotonic() - self._last_renewal > self._lease_seconds / 6
-        self._collect()
-        if not self._in_flight and not renew and not self._sampled and self._wanted <= 0:
+        wanted = self._wanted if self._asking else 0
+        if not (self._collect() or renew or self._sampled or wanted):
             return
         sampled = list(self._sampled)
-        with self._engine.begin() as connection:
-            saved = rows.save(connection, self._in_flight, self._worker_id)
-            if renew:
-                self._renew(connection)
-            claims = self._claim(connection) if self._wanted > 0 and self._asking else []
+        with self._engine.connect() as connection:
+            with connection.begin():
+                saved = rows.save(connection, self._in_flight, self._worker_id)
+                if renew:
+                    self._renew(connection)
+                # Last, because until the commit no other host can claim.
+                claims = self.asker.claim(connection, self._worker_id, self._lease_seconds, wanted) if wanted else []
+            self._written(saved)
+            self._hand_out(sampled)
+            if wanted:  # should this fail, the claims are orphans, which the next renewal puts down
+                with connection.begin():
+                    self.asker.synchronise(connection, [claim.trial_id for claim in claims])
+                    if len(claims) < wanted:
+                        self._emit(self.asker.count(connection, exhausted=not claims))
+        if claims:
+            self._sample(claims)
+
+    def _written(self, saved: SaveResult) -> None:
+        """What was in flight is in the database, or was lost."""
         if saved.finished:
             self.asker.mirror.date(saved.finished)
             self._emit(Saved(tuple(saved.finished)))
@@ -170,9 +182,6 @@ class Ledger:
             self._in_flight.requeue(Requeue(trial_id))
         self._orphans = set()
         self._lose(saved.lost)
-        self._hand_out(sampled)
-        if claims:
-            self._sample(claims)
 
     def _collect(self) -> Writes:
         """Move everything noted so far into the next transaction, behind what an outage left there."""
@@ -182,12 +191,10 @@ class Ledger:
 
     def _leave(self) -> None:
         """Let go of what was claimed but never trained, and sign off."""
-        try:
-            with self._engine.begin() as connection:
-                rows.release_worker(connection, self._worker_id, attempt_delta=0)
-                self.last_counts = self.asker.count(connection)
-        except SQLAlchemyError:
-            pass  # the lease runs out, or the next process on this machine sees that this one is gone
+        # Else the lease runs out, or the next process on this machine sees that this one is gone.
+        with suppress(SQLAlchemyError), self._engine.begin() as connection:
+            rows.release_worker(connection, self._worker_id, attempt_delta=0)
+            self.last_counts = self.asker.count(connection)
 
     def _renew(self, connection: Connection) -> None:
         """Once every sixth of a lease: keep ours, notice what was taken, free what others let go of."""
@@ -201,13 +208,6 @@ class Ledger:
         self._orphans = running - ours
         self._reaper.visit(connection)
         self._emit(self.asker.count(connection))
-
-    def _claim(self, connection: Connection) -> list[rows.Claim]:
-        """Lease trials, in the flush's transaction: those put down earlier first, then new ones."""
-        claims = self.asker.claim(connection, self._worker_id, self._lease_seconds, self._wanted)
-        if len(claims) < self._wanted:
-            self._emit(self.asker.count(connection, exhausted=not claims))
-        return claims
 
     def _sample(self, claims: Sequence[rows.Claim]) -> None:
         """Ask the sampler. The trials are handed out once their parameters are in the database: a trial that anybody

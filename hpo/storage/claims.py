@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 from hpo.storage.save import local_time
 from hpo.storage.tables import UTC_NOW, NoStudy
 
-__all__ = ["Claim", "claim_waiting", "create_trials", "enqueue"]
+__all__ = ["Claim", "claim", "enqueue"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Claim:
     started: datetime | None = None
 
 
-_LOCK_STUDY = text("SELECT study_id FROM studies WHERE study_id = :study FOR UPDATE")
+_LOCK_STUDY = "SELECT study_id FROM studies WHERE study_id = :study FOR UPDATE"
 
 # Optuna numbers by count(*); numbers are dense, so the newest trial's number says the same without reading them all.
 _NEXT = "coalesce((SELECT number + 1 FROM trials WHERE study_id = :study ORDER BY trial_id DESC LIMIT 1), 0)"
@@ -42,89 +42,80 @@ _NEXT = "coalesce((SELECT number + 1 FROM trials WHERE study_id = :study ORDER B
 # Read inside the statement that uses it: whatever an earlier `hpo run` set, no host goes by an old number.
 _TARGET = "(SELECT trials_target FROM hpo_studies WHERE study_id = :study)"
 
-_CREATE = text(
-    f"""
-    WITH next AS (SELECT {_NEXT} AS number),
-    made AS (
-        INSERT INTO trials (number, study_id, state, datetime_start)
-        SELECT next.number + i, :study, 'RUNNING', {UTC_NOW}
-        FROM next, generate_series(0, CAST(:limit AS int) - 1) AS i
-        WHERE next.number + i < coalesce({_TARGET}, 2147483647)
-        ORDER BY i
-        RETURNING trial_id, number, datetime_start
-    ),
-    leased AS (
-        INSERT INTO hpo_leases (trial_id, study_id, worker_id, expires_at, host, claimed_at)
-        SELECT trial_id, :study, :worker, now() + make_interval(secs => :seconds), :host, now() FROM made
-    )
-    SELECT trial_id, number, datetime_start FROM made ORDER BY number
-    """
-)
-
 # Those that have begun are all but the waiting, and there is an index on the waiting.
 _BEGUN = f"({_NEXT} - (SELECT count(*) FROM trials WHERE study_id = :study AND state = 'WAITING'))"
 _ROOM = f"greatest(0, least(CAST(:limit AS bigint), coalesce({_TARGET} - {_BEGUN}, CAST(:limit AS bigint))))"
 
+# Every host of a study waits for this lock. For it to be held no longer than one answer and the commit, both statements
+# travel as one. The second still sees what was committed while the first waited: PostgreSQL gives each statement of
+# such a batch its own snapshot.
 _CLAIM = text(
     f"""
+    {_LOCK_STUDY};
     WITH picked AS (
         SELECT t.trial_id FROM trials t LEFT JOIN hpo_leases l ON l.trial_id = t.trial_id
         WHERE t.study_id = :study AND t.state = 'WAITING'
         ORDER BY (l.host IS NOT DISTINCT FROM CAST(:host AS text)) DESC, t.number
         LIMIT {_ROOM} FOR UPDATE OF t SKIP LOCKED
     ),
-    started AS (
+    resumed AS (
         UPDATE trials SET state = 'RUNNING', datetime_start = {UTC_NOW}
         FROM picked WHERE trials.trial_id = picked.trial_id
         RETURNING trials.trial_id, trials.number, trials.datetime_start
     ),
+    next AS (SELECT {_NEXT} AS number FROM studies WHERE study_id = :study),
+    made AS (
+        INSERT INTO trials (number, study_id, state, datetime_start)
+        SELECT next.number + i, :study, 'RUNNING', {UTC_NOW}
+        FROM next, generate_series(0, CAST(:new AS int) - 1 - (SELECT CAST(count(*) AS int) FROM picked)) AS i
+        WHERE next.number + i < coalesce({_TARGET}, 2147483647)
+        ORDER BY i
+        RETURNING trial_id, number, datetime_start
+    ),
+    claimed AS (SELECT *, false AS fresh FROM resumed UNION ALL SELECT *, true FROM made),
     leased AS (
         INSERT INTO hpo_leases AS l (trial_id, study_id, worker_id, expires_at, host, claimed_at)
-        SELECT trial_id, :study, :worker, now() + make_interval(secs => :seconds), :host, now() FROM started
+        SELECT trial_id, :study, :worker, now() + make_interval(secs => :seconds), :host, now() FROM claimed
         ON CONFLICT (trial_id) DO UPDATE SET worker_id = excluded.worker_id, expires_at = excluded.expires_at,
             host = excluded.host, claimed_at = excluded.claimed_at
         RETURNING l.trial_id, l.attempt, l.checkpoint
     )
-    SELECT s.trial_id, s.number, l.attempt, l.checkpoint, s.datetime_start
-    FROM started s JOIN leased l ON l.trial_id = s.trial_id ORDER BY s.number
+    SELECT c.trial_id, c.number, l.attempt, l.checkpoint, c.fresh, c.datetime_start
+    FROM studies LEFT JOIN (claimed c JOIN leased l ON l.trial_id = c.trial_id) ON true
+    WHERE studies.study_id = :study ORDER BY c.fresh, c.number
     """
 )
 
 
-def create_trials(
+def claim(
     connection: Connection,
     study_id: int,
     worker_id: str,
     host: str,
     lease_seconds: float,
     limit: int,
+    *,
+    new: bool = True,
 ) -> list[Claim]:
-    """At most `limit` new RUNNING trials, leased to `worker_id`; two statements.
+    """At most `limit` trials, now RUNNING and leased to `worker_id`: waiting ones (this host's own first), then new.
 
-    With a target (`set_budget`), the study never gets more than that many trials, waiting ones included. KeyError for
-    a study that does not exist (any more).
+    With a target (`set_budget`), the study never gets more than that many trials by it, waiting ones included, and
+    finished and running ones together stay within it. Without `new`, none are made. One round trip, after which the
+    study is locked until the transaction ends: let nothing follow that can come later. NoStudy for a study that does
+    not exist (any more).
     """
-    _lock_study(connection, study_id)
-    rows = connection.execute(_CREATE, _bound(study_id, worker_id, host, lease_seconds, limit))
-    return [Claim(row[0], row[1], 1, None, True, local_time(row[2])) for row in rows]
-
-
-def claim_waiting(
-    connection: Connection,
-    study_id: int,
-    worker_id: str,
-    host: str,
-    lease_seconds: float,
-    limit: int,
-) -> list[Claim]:
-    """At most `limit` WAITING trials, now RUNNING and leased to `worker_id`: those this host has handled first.
-
-    With a target (`set_budget`), finished and running trials together stay within it. Two statements; KeyError as in
-    `create_trials`.
-    """
-    _lock_study(connection, study_id)
-    rows = connection.execute(_CLAIM, _bound(study_id, worker_id, host, lease_seconds, limit))
-    return [Claim(row[0], row[1], row[2], row[3], False, local_time(row[4])) for row in rows]
+    bound = {
+        "study": study_id,
+        "worker": worker_id,
+        "host": host,
+        "seconds": float(lease_seconds),
+        "limit": limit,
+        "new": limit if new else 0,
+    }
+    rows = connection.execute(_CLAIM, bound).all()
+    if not rows:
+        raise NoStudy(study_id)
+    return [Claim(row[0], row[1], row[2], row[3], row[4], local_time(row[5])) for row in rows if row[0] is not None]
 
 
 _QUEUED = text(
@@ -165,7 +156,8 @@ def enqueue(connection: Connection, study_id: int, items: Sequence[tuple[dict[st
 
     A configuration whose fixed parameters equal those of a trial enqueued before, or earlier in `items`, is left out.
     """
-    _lock_study(connection, study_id)
+    if connection.execute(text(_LOCK_STUDY), {"study": study_id}).one_or_none() is None:
+        raise NoStudy(study_id)
     known = [json.loads(row[0]) for row in connection.execute(_QUEUED, {"study": study_id})]
     fixed: list[str] = []
     attrs: list[tuple[int, str, str]] = []
@@ -186,12 +178,3 @@ def enqueue(connection: Connection, study_id: int, items: Sequence[tuple[dict[st
         "values": [value for _, _, value in attrs],
     }
     return [row[0] for row in connection.execute(_ENQUEUE, bound)]
-
-
-def _lock_study(connection: Connection, study_id: int) -> None:
-    if connection.execute(_LOCK_STUDY, {"study": study_id}).one_or_none() is None:
-        raise NoStudy(study_id)
-
-
-def _bound(study_id: int, worker_id: str, host: str, lease_seconds: float, limit: int) -> dict[str, Any]:
-    return {"study": study_id, "worker": worker_id, "host": host, "seconds": float(lease_seconds), "limit": limit}

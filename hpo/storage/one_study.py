@@ -89,7 +89,7 @@ class OneStudy(BaseStorage):
         raise NotImplementedError("delete a study with hpo.storage.rows.delete_study")
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> NoReturn:
-        raise NotImplementedError("create trials with hpo.storage.rows.create_trials, then start() them here")
+        raise NotImplementedError("claim trials with hpo.storage.rows.claim, then start() them here")
 
     def _check_study(self, study_id: int) -> None:
         if study_id != self._study_id:

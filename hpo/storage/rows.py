@@ -6,7 +6,7 @@ Plain functions over a SQLAlchemy Connection inside the caller's transaction. Er
 
 from __future__ import annotations
 
-from hpo.storage.claims import Claim, claim_waiting, create_trials, enqueue
+from hpo.storage.claims import Claim, claim, enqueue
 from hpo.storage.leases import Expired, ReapResult, Renewal, expired, reap, release_worker, renew
 from hpo.storage.reads import read_changes, read_epochs, running_ids, states
 from hpo.storage.save import save
@@ -46,10 +46,9 @@ __all__ = [
     "WorkerRow",
     "Writes",
     "budget",
-    "claim_waiting",
+    "claim",
     "counts",
     "create_study",
-    "create_trials",
     "declaration",
     "delete_study",
     "enqueue",

@@ -53,6 +53,7 @@ def open_asker(engine: Engine, study: Study) -> Asker:
 def ask(engine: Engine, asker: Asker) -> Trial:
     with engine.begin() as connection:
         (claim,) = asker.claim(connection, WORKER, 30.0, 1)
+        asker.synchronise(connection, [claim.trial_id])
     return asker.sample(claim)
 
 

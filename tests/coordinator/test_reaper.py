@@ -23,7 +23,7 @@ def expired_trial(engine: Engine) -> int:
     """A study with one trial whose lease has run out."""
     with engine.begin() as c:
         study_id = rows.create_study(c, "s", (StudyDirection.MAXIMIZE,))
-        rows.create_trials(c, study_id, "silent", "host", 30, 1)
+        rows.claim(c, study_id, "silent", "host", 30, 1)
         c.execute(text("UPDATE hpo_leases SET expires_at = now() - interval '1 s'"))
     return study_id
 
@@ -63,5 +63,5 @@ def test_ten_hosts_lost_without_an_epoch_give_a_trial_up(engine: Engine) -> None
         with engine.begin() as c:
             [trial] = rows.read_changes(c, study_id)
             assert trial.state is (TrialState.FAIL if lost == 10 else TrialState.WAITING), lost
-            rows.claim_waiting(c, study_id, "silent", "host", -1.0, 1)
+            rows.claim(c, study_id, "silent", "host", -1.0, 1, new=False)
     assert trial.user_attrs["failure"]["kind"] == "attempts"

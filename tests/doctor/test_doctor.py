@@ -41,7 +41,7 @@ def study(engine: Engine) -> int:
         )
         gone = own_identity().as_json() | {"boot_id": "elsewhere", "host": "elsewhere"}
         rows.register_worker(connection, "w", study_id, host="elsewhere", identity=gone, slots=[])
-        rows.create_trials(connection, study_id, "w", "elsewhere", 60.0, 2)
+        rows.claim(connection, study_id, "w", "elsewhere", 60.0, 2)
     return study_id
 
 

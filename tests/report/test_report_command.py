@@ -53,7 +53,7 @@ def test_a_study_of_ours_in_postgres(engine: Engine, database_url: str, tmp_path
         declaration = {"lr": "1e-05 .. 0.1 log", "(objective)": "maximize val_accuracy"}
         rows.register(c, study_id, fingerprint="f", declaration=declaration, source="", seed=0, facts={"uid": "u"})
         rows.set_budget(c, study_id, 3600.0, 5)
-        first, _ = rows.create_trials(c, study_id, "w", "host", 30, 2)
+        first, _ = rows.claim(c, study_id, "w", "host", 30, 2)
     with engine.begin() as c:
         writes = Writes()
         for epoch in (1, 2):

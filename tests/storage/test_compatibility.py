@@ -55,6 +55,7 @@ def searched(engine: Engine) -> str:
     for number in range(42):
         with engine.begin() as connection:
             (claim,) = asker.claim(connection, WORKER, 30.0, 1)
+            asker.synchronise(connection, [claim.trial_id])
         trial = asker.sample(claim)
         if number == 40:
             asker.mirror.requeue(rows.Requeue(trial.trial_id, 0, trial.checkpoint))

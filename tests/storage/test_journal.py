@@ -26,7 +26,7 @@ def origin(engine: Engine) -> Origin:
     with engine.begin() as c:
         study_id = rows.create_study(c, "s", (StudyDirection.MAXIMIZE,))
         rows.register(c, study_id, fingerprint="f", declaration={}, source="", seed=0, facts={"uid": "u1"})
-        rows.create_trials(c, study_id, "w", "host", 30, 2)
+        rows.claim(c, study_id, "w", "host", 30, 2)
     return Origin("u1", study_id, "w")
 
 
@@ -68,7 +68,7 @@ def test_everything_comes_back_as_if_it_had_been_saved(engine: Engine, origin: O
     assert second.state == TrialState.WAITING
     with engine.begin() as c:
         assert rows.study_attrs(c, origin.study_id)[0] == {"note": "n"}
-        assert rows.claim_waiting(c, origin.study_id, "x", "h", 30, 1)[0].attempt == 1
+        assert rows.claim(c, origin.study_id, "x", "h", 30, 1, new=False)[0].attempt == 1
 
 
 def test_replaying_twice_is_replaying_once(engine: Engine, origin: Origin, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ class Ours:
 
     def create(self) -> int:
         with self.engine.begin() as c:
-            [claim] = rows.create_trials(c, self.study_id, "w", "host", 30, 1)
+            [claim] = rows.claim(c, self.study_id, "w", "host", 30, 1)
         self.storage.start(claim)
         return claim.trial_id
 

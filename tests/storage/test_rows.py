@@ -46,7 +46,7 @@ def create(engine: Engine, study_id: int, worker: str = "w", limit: int = 1, tar
     with engine.begin() as c:
         if target is not None:
             rows.set_budget(c, study_id, None, target)
-        return [claim.trial_id for claim in rows.create_trials(c, study_id, worker, "host", 30, limit)]
+        return [claim.trial_id for claim in rows.claim(c, study_id, worker, "host", 30, limit)]
 
 
 def save(engine: Engine, writes: Writes, worker: str = "w", **options: bool) -> rows.SaveResult:
@@ -86,8 +86,7 @@ def test_four_threads_with_a_target_of_30_give_exactly_30(engine: Engine, study_
         mine = open_engine(database_url)
         while True:
             with mine.begin() as c:
-                got = rows.claim_waiting(c, study_id, name, name, 30, 2)
-                got += rows.create_trials(c, study_id, name, name, 30, 2 - len(got))
+                got = rows.claim(c, study_id, name, name, 30, 2)
             if not got:
                 break
             claimed.extend(claim.trial_id for claim in got)
@@ -115,10 +114,16 @@ def test_claiming_takes_own_host_first_and_respects_a_target_below_the_queue(eng
             text("INSERT INTO hpo_leases (trial_id, study_id, host, attempt, checkpoint) VALUES (:t, :s, 'b', 2, 'c')"),
             {"t": ids[2], "s": study_id},
         )
-        [first] = rows.claim_waiting(c, study_id, "w", "b", 30, 1)
+        [first] = rows.claim(c, study_id, "w", "b", 30, 1, new=False)
         assert (first.trial_id, first.attempt, first.checkpoint, first.fresh) == (ids[2], 2, "c", False)
         rows.set_budget(c, study_id, None, 2)
-        assert len(rows.claim_waiting(c, study_id, "w", "b", 30, 5)) == 1
+        assert len(rows.claim(c, study_id, "w", "b", 30, 5, new=False)) == 1
+
+
+def test_a_study_that_was_deleted_is_said_to_be_gone(engine: Engine, study_id: int) -> None:
+    for new in (True, False):
+        with engine.begin() as c, pytest.raises(rows.NoStudy):
+            rows.claim(c, study_id + 1, "w", "host", 30, 1, new=new)
 
 
 def test_enqueue_writes_what_optuna_writes_and_skips_equals(engine: Engine, study_id: int, database_url: str) -> None:
@@ -173,7 +178,7 @@ def test_a_requeued_trial_waits_with_its_checkpoint_and_may_be_adopted(engine: E
     for _ in range(2):
         assert save(engine, writes).requeued == {trial_id}
     with engine.begin() as c:
-        [claim] = rows.claim_waiting(c, study_id, "w2", "host", 30, 5)
+        [claim] = rows.claim(c, study_id, "w2", "host", 30, 5, new=False)
         assert (claim.attempt, claim.checkpoint) == (2, "folder")
     assert save(engine, writes).lost == {trial_id: TrialState.RUNNING}
     save(engine, writes, "w2")
@@ -214,7 +219,7 @@ def test_a_lease_runs_out_and_attempts_are_used_up(engine: Engine, study_id: int
             assert (due.trial_id, due.attempt, due.host) == (trial_id, attempt, "host")
             assert rows.reap(c, trial_id, due.expires_at, 3).outcome == ("failed" if attempt == 3 else "requeued")
             assert rows.reap(c, trial_id, due.expires_at, 3).outcome == "unchanged"
-            rows.claim_waiting(c, study_id, "w", "host", 30, 1)
+            rows.claim(c, study_id, "w", "host", 30, 1, new=False)
     trial = one(engine, trial_id)
     assert trial.state == TrialState.FAIL
     assert trial.datetime_complete is not None
@@ -231,7 +236,7 @@ def test_an_attempt_that_finished_an_epoch_is_not_counted_against_the_trial(engi
         with engine.begin() as c:
             assert [result.outcome for result in rows.release_worker(c, "w", 3)] == [outcome]
         with engine.begin() as c:
-            rows.claim_waiting(c, study_id, "w", "host", 30, 1)
+            rows.claim(c, study_id, "w", "host", 30, 1, new=False)
     assert one(engine, trial_id).state == TrialState.FAIL
 
 
