@@ -26,6 +26,7 @@ RUN python -m venv /opt/hpo
 WORKDIR /src
 COPY constraints.txt ./
 
+# Triton (1 GB) stays, though nothing here calls torch.compile: torch takes its kernels for some operators where it finds it.
 FROM build AS build-cuda
 ARG TORCH
 RUN pip install -c constraints.txt $TORCH
@@ -45,11 +46,13 @@ COPY hpo hpo
 COPY models models
 COPY data data
 COPY studies studies
-RUN pip install -c constraints.txt .
+# Triton writes kernels for GPUs only: a gigabyte of the default wheels that is never loaded here. CPU wheels have none.
+RUN pip install -c constraints.txt . && pip uninstall --yes triton
 
 # What runs: Python, the virtual environment, an account without rights, one folder that may be written.
 FROM base AS runtime
-RUN useradd --system --uid 10001 --user-group --home-dir /var/lib/hpo --no-create-home --shell /usr/sbin/nologin hpo \
+RUN groupadd --system --gid 10001 hpo \
+ && useradd --system --uid 10001 --gid hpo --home-dir /var/lib/hpo --no-create-home --shell /usr/sbin/nologin hpo \
  && install --directory --owner=hpo --group=hpo /var/lib/hpo
 ENV HOME=/tmp \
     HPO_HOME=/var/lib/hpo
