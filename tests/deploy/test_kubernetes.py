@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +45,28 @@ def test_a_manifest_is_what_the_api_takes(path: Path, version: str) -> None:
 
     for document in yaml.safe_load_all(path.read_text()):
         kubernetes_validate.validate(document, version, strict=True)
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl here, which builds what `apply -k` sends")
+@needs(package="kubernetes_validate", why="it brings the schemas of the Kubernetes API")
+def test_what_would_be_applied_is_what_the_api_takes(tmp_path: Path) -> None:
+    """As docs/deploy.md has it, passwords filled in: every object valid and in the namespace, every image named."""
+    import kubernetes_validate
+
+    folder = tmp_path / "kubernetes"
+    shutil.copytree(FOLDER, folder)
+    (folder / "secrets.env").write_text("postgres=one\ndashboard=two\n")
+    done = subprocess.run(["kubectl", "kustomize", str(folder)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    objects = list(yaml.safe_load_all(done.stdout))
+    for one in objects:
+        kubernetes_validate.validate(one, NEWEST, strict=True)
+        assert one["kind"] == "Namespace" or one["metadata"]["namespace"] == "hpo"
+    pods = [one["spec"]["template"]["spec"] for one in objects if "template" in one.get("spec", {})]
+    images = {container["image"] for pod in pods for container in pod["containers"] + pod.get("initContainers", [])}
+    assert {image.partition(":")[0] for image in images} == {"registry.example.com/hpo", "postgres"}
+    (secret,) = (one for one in objects if one["kind"] == "Secret")
+    assert {base64.b64decode(value) for value in secret["data"].values()} == {b"one", b"two"}
 
 
 def test_the_kustomization_names_files_that_exist_and_a_manifest_that_is_left_out_says_so() -> None:
