@@ -1,15 +1,17 @@
-"""A study through a real PgBouncer that pools by transaction: how hundreds of hosts share a server."""
+"""A study through a real PgBouncer with the settings of docs/deploy.md: how hundreds of hosts share a server."""
 
 from __future__ import annotations
 
 import getpass
 import os
 import pwd
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,18 +27,34 @@ ROOT = Path(__file__).resolve().parents[2]
 SERVER_CONNECTIONS = 2
 
 
+def documented_settings() -> str:
+    """The pgbouncer.ini that docs/deploy.md gives."""
+    guide = (ROOT / "docs" / "deploy.md").read_text()
+    found = re.search(r"^    \[databases\]\n(?:    .*\n)+", guide, re.MULTILINE)
+    assert found is not None
+    return textwrap.dedent(found[0])
+
+
 @pytest.fixture
 def pooled_url(server: PasswordServer, database: str) -> Iterator[str]:
     """The database's URL through a PgBouncer with two connections for everybody."""
     folder = Path(tempfile.mkdtemp(prefix="hpo-pgbouncer-"))
     port = free_port()
     (folder / "users").write_text(f'"hpo" "{PASSWORD}"\n')
-    (folder / "pgbouncer.ini").write_text(
-        f"[databases]\n* = host=127.0.0.1 port={server.port}\n[pgbouncer]\nlisten_addr=127.0.0.1\nlisten_port={port}\n"
-        f"unix_socket_dir=\nauth_type=scram-sha-256\nauth_file={folder}/users\npool_mode=transaction\n"
-        f"default_pool_size={SERVER_CONNECTIONS}\nmax_client_conn=200\nserver_reset_query=\n"
-        f"ignore_startup_parameters=extra_float_digits\nlogfile={folder}/log\npidfile={folder}/pid\n"
-    )
+    here = {
+        "hpo = host=db.example.org port=5432": f"{database.rpartition('/')[2]} = host=127.0.0.1 port={server.port}",
+        "listen_addr = *": "listen_addr = 127.0.0.1",
+        "listen_port = 6432": f"listen_port = {port}",
+        "/etc/pgbouncer/userlist.txt": f"{folder}/users",
+        "default_pool_size = 40": f"default_pool_size = {SERVER_CONNECTIONS}",
+        "max_client_conn = 5000": "max_client_conn = 200",  # more than this machine may open files for
+    }
+    settings = documented_settings()
+    for theirs, ours in here.items():
+        assert settings.count(theirs) == 1, theirs
+        settings = settings.replace(theirs, ours)
+    own = f"unix_socket_dir =\nlogfile = {folder}/log\npidfile = {folder}/pid\n"
+    (folder / "pgbouncer.ini").write_text(settings + own)
     account = pwd.getpwnam("postgres") if os.geteuid() == 0 else pwd.getpwnam(getpass.getuser())
     for path in (folder, *folder.iterdir()):
         os.chown(path, account.pw_uid, account.pw_gid)
