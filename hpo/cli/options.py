@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hpo.cli.output import notice
+
 if TYPE_CHECKING:
     from hpo.reading import StudyView
     from hpo.study import Study
@@ -57,6 +59,18 @@ StoredStudyOption = Annotated[
         show_default=False,
     ),
 ]
+
+
+def _said_aloud(url: str | None) -> str | None:
+    """A password among a command's words is in the process list for everybody on the machine."""
+    if url is not None:
+        from hpo.storage.engine import hide_password
+
+        if "***" in hide_password(url) and "***" not in url:
+            notice("note: others on this machine can read the password in --storage; HPO_STORAGE keeps it to yourself")
+    return url
+
+
 StorageOption = Annotated[
     str | None,
     typer.Option(
@@ -65,6 +79,7 @@ StorageOption = Annotated[
         help="postgresql://user@host:5432/database. Without it: HPO_STORAGE, else the PostgreSQL that comes with hpo, "
         "kept in .hpo/ in this folder.",
         show_default=False,
+        callback=_said_aloud,
     ),
 ]
 ReadStorageOption = Annotated[
@@ -75,6 +90,7 @@ ReadStorageOption = Annotated[
         help="Any Optuna database: postgresql://..., sqlite:///study.db. Without it: HPO_STORAGE, else the PostgreSQL "
         "in .hpo/ in this folder.",
         show_default=False,
+        callback=_said_aloud,
     ),
 ]
 DeviceOption = Annotated[

@@ -71,6 +71,7 @@ class Guard:
             start_response(refusal.status, [*headers, *_PROTECTIONS, *refusal.headers])
             return [body]
         environ.pop("HTTP_AUTHORIZATION", None)  # the password is none of the application's business
+        environ.setdefault("HTTP_ACCEPT_ENCODING", "")  # optuna-dashboard's files end in an error without it
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             kept = [(name, value) for name, value in headers if name.lower() not in _DROPPED]

@@ -146,6 +146,23 @@ def test_a_file_attached_to_a_study_runs_no_script_and_is_not_for_other_sites(se
     assert "access-control-allow-origin" not in file.headers
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/static/../../../../../etc/passwd",
+        "/static/..%2f..%2f..%2f..%2fetc%2fpasswd",
+        "/artifacts/1/../../../../etc/passwd",
+        "/artifacts/1/..%2f..%2fpostgres%2fPG_VERSION",
+        "/csv/1%0d%0aSet-Cookie:%20a=b",
+    ],
+)
+def test_no_path_leads_out_of_its_folder(serve: Serve, path: str) -> None:
+    """Refused as a page that is not there, also when asked by a program that accepts no compression."""
+    answer = serve()("GET", path)
+    assert answer.status in (403, 404)
+    assert "set-cookie" not in answer.headers
+
+
 def test_a_request_too_large_is_refused_before_anybody_looks_at_it(serve: Serve, login: Login) -> None:
     client = serve(host="0.0.0.0", login=login)
     assert client("POST", "/api/studies", Content_Length=str(2 << 20)).status == 413
