@@ -90,6 +90,7 @@ class FakeTrainer:
         while True:
             job = self.jobs.get()
             if self.sick:
+                self.log("sick", job)
                 os._exit(9)
             self.send(self.train(job))
 
