@@ -182,8 +182,10 @@ def test_a_gpu_that_is_not_there(hpo: Command, monkeypatch: pytest.MonkeyPatch, 
 def test_an_unreachable_database(hpo: Command, tmp_path: Path, words: list[str]) -> None:
     done = hpo(*words, "--storage", "postgresql://me:sesame@127.0.0.1:1/hpo")
     assert done.code == 4
-    assert is_clear(done.err)
-    assert "cannot reach the database" in done.err
+    note, _, error = done.err.partition("\n")
+    assert note.startswith("note: others on this machine can read the password")
+    assert is_clear(error)
+    assert "cannot reach the database" in error
     assert "sesame" not in done.err
     assert is_untouched(tmp_path)
 
