@@ -1,16 +1,16 @@
-"""Which slots this host offers, found out without torch: every visible GPU, else one per CPU core."""
+"""Which slots this host offers, found out without torch: every visible GPU or MIG slice, else one per CPU core."""
 
 from __future__ import annotations
 
 import os
 import re
-import subprocess
 from collections.abc import Mapping
 
+from hpo.coordinator.gpus import visible_gpus
 from hpo.coordinator.slot import SlotSpec
 from hpo.errors import DeviceError, UsageError
 
-__all__ = ["find_slots", "usable_cores", "visible_gpus"]
+__all__ = ["find_slots", "usable_cores"]
 
 
 def find_slots(
@@ -25,7 +25,7 @@ def find_slots(
         raise UsageError(f"--workers {workers} must lie between 1 and 1024")
     if not 1 <= workers_per_gpu <= 64:
         raise UsageError(f"--workers-per-gpu {workers_per_gpu} must lie between 1 and 64")
-    gpus = visible_gpus(environ)
+    gpus = len(visible_gpus(environ))
     if devices is None:
         devices = "cuda" if gpus and workers is None else "cpu"
     specs: list[SlotSpec] = []
@@ -39,22 +39,6 @@ def find_slots(
         else:
             raise UsageError(f"unknown device {name!r}", next="write cpu, cuda, or for example cuda:0,cuda:1")
     return specs
-
-
-def visible_gpus(environ: Mapping[str, str]) -> int:
-    """How many CUDA devices a trainer would see, from CUDA_VISIBLE_DEVICES and nvidia-smi."""
-    visible = environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None and (not visible.strip() or visible.strip().startswith("-1")):
-        return 0
-    try:
-        listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return 0
-    if listing.returncode != 0:
-        return 0
-    if visible is not None:
-        return len([part for part in visible.split(",") if part.strip()])
-    return len(re.findall(r"^\s*GPU \d+:", listing.stdout, re.MULTILINE))
 
 
 def usable_cores() -> int:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 
+from hpo.coordinator.gpus import shown
 from hpo.messages import Message, decode, encode
 
 __all__ = ["TRAINER", "TrainerProcess", "trainer_environment"]
@@ -41,6 +42,7 @@ class TrainerProcess:
         arguments: Sequence[str] = (),
         environ: Mapping[str, str],
     ) -> None:
+        device, environ = shown(device, environ)
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
