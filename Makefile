@@ -50,6 +50,7 @@ bench: install
 	$(BIN)/python -m benchmarks.startup --short
 	$(BIN)/python -m benchmarks.coordination --short
 	$(BIN)/python -m benchmarks.search_quality --short
+	$(BIN)/python -m benchmarks.scale --workers 8 64 --rounds 1 --seconds 8
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.vision --rounds 2 --seconds 2
 	$(BIN)/python -m benchmarks.search --short

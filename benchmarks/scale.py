@@ -1,6 +1,6 @@
 """How many hosts one PostgreSQL serves: real coordinators and ledgers, trials that only take time.
 
-    python -m benchmarks.scale [--workers 1 8 64 256] [--seconds 30] [--trial-seconds 5] [--sampler tpe] [--record]
+    python -m benchmarks.scale [--workers 1 8 64 256] [--rounds 2] [--seconds 30] [--sampler tpe] [--record]
 
 A worker is what a host runs: a loop, a ledger with its own connection, and one slot. Its trainer is a thread that says
 what a trainer says, after so long; trial lengths are lognormal around the given median. Workers are threads in a few
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import random
 import socket
 import tempfile
@@ -21,7 +20,6 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
@@ -33,6 +31,7 @@ from sqlalchemy.engine import make_url
 
 from benchmarks import simulated
 from benchmarks.metering import postgres_cpu
+from benchmarks.recording import recorded
 from hpo import TPE, NoPruner, Random
 from hpo.coordinator import assembly
 from hpo.coordinator.code import code_facts
@@ -126,19 +125,20 @@ class ThreadTrainer:
 
 def main() -> None:
     options = _options()
-    with tempfile.TemporaryDirectory(prefix="hpo-scale-") as folder:
+    with recorded("scale", "Hosts on one PostgreSQL", options.record), tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         try:
             url = _server(home, connections=max(options.workers) * 2 + 50)
-            rows = [_measure(url, home, workers, options) for workers in options.workers]
+            _print_head(url, options)
+            rows = []
+            for turn in range(options.rounds):
+                for workers in options.workers:
+                    rows.append(_measure(url, home, f"scale{turn}_{workers}", workers, options))
+                    _print_row(rows[-1])
         finally:
             leave_embedded(home)
-    report = _report(rows, options)
-    print(report)
-    if options.record:
-        path = Path(__file__).parent / "records" / f"{datetime.now(UTC):%Y-%m-%d}-scale.md"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(report + "\n")
+        busiest = max(rows, key=lambda row: row.trials)
+        print(f"\nserver CPU per trial at the highest rate: {busiest.server_cpu / busiest.trials * 1000:.1f} ms")
 
 
 def _server(home: Path, connections: int) -> str:
@@ -151,9 +151,8 @@ def _server(home: Path, connections: int) -> str:
     return embedded_url(home)
 
 
-def _measure(url: str, home: Path, workers: int, options: argparse.Namespace) -> Row:
+def _measure(url: str, home: Path, database: str, workers: int, options: argparse.Namespace) -> Row:
     """One study of its own, `workers` coordinators on it: warm up, measure, stop."""
-    database = f"scale{workers}"
     admin = open_engine(url)
     with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text(f"CREATE DATABASE {database}"))
@@ -293,30 +292,32 @@ def _watch_connections(engine: Engine, seconds: float) -> tuple[int, float]:
     return max(count[0] for count in counts), sum(count[1] for count in counts) / len(counts)
 
 
-def _report(rows: Sequence[Row], options: argparse.Namespace) -> str:
-    head = (
-        f"# Hosts on one PostgreSQL, {datetime.now(UTC):%Y-%m-%d}\n\n"
-        f"`python -m benchmarks.scale`: sampler {options.sampler}, trials of {options.trial_seconds:g} s (median), "
-        f"{options.seconds:g} s measured, one run.\n{os.cpu_count()} cores ({platform.machine()}), Python "
-        f"{platform.python_version()}, server and all workers on it, load {os.getloadavg()[0]:.1f} at the end.\n\n"
+def _print_head(url: str, options: argparse.Namespace) -> None:
+    engine = open_engine(url)
+    with engine.connect() as connection:
+        version = connection.execute(text("SHOW server_version")).scalar_one()
+    engine.dispose()
+    print(
+        f"sampler {options.sampler}, trials of {options.trial_seconds:g} s (median), {options.seconds:g} s measured, "
+        f"{options.rounds} rounds;\nPostgreSQL {version} and all workers on this machine; CPU is of one core\n\n"
         "| workers | trials/s | without any wait | slot idle | server CPU | workers' CPU | connections | commits/s "
         "| waiting for a lock | failed |\n|---|---|---|---|---|---|---|---|---|---|"
     )
-    lines = [
+
+
+def _print_row(row: Row) -> None:
+    print(
         f"| {row.workers} | {row.trials:.2f} | {row.ideal:.2f} | {row.idle:.1%} | {row.server_cpu:.0%} | "
         f"{row.clients_cpu:.0%} | {row.connections} | {row.commits:.0f} | {row.waiting:.1f} | "
-        f"{row.failed} {row.why} |"
-        for row in rows
-    ]
-    busiest = max(rows, key=lambda row: row.trials)
-    per_trial = busiest.server_cpu / busiest.trials if busiest.trials else float("nan")
-    after = f"\nServer CPU per trial at the highest rate: {per_trial * 1000:.1f} ms. CPU figures are of one core."
-    return "\n".join([head, *lines, after])
+        f"{' '.join([str(row.failed), row.why]).strip()} |",
+        flush=True,
+    )
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 8, 64, 256])
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=30.0, help="measured, after a warm-up")
     parser.add_argument("--trial-seconds", type=float, default=5.0, help="median")
     parser.add_argument("--sampler", choices=["random", "tpe"], default="random")
