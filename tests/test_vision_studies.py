@@ -53,7 +53,7 @@ def short(name: str) -> FoundStudy:
     """
     found = find_study(name)
     study = found.study
-    changes: dict[str, Any] = {"subset": SUBSET, "epochs": 1, "max_seconds": 6.0}
+    changes: dict[str, Any] = {"subset": SUBSET, "epochs": 1, "max_seconds": 1.0}
     if "resize" in study.rows.rows:
         changes["space"] = {**study.rows.rows, "resize": 48, "freeze_epochs": 0}
     if not os.environ.get("HPO_DATA_DIR"):
@@ -73,7 +73,7 @@ def test_every_study_passes_check_and_runs_two_trials(
     monkeypatch.setenv("HPO_HOME", str(tmp_path / "home"))
     found = short(name)
     assert inspect_study(found, "cpu").train_images >= 0.75 * SUBSET
-    result = hpo.run(found, trials=2, storage=database_url, workers=2)
+    result = hpo.run(found, trials=2, storage=database_url, workers=1)
     # A rate at the end of the space's range may well diverge, which is told as pruned.
     states = [trial.state.name for trial in result.frozen]
     assert states[0] == "COMPLETE"
