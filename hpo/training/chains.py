@@ -43,7 +43,7 @@ def read_chain(
 ) -> Chain | None:
     """`model`, on images [C, H, W] = `shape`, as a chain; None if it is none or the recipe asks for more."""
     asked = recipe.label_smoothing or recipe.freeze_epochs or recipe.mixup_alpha
-    if asked or type(model) is not nn.Sequential or any(_hooked(module) for module in model.modules()):
+    if asked or type(model) is not nn.Sequential or any(_changed(module) for module in model.modules()):
         return None
     if recipe.precision != "float32" and supports_bf16(device):
         return None
@@ -51,20 +51,22 @@ def read_chain(
     stages = read_stages(modules, shape)
     layers = read_layers(modules[3 * len(stages) :])
     convolutions = Convolutions.of(stages) if stages else None
-    weights = [part.weight for part in (*stages, *(layers or ()))]
-    if layers is None or (stages and convolutions is None) or len({id(weight) for weight in weights}) != len(weights):
+    parameters = [one for part in (*stages, *(layers or ())) for one in (part.weight, part.bias)]
+    if layers is None or (stages and convolutions is None) or len({id(one) for one in parameters}) != len(parameters):
+        return None
+    if not all(map(_ordinary, parameters)):
         return None
     return Chain(convolutions, layers, None if recipe.gradient_clip > 0 else optimizer)
 
 
 def read_layers(modules: Sequence[nn.Module]) -> list[Layer] | None:
-    """The layers of Flatten, Linear, ReLU and Dropout in float32 on a CPU; None with anything else among them."""
+    """The layers of Flatten, Linear, ReLU and Dropout; None with anything else among them."""
     layers: list[Layer] = []
     for number, module in enumerate(modules):
         last = layers[-1] if layers else None
         if type(module) is nn.Flatten and number == 0 and (module.start_dim, module.end_dim) == (1, -1):
             continue
-        if type(module) is nn.Linear and _plain(module.weight) and _plain(module.bias):
+        if type(module) is nn.Linear and module.bias is not None:
             layers.append(Layer(module.weight, module.bias))
         elif type(module) is nn.ReLU and last and not last.dropout:
             layers[-1] = Layer(last.weight, last.bias, relu=True)
@@ -190,11 +192,19 @@ def _keep(part: Layer | Stage) -> Update:
     return keep
 
 
-def _plain(parameter: Tensor | None) -> bool:
-    return parameter is not None and parameter.dtype == torch.float32 and parameter.device.type == "cpu"
+def _ordinary(parameter: Tensor) -> bool:
+    """A trained float32 tensor of its own on a CPU, whose gradient nobody watches."""
+    watched = parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None)
+    kind = parameter.dtype == torch.float32 and parameter.device.type == "cpu"
+    return kind and parameter.requires_grad and parameter.is_leaf and not watched
 
 
-def _hooked(module: nn.Module) -> bool:
+def _changed(module: nn.Module) -> bool:
+    """Whether somebody listens to the passes of this module, or has given it another forward."""
     return bool(
-        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+        or "forward" in vars(module)
     )

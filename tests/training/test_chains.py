@@ -145,6 +145,29 @@ def hooked() -> nn.Module:
     return model
 
 
+def frozen(model: nn.Module, layer: int) -> nn.Module:
+    model.get_submodule(str(layer)).requires_grad_(False)
+    return model
+
+
+def watched() -> nn.Module:
+    model = perceptron(SHAPE, 10)
+    next(model.parameters()).register_hook(lambda gradient: gradient * 2)
+    return model
+
+
+def tied() -> nn.Module:
+    first, second = nn.Linear(64, 64), nn.Linear(64, 64)
+    second.bias = first.bias
+    return nn.Sequential(nn.Flatten(), first, nn.ReLU(), second)
+
+
+def patched() -> nn.Module:
+    model = perceptron(SHAPE, 10)
+    model.forward = lambda input: nn.Sequential.forward(model, input) * 2  # type: ignore[method-assign]
+    return model
+
+
 def convolution(pooling: nn.Module | None = None, channels: int = 1, **options: Any) -> nn.Module:
     first = nn.Conv2d(channels, 4, **{"kernel_size": 3, "padding": 1, **options})
     return nn.Sequential(first, pooling or nn.MaxPool2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(64, 10))
@@ -163,7 +186,12 @@ OTHERS = {
     "double precision": nn.Sequential(nn.Flatten(), nn.Linear(64, 10, dtype=torch.float64)),
     "shared layers": nn.Sequential(nn.Flatten(), *[nn.Linear(64, 64)] * 2),
     "a forward of its own": Doubling(nn.Flatten(), nn.Linear(64, 10)),
+    "a forward put over its own": patched(),
     "a hook": hooked(),
+    "a hook on a weight": watched(),
+    "a frozen layer": frozen(perceptron(SHAPE, 10), 1),
+    "a frozen convolution": frozen(convolution(), 0),
+    "one bias of two layers": tied(),
     "strides": convolution(stride=2),
     "even kernel": convolution(kernel_size=4),
     "odd sides": convolution(padding=(1, 0)),
