@@ -12,6 +12,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hpo.packages import check_packages
+
+check_packages()  # before the first import of one of them
+
 from hpo.errors import HpoError
 from hpo.protocol import AtMost, EarlyStopping, StopWhen
 from hpo.pruners import Hyperband, MedianPruner, NoPruner, PercentilePruner, SuccessiveHalving

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from hpo.errors import HpoError, StudyError, near_miss
+from hpo.packages import OURS, clash
 from hpo.study import Study
 
 __all__ = ["FoundStudy", "as_stored", "find_again", "find_study", "list_studies"]
@@ -145,8 +146,11 @@ def _broken(reference: str, error: BaseException) -> StudyError:
         where = f"{error.filename}, line {error.lineno}"
     else:
         where = f"{last.filename}, line {last.lineno}: {last.line}" if last else ""
+    evidence, next_step = [where] if where else [], "mend that line, then `hpo check` again"
+    hidden = clash(Path(reference).parent) if isinstance(error, ImportError) else ""
+    if hidden:
+        evidence.append(f"{hidden} is not found: `{', '.join(OURS)}` are packages that hpo brings")
+        next_step = "rename it, and the import"
     return StudyError(
-        f'study "{reference}" does not import: {type(error).__name__}: {error}',
-        evidence=[where] if where else [],
-        next="mend that line, then `hpo check` again",
+        f'study "{reference}" does not import: {type(error).__name__}: {error}', evidence=evidence, next=next_step
     )

@@ -15,7 +15,7 @@ from hpo.messages import Message, decode, encode
 
 __all__ = ["TRAINER", "TrainerProcess", "trainer_environment"]
 
-TRAINER = (sys.executable, "-m", "hpo.trainer")
+TRAINER = (sys.executable, "-P", "-m", "hpo.trainer")  # -P: not what lies in the current folder
 
 # Two one-thread trainers beat one two-thread trainer by 1.3 to 1.9 times on two cores, and two with default threads
 # collapse to a twentieth (docs/architecture.md), so whatever the user's shell sets, a trainer gets one.
