@@ -65,7 +65,7 @@ class _DepthwiseConv2d(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         kernels = _tried_kernels() if _channels_last(input) else None
         if kernels is None:
-            with torch.autocast("cpu", enabled=False):  # its bf16 gradient takes 5 to 40 times as long as float32's
+            with torch.autocast("cpu", enabled=False):  # its bf16 gradient takes up to 40 times as long
                 return F.conv2d(input.float(), self.weight, None, self.stride, self.padding, groups=len(self.weight))
         weight = self.weight
         if torch.is_autocast_enabled("cpu"):

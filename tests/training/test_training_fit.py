@@ -127,6 +127,19 @@ def test_latency_is_measured_where_the_study_asks(bench: Bench, make_job: Any) -
     assert 0 < bench.fit(make_job(plan={"epochs": 1, "measure_latency": True})).metrics["latency_ms"] < 1000
 
 
+def test_a_device_without_bf16_trains_in_float32_and_says_so(
+    bench: Bench, make_job: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the bit what float32 gives, and a fact of the trial; where the hardware has bf16 there is no such fact."""
+    for has in (True, False):
+        for module in ("step", "trial", "chains"):
+            monkeypatch.setattr(f"hpo.training.{module}.supports_bf16", lambda device, has=has: has)
+        asked, plain = (bench.fit(make_job(precision=precision)) for precision in ("bf16", "float32"))
+        assert asked.facts.get("precision") == (None if has else "float32")
+        assert (asked.metrics["val_loss"] == plain.metrics["val_loss"]) is not has
+        assert "precision" not in plain.facts
+
+
 def test_a_search_never_opens_the_test_split(bench: Bench, make_job: Any) -> None:
     """A loader that refuses the test split serves a search, folds included, and fails the final phase."""
     for folds in (None, 2):
