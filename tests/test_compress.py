@@ -86,6 +86,26 @@ def test_the_command_writes_a_table_a_document_and_a_model_that_answers(
     assert "multiply-accumulates" in capsys.readouterr().out
 
 
+def test_it_trains_on_the_images_the_winner_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A winner of `hpo run --subset 500` is compared with itself pruned, not with three times the images."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HPO_HOME", str(tmp_path / "home"))
+    images: list[int] = []
+
+    def counting(learner: Any, epoch: int) -> tuple[float, float]:
+        images.append(len(learner.parts.train))
+        return 1.0, 0.5
+
+    monkeypatch.setattr(compressing, "_train", counting)
+    folder = winner(tmp_path / "winner", "mlp_digits", layers=1, hidden_units=[16])
+    about = json.loads((folder / "config.json").read_text())
+    for subset in (500, None):
+        (folder / "config.json").write_text(json.dumps(about | {"subset": subset}))
+        command = ["compress", "--study", "mlp_digits", "--model", str(folder), "--out", str(tmp_path), "--epochs", "1"]
+        assert run_command(command) == 0
+    assert images[0] == 500 < images[1]
+
+
 @pytest.mark.parametrize("ratio", ["0", "1"])
 def test_a_ratio_that_makes_no_sense_is_refused(
     ratio: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

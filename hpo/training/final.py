@@ -68,6 +68,7 @@ def export(
         "mean": images.mean.tolist(),
         "std": images.std.tolist(),
         "config": job.config,
+        "subset": job.plan.get("subset"),
         "seed": job.seed,
         "metrics": dict(metrics),
     }
