@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import Connection, Engine
 
 from hpo.coordinator.identity import own_identity
-from hpo.coordinator.leases import MAX_ATTEMPTS, Reaper
+from hpo.coordinator.leases import MAX_HOSTS, Reaper
 from hpo.doctor.finding import Finding
 from hpo.storage import rows
 
@@ -89,7 +89,7 @@ def _requeue(connection: Connection, stale: list[_Stale]) -> int:
     }
     for one in stale:
         if one.trial_id in due:
-            failed += rows.reap(connection, one.trial_id, due[one.trial_id], MAX_ATTEMPTS).outcome == "failed"
+            failed += rows.reap(connection, one.trial_id, due[one.trial_id], MAX_HOSTS).outcome == "failed"
         else:
             connection.execute(_REQUEUE, {"trial": one.trial_id})
     return failed
@@ -105,7 +105,7 @@ def _about_trials(stale: list[_Stale], freed: int, failed: int, fix: bool) -> Fi
     if fix and (stale or freed):
         fact = f"{len(stale) + freed} stale trials put back into the queue"
         if failed:
-            fact += f", {failed} of them failed: {MAX_ATTEMPTS} attempts are used up"
+            fact += f", {failed} of them failed: {MAX_HOSTS} hosts were lost under each"
         return Finding("trials", "ok", fact, details)
     return Finding("trials", "ok", "none is stale")
 
