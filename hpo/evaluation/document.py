@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from typing import Any
 
 from hpo.evaluation.candidates import Candidate
 from hpo.evaluation.runs import RunResult
-from hpo.evaluation.statistics import Comparison, compare, estimate
+from hpo.evaluation.statistics import Comparison, Estimate, compare, estimate, estimate_accuracy
 from hpo.storage.evaluations import EVALUATION_FORMAT
 from hpo.study import Study
 
@@ -48,7 +49,8 @@ def winner(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
 def configuration(study: Study, candidate: Candidate, results: Sequence[RunResult]) -> dict[str, Any]:
     """One configuration: what it is, and what its runs came to."""
     done = [result for result in results if result.complete]
-    test = _over(done, lambda result: result.finished.metrics["test_accuracy"])
+    scores = [float(result.finished.metrics["test_accuracy"]) for result in done]
+    test = _row(estimate_accuracy(scores, done[0].finished.facts["test_images"]), scores) if done else None
     return {
         "name": candidate.name,
         "key": candidate.key,
@@ -78,7 +80,7 @@ def _measured(study: Study, done: Sequence[RunResult]) -> dict[str, Any]:
     classes = study.dataset_row.classes
     return {
         "test_loss": _over(done, lambda result: result.finished.metrics["test_loss"]),
-        "macro_f1": _over(done, lambda result: result.finished.facts["macro_f1"]),
+        "macro_f1": _over(done, lambda result: result.finished.facts["macro_f1"], most=1.0),
         "per_class_accuracy": {
             name: fmean(fact["per_class_accuracy"][index] for fact in facts) for index, name in enumerate(classes)
         }
@@ -118,7 +120,7 @@ def verdict(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "beats_baseline": found.beyond_chance and found.difference > 0,
         "best": best["name"],
-        "test": "Welch's t-test on the runs, two-sided, Bonferroni-corrected for having chosen the best",
+        "test": f"{_test(found)} on the runs, two-sided, Bonferroni-corrected for having chosen the best",
         "n": [one["n"], two["n"]],
         **asdict(found),
         "sentence": _sentence(best, found, one["n"], two["n"]),
@@ -126,14 +128,23 @@ def verdict(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _sentence(best: Mapping[str, Any], found: Comparison, n: int, baseline_n: int) -> str:
-    numbers = f"{found.difference:+.4f}, 95 % interval {found.low:+.4f} to {found.high:+.4f}"
+    interval = (
+        f"95 % interval {found.low:+.4f} to {found.high:+.4f}"
+        if found.low is not None
+        else "the runs of each are all alike"
+    )
+    numbers = f"{found.difference:+.4f}, {interval}"
     corrected = f", corrected for the best of {found.chosen_among}" if found.chosen_among > 1 else ""
-    how = f"Welch's t-test, n = {n} and {baseline_n} runs, p = {found.p:.2g}{corrected}"
+    how = f"{_test(found)}, n = {n} and {baseline_n} runs, p = {found.p:.2g}{corrected}"
     if found.beyond_chance:
         claim = "beats the baseline" if found.difference > 0 else "is worse than the baseline"
     else:
         claim = "does not differ from the baseline beyond chance"
     return f"{_who(best)} {claim} ({numbers}; {how})."
+
+
+def _test(found: Comparison) -> str:
+    return "Welch's t-test" if found.low is not None else "exact permutation test"
 
 
 def _who(row: Mapping[str, Any]) -> str:
@@ -156,9 +167,16 @@ def _run(result: RunResult) -> dict[str, Any]:
     }
 
 
-def _over(done: Sequence[RunResult], value: Callable[[RunResult], float]) -> dict[str, Any] | None:
+def _over(
+    done: Sequence[RunResult], value: Callable[[RunResult], float], *, most: float = math.inf
+) -> dict[str, Any] | None:
+    """Of a measure that is never below 0 nor above `most`."""
     values = [float(value(result)) for result in done]
-    return {**asdict(estimate(values)), "values": values} if values else None
+    return _row(estimate(values, least=0.0, most=most), values) if values else None
+
+
+def _row(found: Estimate, values: Sequence[float]) -> dict[str, Any]:
+    return {**asdict(found), "values": list(values)}
 
 
 def _median(facts: Sequence[Mapping[str, Any]], name: str) -> float | None:

@@ -9,33 +9,38 @@ from statistics import fmean, stdev
 
 from scipy import stats
 
-__all__ = ["Comparison", "Estimate", "compare", "estimate"]
+__all__ = ["Comparison", "Estimate", "compare", "estimate", "estimate_accuracy"]
 
 CONFIDENCE = 0.95
 
 
+FEWEST = 3
+"""Runs below which no interval is given: two tell next to nothing about their spread, and one nothing."""
+
+
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over `n` runs. low, high: the 95 % interval of the mean (Student's t); None for a single run."""
+    """A mean over `n` runs. low, high: its 95 % interval; None where `no_interval` says why there is none."""
 
     mean: float
     n: int
     std: float | None = None
     low: float | None = None
     high: float | None = None
+    no_interval: str = ""
 
 
 @dataclass(frozen=True)
 class Comparison:
     """Two means by Welch's t-test, which lets their variances differ.
 
-    difference: of the means, first minus second; low, high: its 95 % interval
+    difference: of the means, first minus second; low, high: its 95 % interval, None where no run differs from its like
     p:          two-sided, already multiplied by `chosen_among` (Bonferroni), at most 1
     """
 
     difference: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     p: float
     chosen_among: int
 
@@ -44,29 +49,69 @@ class Comparison:
         return self.p < 1 - CONFIDENCE
 
 
-def estimate(values: Sequence[float]) -> Estimate:
-    """Mean and interval of at least one value. The interval says how far training seeds move the mean, and no more."""
-    mean, n = fmean(values), len(values)
-    if n < 2:
-        return Estimate(mean, n)
-    std = stdev(values)
-    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1)) * std / math.sqrt(n)
-    return Estimate(mean, n, std, mean - half, mean + half)
+def estimate(values: Sequence[float], *, least: float = -math.inf, most: float = math.inf) -> Estimate:
+    """Mean of at least one value, and Student's t interval of it: how far training seeds move the mean, and no more.
+
+    least, most: what a value can be. The interval, which knows nothing of that, ends there.
+    """
+    mean, n, std, reason = _spread(values)
+    if reason or not std:
+        return Estimate(mean, n, std, no_interval=reason or "all runs alike")
+    half = _quantile(n - 1) * std / math.sqrt(n)
+    return Estimate(mean, n, std, max(least, mean - half), min(most, mean + half))
+
+
+def estimate_accuracy(values: Sequence[float], images: int) -> Estimate:
+    """Mean of accuracies on the same `images` test images, and an interval for new seeds and new images alike.
+
+    Wilson's score interval with an effective number of images, as surveys in clusters have it (Korn and Graubard 1998;
+    Dean and Pagano 2015). The variance of the mean is at most p(1-p)/images, which all runs share and which more runs
+    do not lessen, plus that of the seeds, s^2/n. The images that would have that variance by themselves are the
+    effective number, and Satterthwaite's degrees of freedom give the quantile of t. It never leaves 0..1, and runs that
+    came out alike still have the width that the finite test split leaves.
+    """
+    mean, n, std, reason = _spread(values)
+    if reason or std is None:
+        return Estimate(mean, n, std, no_interval=reason)
+    split, seeds = mean * (1 - mean) / images, std**2 / n
+    effective, freedom = float(images), float("inf")
+    if seeds > 0 and split > 0:
+        effective = images * split / (split + seeds)
+        freedom = (split + seeds) ** 2 / (split**2 / (images - 1 or 1) + seeds**2 / (n - 1))
+    squared = _quantile(freedom) ** 2
+    middle = (mean + squared / (2 * effective)) / (1 + squared / effective)
+    half = math.sqrt(squared * (mean * (1 - mean) + squared / (4 * effective)) / effective) / (1 + squared / effective)
+    return Estimate(mean, n, std, max(0.0, min(mean, middle - half)), min(1.0, max(mean, middle + half)))
+
+
+def _spread(values: Sequence[float]) -> tuple[float, int, float | None, str]:
+    """Mean, n, standard deviation, and why there can be no interval."""
+    n = len(values)
+    few = "" if n >= FEWEST else "one run" if n == 1 else f"{n} runs"
+    return fmean(values), n, stdev(values) if n > 1 else None, few
+
+
+def _quantile(freedom: float) -> float:
+    return float(stats.t.ppf(0.5 + CONFIDENCE / 2, freedom))
 
 
 def compare(first: Sequence[float], second: Sequence[float], *, chosen_among: int = 1) -> Comparison | None:
     """Whether the means differ beyond chance; None unless both have at least two values.
 
     chosen_among: of how many configurations `first` is the best. The best of several looks better than it is, so the
-    test is made that many times harder, and so is the interval.
+    test is made that many times harder, and so is the interval. Where no run differs from its like, the exact
+    permutation test stands in for Welch's.
     """
     if len(first) < 2 or len(second) < 2:
         return None
     difference = fmean(first) - fmean(second)
     parts = [stdev(values) ** 2 / len(values) for values in (first, second)]
     error = math.sqrt(sum(parts))
-    if error == 0.0:  # every run of each came to the same value: there is no chance left
-        return Comparison(difference, difference, difference, 0.0 if difference else 1.0, chosen_among)
+    if error == 0.0:
+        # Every run of each came to the same value, and t is 0/0. That this happens by chance has the exact probability
+        # of one split of all runs in two (and its mirror image) among all such splits.
+        chance = 2 / math.comb(len(first) + len(second), len(first)) if difference else 1.0
+        return Comparison(difference, None, None, min(1.0, chosen_among * chance), chosen_among)
     freedom = sum(parts) ** 2 / sum(part**2 / (len(v) - 1) for part, v in zip(parts, (first, second), strict=True))
     p = min(1.0, chosen_among * 2 * float(stats.t.sf(abs(difference) / error, freedom)))
     half = float(stats.t.ppf(1 - (1 - CONFIDENCE) / 2 / chosen_among, freedom)) * error

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hpo.evaluation.statistics import compare, estimate
+from hpo.evaluation.statistics import compare, estimate, estimate_accuracy
 
 ONE = [0.971, 0.975, 0.969, 0.978, 0.973]
 TWO = [0.962, 0.968, 0.959, 0.971, 0.951]
@@ -20,11 +20,59 @@ def test_the_interval_is_student_s() -> None:
     assert found.std == pytest.approx(np.std(ONE, ddof=1))
 
 
-def test_a_single_run_has_no_interval() -> None:
-    """One run says nothing about spread, and no interval is made up for it."""
-    found = estimate([0.97])
-    assert (found.mean, found.n, found.std, found.low, found.high) == (0.97, 1, None, None, None)
+@pytest.mark.parametrize(("values", "why"), [([0.97], "one run"), ([0.97, 0.98], "2 runs")])
+def test_too_few_runs_have_no_interval(values: list[float], why: str) -> None:
+    """One or two runs say next to nothing about spread: no interval is made up for them, and it is said why."""
+    for found in (estimate(values), estimate_accuracy(values, 1000)):
+        assert (found.mean, found.n, found.low, found.high) == (pytest.approx(np.mean(values)), len(values), None, None)
+        assert found.no_interval == why
     assert compare([0.97], TWO) is None
+
+
+def test_an_interval_ends_where_values_end() -> None:
+    """Student's t knows nothing of 0 and 1; runs that are all alike have no interval, and it is said."""
+    found = estimate([0.9, 0.95, 1.0], least=0.0, most=1.0)
+    assert found.high == 1.0
+    assert found.low is not None
+    assert 0.0 < found.low < 0.9
+    alike = estimate([0.9] * 3, least=0.0, most=1.0)
+    assert (alike.low, alike.high, alike.no_interval) == (None, None, "all runs alike")
+
+
+def test_accuracies_alike_have_the_interval_of_the_test_split() -> None:
+    """Seeds that agree leave Wilson's interval for the finite test split, also where every image was right."""
+    for right in (350, 360):
+        wilson = stats.binomtest(right, 360).proportion_ci(0.95, method="wilson")
+        found = estimate_accuracy([right / 360] * 3, 360)
+        assert (found.low, found.high) == pytest.approx((wilson.low, wilson.high))
+
+
+def test_an_interval_of_accuracies_is_possible_and_holds_the_mean() -> None:
+    """However few images and however far apart the seeds: 0 <= low <= mean <= high <= 1, wider than Wilson's alone."""
+    for values in ([0.86, 0.99, 1.0], [0.0, 0.0, 0.1], [0.0, 1.0, 0.5], [0.97, 0.971, 0.969]):
+        found = estimate_accuracy(values, 360)
+        assert found.low is not None
+        assert found.high is not None
+        assert 0.0 <= found.low <= found.mean <= found.high <= 1.0
+        alone = estimate_accuracy([found.mean] * 3, 360)
+        assert alone.low is not None
+        assert alone.high is not None
+        assert found.high - found.low >= alone.high - alone.low
+
+
+def test_the_interval_of_accuracies_holds_the_true_accuracy() -> None:
+    """Simulated: images differ in how hard they are, seeds in how good they are; 95 % hold the accuracy on new ones."""
+    random = np.random.default_rng(3)
+    held = 0
+    for _ in range(600):
+        hard = random.beta(6, 0.4, size=400)  # how often each test image is right
+        skill = random.normal(0.0, 0.01, size=(3, 1))
+        runs = (random.random((3, 400)) < np.clip(hard + skill, 0, 1)).mean(axis=1)
+        found = estimate_accuracy(list(runs), 400)
+        assert found.low is not None
+        assert found.high is not None
+        held += found.low <= 6 / 6.4 <= found.high
+    assert held >= 0.94 * 600
 
 
 def test_the_comparison_is_welch_s() -> None:
@@ -50,12 +98,15 @@ def test_the_best_of_several_is_judged_harder() -> None:
     assert far.p == 1.0
 
 
-@pytest.mark.parametrize(("second", "beyond"), [([0.9, 0.9], False), ([0.8, 0.8], True)])
-def test_runs_without_spread_are_compared_as_they_are(second: list[float], beyond: bool) -> None:
-    """When every run of each came to the same value, equal means are equal and others are not; no warning, no NaN."""
-    found = compare([0.9, 0.9], second)
+@pytest.mark.parametrize(("second", "n", "p"), [(0.9, 5, 1.0), (0.8, 3, 0.1), (0.8, 5, 2 / 252)])
+def test_runs_without_spread_are_compared_exactly(second: float, n: int, p: float) -> None:
+    """When every run of each came to one value, scipy's permutation p stands in for t, and no interval is made up."""
+    found = compare([0.9] * n, [second] * n)
     assert found is not None
-    assert found.beyond_chance is beyond
+    assert (found.p, found.low, found.high) == (pytest.approx(p), None, None)
+    theirs = stats.permutation_test(([0.9] * n, [second] * n), lambda x, y: np.mean(x) - np.mean(y))
+    assert found.p == pytest.approx(theirs.pvalue)
+    assert found.beyond_chance is (p < 0.05)
 
 
 def test_equal_configurations_are_rarely_told_apart() -> None:
