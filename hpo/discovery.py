@@ -14,11 +14,18 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import hpo.study
 from hpo.errors import HpoError, StudyError, near_miss
 from hpo.packages import OURS, clash
 from hpo.study import Study
 
 __all__ = ["FoundStudy", "as_stored", "find_again", "find_study", "list_studies"]
+
+_NOT_THEIRS = ("<", *(os.path.dirname(str(module.__file__)) + os.sep for module in (hpo.study, importlib)))
+"""Where files begin that no user wrote: this package, and the import machinery (partly frozen)."""
+
+_ENDINGS = (Exception, SystemExit, KeyboardInterrupt)
+"""How a study's file may fail to import: one that leaves the process is as broken as one that raises."""
 
 
 @dataclass(frozen=True)
@@ -86,15 +93,15 @@ def _names() -> list[str]:
 def _import(name: str, reference: str) -> ModuleType:
     try:
         return importlib.import_module(name)
-    except HpoError:
-        raise
+    except HpoError as error:
+        raise _located(error) from error.__cause__
     except ModuleNotFoundError as error:
         if error.name and name.startswith(error.name):
             raise StudyError(
                 f'no module "{error.name}" for study "{reference}"', next="check the name, and the folder you are in"
             ) from error
         raise _broken(reference, error) from error
-    except Exception as error:
+    except _ENDINGS as error:
         raise _broken(reference, error) from error
 
 
@@ -112,9 +119,9 @@ def _from_file(path: Path) -> FoundStudy:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except HpoError:
-        raise
-    except (Exception, SystemExit) as error:
+    except HpoError as error:
+        raise _located(error) from error.__cause__
+    except _ENDINGS as error:
         raise _broken(str(path), error) from error
     found = _from_module(module, "study")
     return FoundStudy(found.study, path, (folder,))
@@ -139,18 +146,30 @@ def _from_module(module: ModuleType, attribute: str) -> FoundStudy:
     return FoundStudy(study, source)
 
 
+def _located(error: HpoError) -> HpoError:
+    """The same error, with the line of the user's file that it came from as its last evidence."""
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [frame for frame in frames if not frame.filename.startswith(_NOT_THEIRS)]
+    if theirs:
+        error.evidence = (*error.evidence, _place(theirs[-1]))
+    return error
+
+
+def _place(frame: traceback.FrameSummary) -> str:
+    return f"{frame.filename}, line {frame.lineno}: {frame.line}"
+
+
 def _broken(reference: str, error: BaseException) -> StudyError:
     frames = traceback.extract_tb(error.__traceback__)
     last = frames[-1] if frames else None
     if isinstance(error, SyntaxError):
         where = f"{error.filename}, line {error.lineno}"
     else:
-        where = f"{last.filename}, line {last.lineno}: {last.line}" if last else ""
+        where = _place(last) if last else ""
     evidence, next_step = [where] if where else [], "mend that line, then `hpo check` again"
     hidden = clash(Path(reference).parent) if isinstance(error, ImportError) else ""
     if hidden:
         evidence.append(f"{hidden} is not found: `{', '.join(OURS)}` are packages that hpo brings")
         next_step = "rename it, and the import"
-    return StudyError(
-        f'study "{reference}" does not import: {type(error).__name__}: {error}', evidence=evidence, next=next_step
-    )
+    what = f"{type(error).__name__}{f': {error}' if str(error) else ''}"
+    return StudyError(f'study "{reference}" does not import: {what}', evidence=evidence, next=next_step)

@@ -144,14 +144,17 @@ class Categorical(Parameter):
         conditions: tuple[tuple[str, tuple[Scalar, ...]], ...] = (),
     ) -> None:
         if not choices:
-            raise StudyError("Categorical() needs at least one choice")
+            raise StudyError("Categorical() needs at least one choice", next='write Categorical("adam", "sgd")')
         for choice in choices:
             if not isinstance(choice, (str, int, float, bool, type(None))):
-                raise StudyError(f"Categorical choice {choice!r} must be text, a number, true, false or None")
+                raise StudyError(
+                    f"Categorical choice {choice!r} must be text, a number, true, false or None",
+                    next='name the choices one by one, without brackets: Categorical("adam", "sgd")',
+                )
             if isinstance(choice, float) and not math.isfinite(choice):
-                raise StudyError(f"Categorical choice {choice!r} is not finite")
+                raise StudyError(f"Categorical choice {choice!r} is not finite", next="take it out")
         if len({(type(choice), choice) for choice in choices}) < len(choices):
-            raise StudyError(f"Categorical{choices!r} names a choice twice")
+            raise StudyError(f"Categorical{choices!r} names a choice twice", next="name each choice once")
         object.__setattr__(self, "choices", choices)
         object.__setattr__(self, "repeat", repeat)
         object.__setattr__(self, "conditions", conditions)
@@ -191,8 +194,12 @@ def _check_range(kind: str, low: float, high: float, log: bool, step: float | No
     if low > high:
         raise StudyError(f"{call} is an impossible range: {low} is above {high}", next="swap the two ends")
     if log and low <= 0:
-        raise StudyError(f"{call} is an impossible range: a logarithm needs low above 0")
+        raise StudyError(
+            f"{call} is an impossible range: a logarithm needs low above 0", next="raise low, or drop log=True"
+        )
     if step is not None and step <= 0:
-        raise StudyError(f"{call} is an impossible range: step must be above 0")
+        raise StudyError(f"{call} is an impossible range: step must be above 0", next="leave step out")
     if log and step is not None:
-        raise StudyError(f"{call} is an impossible range: log and step exclude each other (as in Optuna)")
+        raise StudyError(
+            f"{call} is an impossible range: log and step exclude each other (as in Optuna)", next="drop one of the two"
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hpo.declared import at_least, is_number
 from hpo.errors import StudyError, near_miss
 
 __all__ = ["METRICS", "NETWORK_METRICS", "AtMost", "EarlyStopping", "StopWhen"]
@@ -32,10 +33,9 @@ class EarlyStopping:
     monitor: str = "val_accuracy"
 
     def __post_init__(self) -> None:
-        if isinstance(self.patience, bool) or not isinstance(self.patience, int) or self.patience < 1:
-            raise StudyError(f"EarlyStopping(patience={self.patience!r}) must be a whole number of at least 1")
-        if not self.min_delta >= 0:
-            raise StudyError(f"EarlyStopping(min_delta={self.min_delta!r}) must be at least 0")
+        at_least("EarlyStopping", "patience", self.patience, 1)
+        if not is_number(self.min_delta) or self.min_delta < 0:
+            raise StudyError(f"EarlyStopping(min_delta={self.min_delta!r}) must be a number of at least 0")
         check_metric("EarlyStopping(monitor=...)", self.monitor, per_epoch=True)
 
     def plan(self) -> dict[str, object]:
@@ -51,8 +51,9 @@ class StopWhen:
     metric: str = "val_accuracy"
 
     def __post_init__(self) -> None:
-        if isinstance(self.epoch, bool) or not isinstance(self.epoch, int) or self.epoch < 1:
-            raise StudyError(f"StopWhen(epoch={self.epoch!r}) must be a whole number of at least 1")
+        at_least("StopWhen", "epoch", self.epoch, 1)
+        if not is_number(self.at_least):
+            raise StudyError(f"StopWhen(at_least={self.at_least!r}) must be a number")
         check_metric("StopWhen(metric=...)", self.metric, per_epoch=True)
 
     def plan(self) -> dict[str, object]:
@@ -77,7 +78,11 @@ class AtMost:
         check_metric("AtMost(...)", self.metric)
         if (self.limit is None) == (self.times_baseline is None):
             raise StudyError(f'AtMost("{self.metric}") needs either limit= or times_baseline=')
-        if not 0 <= self.tolerance < 1:
+        for name in ("limit", "times_baseline"):
+            value = getattr(self, name)
+            if value is not None and not is_number(value):
+                raise StudyError(f'AtMost("{self.metric}", {name}={value!r}) must be a number')
+        if not is_number(self.tolerance) or not 0 <= self.tolerance < 1:
             raise StudyError(f'AtMost("{self.metric}", tolerance={self.tolerance!r}) must lie between 0 and 1')
 
     @property
@@ -103,5 +108,5 @@ def check_metric(where: str, metric: str, *, per_epoch: bool = False) -> None:
     known = [name for name in METRICS if not per_epoch or ("_" in name and name.split("_")[0] in ("val", "train"))]
     if metric not in known:
         raise StudyError(
-            f'{where} names "{metric}", which training does not report', evidence=[near_miss(metric, known)]
+            f'{where} names "{metric}", which training does not report', evidence=[near_miss(str(metric), known)]
         )

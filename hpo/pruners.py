@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hpo.declared import Declared, at_least
+from hpo.declared import Declared, at_least, is_number
 from hpo.errors import StudyError
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ class PercentilePruner(Pruner):
 
     def __post_init__(self) -> None:
         name = type(self).__name__
-        if not 0.0 < self.percentile < 100.0:
-            raise StudyError(f"{name}(percentile={self.percentile}) must lie between 0 and 100")
+        if not is_number(self.percentile) or not 0.0 < self.percentile < 100.0:
+            raise StudyError(f"{name}(percentile={self.percentile!r}) must lie between 0 and 100")
         for field_name, least in (("startup_trials", 0), ("warmup_epochs", 0), ("interval", 1), ("min_trials", 1)):
             at_least(name, field_name, getattr(self, field_name), least)
 

@@ -97,6 +97,9 @@ class CmaEs(Sampler):
 
     startup_trials: int = 1
 
+    def __post_init__(self) -> None:
+        at_least("CmaEs", "startup_trials", self.startup_trials, 0)
+
     def build(self, space: Space, seed: int) -> BaseSampler:
         from optuna.samplers import CmaEsSampler
 
@@ -108,6 +111,9 @@ class GP(Sampler):
     """Gaussian process. Optuna's needs torch, so the coordinator loads it too (about 300 MB more)."""
 
     startup_trials: int = 10
+
+    def __post_init__(self) -> None:
+        at_least("GP", "startup_trials", self.startup_trials, 0)
 
     def build(self, space: Space, seed: int) -> BaseSampler:
         from optuna.samplers import GPSampler

@@ -77,7 +77,11 @@ class Space:
             name, value = self._given(parameter, row, config, what)
             if name is None:
                 if complete:
-                    raise StudyError(f'{what} does not say "{parameter}"', evidence=[f"its row is {row}"])
+                    raise StudyError(
+                        f'{what} does not say "{parameter}"',
+                        evidence=[f"its row is {row}"],
+                        next=f'add "{parameter.removesuffix("_0") if row.repeat else parameter}" to it',
+                    )
                 # A configuration may leave rows to the sampler, but then nothing may depend on them.
                 return row.ends()[0]
             used.add(name)

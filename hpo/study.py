@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from data import DATASETS, Dataset
 from hpo.errors import DeclarationChanged, StudyError, near_miss
-from hpo.protocol import METRICS, AtMost, EarlyStopping, StopWhen, check_metric
+from hpo.fields import check_fields, check_objectives
+from hpo.protocol import METRICS, AtMost, EarlyStopping, StopWhen
 from hpo.pruners import MedianPruner, Pruner
 from hpo.recipe import RECIPE, REQUIRED
 from hpo.samplers import TPE, Grid, Sampler, grid_values
@@ -45,11 +45,11 @@ class Study:
     seed:           of the whole study; trial n uses (seed, n)
     """
 
-    name: str
-    dataset: str | Dataset
-    model: str | Model
-    space: Mapping[str, Any] | Space
-    baseline: Mapping[str, Any]
+    name: str = REQUIRED  # one that is missing is told in words, not as Python's TypeError
+    dataset: str | Dataset = REQUIRED
+    model: str | Model = REQUIRED
+    space: Mapping[str, Any] | Space = REQUIRED
+    baseline: Mapping[str, Any] = REQUIRED
     objective: str | tuple[str, ...] = "val_accuracy"
     direction: str | tuple[str, ...] | None = None
     epochs: int = 20
@@ -67,11 +67,10 @@ class Study:
     description: str = ""
 
     def __post_init__(self) -> None:
-        _check_name(self.name)
+        check_fields(self)
         rows = self.space.rows if isinstance(self.space, Space) else self.space
         object.__setattr__(self, "space", Space(rows))
-        self._check_objectives()
-        self._check_numbers()
+        check_objectives(self)
         dataset, model = self.dataset_row, self.model_row
         check_shape(self.name, dataset, model)
         check_reads(self.name, self.rows, model, self._model_name)
@@ -173,29 +172,6 @@ class Study:
         text = json.dumps(self.declaration(), sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def _check_objectives(self) -> None:
-        if not self.objectives:
-            raise StudyError(f'study "{self.name}" has no objective', evidence=[f"known: {', '.join(METRICS)}"])
-        for metric in self.objectives:
-            check_metric(f'study "{self.name}": objective', metric)
-        check_metric("the first objective, which decides pruning,", self.objectives[0], per_epoch=True)
-        if len(self.directions) != len(self.objectives) or set(self.directions) - {"maximize", "minimize"}:
-            raise StudyError(
-                f"direction={self.direction!r} must give maximize or minimize for each of {self.objectives}"
-            )
-
-    def _check_numbers(self) -> None:
-        _whole("epochs", self.epochs, 1)
-        _whole("seed", self.seed, 0)
-        if self.folds is not None:
-            _whole("folds", self.folds, 2)
-        if self.subset is not None:
-            _whole("subset", self.subset, 20)
-        if self.validation is not None and not 0.0 < self.validation < 1.0:
-            raise StudyError(f"validation={self.validation!r} must lie between 0 and 1")
-        if self.max_seconds is not None and not 0.0 < self.max_seconds < 1e9:
-            raise StudyError(f"max_seconds={self.max_seconds!r} must be a positive number of seconds")
-
 
 def check_same_declaration(study: Study, stored: Mapping[str, str], finished: int) -> None:
     """Raise DeclarationChanged with the rows that differ from what the study was started with."""
@@ -212,18 +188,7 @@ def check_same_declaration(study: Study, stored: Mapping[str, str], finished: in
     )
 
 
-def _check_name(name: object) -> None:
-    # Study names become folder names and file names, so nothing in them may climb out of a folder.
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}", name):
-        raise StudyError(f"{name!r} is not a study name", next="use letters, digits, _, - and ., at most 100")
-
-
 def _row(kind: str, name: object, table: Mapping[str, Any]) -> Any:
     if not isinstance(name, str) or name not in table:
         raise StudyError(f'unknown {kind} "{name}"', evidence=[near_miss(str(name), table)])
     return table[name]
-
-
-def _whole(name: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise StudyError(f"{name}={value!r} must be a whole number of at least {least}")

@@ -71,7 +71,7 @@ def _check_required(study: str, space: Space, model: Model, model_name: str) -> 
         **{name: "training" for name, setting in RECIPE.items() if setting.default is REQUIRED},
     }
     for name, reader in needed.items():
-        if name not in space.rows:
+        if space.rows.get(name) is None:
             near = near_miss(name, set(space.rows) - set(needed)) if set(space.rows) - set(needed) else ""
             raise StudyError(
                 f'study "{study}": {reader} needs "{name}", and no row gives it',

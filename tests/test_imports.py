@@ -49,6 +49,7 @@ LAYERS = [
         "hpo.recipe",
         "hpo.protocol",
         "hpo.validation",
+        "hpo.fields",
         "hpo.declared",
         "hpo.samplers",
         "hpo.pruners",

@@ -10,7 +10,21 @@ from typing import Any
 
 import pytest
 
-from hpo import TPE, Categorical, EarlyStopping, Float, Grid, Hyperband, Int, MedianPruner, StopWhen, Study
+from hpo import (
+    GP,
+    TPE,
+    AtMost,
+    Categorical,
+    CmaEs,
+    EarlyStopping,
+    Float,
+    Grid,
+    Hyperband,
+    Int,
+    MedianPruner,
+    StopWhen,
+    Study,
+)
 from hpo.discovery import find_study, list_studies
 from hpo.errors import DeclarationChanged, StudyError
 from hpo.seeds import sampler_seed, trial_seed
@@ -56,12 +70,43 @@ SPACE = dict(make().rows.rows)
         ({"epochs": 0}, "epochs=0"),
         ({"max_seconds": -1}, "max_seconds"),
         ({"sampler": Grid()}, "listed values"),
+        (
+            {"pruner": "median"},
+            r"pruner is 'median', not a pruner(.|\n)*next: pruner=MedianPruner\(\), from hpo import",
+        ),
+        ({"pruner": MedianPruner}, "pruner is the class MedianPruner"),
+        ({"sampler": "tpe"}, r"sampler is 'tpe', not a sampler(.|\n)*next: sampler=TPE\(\)"),
+        ({"early_stopping": 3}, "early_stopping is 3, not an EarlyStopping"),
+        ({"stop_when": 0.9}, "stop_when is 0.9, not a StopWhen"),
+        ({"constraints": AtMost("parameters", 9)}, "constraints is AtMost(.|\n)*, not a sequence"),
+        ({"constraints": ("parameters",)}, r"constraints\[0\] is 'parameters', not an AtMost"),
+        ({"known": {"lr": 1e-2}}, "known is .*, not a list of configurations"),
+        ({"known": ["lr"]}, r"known\[0\] is 'lr', not a configuration"),
+        ({"epochs": 10**12}, "epochs=1000000000000 must be at most 1,000,000"),
+        ({"seed": 2**31}, "seed=2147483648 must be at most"),
+        ({"validation": "a"}, "validation='a' must lie between 0 and 1"),
+        ({"max_seconds": "3h"}, "max_seconds='3h' must be a positive number"),
+        ({"objective": None}, "objective is None, not a name"),
+        ({"direction": 1}, "direction is 1, not a name"),
+        ({"dataset": None}, "dataset is None"),
+        ({"model": 3}, "model is 3"),
+        ({"space": None}, "space is None, not a table of rows"),
+        ({"baseline": None}, "baseline is None, not a configuration"),
+        ({"description": None}, "description is None, not text"),
+        ({"space": SPACE | {"lr": None}}, 'training needs "lr"'),
         ({"model": "lenet", "space": {"batch_size": 64, "lr": 0.1}, "baseline": {}}, "images of 28 to 32 pixels"),
     ],
 )
 def test_what_could_not_run_is_refused_before_the_first_trial(changes: dict[str, Any], complaint: str) -> None:
     with pytest.raises(StudyError, match=complaint):
         make(**changes)
+
+
+@pytest.mark.parametrize("field", ["name", "dataset", "model", "space", "baseline"])
+def test_a_field_that_is_missing_is_named_with_an_example(field: str) -> None:
+    given = {"name": "tiny", "dataset": "digits", "model": "shallow", "space": SPACE, "baseline": {}}
+    with pytest.raises(StudyError, match=f"the study has no {field}(.|\n)*next: add {field}="):
+        Study(**{name: value for name, value in given.items() if name != field})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -71,6 +116,13 @@ def test_what_could_not_run_is_refused_before_the_first_trial(changes: dict[str,
         lambda: EarlyStopping(patience=1, min_delta=-1.0),
         lambda: EarlyStopping(patience=1, monitor="latency_ms"),
         lambda: StopWhen(epoch=0, at_least=0.5),
+        lambda: EarlyStopping(patience=1, min_delta="a"),  # type: ignore[arg-type]
+        lambda: StopWhen(epoch=1, at_least="a"),  # type: ignore[arg-type]
+        lambda: AtMost("parameters", limit="a"),  # type: ignore[arg-type]
+        lambda: AtMost("parameters", limit=1, tolerance="a"),  # type: ignore[arg-type]
+        lambda: MedianPruner(percentile="a"),  # type: ignore[arg-type]
+        lambda: CmaEs(startup_trials=-1),
+        lambda: GP(startup_trials=-1),
         lambda: TPE(startup_trials=0),
         lambda: MedianPruner(min_trials=0),
         lambda: MedianPruner(percentile=100.0),
@@ -136,7 +188,10 @@ def test_a_study_is_found_by_path_with_the_modules_beside_it(tmp_path: Path) -> 
         ("study = 3\n", 'no study called "study"'),
         ("def broken(:\n", "SyntaxError"),
         ("raise SystemExit(3)\n", "SystemExit"),
-        ("from hpo import Int\nInt(3, 1)\n", "3 is above 1"),
+        ("raise KeyboardInterrupt\n", "KeyboardInterrupt"),
+        ("from hpo import Int\nInt(3, 1)\n", r"3 is above 1(.|\n)*broken.py, line 2: Int\(3, 1\)(.|\n)*next: swap"),
+        ("from hpo import Categorical\nCategorical(1, 1)\n", r"a choice twice\n.*broken.py, line 2: (.|\n)*next: "),
+        ("from hpo import Study\nstudy = Study()\n", r"has no name\n.*broken.py, line 2: study = Study\(\)"),
     ],
 )
 def test_a_study_file_that_does_not_work_is_one_clear_error(tmp_path: Path, text: str, complaint: str) -> None:
