@@ -53,17 +53,22 @@ def run_on_ray(found: FoundStudy, options: RunOptions, timeout_seconds: float | 
         timeout_seconds=timeout_seconds, trials_target=options.trials, enqueue_known=options.enqueue_known
     )
     try:
-        prepare_study(engine, found, opening, code_facts())
+        agreed = prepare_study(engine, found, opening, code_facts(), live_seconds=settings.lease_seconds)
+        if agreed.said and options.on_notice is not None:
+            options.on_notice(agreed.said)
         with _cluster(options.ray), _signals() as received:
             fleet = Fleet(found, options, storage, _environment(settings))
-            stopped = _supervise(fleet, engine, received)
+            stopped = _supervise(fleet, engine, received, agreed.leave_seconds)
         return _result(read_study(engine, found.study.name), stopped)
     finally:
         engine.dispose()
 
 
-def _supervise(fleet: Fleet, engine: Engine, received: list[int]) -> str:
-    """Until the study is over, a signal comes, or nobody is left to work on it. Why it stopped."""
+def _supervise(fleet: Fleet, engine: Engine, received: list[int], leave_seconds: float | None) -> str:
+    """Until the study is over, a signal comes, or nobody is left to work on it. Why it stopped.
+
+    leave_seconds: of a run that joined another one's study; it leaves before that study ends
+    """
     began = time.monotonic()
     show = fleet.options.on_snapshot
     if not fleet.cover():
@@ -73,6 +78,9 @@ def _supervise(fleet: Fleet, engine: Engine, received: list[int]) -> str:
             next="start nodes with --num-cpus or --num-gpus, or give another --device",
         )
     while not received:
+        if leave_seconds is not None and time.monotonic() - began > leave_seconds:
+            fleet.leave(LEAVE_SECONDS)
+            return "deadline"
         fleet.collect(LOOK_SECONDS)
         over = [why for why in fleet.ended if isinstance(why, str)]
         if over:

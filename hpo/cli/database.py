@@ -87,7 +87,7 @@ def _prepare(engine: Engine, study: str, timeout: str | None, trials: int | None
     seconds = parse_duration(timeout) if timeout is not None else None
     found = find_study(study)
     opening = Opening(budget="once", timeout_seconds=seconds, trials_target=trials)
-    budget = prepare_study(engine, found, opening, code_facts())
+    budget = prepare_study(engine, found, opening, code_facts()).budget
     left = "no deadline" if budget.seconds_left is None else f"{format_duration(max(0.0, budget.seconds_left))} left"
     wanted = f" of {budget.trials_target}" if budget.trials_target is not None else ""
     notice(f"study {found.study.name}: {budget.finished}{wanted} trials finished, {left}")

@@ -68,7 +68,8 @@ def run(
 ) -> int:
     """Search until the budget is used up, or Ctrl-C. The same command again goes on from there.
 
-    Without `--timeout` and `--trials` it goes on until Ctrl-C (a grid: until every point is done).
+    Without `--timeout` and `--trials` it goes on until Ctrl-C (a grid: until every point is done). Beside a run that is
+    at work on the study it joins that one's budget: it may add time or trials, and takes none away.
     """
     from hpo import api
     from hpo.cli.heartbeat import beating

@@ -64,9 +64,9 @@ class Asker:
         """The study as the database has it."""
         budget = rows.budget(connection, self.study_id)
         counts = {COUNT_NAMES[state]: number for state, number in budget.counts.items()}
-        return Counts(
-            **counts, seconds_left=budget.seconds_left, trials_target=budget.trials_target, exhausted=exhausted
-        )
+        left, target = budget.seconds_left, budget.trials_target
+        return Counts(**counts, seconds_left=left, trials_target=target, exhausted=exhausted, until=budget.deadline,
+                      asked=True)  # fmt: skip
 
     def sample(self, claim: rows.Claim) -> Trial:
         """Give a claimed trial its parameters: those it has, those it was enqueued with, the sampler's for the rest."""

@@ -180,11 +180,11 @@ def _assemble(
     progress = Progress(*watching)
     if options.tensorboard is not None:
         progress = TensorBoardProgress(options.tensorboard, found.study, *watching)
-    for sentence in replayed:
+    for sentence in (*replayed, opened.agreed.said):
         progress.notice(sentence)
     loop = Loop(found, ledger, slots, progress, wakeup, settings.patience_seconds)
-    if options.worker and leave_at is not None:  # that of `hpo run` is the study's, kept in the database
-        loop.leave_at = loop.deadline = leave_at
+    if leave_at is not None and (options.worker or opened.agreed.leave_seconds is not None):
+        loop.leave_at = loop.deadline = leave_at  # else it is the study's, kept in the database
     origin = Origin(opened.uid, opened.study_id, worker_id)
     return Assembled(loop, ledger, asker, progress, origin, settings.home)
 

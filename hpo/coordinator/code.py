@@ -55,9 +55,8 @@ def check_same_code(
     connection: Connection, study: Study, study_id: int, code: str, commit: str | None, live_seconds: float
 ) -> None:
     """Raise CodeMismatch when a worker that was heard of in the last `live_seconds` runs other code than `code`."""
-    for worker in rows.list_workers(connection, study_id):
-        at_work = worker.state not in ("stopped", "gone") and worker.silent_seconds < live_seconds
-        if at_work and worker.code is not None and worker.code != code:
+    for worker in rows.at_work(connection, study_id, live_seconds):
+        if worker.code is not None and worker.code != code:
             there, here = worker.commit or "unknown commit", commit or "unknown commit"
             raise CodeMismatch(
                 f'another worker trains study "{study.name}" with other code',

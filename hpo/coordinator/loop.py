@@ -116,6 +116,7 @@ class Loop:
             case Assigned(trial):
                 self._waiting.append(trial)
             case Counts():
+                self._progress.counted(self.counts, event)
                 self.counts = event
                 self.deadline = event.deadline(self.leave_at)
             case Saved(trial_ids):
@@ -143,8 +144,7 @@ class Loop:
         self.ledger.want(max(0, needed), self.fleet.report())
 
     def _ahead(self) -> int:
-        """How many trials to have ready: enough for the slots that finish while one is asked for, and no more, because
-        a trial asked for early knows less."""
+        """How many trials to have ready: for slots that finish while one is asked for; one asked early knows less."""
         slots = len(self.fleet.working)
         needed = 4.0 * slots * self.ledger.ask_seconds / max(self._trial_seconds, 1e-3)
         return max(1, min(slots, round(needed)))

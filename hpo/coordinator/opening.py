@@ -10,8 +10,9 @@ from typing import Any, Literal
 from optuna.study import StudyDirection
 from sqlalchemy.engine import Connection, Engine
 
+from hpo.coordinator.budget import Agreed, agree, once
 from hpo.coordinator.code import check_same_code, code_digest, source_digests
-from hpo.coordinator.identity import Identity
+from hpo.coordinator.identity import Identity, own_identity
 from hpo.coordinator.jobs import study_job
 from hpo.coordinator.leases import Reaper
 from hpo.discovery import FoundStudy
@@ -30,7 +31,8 @@ class Opening:
     """How a study is to be opened.
 
     create:         make it if it is new (`hpo run`); False refuses an unknown one (`hpo worker`)
-    budget:         what becomes of the study's deadline and trials target. "set": the two fields below replace them;
+    budget:         what becomes of the study's deadline and trials target. "set": the two fields below replace them,
+                    unless somebody is at work on the study: then they may only extend what that one works under;
                     "keep": they stay; "once": a deadline that has begun to run stays, so that starting the same thing
                     again does not put it off, until the budget is used up: then a new one begins
     enqueue_known:  also enqueue what the study lists as known
@@ -48,6 +50,7 @@ class OpenedStudy:
     """uid tells studies of one name in different databases apart, for checkpoints in one folder.
 
     freed: how many trials of dead processes of this machine wait again
+    agreed: the budget it works under, and what is to be said of it
     """
 
     study_id: int
@@ -55,6 +58,7 @@ class OpenedStudy:
     mirror: Mirror
     resumed: bool
     freed: int
+    agreed: Agreed
 
 
 def open_study(
@@ -79,6 +83,7 @@ def open_study(
     with engine.begin() as connection:
         study_id, stored, resumed = _open(connection, found, opening, facts)
         freed = Reaper(study_id, identity, 0.0).free_the_dead(connection)
+        agreed = _set_budget(connection, study_id, opening, worker_id, live_seconds)
         check_same_code(connection, study, study_id, code, commit, live_seconds)
         rows.keep_sources(connection, code, source_digests(study))
         rows.register_worker(
@@ -93,10 +98,12 @@ def open_study(
         )
         mirror = Mirror(study_id, study.name, _directions(study), *rows.study_attrs(connection, study_id))
         mirror.apply(rows.read_changes(connection, study_id))
-    return OpenedStudy(study_id, str(stored.facts["uid"]), mirror, resumed=resumed, freed=freed)
+    return OpenedStudy(study_id, str(stored.facts["uid"]), mirror, resumed, freed, agreed)
 
 
-def prepare_study(engine: Engine, found: FoundStudy, opening: Opening, facts: Mapping[str, Any]) -> rows.Budget:
+def prepare_study(
+    engine: Engine, found: FoundStudy, opening: Opening, facts: Mapping[str, Any], *, live_seconds: float = 60.0
+) -> Agreed:
     """The study in the database with its queue and budget, and no worker yet: for `hpo db init --study`.
 
     Raises as `open_study` does.
@@ -104,7 +111,8 @@ def prepare_study(engine: Engine, found: FoundStudy, opening: Opening, facts: Ma
     ensure_schema(engine)
     with engine.begin() as connection:
         study_id, _, _ = _open(connection, found, opening, facts)
-        return rows.budget(connection, study_id)
+        Reaper(study_id, own_identity(), grace_seconds=0.0).free_the_dead(connection)
+        return _set_budget(connection, study_id, opening, "", live_seconds)
 
 
 def _open(
@@ -131,22 +139,18 @@ def _open(
         check_same_declaration(study, stored.declaration, finished)
     if opening.enqueue_known:
         _enqueue(connection, study_id, study, list(study.known), "known")
-    _set_budget(connection, study_id, opening)
     return study_id, stored, row is not None
 
 
-def _set_budget(connection: Connection, study_id: int, opening: Opening) -> None:
-    seconds, trials = opening.timeout_seconds, opening.trials_target
+def _set_budget(connection: Connection, study_id: int, opening: Opening, worker_id: str, live_seconds: float) -> Agreed:
     if opening.budget == "keep":
-        return
+        return Agreed(rows.budget(connection, study_id))
+    rows.lock_budget(connection, study_id)
     if opening.budget == "once":
-        before = rows.budget(connection, study_id)
-        out_of_time = before.seconds_left is not None and before.seconds_left <= 0
-        all_done = before.trials_target is not None and before.finished >= before.trials_target
-        if not out_of_time and not all_done:
-            seconds = before.seconds_left if before.seconds_left is not None else seconds
-            trials = trials if trials is not None else before.trials_target
-    rows.set_budget(connection, study_id, seconds, trials)
+        return once(connection, study_id, opening.timeout_seconds, opening.trials_target)
+    # Opened a second time after a connection broke over the first, a run is not to find itself there.
+    others = [each for each in rows.at_work(connection, study_id, live_seconds) if each.worker_id != worker_id]
+    return agree(connection, study_id, others, opening.timeout_seconds, opening.trials_target)
 
 
 def _directions(study: Study) -> tuple[StudyDirection, ...]:

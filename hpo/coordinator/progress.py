@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from optuna.trial import FrozenTrial
 
 from hpo.best import best_trial
 from hpo.coordinator.asking import Asker
+from hpo.coordinator.budget import described
 from hpo.coordinator.outcomes import Verdict
 from hpo.coordinator.slot import Slot
 from hpo.coordinator.snapshot import Best, Snapshot
@@ -78,8 +80,17 @@ class Progress:
         return self._best
 
     def notice(self, text: str) -> None:
-        if self._on_notice is not None:
+        if self._on_notice is not None and text:
             self._on_notice(text)
+
+    def counted(self, before: Counts, now: Counts) -> None:
+        """The database was asked. Says so when somebody changed the budget meanwhile."""
+        moved = now.until != before.until and not _same_moment(now.until, before.until)
+        if before.asked and (moved or now.trials_target != before.trials_target):
+            was = described(before.until, before.trials_target)
+            self.notice(
+                f"another process changed the budget: now {described(now.until, now.trials_target)}, before {was}"
+            )
 
     def epoch(self, trial: Trial, message: Epoch) -> None:
         """An epoch was reported. Nothing to say on a terminal; subclasses write scalars elsewhere."""
@@ -130,6 +141,11 @@ class Progress:
             slots=tuple(replace(slot.view(), epochs=study.epochs) for slot in slots),
             database_away_seconds=away_seconds,
         )
+
+
+def _same_moment(one: datetime | None, other: datetime | None) -> bool:
+    """To the second: saying a deadline again rounds it."""
+    return one is not None and other is not None and abs((one - other).total_seconds()) < 1.0
 
 
 def _short(value: Any) -> str:

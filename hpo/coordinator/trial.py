@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from optuna.trial import TrialState
@@ -65,7 +66,10 @@ class Lost:
 
 @dataclass(frozen=True)
 class Counts:
-    """The study as the database has it. `exhausted`: nothing is left to hand out and nothing may be created."""
+    """The study as the database has it. `exhausted`: nothing is left to hand out and nothing may be created.
+
+    until: the deadline behind `seconds_left`. asked: False before the database was
+    """
 
     complete: int = 0
     pruned: int = 0
@@ -75,6 +79,8 @@ class Counts:
     seconds_left: float | None = None
     trials_target: int | None = None
     exhausted: bool = False
+    until: datetime | None = None
+    asked: bool = False
 
     @property
     def finished(self) -> int:

@@ -22,12 +22,13 @@ from hpo.storage.studies import (
     delete_study,
     find_study,
     list_studies,
+    lock_budget,
     register,
     set_budget,
     study_attrs,
 )
 from hpo.storage.tables import NoStudy
-from hpo.storage.workers import WorkerRow, list_workers, register_worker, set_worker_state
+from hpo.storage.workers import WorkerRow, at_work, list_workers, register_worker, set_worker_state
 from hpo.storage.writes import EpochRow, Finish, Requeue, SaveResult, Writes
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "StudyRow",
     "WorkerRow",
     "Writes",
+    "at_work",
     "budget",
     "claim",
     "counts",
@@ -57,6 +59,7 @@ __all__ = [
     "keep_sources",
     "list_studies",
     "list_workers",
+    "lock_budget",
     "read_changes",
     "read_epochs",
     "read_sources",

@@ -25,6 +25,7 @@ __all__ = [
     "delete_study",
     "find_study",
     "list_studies",
+    "lock_budget",
     "register",
     "set_budget",
     "study_attrs",
@@ -60,10 +61,17 @@ class Budget:
     seconds_left: float | None
     trials_target: int | None
     counts: dict[TrialState, int]
+    deadline: datetime | None = None
 
     @property
     def finished(self) -> int:
         return sum(number for state, number in self.counts.items() if state.is_finished())
+
+    @property
+    def used_up(self) -> bool:
+        """The time is over, or every trial is done."""
+        out_of_time = self.seconds_left is not None and self.seconds_left <= 0
+        return out_of_time or (self.trials_target is not None and self.finished >= self.trials_target)
 
 
 def find_study(connection: Connection, name: str) -> StudyRow | None:
@@ -173,18 +181,23 @@ def set_budget(
     )
 
 
+def lock_budget(connection: Connection, study_id: int) -> None:
+    """Until the transaction ends nobody else changes the budget; who waits for this then sees what the first did."""
+    connection.execute(text("SELECT 1 FROM hpo_studies WHERE study_id = :study FOR UPDATE"), {"study": study_id})
+
+
 def budget(connection: Connection, study_id: int) -> Budget:
     """What is left, and how many trials there are in each state. KeyError for a study we have no record of."""
     row = connection.execute(
         text(
-            "SELECT CAST(extract(epoch FROM deadline - now()) AS double precision), trials_target"
+            "SELECT CAST(extract(epoch FROM deadline - now()) AS double precision), trials_target, deadline"
             " FROM hpo_studies WHERE study_id = :study"
         ),
         {"study": study_id},
     ).one_or_none()
     if row is None:
         raise tables.NoStudy(study_id)
-    return Budget(row[0], row[1], counts(connection, study_id))
+    return Budget(row[0], row[1], counts(connection, study_id), row[2])
 
 
 def counts(connection: Connection, study_id: int) -> dict[TrialState, int]:

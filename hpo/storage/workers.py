@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select, text
 
 from hpo.storage.tables import workers
 
-__all__ = ["WorkerRow", "list_workers", "register_worker", "set_worker_state"]
+__all__ = ["WorkerRow", "at_work", "list_workers", "register_worker", "set_worker_state"]
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,15 @@ def list_workers(connection: Connection, study_id: int | None = None) -> list[Wo
         fields["identity"], fields["slots"] = json.loads(fields["identity"]), json.loads(fields["slots"])
         found.append(WorkerRow(**fields))
     return found
+
+
+def at_work(connection: Connection, study_id: int, live_seconds: float) -> list[WorkerRow]:
+    """The coordinators of a study that did not sign off and were heard of in the last `live_seconds`."""
+    return [
+        worker
+        for worker in list_workers(connection, study_id)
+        if worker.state not in ("stopped", "gone") and worker.silent_seconds < live_seconds
+    ]
 
 
 def set_worker_state(connection: Connection, worker_id: str, state: str) -> None:

@@ -122,16 +122,16 @@ def test_two_different_studies_of_one_name_cannot_share_it_even_when_they_start_
 def test_a_deadline_that_runs_is_not_put_off_and_a_used_up_one_begins_anew(engine: Engine) -> None:
     """`docker compose up` runs the schema step every time; only the first counts, until the time is over."""
     once = Opening(budget="once", timeout_seconds=100.0)
-    first = prepare_study(engine, found(), once, FACTS)
-    again = prepare_study(engine, found(), replace(once, timeout_seconds=5000.0, trials_target=7), FACTS)
+    first = prepare_study(engine, found(), once, FACTS).budget
+    again = prepare_study(engine, found(), replace(once, timeout_seconds=5000.0, trials_target=7), FACTS).budget
     assert first.seconds_left is not None
     assert again.seconds_left is not None
     assert again.seconds_left <= first.seconds_left <= 100.0
     assert again.trials_target == 7, "a number of trials means the same whenever it is said"
-    assert prepare_study(engine, found(), once, FACTS).trials_target == 7
+    assert prepare_study(engine, found(), once, FACTS).budget.trials_target == 7
     with engine.begin() as connection:
         connection.execute(text("UPDATE hpo_studies SET deadline = now() - interval '1 second'"))
-    anew = prepare_study(engine, found(), once, FACTS)
+    anew = prepare_study(engine, found(), once, FACTS).budget
     assert anew.seconds_left is not None
     assert anew.seconds_left > 99.0
     assert anew.trials_target is None
@@ -161,7 +161,7 @@ def test_a_worker_leaves_after_its_own_time_and_the_study_goes_on(
     """A batch job's limit is no deadline of the study."""
     monkeypatch.setenv("HPO_HOME", str(tmp_path))
     long = found(epochs=100_000)
-    before = prepare_study(engine, long, Opening(timeout_seconds=3600.0), FACTS)
+    before = prepare_study(engine, long, Opening(timeout_seconds=3600.0), FACTS).budget
     result = hpo.run(long, worker=True, workers=1, timeout=3.0, storage=database_url)
     assert result.stopped == "deadline"
     with engine.connect() as connection:

@@ -177,3 +177,23 @@ def test_clocks_that_are_wrong_change_nothing(new_world: NewWorld) -> None:
     [(now,)] = world.sql("SELECT now() AT TIME ZONE 'UTC'")
     stored = world.sql("SELECT datetime_start, datetime_complete FROM trials")
     assert all(abs((now - when).total_seconds()) < 600 for row in stored for when in row)
+
+
+def test_a_second_run_leaves_the_first_its_budget_and_what_it_adds_is_said_on_both_screens(
+    new_world: NewWorld,
+) -> None:
+    """`make run` beside a long search ends itself alone; a larger number of trials counts for both."""
+    world = new_world(fake={"epoch_seconds": 0.1})
+    world.hold.write_text("1")
+    first = world.start("--trials", "4", "--timeout", "10m", "--workers", "1")
+    world.reached(1)
+    brief = world.start("--timeout", "3s", "--workers", "1")
+    brief.says("this one joins it")
+    assert "time is up" in brief.ends()
+    more = world.start("--trials", "6", "--workers", "1")
+    more.says("for 6 trials in all")
+    first.says("another process changed the budget: now until")
+    world.hold.unlink()
+    assert "all trials are done" in first.ends()
+    assert "all trials are done" in more.ends()
+    world.check(finished=6)

@@ -1,0 +1,78 @@
+"""What a study's deadline and trials target become when a run opens it, above all while another one is at work.
+
+A run that comes second may give the study more time or more trials, and both say so. It never takes any away from the
+one that works: it joins that one's budget, and leaves by itself when its own time is over.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.engine import Connection
+
+from hpo.storage import rows
+
+__all__ = ["Agreed", "agree", "described", "once"]
+
+
+@dataclass(frozen=True)
+class Agreed:
+    """What a run works under.
+
+    said:          a sentence for its user when another run was there first
+    leave_seconds: from now until this run leaves, sooner than the study ends; None when it stays to the end
+    """
+
+    budget: rows.Budget
+    said: str = ""
+    leave_seconds: float | None = None
+
+
+def agree(
+    connection: Connection, study_id: int, others: Sequence[rows.WorkerRow], seconds: float | None, trials: int | None
+) -> Agreed:
+    """Give the study this budget, or join the one that `others` work under. Lock the budget before asking for them."""
+    before = rows.budget(connection, study_id)
+    if not others or before.used_up:
+        rows.set_budget(connection, study_id, seconds, trials)
+        return Agreed(rows.budget(connection, study_id))
+    left, target = before.seconds_left, before.trials_target
+    later = left is not None and seconds is not None and seconds > left
+    more = target is not None and trials is not None and trials > target
+    if later or more:
+        rows.set_budget(connection, study_id, seconds if later else left, trials if more else target)
+    after = rows.budget(connection, study_id)
+    shorter = seconds is not None and (left is None or seconds < left)
+    said = [f"another run works on this study {described(before.deadline, target)}; this one joins it"]
+    if later or more:
+        said.append(f"and extends that: {described(after.deadline, after.trials_target)}")
+    if shorter and seconds is not None:
+        said.append(f"and leaves at {_clock(time.time() + seconds)}, as --timeout says")
+    if trials is not None and (target is None or trials < target):
+        said.append(f"and leaves --trials {trials} aside; to set less, end the other run first")
+    return Agreed(after, ", ".join(said), seconds if shorter else None)
+
+
+def once(connection: Connection, study_id: int, seconds: float | None, trials: int | None) -> Agreed:
+    """Give the study this budget, but a deadline that has begun to run stays until the budget is used up."""
+    before = rows.budget(connection, study_id)
+    if not before.used_up:
+        seconds = before.seconds_left if before.seconds_left is not None else seconds
+        trials = trials if trials is not None else before.trials_target
+    rows.set_budget(connection, study_id, seconds, trials)
+    return Agreed(rows.budget(connection, study_id))
+
+
+def described(deadline: datetime | None, trials: int | None) -> str:
+    """`until 07:05:54`, `for 20 trials in all`, both, or `without a limit`."""
+    parts = [] if deadline is None else [f"until {_clock(deadline.timestamp())}"]
+    parts += [] if trials is None else [f"for {trials} trials in all"]
+    return " or ".join(parts) or "without a limit"
+
+
+def _clock(seconds: float) -> str:
+    moment = datetime.fromtimestamp(seconds)
+    return f"{moment:%H:%M:%S}" if moment.date() == datetime.now().date() else f"{moment:%Y-%m-%d %H:%M:%S}"
