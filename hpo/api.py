@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hpo.coordinator.assembly import RunOptions, assemble
 from hpo.coordinator.signals import caught_signals, waker
 from hpo.coordinator.snapshot import Best
+from hpo.coordinator.streaks import check_not_all_failed
 from hpo.discovery import FoundStudy, find_study
 from hpo.duration import parse_duration
 from hpo.errors import StorageError, UsageError
@@ -79,7 +80,11 @@ def run(
     changes: dict[str, Any] = {key: value for key, value in (("name", name), ("subset", subset)) if value is not None}
     if changes:
         found = replace(found, study=replace(found.study, **changes))
-    return _run(found, RunOptions(**options), Settings.read())
+    chosen = RunOptions(**options)
+    result = _run(found, chosen, Settings.read())
+    if result.exit_code == 0 and not chosen.worker:
+        check_not_all_failed(result.study, result.counts, result.frozen)
+    return result
 
 
 def _run(found: FoundStudy, options: RunOptions, settings: Settings) -> Result:

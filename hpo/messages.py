@@ -127,7 +127,8 @@ class Finished:
              stopped        as asked by Stop
              diverged       the loss is not finite; reason says where
              out_of_memory  reason carries the shapes
-             failed         a bug: reason is "Type: message", details the last traceback lines
+             failed         a bug: reason is "Type: message", details the last traceback lines, where the innermost
+                            line of the user's code, as "my_models.py:12"; "" where none is known
              bad_data       the data set's files are missing or altered
     epoch:   the last finished epoch; best_epoch the one whose weights were kept
     facts:   setup_seconds, train_seconds, eval_seconds, peak_memory_bytes, parameters, macs, initial_loss,
@@ -143,6 +144,7 @@ class Finished:
     facts: dict[str, Any] = field(default_factory=dict)
     reason: str = ""
     details: list[str] = field(default_factory=list)
+    where: str = ""
 
 
 Message = Job | Stop | Inspect | Inspected | Shutdown | Ready | Epoch | Finished

@@ -223,6 +223,7 @@ def test_the_same_bug_five_times_in_a_row_ends_the_run_with_that_error(
     assert len(failed) >= 5
     assert not [trial for trial in trials if trial.state.name == "RUNNING"]
     assert failed[0].user_attrs["failure"]["reason"] == "ZeroDivisionError: my bug"
+    assert failed[0].user_attrs["failure"]["where"] == f"{tmp_path / 'broken_net.py'}:7"
     assert any("broken_net.py" in line for line in failed[0].user_attrs["failure"]["traceback"])
 
 

@@ -24,7 +24,7 @@ _EPILOG = """Exit codes:
 - 3 the study was started with another table, or another host works on it with other code
 - 4 database
 - 5 device or data
-- 70 a bug, of hpo or five times the same one of a study
+- 70 a bug, of hpo or five times the same one of a study; or every finished trial failed
 - 130 Ctrl-C, 143 SIGTERM: stopped, nothing lost
 - 141 the reader of a pipe left
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hpo.cli.options import JsonOption, ReadStorageOption, StoredStudyOption, read_stored
-from hpo.cli.output import emit_json, emit_rich
+from hpo.cli.output import emit, emit_json, emit_rich
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -66,15 +66,17 @@ def trials(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List a study's trials by number, or the best ones first."""
+    """List a study's trials by number, or the best ones first. With `--state failed`, each error's traceback too."""
     view = read_stored(study, storage)
     chosen = _chosen(view, state, top)
     if as_json:
         emit_json([_trial_json(trial) for trial in chosen])
         return
-    from hpo.cli.tables import trials_table
+    from hpo.cli.tables import failures_text, trials_table
 
     emit_rich(trials_table(chosen, objectives=len(view.directions)))
+    if state == "failed" and (failures := failures_text(chosen)):
+        emit(f"\n{failures}")
 
 
 def best_json(name: str, trial: FrozenTrial) -> dict[str, Any]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hpo.reading import StudyView
     from hpo.storage.rows import WorkerRow
 
-__all__ = ["best_lines", "status_lines", "trials_table"]
+__all__ = ["best_lines", "failures_text", "status_lines", "trials_table"]
 
 
 def status_lines(view: StudyView, workers: Sequence[WorkerRow]) -> Table:
@@ -64,6 +64,23 @@ def trials_table(trials: Sequence[FrozenTrial], *, objectives: int) -> Table:
     return table
 
 
+def failures_text(trials: Sequence[FrozenTrial]) -> str:
+    """The traceback of each error, once however many trials it ended."""
+    from hpo.coordinator.streaks import same_error
+
+    errors: dict[str, list[FrozenTrial]] = {}
+    for trial in trials:
+        failure: Any = trial.user_attrs.get("failure")
+        if isinstance(failure, dict) and failure.get("traceback"):
+            errors.setdefault(same_error(failure), []).append(trial)
+    blocks = []
+    for same in errors.values():
+        numbers = ", ".join(str(trial.number) for trial in same[:10]) + (", ..." if len(same) > 10 else "")
+        lines = same[0].user_attrs["failure"]["traceback"]
+        blocks.append("\n".join([f"trial{'s' if len(same) > 1 else ''} {numbers}:", *(f"  {line}" for line in lines)]))
+    return "\n\n".join(blocks)
+
+
 def _trial(trial: FrozenTrial, objectives: int) -> list[str]:
     state = STATES[trial.state.name]
     values = list(trial.values or ())[:objectives]
@@ -73,6 +90,7 @@ def _trial(trial: FrozenTrial, objectives: int) -> list[str]:
     failure: Any = trial.user_attrs.get("failure")
     if isinstance(failure, dict):
         about += f"  [red]{escape(str(failure.get('reason', ''))[:120])}[/]"
+        about += f"  {escape(str(failure['where']))}" if failure.get("where") else ""
     return [
         str(trial.number),
         f"[{STYLES[state]}]{state}[/]",

@@ -59,7 +59,7 @@ class Loop:
         self._waiting: deque[Trial] = deque()
         self._stopped = ""
         self._checkpoints: dict[int, str] = {}
-        self._streaks = Streaks()
+        self._streaks = Streaks(found.study.name)
         self._trial_seconds = 10.0
 
     def run(self) -> str:

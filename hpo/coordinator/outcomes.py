@@ -50,8 +50,10 @@ def judge(study: Study, trial: Trial, message: Finished, baseline: Mapping[str, 
         return Verdict(
             TrialState.PRUNED, _last(study, trial), attributes, constraint, f"{message.outcome}: {message.reason}"
         )
-    attributes["failure"] = {"kind": message.outcome, "reason": message.reason, "traceback": list(message.details)}
-    return Verdict(TrialState.FAIL, None, attributes, {}, message.reason)
+    where = {"where": message.where} if message.where else {}
+    failure = {"kind": message.outcome, "reason": message.reason, **where, "traceback": list(message.details)}
+    line = f"{message.reason} ({message.where})" if message.where else message.reason
+    return Verdict(TrialState.FAIL, None, {**attributes, "failure": failure}, {}, line)
 
 
 def given_up(trial: Trial, how: str) -> Verdict:

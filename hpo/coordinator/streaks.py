@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections import deque
+import re
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
 
 from hpo.coordinator.outcomes import Verdict
 from hpo.errors import RepeatedFailure
 
-__all__ = ["Streaks"]
+__all__ = ["Streaks", "check_not_all_failed", "same_error"]
 
 SAME_FAILURES = 5
 """The same error in this many trials one after another is a bug to report, not bad luck to go on with."""
@@ -18,14 +23,16 @@ OUT_OF_MEMORY = 3
 class Streaks:
     """Watches the verdicts of one coordinator, in the order in which they fall."""
 
-    def __init__(self) -> None:
+    def __init__(self, study: str) -> None:
+        self._study = study
         self._failures: deque[str] = deque(maxlen=SAME_FAILURES)
         self._out_of_memory = 0
+        self._told = False
 
     def note(self, verdict: Verdict) -> str | None:
         """A sentence for the user, if this verdict makes one due. Raises RepeatedFailure at SAME_FAILURES."""
         failure = verdict.attributes.get("failure", {})
-        self._failures.append(verdict.line if verdict.state.name == "FAIL" else "")
+        self._failures.append(same_error(failure) if verdict.state is TrialState.FAIL else "")
         if len(self._failures) == SAME_FAILURES and self._failures[0] and len(set(self._failures)) == 1:
             raise RepeatedFailure(
                 f"{SAME_FAILURES} trials in a row failed with the same error: {verdict.line}",
@@ -38,4 +45,33 @@ class Streaks:
                 f"{self._out_of_memory} trials in a row ran out of memory ({failure['reason']}); "
                 "if that goes on, give batch size or width a lower upper bound, or use fewer workers per device"
             )
+        if verdict.state is TrialState.FAIL and not self._told:
+            self._told = True
+            return f"`hpo trials --study {self._study} --state failed` shows the traceback"
         return None
+
+
+def same_error(failure: Mapping[str, Any]) -> str:
+    """What two failures that have one cause have in common: type and line of the user's code.
+
+    Where the line is unknown, type and message without their numbers: shapes and sizes are the trial's, not the bug's.
+    """
+    reason = str(failure.get("reason", ""))
+    if where := failure.get("where"):
+        return f"{reason.partition(':')[0]} {where}"
+    return re.sub(r"[-+]?\d+(\.\d+)?(e[-+]?\d+)?", "#", reason) or str(failure.get("kind", "unknown"))
+
+
+def check_not_all_failed(study: str, counts: Mapping[str, int], trials: Iterable[FrozenTrial]) -> None:
+    """Raise RepeatedFailure when trials finished and not one of them with a result: that is no search."""
+    if not counts["failed"] or counts["complete"] or counts["pruned"]:
+        return
+    failures = [trial.user_attrs.get("failure", {}) for trial in trials if trial.state is TrialState.FAIL] or [{}]
+    common, often = Counter(same_error(failure) for failure in failures).most_common(1)[0]
+    example = next(failure for failure in failures if same_error(failure) == common)
+    where = f" ({example['where']})" if "where" in example else ""
+    raise RepeatedFailure(
+        f"every finished trial failed: {counts['failed']}, {often} of them with {example.get('reason', common)}{where}",
+        evidence=example.get("traceback", [])[-6:],
+        next=f"`hpo trials --study {study} --state failed` shows them; mend the model or the study, then run again",
+    )

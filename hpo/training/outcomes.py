@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import sysconfig
 import traceback
+from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import torch
 
+import hpo
 from hpo.errors import DataError, HpoError
 from hpo.messages import Finished, Job
 
@@ -28,7 +33,18 @@ def failure(job: Job, error: BaseException) -> Finished:
     message = str(error).strip().splitlines()
     reason = f"{type(error).__name__}: {message[0] if message else ''}".removesuffix(": ")
     lines = "".join(traceback.format_exception(error)).splitlines()
-    return Finished(job.trial_id, "failed", reason=reason, details=lines[-DETAILS:])
+    return Finished(job.trial_id, "failed", reason=reason, details=lines[-DETAILS:], where=_where(error.__traceback__))
+
+
+def _where(trace: TracebackType | None) -> str:
+    """The innermost frame of a model or data set, ours or the user's: not of hpo, torch or Python themselves."""
+    libraries = [sysconfig.get_path(name) for name in ("stdlib", "platlib", "purelib")]
+    others = (str(Path(hpo.__file__).parent) + os.sep, *(f"{folder}{os.sep}" for folder in libraries), "<")
+    own = [frame for frame in traceback.extract_tb(trace) if not frame.filename.startswith(others)]
+    if not own:
+        return ""
+    path, here = own[-1].filename, str(Path.cwd()) + os.sep
+    return f"{path.removeprefix(here)}:{own[-1].lineno}"
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

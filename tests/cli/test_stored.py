@@ -228,3 +228,19 @@ def _get(url: str) -> dict[str, list[object]]:
     with urllib.request.urlopen(url, timeout=10) as answer:
         found: dict[str, list[object]] = json.load(answer)
     return found
+
+
+def test_failed_trials_come_with_the_line_and_the_traceback_of_each_error(hpo: Command, tmp_path: Path) -> None:
+    """Once for each error, however many trials it ended and whatever their own numbers were."""
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    study = optuna.create_study(storage=url, study_name="failing")
+    for number, line in ((7, 12), (8, 12), (9, 30)):
+        reason = f"RuntimeError: {number} is not 8"
+        failure = {"kind": "failed", "reason": reason, "where": f"my_models.py:{line}"}
+        failure["traceback"] = ["Traceback:", f"  line {line}", reason]  # type: ignore[assignment]
+        study.add_trial(create_trial(state=TrialState.FAIL, user_attrs={"failure": failure}))
+    shown = hpo("trials", "--study", "failing", "--storage", url, "--state", "failed").out
+    assert shown.count("my_models.py:12") == 2
+    assert "trials 0, 1:\n  Traceback:\n    line 12\n  RuntimeError: 7 is not 8\n" in shown
+    assert "trial 2:\n  Traceback:\n    line 30\n" in shown
+    assert "Traceback" not in hpo("trials", "--study", "failing", "--storage", url).out

@@ -6,8 +6,8 @@ The test says what it wants in the environment, as JSON under FAKE:
     epoch_seconds  how long an epoch takes
     hold           file; while it exists, no epoch ends above the one it names
     trials         {number: deed}, done in the middle of epoch 2 unless said otherwise:
-                   "diverged", "out_of_memory", "failed", "deaf" (hears no Stop), "die:SIGKILL", "die:SIGSEGV",
-                   "die:exit" (as a model's os._exit would); with "!" in front on every attempt, otherwise on the first
+                   "diverged", "out_of_memory", "failed", "shapes" (failed, each in other words), "deaf" (hears no
+                   Stop), "die:SIGKILL", "die:SIGSEGV", "die:exit" (as a model's os._exit would); with "!" in front on every attempt, otherwise on the first
     every          a deed for all trials
     sick           file; every process but the first, which locks it, dies as soon as it is given a trial
     all_sick       every process does
@@ -141,6 +141,11 @@ class FakeTrainer:
             return False
 
     def do(self, deed: str, job: Job, epoch: int) -> Finished:
+        if deed == "shapes":  # as torch says it: each trial's own numbers in the message, one line of the user's
+            reason = f"RuntimeError: mat1 and mat2 shapes cannot be multiplied (64x{job.number + 7} and 32x10)"
+            where = FAKE.get("where", "")
+            details = ['  File "linear.py", line 134', reason]
+            return Finished(job.trial_id, "failed", epoch - 1, reason=reason, details=details, where=where)
         if deed == "failed":
             details = ["Traceback (most recent call last):", '  File "model.py", line 7', "ValueError: 7 is not 8"]
             return Finished(job.trial_id, "failed", epoch - 1, reason="ValueError: 7 is not 8", details=details)

@@ -63,6 +63,26 @@ def test_the_same_bug_five_times_in_a_row_ends_the_run_with_70_and_that_bug(new_
     world.check(finished=7)
 
 
+@pytest.mark.parametrize("where", ["", "my_models.py:12"])
+def test_an_error_whose_message_has_the_trials_own_numbers_is_the_same_error(new_world: NewWorld, where: str) -> None:
+    """Shapes differ from trial to trial; the line of the user's code does not, nor the words between the numbers."""
+    world = new_world(fake={"every": "shapes", "where": where})
+    output = world.run("--trials", "20", "--workers", "1", code=70)
+    assert "5 trials in a row failed with the same error: RuntimeError: mat1 and mat2" in output
+    assert (f"(64x7 and 32x10) ({where})" if where else "(64x7 and 32x10)\n") in output
+    assert output.count("hpo trials --study faults --state failed") == 1
+
+
+def test_a_run_in_which_every_trial_failed_ends_with_70_and_the_commonest_error(new_world: NewWorld) -> None:
+    """Fewer than five, or not the same one in a row: still no search to be content with."""
+    world = new_world(fake={"trials": {"0": "failed", "1": "shapes", "2": "shapes"}, "where": "my_models.py:12"})
+    output = world.run("--trials", "3", "--workers", "1", code=70)
+    assert "every finished trial failed: 3, 2 of them with RuntimeError: mat1 and mat2" in output
+    assert "(my_models.py:12)" in output
+    world.check(finished=3)
+    world.run("--trials", "4", "--workers", "1")
+
+
 @pytest.mark.parametrize("death", ["die:SIGKILL", "die:SIGSEGV", "die:exit"])
 def test_a_trial_whose_trainer_dies_is_resumed_on_a_fresh_one(new_world: NewWorld, death: str) -> None:
     """A fresh trainer within 5 s, resumed from its last epoch elsewhere, counted once, its neighbours unharmed."""
