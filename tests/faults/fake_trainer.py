@@ -7,7 +7,8 @@ The test says what it wants in the environment, as JSON under FAKE:
     hold           file; while it exists, no epoch ends above the one it names
     trials         {number: deed}, done in the middle of epoch 2 unless said otherwise:
                    "diverged", "out_of_memory", "failed", "shapes" (failed, each in other words), "deaf" (hears no
-                   Stop), "die:SIGKILL", "die:SIGSEGV", "die:exit" (as a model's os._exit would); with "!" in front on every attempt, otherwise on the first
+                   Stop), "die:SIGKILL", "die:SIGSEGV", "die:exit" (as a model's os._exit would); with "!" in front on
+                   every attempt, otherwise on the first
     every          a deed for all trials
     sick           file; every process but the first, which locks it, dies as soon as it is given a trial
     all_sick       every process does
