@@ -45,7 +45,7 @@ class Streaks:
                 f"{self._out_of_memory} trials in a row ran out of memory ({failure['reason']}); "
                 "if that goes on, give batch size or width a lower upper bound, or use fewer workers per device"
             )
-        if verdict.state is TrialState.FAIL and not self._told:
+        if failure.get("traceback") and not self._told:
             self._told = True
             return f"`hpo trials --study {self._study} --state failed` shows the traceback"
         return None
