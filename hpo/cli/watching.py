@@ -41,7 +41,7 @@ class Watcher(Protocol):
 
 def watcher(*, quiet: bool) -> LiveDisplay | PlainLines:
     """The live picture where it can be drawn and is wanted."""
-    plain = quiet or not sys.stderr.isatty() or "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+    plain = quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb"
     return PlainLines(quiet=quiet) if plain else LiveDisplay()
 
 
@@ -51,6 +51,7 @@ class LiveDisplay:
     def __init__(self, events: int = 4) -> None:
         self._latest: Snapshot | None = None
         self._events: deque[str] = deque(maxlen=events)
+        self._unshown: list[str] = []
         self._live: Live | None = None
 
     def __enter__(self) -> Self:
@@ -75,10 +76,13 @@ class LiveDisplay:
         self._live.stop()
 
     def snapshot(self, picture: Snapshot) -> None:
+        # What was noticed is shown with the next picture, whose counts and slots know of it too.
+        self._events.extend(self._unshown)
+        self._unshown.clear()
         self._latest = picture
 
     def notice(self, text: str) -> None:
-        self._events.append(f"{time.strftime('%H:%M:%S')}  {text}")
+        self._unshown.append(f"{time.strftime('%H:%M:%S')}  {text}")
 
     def _render(self) -> RenderableType:
         from rich.text import Text
@@ -86,7 +90,7 @@ class LiveDisplay:
         from hpo.cli.picture import picture
 
         if self._latest is None:
-            return Text(self._events[-1] if self._events else "starting", style="dim")
+            return Text(self._unshown[-1] if self._unshown else "starting", style="dim")
         height = self._live.console.height if self._live else 40
         return picture(self._latest, tuple(self._events), height=height)
 

@@ -16,6 +16,7 @@ from hpo.coordinator.budget import described
 from hpo.coordinator.outcomes import Verdict
 from hpo.coordinator.slot import Slot
 from hpo.coordinator.snapshot import Best, Snapshot
+from hpo.coordinator.tally import Tally
 from hpo.coordinator.trial import Counts, Trial
 from hpo.messages import Epoch
 from hpo.seeds import trial_seed
@@ -47,6 +48,7 @@ class Progress:
         self._best: Best | None = None
         self._leader: FrozenTrial | None = None
         self._heard = 0
+        self._tally = Tally(asker.mirror, asker.study_id)
 
     @property
     def baseline(self) -> Mapping[str, float]:
@@ -71,6 +73,7 @@ class Progress:
     def best(self) -> Best | None:
         """The best trial so far, of all hosts as far as this one has heard."""
         changed, self._heard = self._asker.mirror.finished_since(self._heard)
+        self._tally.heed(changed)
         if changed:
             leader = self._leader
             taken_back = leader is not None and any(trial.number == leader.number for trial in changed)
@@ -128,13 +131,13 @@ class Progress:
 
     def snapshot(self, counts: Counts, deadline: float | None, slots: Sequence[Slot], away_seconds: float) -> Snapshot:
         now = time.monotonic()
-        study = self._asker.study
+        study, best = self._asker.study, self.best()  # which hears what the counts then know
         return Snapshot(
             study=study.name,
             objective=study.objectives[0],
             direction=study.directions[0],
-            counts=counts.as_mapping(),
-            best=self.best(),
+            counts=self._tally.counts(counts, sum(slot.state == "training" for slot in slots)),
+            best=best,
             seconds_left=max(0.0, deadline - now) if deadline is not None else None,
             trials_target=counts.trials_target,
             elapsed_seconds=now - self._began,

@@ -37,7 +37,8 @@ class SlotView:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """counts has the keys complete, pruned, failed, running, waiting, over the whole study (all hosts).
+    """counts has the keys complete, pruned, failed, running, waiting, over the whole study (all hosts). A trial that
+    was asked for ahead of need and trains nowhere yet is waiting, so that `running` counts devices at work.
 
     database_away_seconds: how long the database has not answered; 0 while it does
     """

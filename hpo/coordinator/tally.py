@@ -1,0 +1,45 @@
+"""How many trials are in which state, for the person watching: the database's count, and what this host knows since."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from optuna.trial import FrozenTrial, TrialState
+
+from hpo.coordinator.trial import COUNT_NAMES, Counts
+from hpo.storage.mirror import Mirror
+from hpo.storage.optuna_internals import trial_id_of
+
+__all__ = ["Tally"]
+
+_UNFINISHED = (TrialState.RUNNING, TrialState.WAITING)
+
+
+class Tally:
+    """The database counts every few seconds, of all hosts; a trial that ends here is in the mirror at once."""
+
+    def __init__(self, mirror: Mirror, study_id: int) -> None:
+        self._mirror, self._study_id = mirror, study_id
+        self._ended: dict[int, str] = {}
+
+    def heed(self, changed: Iterable[FrozenTrial]) -> None:
+        """Trials that ended, or were taken back, as Mirror.finished_since gives them."""
+        for trial in changed:
+            self._ended.pop(trial.number, None)
+            if trial.state.is_finished():
+                self._ended[trial.number] = COUNT_NAMES[trial.state]
+
+    def counts(self, database: Counts, training: int) -> Mapping[str, int]:
+        """Trials by state; `training` of them here. A trial held for the next free slot counts as waiting: it runs
+        nowhere yet, although its lease makes it RUNNING in the database."""
+        ended, ours = Counter(self._ended.values()), set(self._mirror.own_ids())
+        unfinished = self._mirror.get_all_trials(self._study_id, deepcopy=False, states=_UNFINISHED)
+        elsewhere = [trial for trial in unfinished if trial_id_of(trial) not in ours]
+        running_elsewhere = sum(trial.state is TrialState.RUNNING for trial in elsewhere)
+        total = max(len(self._ended) + len(unfinished), sum(database.as_mapping().values()))
+        # Whichever has heard more: an end elsewhere reaches the database first, one here the mirror.
+        counts = {name: max(ended[name], getattr(database, name)) for name in ("complete", "pruned", "failed")}
+        counts["running"] = training + min(running_elsewhere, database.running)
+        counts["waiting"] = max(0, total - sum(counts.values()))
+        return counts
