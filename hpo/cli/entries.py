@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.cells import cell_len
@@ -11,21 +11,28 @@ from rich.text import Text
 
 from hpo.cli.wording import grouped, value_text
 
-__all__ = ["Entries"]
+__all__ = ["Entries", "Phrases"]
 
 
-class Entries:
-    """A configuration as rich draws it, one entry for each row of the study's table."""
+class Phrases:
+    """Short texts one after another, `gap` columns between them."""
 
-    def __init__(self, params: Mapping[str, Any]) -> None:
-        self._entries = [(name, value_text(value)) for name, value in grouped(params).items()]
+    def __init__(self, phrases: Sequence[Text], gap: int = 2) -> None:
+        self._phrases, self._gap = phrases, gap
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         line = Text()
-        for name, value in self._entries:
-            entry = Text.assemble((name, "dim"), " ", value)
-            if line and cell_len(line.plain) + 2 + cell_len(entry.plain) > options.max_width:
+        for phrase in self._phrases:
+            if line and cell_len(line.plain) + self._gap + cell_len(phrase.plain) > options.max_width:
                 yield line
                 line = Text()
-            line.append("  " if line else "").append_text(entry)
+            line.append(" " * self._gap if line else "").append_text(phrase)
         yield line
+
+
+class Entries(Phrases):
+    """A configuration as rich draws it, one entry for each row of the study's table."""
+
+    def __init__(self, params: Mapping[str, Any]) -> None:
+        entries = grouped(params).items()
+        super().__init__([Text.assemble((name, "dim"), " ", value_text(value)) for name, value in entries])

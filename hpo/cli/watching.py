@@ -61,7 +61,7 @@ class LiveDisplay:
 
         self._live = Live(
             console=progress_console(),
-            get_renderable=self._render,
+            get_renderable=self.render,
             refresh_per_second=4,
             vertical_overflow="crop",
             transient=True,
@@ -84,7 +84,7 @@ class LiveDisplay:
     def notice(self, text: str) -> None:
         self._unshown.append(f"{time.strftime('%H:%M:%S')}  {text}")
 
-    def _render(self) -> RenderableType:
+    def render(self) -> RenderableType:
         from rich.text import Text
 
         from hpo.cli.picture import picture

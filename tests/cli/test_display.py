@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from hpo.cli.picture import picture
-from hpo.cli.watching import LINES_AT_ONCE, PlainLines
+from hpo.cli.watching import LINES_AT_ONCE, LiveDisplay, PlainLines, watcher
 from hpo.cli.wording import grouped, params_text, score, seconds_text
 from hpo.coordinator.snapshot import Best, SlotView, Snapshot
 
@@ -56,6 +56,55 @@ def test_the_picture_says_what_matters_and_fits(width: int) -> None:
         assert part in text
     assert "trial 42 pruned" in text
     assert max(len(line) for line in lines) <= width
+
+
+def test_the_used_part_of_a_bar_is_another_sign_than_the_rest() -> None:
+    """Without colour they would be one line."""
+    budget = drawn(replace(SNAPSHOT, elapsed_seconds=3725.0))[1].strip()
+    assert budget.count("━") == budget.count("─") == 39
+
+
+def test_at_60_columns_a_log_line_keeps_its_number() -> None:
+    lines = drawn(SNAPSHOT, width=60, events=("12:00:00  trial 44 complete after 5 epochs: val_accuracy 0.93728",))
+    assert "0.93728" in "".join(lines)
+
+
+@pytest.mark.parametrize(("width", "height"), [(30, 7), (30, 12), (60, 9), (80, 10), (40, 16)])
+def test_what_matters_least_gives_way_on_a_small_terminal(width: int, height: int) -> None:
+    """The best and the slots stay; nothing that is drawn is cut."""
+    events = tuple(f"12:00:0{second}  trial {second} pruned after 3 epochs: val_accuracy 0.9" for second in range(4))
+    lines = drawn(SNAPSHOT, width=width, height=height, events=events)
+    assert len(lines) <= height
+    assert max(len(line) for line in lines) <= width - 2
+    assert any("best  0.98125  trial 17" in line for line in lines)
+    assert any("cpu 1" in line or "1 of 2 training" in line for line in lines)
+
+
+def test_without_colour_there_is_a_picture_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NO_COLOR says nothing about more than colour."""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    assert isinstance(watcher(quiet=False), LiveDisplay)
+    monkeypatch.setenv("TERM", "dumb")
+    assert isinstance(watcher(quiet=False), PlainLines)
+
+
+def test_a_line_of_the_log_is_never_above_an_older_picture() -> None:
+    """It appears with the next snapshot, whose counts know of it."""
+    display = LiveDisplay()
+    display.snapshot(SNAPSHOT)
+    display.notice("trial 99 complete")
+    assert "trial 99" not in rendered(display)
+    display.snapshot(SNAPSHOT)
+    assert "trial 99 complete" in rendered(display)
+
+
+def rendered(display: LiveDisplay) -> str:
+    console = Console(file=io.StringIO(), width=100, height=30)
+    with console.capture() as capture:
+        console.print(display.render())
+    return capture.get()
 
 
 def test_more_slots_than_rows_are_counted() -> None:
