@@ -40,7 +40,7 @@ FREE_OF_OPTUNA = [
 ]
 
 LAYERS = [
-    {"hpo.errors", "hpo.duration", "hpo.settings", "hpo.packages"},
+    {"hpo.errors", "hpo.wording", "hpo.duration", "hpo.settings", "hpo.packages"},
     {
         "data",
         "models",

@@ -89,7 +89,7 @@ def _estimates(estimates: Sequence[Estimate], inspection: Inspection) -> Table:
     from rich import box
     from rich.table import Table
 
-    from hpo.cli.wording import params_text
+    from hpo.wording import params_text
 
     title = f"real steps on {inspection.device_name}, {inspection.train_images} images an epoch"
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)

@@ -55,7 +55,7 @@ def space_tables(study: Study) -> Group:
     from rich.console import Group
     from rich.markup import escape
 
-    from hpo.cli.wording import value_text
+    from hpo.wording import value_text
 
     rows = _table("row", "searched over", "baseline")
     for name, text in study.rows.describe().items():

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from hpo.cli.wording import grouped, value_text
+from hpo.wording import grouped, value_text
 
 __all__ = ["Entries", "Phrases"]
 

@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from hpo.cli.summary import program
-from hpo.cli.wording import params_text
 from hpo.report.words import size
+from hpo.wording import params_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -12,9 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from hpo.cli.entries import Entries, Phrases
-from hpo.cli.wording import COUNTS, STYLES, score
+from hpo.cli.wording import COUNTS, STYLES
 from hpo.coordinator.snapshot import SlotView, Snapshot
 from hpo.duration import format_duration
+from hpo.wording import score
 
 __all__ = ["picture"]
 

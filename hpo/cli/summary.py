@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpo.cli.output import emit_rich
-from hpo.cli.wording import STYLES, counts_text, score
+from hpo.cli.wording import STYLES, counts_text
+from hpo.wording import score
 
 if TYPE_CHECKING:
     from hpo.api import Result

@@ -12,8 +12,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from hpo.cli.output import notice as print_line
-from hpo.cli.wording import counts_text, score
+from hpo.cli.wording import counts_text
 from hpo.duration import format_duration
+from hpo.wording import score
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -18,6 +18,7 @@ from optuna.trial import TrialState
 from hpo.coordinator.trial import Trial
 from hpo.messages import Finished
 from hpo.study import Study
+from hpo.wording import score
 
 __all__ = ["Verdict", "given_up", "judge", "pruned"]
 
@@ -41,7 +42,9 @@ def judge(study: Study, trial: Trial, message: Finished, baseline: Mapping[str, 
     if message.outcome == "complete":
         values = tuple(float(message.metrics[metric]) for metric in study.objectives)
         if all(value == value for value in values):
-            shown = ", ".join(f"{metric} {value:.5g}" for metric, value in zip(study.objectives, values, strict=True))
+            shown = ", ".join(
+                f"{metric} {score(value)}" for metric, value in zip(study.objectives, values, strict=True)
+            )
             return Verdict(TrialState.COMPLETE, values, attributes, _limits(study, message.metrics, baseline), shown)
         message = Finished(trial.trial_id, "diverged", reason="the objective is not a number")
     if message.outcome in CONSTRAINTS:

@@ -20,6 +20,7 @@ from hpo.coordinator.tally import Tally
 from hpo.coordinator.trial import Counts, Trial
 from hpo.messages import Epoch
 from hpo.seeds import trial_seed
+from hpo.wording import params_text, score
 
 __all__ = ["Progress"]
 
@@ -107,11 +108,12 @@ class Progress:
         best = self.best()
         state = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}[verdict.state.name]
         at = f" after {trial.epoch} epoch{'s' if trial.epoch != 1 else ''}" if trial.epoch else ""
-        detail = verdict.line or (f"{self._asker.study.objectives[0]} {trial.score:.5g}" if trial.score else "")
+        detail = verdict.line or (
+            f"{self._asker.study.objectives[0]} {score(trial.score)}" if trial.score is not None else ""
+        )
         self.notice(f"trial {trial.number} {state}{at}{': ' if detail else ''}{detail}")
         if best is not None and best.trial == trial.number and (before is None or before.trial != best.trial):
-            shown = ", ".join(f"{name} {_short(value)}" for name, value in best.params.items())
-            self.notice(f"best so far: trial {best.trial} with {best.value:.5g} ({shown})")
+            self.notice(f"best so far: trial {best.trial} with {score(best.value)}: {params_text(best.params)}")
 
     def show(
         self,
@@ -149,7 +151,3 @@ class Progress:
 def _same_moment(one: datetime | None, other: datetime | None) -> bool:
     """To the second: saying a deadline again rounds it."""
     return one is not None and other is not None and abs((one - other).total_seconds()) < 1.0
-
-
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)

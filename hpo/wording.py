@@ -1,0 +1,50 @@
+"""How objectives and parameters read, the same in a search's log and in every command."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["grouped", "params_text", "score", "value_text"]
+
+_INDEXED = re.compile(r"(.+)_(\d+)")
+
+
+def score(value: float | None) -> str:
+    """An objective with five decimals, or five significant digits where that says more."""
+    if value is None:
+        return "-"
+    if not math.isfinite(value):
+        return str(value)
+    return f"{value:.5f}" if 0.01 <= abs(value) < 100 or value == 0 else f"{value:.5g}"
+
+
+def value_text(value: Any) -> str:
+    """A parameter's value; 4.964e-05 rather than seventeen digits."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(value_text(item) for item in value)
+    return str(value)
+
+
+def params_text(params: Mapping[str, Any], separator: str = " · ") -> str:
+    """`batch_size 64 · hidden_units 977, 878 · lr 0.0001`: one entry for each row of the study's table."""
+    return separator.join(f"{name} {value_text(value)}" for name, value in grouped(params).items())
+
+
+def grouped(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Flat parameters with `hidden_units_0`, `hidden_units_1` gathered into one list, in the order they came."""
+    rows: dict[str, Any] = {}
+    for name, value in params.items():
+        match = _INDEXED.fullmatch(name)
+        base = match.group(1) if match else ""
+        if match and int(match.group(2)) == 0:
+            rows[base] = [value]
+        elif match and isinstance(rows.get(base), list) and len(rows[base]) == int(match.group(2)):
+            rows[base].append(value)
+        else:
+            rows[name] = value
+    return rows
