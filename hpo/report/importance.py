@@ -61,6 +61,21 @@ class Importances:
                 guesses |= {row.parameter} if row.warning else set()
         return sorted(shares, key=lambda name: (name in guesses, -fmean(shares[name])))
 
+    def listing(self, objective: str) -> list[str]:
+        """For people: what stands alone and groups by rank, and the members of a group right below it."""
+        members: dict[str, set[str]] = {}
+        for row in self.rows:
+            if row.objective == objective and row.members:
+                members.setdefault(row.parameter, set()).update(row.members)
+        ranking = self.ranking(objective, groups=True)
+        inside = {name for names in members.values() for name in names}
+        return [
+            name
+            for top in ranking
+            if top not in inside
+            for name in (top, *(one for one in ranking if one in members.get(top, ())))
+        ]
+
 
 def find_importances(
     complete: Sequence[FrozenTrial],

@@ -15,6 +15,7 @@ __all__ = [
     "ACCENT",
     "COLOURS",
     "FAINT",
+    "OPACITY",
     "SCALE",
     "SECOND",
     "SYMBOLS",
@@ -53,10 +54,13 @@ SYMBOLS = {
 }
 
 FAINT = 0.35
-"""Opacity of what was pruned: there to be seen, not to be looked at."""
+"""Opacity of what was pruned where it is drawn as lines: there to be seen, not to be looked at."""
 
-SCALE: list[list[Any]] = [[0.0, "#f1f5f9"], [0.25, "#bfe3dd"], [0.5, "#5eb8ac"], [0.75, "#0f766e"], [1.0, "#083f3b"]]
-"""From worst to best."""
+OPACITY = dict.fromkeys(COLOURS, 0.75) | {"pruned": 0.55, "best": 1.0, "front": 1.0, "baseline": 1.0}
+"""Of marks, and of the marks in a key."""
+
+SCALE: list[list[Any]] = [[0.0, "#dbe4ec"], [0.25, "#bfe3dd"], [0.5, "#5eb8ac"], [0.75, "#0f766e"], [1.0, "#083f3b"]]
+"""From worst to best; the worst still stands out from white, which is nothing."""
 
 _AXIS = {
     "gridcolor": GRID,

@@ -36,7 +36,8 @@ def trials_table(view: StudyView) -> pandas.DataFrame:
     seconds:  the time a trainer spent on it where recorded, else from its start to its end
     steps:    how many intermediate values it reported (epochs, for a study of hpo)
     eligible: complete, finite, and every constraint held: may be called best
-    params_*: one for each parameter; user_attrs_*: every other attribute that is text, a number or true/false
+    params_*: one for each parameter, empty where a trial does not have it and "None" where None is its value;
+    user_attrs_*: every other attribute that is text, a number or true/false
     """
     may_win = {trial.number for trial in eligible(view.trials)}
     values = value_columns(view)
@@ -83,7 +84,7 @@ def _row(trial: FrozenTrial, values: Sequence[str], may_win: bool) -> dict[str, 
     }
     row |= {name: value if isinstance(value := attrs.get(name), str) else None for name in _WORDS}
     row |= {name: _number(attrs.get(name)) for name in (*_WHOLE, *_NUMBERS)}
-    row |= {f"params_{name}": value for name, value in trial.params.items()}
+    row |= {f"params_{name}": "None" if value is None else value for name, value in trial.params.items()}
     others = ((name, value) for name, value in attrs.items() if name not in _OURS)
     row |= {f"user_attrs_{name}": value for name, value in others if isinstance(value, (str, int, float, bool))}
     return row

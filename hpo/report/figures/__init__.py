@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from hpo.report.data import ReportData
+from hpo.report.figures.contour import contour
 from hpo.report.figures.front import pareto
 from hpo.report.figures.importances import importances
-from hpo.report.figures.landscape import contour, parallel, rank
+from hpo.report.figures.landscape import parallel, rank
 from hpo.report.figures.progress import distribution, history, intermediate
 from hpo.report.figures.relations import correlation, failures, size
 from hpo.report.figures.slices import slices, times
@@ -29,7 +30,13 @@ PLOTS = (
         parallel,
         first=True,
     ),
-    PlotRow("contour", "Contour", "The objective over the two most important parameters.", contour, first=True),
+    PlotRow(
+        "contour",
+        "Contour",
+        "The objective over the two most important parameters that take enough values.",
+        contour,
+        first=True,
+    ),
     PlotRow("rank", "Rank", "Complete trials by their rank, over the most important parameters.", rank, first=True),
     PlotRow(
         "edf", "Distribution of results", "The share of complete trials that reached at most a value.", distribution

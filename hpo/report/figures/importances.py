@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import plotly.graph_objects as go
@@ -14,6 +15,8 @@ from hpo.report.theme import ACCENT, COLOURS, label
 __all__ = ["importances"]
 
 MOST = 20
+BEST_SHARE = 0.1
+"""The share of trials that Optuna's PED-ANOVA compares with all, its default `target_quantile`."""
 _COLOURS = {"PED-ANOVA": COLOURS["complete"], "fANOVA": ACCENT}
 
 
@@ -21,22 +24,37 @@ def importances(data: ReportData) -> Drawing:
     found = data.importances
     if not found.rows:
         raise NotDrawable("; ".join(found.missing).capitalize() + ".")
-    notes = list(found.warnings)
+    notes = [_basis(data), *found.warnings]
     notes += [f"{reason}." for reason in found.missing]
     figures = []
     for objective in data.objectives:
         rows = [row for row in found.rows if row.objective == objective]
         if rows:
-            figures.append(_figure(rows, objective, found.ranking(objective, groups=True)[:MOST]))
+            figures.append(_figure(rows, objective, found.listing(objective)[:MOST]))
     if any(row.members for row in found.rows):
-        notes.append("Bold: the sum over all layers of a parameter that each layer has.")
+        notes.append(
+            "Bold: a parameter that each layer has, all layers together. Striped below it: its layers, one by one."
+        )
     if len(data.varying()) > MOST:
         notes.append(f"The {MOST} most important are drawn; importances.csv has all {len(data.varying())}.")
     return Drawing(figures, notes)
 
 
-def _figure(rows: list[Importance], objective: str, ranking: list[str]) -> Any:
-    order = ranking[::-1]  # horizontal bars stack upwards
+def _basis(data: ReportData) -> str:
+    """What each method answers, and of which trials."""
+    count, pruned = len(data.complete), data.view.counts["pruned"]
+    best = math.ceil(BEST_SHARE * count)
+    left = f"; the {pruned:,} pruned {'ones are' if pruned != 1 else 'one is'} not in them" if pruned else ""
+    return (
+        f"PED-ANOVA: what sets the best tenth (here {best:,} trial{'s' if best != 1 else ''}) apart from the rest. "
+        "fANOVA: what explains the variance over all, bad trials included. To refine a good result believe the first, "
+        f"to keep away from bad ones the second. Both rest on the {count:,} complete trials{left}."
+    )
+
+
+def _figure(rows: list[Importance], objective: str, listing: list[str]) -> Any:
+    order = listing[::-1]  # horizontal bars stack upwards
+    inside = {name for row in rows for name in row.members}
     figure = go.Figure()
     for method in ("fANOVA", "PED-ANOVA"):
         mine = {row.parameter: row for row in rows if row.method == method}
@@ -45,11 +63,15 @@ def _figure(rows: list[Importance], objective: str, ranking: list[str]) -> Any:
             continue
         most = max(row.trials for row in mine.values())
         figure.add_bar(
-            y=[_name(mine[name]) for name in names],
+            y=[_name(mine[name], inside) for name in names],
             x=[100 * mine[name].share for name in names],
             orientation="h",
             name=f"{method} ({most:,} trials)",
-            marker={"color": _COLOURS[method], "opacity": [0.3 if mine[name].warning else 1.0 for name in names]},
+            marker={
+                "color": _COLOURS[method],
+                "opacity": [0.3 if mine[name].warning else 1.0 for name in names],
+                "pattern": {"shape": ["/" if name in inside else "" for name in names], "solidity": 0.45, "size": 7},
+            },
             text=[_words(mine[name], most) for name in names],
             textposition="outside",
             textfont={"size": 11},
@@ -58,10 +80,9 @@ def _figure(rows: list[Importance], objective: str, ranking: list[str]) -> Any:
             hovertemplate="%{y}: %{x:.1f} %<br>rests on %{customdata[0]} trials<br>%{customdata[1]}<extra></extra>",
         )
     figure.update_layout(barmode="group", height=110 + 42 * len(order), bargap=0.3, legend_traceorder="reversed")
-    figure.update_xaxes(
-        title_text=f"share of {label(objective, 20)} explained (%)", range=[0, 118], tickvals=[0, 25, 50, 75, 100]
-    )
-    shown = {row.parameter: _name(row) for row in rows}
+    figure.update_xaxes(title_text="share (%)", range=[0, 118], tickvals=[0, 25, 50, 75, 100])
+    shown = {row.parameter: _name(row, inside) for row in rows if not row.members}
+    shown |= {row.parameter: _name(row, inside) for row in rows if row.members}
     figure.update_yaxes(categoryorder="array", categoryarray=[shown[name] for name in order], ticks="")
     return figure
 
@@ -71,5 +92,7 @@ def _words(row: Importance, most: int) -> str:
     return f"{100 * row.share:.0f} %{fewer}"
 
 
-def _name(row: Importance) -> str:
-    return f"<b>{label(row.parameter)}</b> (all layers)" if row.members else label(row.parameter)
+def _name(row: Importance, inside: set[str]) -> str:
+    if row.members:
+        return f"<b>{label(row.parameter)}</b> (all layers)"
+    return f"of which {label(row.parameter)}" if row.parameter in inside else label(row.parameter)

@@ -1,7 +1,7 @@
 """The objective over several parameters at once.
 
-The contour is Optuna's, in our dress. Its parallel coordinates are a trace for each trial, which a page of thousands
-cannot bear, and its rank plot has fixed colours: those are drawn here.
+Optuna's parallel coordinates are a trace for each trial, which a page of thousands cannot bear, and its rank plot has
+fixed colours: both are drawn here.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from optuna.trial import FrozenTrial
 
 from hpo.report.data import ReportData
 from hpo.report.figures.marks import sampled_trials
+from hpo.report.figures.shading import body, colour_range, outside_note, scale, shade_bar
 from hpo.report.parameters import Parameter
 from hpo.report.plot import Drawing, NotDrawable
-from hpo.report.replica import replica_study
 from hpo.report.theme import SCALE, axis, colour_bar, label, log_ticks
 
-__all__ = ["contour", "parallel", "rank"]
+__all__ = ["parallel", "rank"]
 
 LINES = 500
 AXES = 7
@@ -35,20 +35,25 @@ def parallel(data: ReportData) -> Drawing:
         raise NotDrawable("No parameter that all complete trials share took more than one value.")
     drawn, notes = sampled_trials(data, data.complete, LINES)
     values = [trial.values[0] for trial in drawn]
-    low, high = _colour_range(data)
+    low, high = colour_range(data)
+    (worst, most), outside = body(data)
     figure = go.Figure(
         go.Parcoords(
             dimensions=[
                 *(_dimension(one, drawn) for one in shown),
-                {"label": label(data.objectives[0], 20), "values": values},
+                {
+                    "label": label(data.objectives[0], 20),
+                    "values": [min(max(value, worst), most) for value in values],
+                    "range": [worst, most],
+                },
             ],
             line={
                 "color": values,
-                "colorscale": _scale(data),
+                "colorscale": scale(data),
                 "cmin": low,
                 "cmax": high,
                 "showscale": True,
-                "colorbar": _bar(data),
+                "colorbar": shade_bar(data),
             },
             labelfont={"size": 13},
             tickfont={"size": 11, "color": "#475569"},
@@ -59,46 +64,9 @@ def parallel(data: ReportData) -> Drawing:
     left = [one.name for one in data.varying() if one not in shown]
     if left:
         notes.append(f"Left out (conditional, or less important): {', '.join(left)}.")
+    if outside:
+        notes.append(outside_note(data, outside, f"at the edge of the axis of {data.objectives[0]}"))
     return Drawing([figure], [*notes, "Drag along an axis to pick a range."], wide=True)
-
-
-def contour(data: ReportData) -> Drawing:
-    from optuna.visualization import plot_contour
-
-    _need(data, 4)
-    varying = [each for each in data.varying() if _values(data, each) > 1]
-    try:
-        one, other = _two(data, [each for each in varying if each.numeric])
-    except NotDrawable:
-        one, other = _two(data, varying)
-    passed_over = [each.name for each in varying if not each.numeric and each not in (one, other)]
-    both = [trial for trial in data.complete if one.name in trial.params and other.name in trial.params]
-    drawn, notes = sampled_trials(data, both)
-    study = replica_study(drawn, data.view.directions[:1], [0], label)
-    made = plot_contour(study, params=[label(one.name), label(other.name)], target_name=label(data.objectives[0]))
-    figure = go.Figure(made.data)
-    low, high = _colour_range(data)
-    for trace in figure.data:
-        if trace.type == "contour":
-            trace.update(
-                colorscale=_scale(data),
-                reversescale=False,
-                colorbar=_bar(data),
-                line={"width": 0.5, "color": "#ffffff"},
-            )
-            trace.update(zmin=low, zmax=high, zauto=False, autocontour=True, ncontours=14)
-        else:
-            trace.marker.update(color="#1e293b", size=5, line={"width": 0.8, "color": "#ffffff"}, symbol="circle")
-            trace.update(opacity=0.8)
-    for axes in ("xaxis", "yaxis"):  # Optuna decides which parameter lies along which axis
-        mine = one if made.layout[axes].title.text == label(one.name) else other
-        figure.layout[axes].update(axis(mine, [_shown(mine, trial) for trial in drawn]))
-        figure.layout[axes].update(type=made.layout[axes].type, range=made.layout[axes].range)
-    figure.update_layout(height=460, showlegend=False)
-    notes.append("Between the dots the surface is interpolated.")
-    if passed_over:
-        notes.append(f"Not considered, for nothing lies between categories: {', '.join(passed_over)}.")
-    return Drawing([figure], notes)
 
 
 def rank(data: ReportData) -> Drawing:
@@ -182,25 +150,3 @@ def _values(data: ReportData, parameter: Parameter) -> int:
 def _shown(parameter: Parameter, trial: FrozenTrial) -> Any:
     value = trial.params[parameter.name]
     return value if parameter.numeric else label(value)
-
-
-def _scale(data: ReportData) -> list[list[Any]]:
-    """Dark is good in either direction."""
-    if data.view.directions[0] == "maximize":
-        return SCALE
-    return [[1.0 - SCALE[index][0], SCALE[index][1]] for index in reversed(range(len(SCALE)))]
-
-
-def _colour_range(data: ReportData) -> tuple[float, float]:
-    """The span of the better three quarters: one failed trial must not paint all others alike."""
-    values = sorted(trial.values[0] for trial in data.complete)
-    quarter = len(values) // 4
-    if data.view.directions[0] == "maximize":
-        low, high = values[quarter], values[-1]
-    else:
-        low, high = values[0], values[-1 - quarter]
-    return (low, high) if low < high else (values[0], values[-1])
-
-
-def _bar(data: ReportData) -> dict[str, Any]:
-    return colour_bar(label(data.objectives[0], 20))

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial
 
 from hpo.report.data import ReportData
 from hpo.report.plot import thin
-from hpo.report.theme import COLOURS, FAINT, SYMBOLS, label
+from hpo.report.theme import COLOURS, OPACITY, SYMBOLS, label
 
 __all__ = ["POINTS", "finite_rows", "marks", "sampled", "sampled_trials"]
 
@@ -58,17 +58,17 @@ def marks(data: ReportData, rows: pandas.DataFrame, x: str, y: str, *, small: bo
     for outcome in ("waiting", "running", "pruned", "failed", "complete"):
         chosen = rows[rows["state"] == outcome]
         if not chosen.empty:
-            traces.append(_trace(chosen, x, y, outcome, size, FAINT if outcome == "pruned" else 0.75))
+            traces.append(_trace(chosen, x, y, outcome, size))
     best = data.best[:1] if len(data.objectives) == 1 else data.best
     named = {"baseline": (data.baseline,) if data.baseline else (), "best" if len(best) < 2 else "front": best}
     for name, trials in named.items():
         chosen = rows[rows["number"].isin([trial.number for trial in trials])]
         if not chosen.empty:
-            traces.append(_trace(chosen, x, y, name, size + (5 if small else 6), 1.0))
+            traces.append(_trace(chosen, x, y, name, size + (5 if small else 6)))
     return traces
 
 
-def _trace(rows: pandas.DataFrame, x: str, y: str, outcome: str, size: int, opacity: float) -> Any:
+def _trace(rows: pandas.DataFrame, x: str, y: str, outcome: str, size: int) -> Any:
     return go.Scatter(
         x=_plain(rows[x]),
         y=_plain(rows[y]),
@@ -76,7 +76,7 @@ def _trace(rows: pandas.DataFrame, x: str, y: str, outcome: str, size: int, opac
         mode="markers",
         name=outcome,
         legendgroup=outcome,
-        opacity=opacity,
+        opacity=OPACITY[outcome],
         marker={
             "color": COLOURS[outcome],
             "symbol": SYMBOLS[outcome],

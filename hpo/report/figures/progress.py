@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pandas
@@ -9,9 +10,11 @@ import plotly.graph_objects as go
 
 from hpo.best import ranked
 from hpo.report.data import ReportData
-from hpo.report.figures.marks import finite_rows, marks, sampled
+from hpo.report.figures.marks import POINTS, finite_rows, marks, sampled
+from hpo.report.figures.shading import body, outside_note
 from hpo.report.plot import Drawing, NotDrawable, thin
 from hpo.report.theme import ACCENT, COLOURS, FAINT, label, robust_range
+from hpo.report.words import number
 
 __all__ = ["distribution", "history", "intermediate"]
 
@@ -40,6 +43,8 @@ def intermediate(data: ReportData) -> Drawing:
     column = _curve_column(data)
     if data.curves.empty or column not in data.curves:
         raise NotDrawable("No trial reported a value between its start and its end.")
+    if not data.curves[column].map(lambda value: pandas.notna(value) and math.isfinite(value)).any():
+        raise NotDrawable(f"No trial reported a finite {column}: each failed or diverged before it had one.")
     states = dict(zip(data.trials["number"], data.trials["state"], strict=True))
     by_trial = dict(list(data.curves.groupby("trial")))
     figure, notes = go.Figure(), []
@@ -59,31 +64,47 @@ def intermediate(data: ReportData) -> Drawing:
 
 
 def distribution(data: ReportData) -> Drawing:
-    from optuna.visualization import plot_edf
-
-    from hpo.report.replica import replica_study
-
     if len(data.complete) < 2:
         raise NotDrawable(f"A distribution needs two complete trials; there {_are(len(data.complete))}.")
-    figures = []
+    figures, notes = [], []
     for index, name in enumerate(data.objectives):
         if len({trial.values[index] for trial in data.complete}) < 2:
             raise NotDrawable("Every complete trial has the same value.")
-        study = replica_study(data.complete, [data.view.directions[index]], [index])
-        figure = go.Figure(plot_edf(study, target_name=label(name)).data)
-        figure.update_traces(
-            line={"color": COLOURS["complete"], "width": 2.5}, name="complete trials", showlegend=False
-        )
+        values = sorted(trial.values[index] for trial in data.complete)
+        # Of trials that tie only the last counts: the share that reached at most a value takes all of them in.
+        steps = thin([(value, place / len(values)) for value, place in _last_places(values)], POINTS)
+        figure = go.Figure()
+        figure.add_scatter(
+            x=[values[0], *(value for value, _ in steps)], y=[0.0, *(share for _, share in steps)], mode="lines",
+            line={"color": COLOURS["complete"], "width": 2.5, "shape": "hv"}, name="complete trials", showlegend=False,
+        )  # fmt: skip
+        (low, high), outside = body(data, index)
         if data.baseline is not None:
-            figure.add_vline(
-                data.baseline.values[index], line={"dash": "dash", "color": COLOURS["baseline"], "width": 1.5},
-                annotation_text="baseline ", annotation_position="top left",
-                annotation_font={"color": COLOURS["baseline"], "size": 12},
-            )  # fmt: skip
+            notes += _baseline(figure, data.baseline.values[index], low, high)
+        if outside:
+            figure.update_xaxes(range=[low - 0.03 * (high - low), high + 0.03 * (high - low)])
+            notes.append(outside_note(data, outside, "beyond its edge; double-click the plot to see all"))
         figure.update_xaxes(title_text=label(name))
         figure.update_yaxes(title_text="share of trials", range=[0, 1.02], tickformat=".0%")
         figures.append(figure)
-    return Drawing(figures)
+    return Drawing(figures, notes)
+
+
+def _last_places(values: list[float]) -> list[tuple[float, int]]:
+    """Each different value of a sorted list, and how many are at most as large."""
+    return list({value: place for place, value in enumerate(values, start=1)}.items())
+
+
+def _baseline(figure: Any, value: float, low: float, high: float) -> list[str]:
+    """A line at the baseline's value, with its name on the side where there is room; or a note where it is outside."""
+    if not low <= value <= high:
+        return [f"The baseline's {number(value)} is outside the range shown."]
+    side, word = ("left", "baseline ") if value > (low + high) / 2 else ("right", " baseline")
+    figure.add_vline(
+        value, line={"dash": "dash", "color": COLOURS["baseline"], "width": 1.5}, annotation_text=word,
+        annotation_position=f"top {side}", annotation_font={"color": COLOURS["baseline"], "size": 12},
+    )  # fmt: skip
+    return []
 
 
 def _best_so_far(data: ReportData, figure: Any, index: int) -> None:

@@ -23,7 +23,7 @@ def correlation(data: ReportData) -> Drawing:
         raise NotDrawable(f"A correlation of fewer than {PAIRS} complete trials says nothing; there are {len(rows)}.")
     table = pandas.DataFrame(
         {label(name): rows[column] for name, column in zip(data.objectives, data.values, strict=True)}
-        | {"time (s)": rows["seconds"]}
+        | {"training time (s)": rows["seconds"]}
     )
     if "parameters" in rows:
         table["parameter count"] = rows["parameters"]
@@ -43,7 +43,10 @@ def correlation(data: ReportData) -> Drawing:
         raise NotDrawable("Nothing but one measure varies between complete trials.")
     matrix = table.corr(method="spearman", min_periods=PAIRS)
     names = list(matrix.columns)
-    cells = [[None if pandas.isna(value) else round(float(value), 2) for value in row] for row in matrix.to_numpy()]
+    # Adding 0.0 turns the −0.00 of rounding into 0.00.
+    cells = [
+        [None if pandas.isna(value) else round(float(value), 2) + 0.0 for value in row] for row in matrix.to_numpy()
+    ]
     if any(value is None for row in cells for value in row):
         notes.append(f"An empty cell: fewer than {PAIRS} complete trials have both, or one of them never changes.")
     figure = go.Figure(
@@ -79,7 +82,10 @@ def size(data: ReportData) -> Drawing:
     shown = robust_range(list(rows[data.values[0]]))
     if shown is not None:
         figure.update_yaxes(range=list(shown))
-        notes.append("A few far values lie outside the range shown; double-click the plot to see all.")
+        outside = int((~rows[data.values[0]].between(*shown)).sum())
+        notes.append(
+            f"{outside:,} of {len(rows):,} trials lie outside the range shown; double-click the plot to see all."
+        )
     return Drawing([figure], notes)
 
 

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from hpo.report.data import ReportData
 from hpo.report.figures.marks import finite_rows, marks, sampled
+from hpo.report.parameters import Parameter
 from hpo.report.plot import Drawing, NotDrawable
 from hpo.report.theme import COLOURS, axis, label, log_axis, robust_range
 
@@ -23,7 +24,7 @@ def slices(data: ReportData) -> Drawing:
 
 
 def times(data: ReportData) -> Drawing:
-    return _panels(data, "seconds", "time of a trial (s)")
+    return _panels(data, "seconds", "training time (s)")
 
 
 def _panels(data: ReportData, column: str, title: str) -> Drawing:
@@ -39,30 +40,56 @@ def _panels(data: ReportData, column: str, title: str) -> Drawing:
         notes.append(f"The {PANELS} most important of {len(parameters)} parameters are drawn.")
     complete = rows.loc[rows["state"] == "complete", column]
     shown = robust_range(list(complete)) if len(complete) >= 8 and column != "seconds" else None
-    outside = 0
-    figures = []
+    inside = rows[column].between(*shown) if shown is not None else pandas.Series(True, index=rows.index)
+    figures, empty = [], []
     for parameter in parameters[:PANELS]:
-        name = f"params_{parameter.name}"
-        mine = finite_rows(rows, name)
+        mine = finite_rows(rows, f"params_{parameter.name}")
         if mine.empty:
+            continue
+        empty += _unseen(parameter, mine, inside[mine.index])
+        if not inside[mine.index].any():
             continue
         drawn, thinned = sampled(data, mine, POINTS)
         notes += [note for note in thinned if not any("even sample" in known for known in notes)]
-        figure = go.Figure(marks(data, drawn, name, column, small=True))
-        values = mine[name].tolist() if parameter.numeric else [label(value) for value in mine[name]]
-        figure.update_xaxes(**axis(parameter, values))
+        figure = _panel(data, parameter, drawn, mine, column)
         figure.update_yaxes(title_text=label(title))
-        if shown is not None:
-            outside = max(outside, _outside(mine[column], shown))
+        if shown is not None and not inside.all():
             figure.update_yaxes(range=list(shown))
         if column == "seconds":
             figure.update_yaxes(**_time_axis(rows[column]))
-        figure.update_layout(height=270, showlegend=False, margin={"l": 52, "r": 10, "t": 12, "b": 44})
         figures.append(figure)
-    if outside:
-        notes.append(f"Up to {outside:,} trials lie outside the range shown; double-click a plot to see all.")
+    if not inside.all():
+        notes.append(
+            f"{int((~inside).sum()):,} of {len(rows):,} trials lie outside the range shown; double-click a plot to see "
+            "all."
+        )
+    if empty:
+        notes.append(f"No trial within that range, so nothing to see: {', '.join(empty)}.")
     seen = {trace.name for figure in figures for trace in figure.data}
     return Drawing(figures, notes, key=[name for name in COLOURS if name in seen])
+
+
+def _panel(data: ReportData, parameter: Parameter, drawn: pandas.DataFrame, mine: pandas.DataFrame, column: str) -> Any:
+    name = f"params_{parameter.name}"
+    figure = go.Figure(marks(data, drawn, name, column, small=True))
+    values = mine[name].tolist() if parameter.numeric else [label(value) for value in mine[name]]
+    figure.update_xaxes(**axis(parameter, values))
+    figure.update_layout(height=270, showlegend=False, margin={"l": 52, "r": 10, "t": 12, "b": 44})
+    return figure
+
+
+def _unseen(parameter: Parameter, mine: pandas.DataFrame, inside: pandas.Series) -> list[str]:
+    """A parameter, or choices of it, whose every trial lies outside the range: `optimizer = sgd (12 trials)`."""
+    if not inside.any():
+        return [f"{parameter.name} ({_trials(len(mine))}, not drawn)"]
+    if parameter.numeric:
+        return []
+    by_choice = inside.groupby(mine[f"params_{parameter.name}"].astype(str))
+    return [f"{parameter.name} = {choice} ({_trials(len(some))})" for choice, some in by_choice if not some.any()]
+
+
+def _trials(count: int) -> str:
+    return f"{count:,} trial{'s' if count != 1 else ''}"
 
 
 def _time_axis(seconds: pandas.Series) -> dict[str, Any]:
@@ -76,7 +103,3 @@ def _time_axis(seconds: pandas.Series) -> dict[str, Any]:
 def _left_out(data: ReportData) -> list[str]:
     single = [parameter.name for parameter in data.parameters if not parameter.varies]
     return [f"Left out, because it took a single value: {', '.join(single)}."] if single else []
-
-
-def _outside(values: pandas.Series, shown: tuple[float, float]) -> int:
-    return int(((values < shown[0]) | (values > shown[1])).sum())

@@ -16,6 +16,8 @@ from hpo.report.theme import COLOURS, label
 __all__ = ["timeline"]
 
 BARS = 2000
+NARROWEST = 700
+"""Bars are at least this part of the axis: about a pixel and a half on a page of usual width."""
 
 
 def timeline(data: ReportData) -> Drawing:
@@ -28,7 +30,7 @@ def timeline(data: ReportData) -> Drawing:
     for outcome in ("complete", "pruned", "failed", "running"):
         mine = drawn[drawn["state"] == outcome]
         if not mine.empty:
-            figure.add_trace(_bars(mine, outcome))
+            figure.add_trace(_bars(mine, outcome, (rows["ended"].max() - rows["began"].min()).total_seconds()))
     lanes = sorted({label(lane) for lane in rows["lane"]}, reverse=True)
     figure.update_layout(barmode="overlay", height=max(190, 130 + 26 * len(lanes)), bargap=0.25)
     figure.update_xaxes(type="date", title_text="time (UTC)")
@@ -98,15 +100,22 @@ def _lanes(rows: pandas.DataFrame, slots: Counter[str]) -> list[str]:
     return [f"{place} · {lane + 1}" if len(busy[place]) > 1 else place for place, lane in lanes]
 
 
-def _bars(rows: pandas.DataFrame, outcome: str) -> Any:
+def _bars(rows: pandas.DataFrame, outcome: str, span: float) -> Any:
+    """Bars of one outcome on an axis of `span` seconds.
+
+    One narrower than a pixel or two, or one that is mostly its white edge, would look paler than its colour in the key.
+    """
     seconds = (rows["ended"] - rows["began"]).dt.total_seconds()
+    edges = [0.6 if each > 6 * span / NARROWEST else 0.0 for each in seconds]
     return go.Bar(
         y=[label(lane) for lane in rows["lane"]],
         base=[moment.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] for moment in rows["began"]],
-        x=[max(1.0, round(1000.0 * each)) for each in seconds],  # milliseconds, as plotly counts on a date axis
+        x=[
+            max(1.0, round(1000.0 * max(each, span / NARROWEST))) for each in seconds
+        ],  # milliseconds, as plotly counts on a date axis
         orientation="h",
         name=outcome,
-        marker={"color": COLOURS[outcome], "line": {"width": 0.6, "color": "#ffffff"}},
+        marker={"color": COLOURS[outcome], "line": {"width": edges, "color": "#ffffff"}},
         customdata=[[number, f"{each:,.1f}"] for number, each in zip(rows["number"], seconds, strict=True)],
         hovertemplate="trial %{customdata[0]}: %{customdata[1]} s<extra>" + outcome + "</extra>",
     )
