@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 from hpo.report import words
 from hpo.report.data import ReportData
 from hpo.report.plot import Plot
-from hpo.report.theme import COLOURS, TEMPLATE
+from hpo.report.swatches import swatches
+from hpo.report.theme import TEMPLATE
 
 __all__ = ["render_page"]
 
@@ -46,7 +48,7 @@ def render_page(data: ReportData, plots: Sequence[Plot]) -> str:
         protocol=_protocol(data),
         budget=_budget(data),
         importances=_importance_table(data),
-        colours=COLOURS,
+        swatches=swatches(),
         failures=data.failures[:50],
         css=(_PAGE / "page.css").read_text(),
         script=(_PAGE / "page.js").read_text(),
@@ -77,7 +79,12 @@ def _space(data: ReportData) -> list[tuple[str, str, str]]:
     baseline = dict(data.baseline.params) if data.baseline is not None else {}
     if data.view.declaration is None:
         return [(one.name, one.text, words.value(baseline.get(one.name, ""))) for one in data.parameters]
-    rows = [(name, str(text)) for name, text in data.view.declaration.items() if not name.startswith("(")]
+    # A fixed value is declared as Python writes it: 'adam' fixed.
+    rows = [
+        (name, re.sub(r"^'(.*)' fixed$", r"\1 fixed", str(text)))
+        for name, text in data.view.declaration.items()
+        if not name.startswith("(")
+    ]
     layers: dict[str, list[str]] = {}
     for one in data.parameters:
         if one.name in baseline:
@@ -109,7 +116,7 @@ def _budget(data: ReportData) -> list[tuple[str, str]]:
     starts, ends = data.trials["started"].dropna(), data.trials["finished"].dropna()
     if len(starts) and len(ends):
         rows.append(("from first to last trial", words.seconds((ends.max() - starts.min()).total_seconds())))
-    rows.append(("time of all trials together", words.seconds(data.train_seconds)))
+    rows.append(("training time of all trials together", words.seconds(data.train_seconds)))
     hosts = data.trials["host"].nunique() if "host" in data.trials else 0
     if hosts:
         rows.append(("hosts", f"{hosts:,}"))
@@ -125,8 +132,9 @@ def _importance_table(data: ReportData) -> list[dict[str, Any]]:
             {"objective": one.objective, "parameter": one.parameter, "members": one.members, "methods": {}},
         )
         row["methods"][one.method] = one
-    ranked = [(one, name) for one in data.objectives for name in data.importances.ranking(one, groups=True)]
-    return [rows[key] for key in ranked]
+    inside = {(one.objective, name) for one in data.importances.rows for name in one.members}
+    listed = [(one, name) for one in data.objectives for name in data.importances.listing(one)]
+    return [rows[key] | {"inside": key in inside} for key in listed]
 
 
 def _moment(when: datetime) -> str:

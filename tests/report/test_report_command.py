@@ -33,7 +33,9 @@ def test_a_study_of_plain_optuna_in_sqlite(
     """The folder is named after the study, without what a folder cannot be called; stdout is the page's path."""
     monkeypatch.chdir(tmp_path)
     assert run_command(["report", "--study", "a/b <c>", "--storage", url]) == 0
-    assert capsys.readouterr().out.strip() == "reports/a_b_c_/index.html"
+    said = capsys.readouterr()
+    assert said.out.strip() == "reports/a_b_c_/index.html"
+    assert said.err.startswith("not drawn, the page says why: contour")  # and no empty line of a progress bar
     assert (tmp_path / "reports" / "a_b_c_" / "trials.csv").is_file()
 
 
@@ -43,7 +45,8 @@ def test_json_lists_the_files(url: str, tmp_path: Path, capsys: pytest.CaptureFi
     assert run_command(["report", "-s", "a/b <c>", "--storage", url, "--out", str(out), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert all(Path(path).is_file() for path in document["files"])
-    assert (document["study"], document["trials"], document["not_drawn"]) == ("a/b <c>", 12, {})
+    assert (document["study"], document["trials"], list(document["not_drawn"])) == ("a/b <c>", 12, ["contour"])
+    assert "lr (8 complete trials)" in document["not_drawn"]["contour"]
 
 
 def test_a_study_of_ours_in_postgres(engine: Engine, database_url: str, tmp_path: Path) -> None:

@@ -1,4 +1,14 @@
 "use strict";
+// What can be scrolled sideways fades at the edge beyond which there is more.
+for (const box of document.querySelectorAll(".fades")) {
+  const look = () => {
+    box.classList.toggle("more-left", box.scrollLeft > 1);
+    box.classList.toggle("more-right", box.scrollLeft < box.scrollWidth - box.clientWidth - 1);
+  };
+  box.addEventListener("scroll", look, { passive: true });
+  const seen = new ResizeObserver(look);
+  for (const one of [box, ...box.children]) seen.observe(one);
+}
 (async () => {
   const { template, figures } = JSON.parse(document.getElementById("figures").textContent);
   const config = { responsive: true, displaylogo: false, displayModeBar: false };
