@@ -71,7 +71,7 @@ def run(
 
     study:  a name from studies/, a path to a .py file, "module:attribute", or a Study
     name:   store the trials under another name; subset: train on so many images only
-    timeout, trials, storage, devices, workers, workers_per_gpu, enqueue_known: as on the command line
+    timeout, trials, storage, devices, workers, workers_per_gpu, enqueue_known, changed_code: as on the command line
     worker: join a study that exists instead of starting one; its budget is kept, and `timeout` is this worker's own
     ray:    the address of a Ray cluster, or "local": search on every node of it
     Raises HpoError for anything the caller must act on; every trial is put down safely first.

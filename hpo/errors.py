@@ -4,7 +4,7 @@
     ├── UsageError          2   the command line or an argument makes no sense
     ├── StudyError          2   a declaration that cannot be loaded or run
     ├── DeclarationChanged  3   the study exists under this name with a different table
-    ├── CodeMismatch        3   another host works on the study with other code
+    ├── CodeMismatch        3   another host works, or worked, on the study with other code
     ├── StorageError        4   the database cannot be reached, or is not one of ours
     ├── DataError           5   data set files missing, altered or of the wrong shape
     ├── DeviceError         5   no such device, or it does not work

@@ -106,6 +106,7 @@ class Fleet:
             "devices": self.options.devices or ("cpu" if on_cpu else None),
             "workers": (self.options.workers or cpus) if on_cpu else None,
             "workers_per_gpu": self.options.workers_per_gpu,
+            "changed_code": self.options.changed_code,
         }
         self.started_on.add(node["NodeID"])
         self.actors[actor.run.remote(self.found, options)] = actor

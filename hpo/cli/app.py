@@ -21,7 +21,7 @@ _EPILOG = """Exit codes:
 - 0 done
 - 1 the answer is no: a trial is not reproduced, or `hpo doctor` found something broken
 - 2 usage, or a study that cannot run
-- 3 the study was started with another table, or another host works on it with other code
+- 3 the study was started with another table or other code, or another host works on it with other code
 - 4 database
 - 5 device or data
 - 70 a bug, of hpo or five times the same one of a study; or every finished trial failed

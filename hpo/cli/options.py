@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hpo.study import Study
 
 __all__ = [
+    "ChangedCodeOption",
     "DeviceOption",
     "JsonOption",
     "NameOption",
@@ -140,6 +141,10 @@ SharingOption = Annotated[
         envvar="HPO_WORKERS_PER_GPU",
         help="Trainers that share each GPU; auto tries 1, 2, 4 ... on the baseline for as long as they pay.",
     ),
+]
+ChangedCodeOption = Annotated[
+    bool,
+    typer.Option("--changed-code", help="Go on although the file of your model changed since the last finished trial."),
 ]
 NameOption = Annotated[
     str | None,

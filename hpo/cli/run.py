@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from hpo.cli.options import (
+    ChangedCodeOption,
     DeviceOption,
     NameOption,
     QuietOption,
@@ -55,6 +56,7 @@ def run(
     tensorboard: TensorBoardOption = None,
     subset: SubsetOption = None,
     name: NameOption = None,
+    changed_code: ChangedCodeOption = False,
     ray: Annotated[
         str | None,
         typer.Option(
@@ -92,6 +94,7 @@ def run(
             tensorboard=tensorboard,
             subset=subset,
             name=name,
+            changed_code=changed_code,
             ray=ray,
             on_snapshot=beating(display.snapshot),
             on_notice=display.notice,
@@ -118,6 +121,7 @@ def worker(
     workers_per_gpu: SharingOption = 1,
     subset: SubsetOption = None,
     name: NameOption = None,
+    changed_code: ChangedCodeOption = False,
     quiet: QuietOption = False,
 ) -> int:
     """Join a study from another process or host, within the budget that `hpo run` gave it.
@@ -141,6 +145,7 @@ def worker(
             workers_per_gpu=workers_per_gpu,
             subset=subset,
             name=name,
+            changed_code=changed_code,
             worker=True,
             on_snapshot=beating(display.snapshot),
             on_notice=display.notice,

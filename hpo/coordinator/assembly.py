@@ -54,6 +54,7 @@ class RunOptions:
     workers: int | None = None
     workers_per_gpu: int | Literal["auto"] = 1
     enqueue_known: bool = False
+    changed_code: bool = False
     worker: bool = False
     ray: str | None = None
     tensorboard: str | None = None
@@ -162,6 +163,7 @@ def _assemble(
         timeout_seconds=None if leave_at is None else max(0.0, leave_at - time.monotonic()),
         trials_target=options.trials,
         enqueue_known=options.enqueue_known,
+        changed_code=options.changed_code,
     )
     replayed = persistently(engine, lambda: replay(engine, settings.home))
     opened = persistently(
@@ -180,7 +182,7 @@ def _assemble(
     progress = Progress(*watching)
     if options.tensorboard is not None:
         progress = TensorBoardProgress(options.tensorboard, found.study, *watching)
-    for sentence in (*replayed, opened.agreed.said):
+    for sentence in (*replayed, opened.agreed.said, opened.note):
         progress.notice(sentence)
     loop = Loop(found, ledger, slots, progress, wakeup, settings.patience_seconds)
     if leave_at is not None and (options.worker or opened.agreed.leave_seconds is not None):

@@ -7,20 +7,23 @@ import importlib.util
 import os
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import Connection
 
 from hpo.errors import CodeMismatch
 from hpo.storage import rows
 from hpo.study import Study
 
-__all__ = ["check_same_code", "code_digest", "code_facts", "source_digests"]
+__all__ = ["check_finished_code", "check_same_code", "code_digest", "code_facts", "source_digests"]
 
 _PACKAGES = ("hpo", "models", "data")
+_TRAINING = ("hpo/training/", "models/", "data/")
+"""The files of ours that decide what a trial's result is."""
 
 
 def code_facts() -> dict[str, Any]:
@@ -64,6 +67,45 @@ def check_same_code(
                 next="bring both to one commit (+ marks changed files), or stop the other worker and wait "
                 f"{live_seconds:.0f} s",
             )
+
+
+def check_finished_code(
+    connection: Connection, study: Study, study_id: int, trials: Iterable[FrozenTrial], *, accepted: bool
+) -> str:
+    """A sentence when the last trial with a result was trained by other code than this; "" when it is the same.
+
+    Raises CodeMismatch when files of the user's own are among what changed, unless that is `accepted`. Another version
+    of hpo is not refused: its trials mean the same. Failed trials do not count, or no bug could be mended.
+    """
+    results = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    dated = [(trial.datetime_complete, trial) for trial in results if trial.datetime_complete is not None]
+    if not dated:
+        return ""
+    before = _files_of(connection, study_id, max(dated, key=lambda pair: pair[0])[1].user_attrs.get("worker"))
+    now = source_digests(study)
+    changed = [name for name in before.keys() & now.keys() if before[name] != now[name]]
+    own = sorted(name for name in changed if name.partition("/")[0] not in _PACKAGES)
+    ours = sorted(name for name in changed if name.startswith(_TRAINING))
+    if own and not accepted:
+        raise CodeMismatch(
+            f'study "{study.name}" was trained with other code ({len(results)} finished trials)',
+            evidence=[f"{path}   {before[name]}   ->   {now[name]}" for name in own for path in _module_file(name)],
+            next=f"give the study a new name (--name), restore the file{'s' if len(own) > 1 else ''} above, or go on "
+            "with --changed-code: old and new trials then stand side by side",
+        )
+    if own:
+        return f"{', '.join(own)} changed since the last finished trial: old and new trials stand side by side"
+    if ours:
+        shown = ", ".join(ours[:3]) + (f" and {len(ours) - 3} more" if len(ours) > 3 else "")
+        return f"note: hpo's own code changed since the last finished trial ({shown})"
+    return ""
+
+
+def _files_of(connection: Connection, study_id: int, worker_id: object) -> Mapping[str, str]:
+    for worker in rows.list_workers(connection, study_id):
+        if worker.worker_id == worker_id and worker.code is not None:
+            return rows.read_sources(connection, worker.code) or {}
+    return {}
 
 
 def _sources(study: Study) -> Iterator[tuple[str, Path]]:

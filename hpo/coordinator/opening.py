@@ -11,7 +11,7 @@ from optuna.study import StudyDirection
 from sqlalchemy.engine import Connection, Engine
 
 from hpo.coordinator.budget import Agreed, agree, once
-from hpo.coordinator.code import check_same_code, code_digest, source_digests
+from hpo.coordinator.code import check_finished_code, check_same_code, code_digest, source_digests
 from hpo.coordinator.identity import Identity, own_identity
 from hpo.coordinator.jobs import study_job
 from hpo.coordinator.leases import Reaper
@@ -36,6 +36,7 @@ class Opening:
                     "keep": they stay; "once": a deadline that has begun to run stays, so that starting the same thing
                     again does not put it off, until the budget is used up: then a new one begins
     enqueue_known:  also enqueue what the study lists as known
+    changed_code:   go on although the user's own code changed since the last finished trial
     """
 
     create: bool = True
@@ -43,6 +44,7 @@ class Opening:
     timeout_seconds: float | None = None
     trials_target: int | None = None
     enqueue_known: bool = False
+    changed_code: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class OpenedStudy:
 
     freed: how many trials of dead processes of this machine wait again
     agreed: the budget it works under, and what is to be said of it
+    note: what is to be said of the code that trained the study so far
     """
 
     study_id: int
@@ -59,6 +62,7 @@ class OpenedStudy:
     resumed: bool
     freed: int
     agreed: Agreed
+    note: str
 
 
 def open_study(
@@ -75,7 +79,7 @@ def open_study(
 
     live_seconds: a worker heard of since then is at work, and must run the very code this one runs.
     Raises DeclarationChanged (nothing written) when the study exists with another table, CodeMismatch when somebody
-    works on it with other code, StudyError when it is unknown and may not be created, or was not made by hpo.
+    works, or worked, on it with other code, StudyError when it is unknown and may not be created, or not of hpo.
     """
     ensure_schema(engine)
     study = found.study
@@ -85,6 +89,11 @@ def open_study(
         freed = Reaper(study_id, identity, 0.0).free_the_dead(connection)
         agreed = _set_budget(connection, study_id, opening, worker_id, live_seconds)
         check_same_code(connection, study, study_id, code, commit, live_seconds)
+        trials = rows.read_changes(connection, study_id)
+        # Beside somebody who runs this very code, that question was answered before.
+        note = "" if rows.at_work(connection, study_id, live_seconds) else check_finished_code(
+            connection, study, study_id, trials, accepted=opening.changed_code
+        )  # fmt: skip
         rows.keep_sources(connection, code, source_digests(study))
         rows.register_worker(
             connection,
@@ -97,8 +106,8 @@ def open_study(
             code=code,
         )
         mirror = Mirror(study_id, study.name, _directions(study), *rows.study_attrs(connection, study_id))
-        mirror.apply(rows.read_changes(connection, study_id))
-    return OpenedStudy(study_id, str(stored.facts["uid"]), mirror, resumed, freed, agreed)
+        mirror.apply(trials)
+    return OpenedStudy(study_id, str(stored.facts["uid"]), mirror, resumed, freed, agreed, note)
 
 
 def prepare_study(

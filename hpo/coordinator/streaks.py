@@ -37,7 +37,7 @@ class Streaks:
             raise RepeatedFailure(
                 f"{SAME_FAILURES} trials in a row failed with the same error: {verdict.line}",
                 evidence=failure.get("traceback", [])[-6:],
-                next="mend the model or the study; `hpo run` goes on from here",
+                next="mend the model or the study; `hpo run` goes on from here (with --changed-code if others worked)",
             )
         self._out_of_memory = self._out_of_memory + 1 if failure.get("kind") == "out_of_memory" else 0
         if self._out_of_memory and self._out_of_memory % OUT_OF_MEMORY == 0:

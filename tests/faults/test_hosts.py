@@ -197,3 +197,57 @@ def test_a_second_run_leaves_the_first_its_budget_and_what_it_adds_is_said_on_bo
     assert "all trials are done" in first.ends()
     assert "all trials are done" in more.ends()
     world.check(finished=6)
+
+
+OWN_MODEL = """
+from hpo import Float, NoPruner, Random, Study
+from models import Model
+
+study = Study(name="faults", dataset="digits", model=Model("own_net:build"), epochs=4,
+    space={"batch_size": 64, "lr": Float(0.001, 0.1)},
+    baseline={"lr": 0.01}, sampler=Random(), pruner=NoPruner())
+"""
+
+
+def test_a_changed_file_of_the_users_own_model_is_refused_until_that_is_meant(new_world: NewWorld) -> None:
+    """Exit 3 with the file; --changed-code goes on and says so, and from then on the new code is the study's."""
+    world = new_world()
+    world.study = str(world.folder / "own.py")
+    (world.folder / "own.py").write_text(OWN_MODEL)
+    net = world.folder / "own_net.py"
+    net.write_text("ACTIVATION = 'relu'\n")
+    world.run("--trials", "2")
+    net.write_text("ACTIVATION = 'gelu'\n")
+    refused = world.run("--trials", "3", code=3)
+    assert 'study "faults" was trained with other code (2 finished trials)' in refused
+    assert str(net) in refused
+    assert "--changed-code" in refused
+    assert len(world.trials()) == 2
+    assert "old and new trials stand side by side" in world.run("--trials", "3", "--changed-code")
+    assert "side by side" not in world.run("--trials", "4")
+    world.check(finished=4)
+
+
+def test_trials_that_only_failed_are_no_reason_to_refuse_the_mended_model(new_world: NewWorld) -> None:
+    """`mend the model; hpo run goes on from here` is what a repeated failure promises."""
+    world = new_world(fake={"every": "failed"})
+    world.study = str(world.folder / "own.py")
+    (world.folder / "own.py").write_text(OWN_MODEL)
+    net = world.folder / "own_net.py"
+    net.write_text("broken\n")
+    world.run("--trials", "2", code=70)
+    net.write_text("mended\n")
+    del world.fake["every"]
+    world.run("--trials", "3")
+    world.check(finished=3)
+
+
+def test_another_version_of_hpo_goes_on_with_a_note(new_world: NewWorld) -> None:
+    """An upgrade in the middle of a study must be possible; only files that decide a result are named."""
+    world = new_world()
+    world.run("--trials", "1")
+    for file in ("models/mlp.py", "hpo/cli/app.py"):
+        world.sql(f"UPDATE hpo_sources SET files = regexp_replace(files, '(\"{file}\": \").{{8}}', '\\1--------')")
+    output = world.run("--trials", "2")
+    assert "note: hpo's own code changed since the last finished trial (models/mlp.py)" in output
+    world.check(finished=2)
