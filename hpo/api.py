@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.coordinator.assembly import RunOptions, assemble
-from hpo.coordinator.signals import caught_signals, waker
+from hpo.coordinator.signals import caught_signals, waker, why_left
 from hpo.coordinator.snapshot import Best
 from hpo.coordinator.streaks import check_not_all_failed
 from hpo.discovery import FoundStudy, find_study
@@ -34,7 +33,8 @@ __all__ = ["Result", "RunOptions", "run"]
 class Result:
     """What a run left: the study as this process knows it.
 
-    stopped: "deadline", "trials", "exhausted", "interrupted" (Ctrl-C) or "terminated" (SIGTERM)
+    stopped: "deadline", "trials", "exhausted", "interrupted" (Ctrl-C), "terminated" (SIGTERM) or
+             "hangup" (SIGHUP: the terminal was closed)
     """
 
     study: str
@@ -61,7 +61,7 @@ class Result:
 
     @property
     def exit_code(self) -> int:
-        return {"interrupted": 130, "terminated": 143}.get(self.stopped, 0)
+        return {"interrupted": 130, "terminated": 143, "hangup": 129}.get(self.stopped, 0)
 
 
 def run(
@@ -115,7 +115,7 @@ def _run(found: FoundStudy, options: RunOptions, settings: Settings) -> Result:
                 evidence=[kept or "it came back in the last moment and has every outcome"],
                 next=f"`hpo run --study {found.study.name}` when it answers writes what is kept here and goes on",
             )
-    stopped = {"signal": "terminated" if signal.SIGTERM in received else "interrupted"}.get(reason, reason)
+    stopped = why_left(received) if reason == "signal" else reason
     return Result(
         found.study.name, stopped, assembled.progress.best(), assembled.counts(), tuple(assembled.asker.trials())
     )

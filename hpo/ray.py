@@ -22,6 +22,7 @@ from hpo import api
 from hpo.coordinator.assembly import RunOptions
 from hpo.coordinator.code import code_facts
 from hpo.coordinator.opening import Opening, prepare_study
+from hpo.coordinator.signals import signals_to_leave, why_left
 from hpo.coordinator.snapshot import Best, SlotView, Snapshot
 from hpo.discovery import FoundStudy
 from hpo.errors import DeviceError, HpoError, StorageError
@@ -92,7 +93,7 @@ def _supervise(fleet: Fleet, engine: Engine, received: list[int], leave_seconds:
         if show is not None:
             show(_snapshot(fleet.found, read_study(engine, fleet.found.study.name), time.monotonic() - began))
     fleet.leave(LEAVE_SECONDS)
-    return "terminated" if signal.SIGTERM in received else "interrupted"
+    return why_left(received)
 
 
 def _reachable(storage: str, address: str) -> str:
@@ -131,14 +132,14 @@ def _cluster(address: str) -> Iterator[None]:
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Ctrl-C and SIGTERM have every node put its trials down."""
+    """Ctrl-C, SIGTERM and SIGHUP have every node put its trials down."""
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield received
         return
     before = {
         number: signal.signal(number, lambda number, _: received.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
+        for number in (signal.SIGINT, *signals_to_leave())
     }
     try:
         yield received

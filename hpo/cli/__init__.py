@@ -6,10 +6,12 @@ Each command imports what it needs when it runs, so that `hpo --help` loads neit
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 
 from hpo.cli.wording import printable
+from hpo.coordinator.signals import leave_on, signals_to_leave
 from hpo.errors import HpoError
 
 __all__ = ["main"]
@@ -21,7 +23,10 @@ BROKEN_PIPE = 141
 
 def main() -> None:
     """Run the command in sys.argv and exit with a documented code (see `hpo --help`)."""
+    for number in signals_to_leave():  # by an ordinary exit, which stops an embedded server that nobody else uses
+        signal.signal(number, leave_on)
     code = run_command()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # this process is leaving, and cannot do so any sooner
     try:
         sys.stdout.flush()
     except BrokenPipeError:

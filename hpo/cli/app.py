@@ -25,7 +25,7 @@ _EPILOG = """Exit codes:
 - 4 database
 - 5 device or data
 - 70 a bug, of hpo or five times the same one of a study; or every finished trial failed
-- 130 Ctrl-C, 143 SIGTERM: stopped, nothing lost
+- 129 SIGHUP (the terminal was closed), 130 Ctrl-C, 143 SIGTERM: stopped, nothing lost
 - 141 the reader of a pipe left
 
 Environment: HPO_STORAGE, HPO_STORAGE_PASSWORD_FILE, HPO_HOME, HPO_DATA_DIR, HPO_CHECKPOINT_DIR, HPO_DEVICES,

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["dashboard", "db"]
 
-TERMINATED = 143
-
 db = typer.Typer(help="Prepare the database.", no_args_is_help=True, rich_markup_mode="markdown")
 
 
@@ -125,6 +123,7 @@ def dashboard(
 
     Only for this machine, unless --host and --auth say otherwise; for others it is read-only.
     """
+    from hpo.coordinator.signals import leave_on, signals_to_leave
     from hpo.dashboard import Dashboard, is_loopback, read_login
     from hpo.errors import UsageError
     from hpo.settings import Settings
@@ -138,13 +137,13 @@ def dashboard(
     notice(f"listening{'' if page.writable else ', read-only'}; Ctrl-C ends it")
     if not is_loopback(host):
         notice("note: passwords travel unencrypted; put a proxy with TLS in front of it on a network you do not trust")
-    terminated = []
+    received: list[int] = []
 
     def leave(number: int, _frame: object) -> None:
-        # An ordinary exit, so that an embedded server which nobody else uses is stopped as well.
-        terminated.append(number)
-        raise SystemExit(TERMINATED)
+        received.append(number)  # the server takes a SystemExit for Ctrl-C
+        leave_on(number)
 
-    signal.signal(signal.SIGTERM, leave)
+    for number in signals_to_leave():
+        signal.signal(number, leave)
     page.serve()
-    return TERMINATED if terminated else 0
+    return 128 + received[0] if received else 0

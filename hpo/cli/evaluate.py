@@ -48,8 +48,6 @@ def evaluate(
     Says whether the best beats the baseline beyond chance, and saves the winner. Ctrl-C is safe: finished runs are
     kept, and the same command goes on from there.
     """
-    import signal
-
     from hpo.cli.output import emit_json, emit_rich, notice
     from hpo.evaluation.evaluate import EvaluateOptions
     from hpo.evaluation.evaluate import evaluate as evaluate_study
@@ -75,7 +73,7 @@ def evaluate(
         )
     if done.interrupted is not None:
         notice(f"stopped: {done.how.runs_done} of {done.how.runs} runs are done; the same command goes on from there")
-        return 143 if done.interrupted == signal.SIGTERM else 130
+        return 128 + done.interrupted
     if as_json:
         emit_json(done.document)
         return 0

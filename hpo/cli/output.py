@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -76,7 +77,10 @@ def progress_console() -> Console:
 
 def notice(text: str) -> None:
     """One line for the person watching."""
-    print(printable(text), file=sys.stderr, flush=True)
+    try:
+        print(printable(text), file=sys.stderr, flush=True)
+    except OSError:  # the terminal is gone, and a SIGHUP that says so under way
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def _finite(value: Any) -> Any:

@@ -25,6 +25,7 @@ _REASONS = {
     "exhausted": "nothing is left to try",
     "interrupted": "stopped by Ctrl-C; the same command goes on from here",
     "terminated": "stopped by SIGTERM; the same command goes on from here",
+    "hangup": "the terminal was closed; the same command goes on from here",
 }
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Protocol
 
-__all__ = ["Interruptible", "caught_signals", "waker"]
+__all__ = ["Interruptible", "caught_signals", "leave_on", "signals_to_leave", "waker", "why_left"]
+
+_REASONS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hangup"}
 
 
 class Interruptible(Protocol):
@@ -30,9 +33,10 @@ def waker(end: socket.socket) -> Callable[[], None]:
 
 @contextmanager
 def caught_signals(target: Interruptible, wakeup: socket.socket) -> Iterator[list[int]]:
-    """Ctrl-C and SIGTERM put every trial down safely; a second one leaves at once.
+    """Ctrl-C, SIGTERM and SIGHUP put every trial down safely; a second one leaves at once.
 
     A SIGTERM within a second of the first is the same one: engines send it to a process, its group and its container.
+    So do a terminal that closes and its shell with SIGHUP.
     """
     received: list[int] = []
     first_at = 0.0
@@ -43,14 +47,15 @@ def caught_signals(target: Interruptible, wakeup: socket.socket) -> Iterator[lis
     def handle(number: int, _frame: object) -> None:
         nonlocal first_at
         if received:
-            if number == signal.SIGTERM and time.monotonic() - first_at < 1.0:
+            if number != signal.SIGINT and time.monotonic() - first_at < 1.0:
                 return
             os._exit(128 + number)
         first_at = time.monotonic()
         received.append(number)
+        _forget_lost_terminal()
         target.interrupted = True
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, *signals_to_leave())}
     old_wakeup = signal.set_wakeup_fd(wakeup.fileno(), warn_on_full_buffer=False)
     try:
         yield received
@@ -58,3 +63,28 @@ def caught_signals(target: Interruptible, wakeup: socket.socket) -> Iterator[lis
         signal.set_wakeup_fd(old_wakeup)
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def signals_to_leave() -> tuple[signal.Signals, ...]:
+    """SIGTERM, and SIGHUP unless whoever started this process had it ignored, as `nohup` does."""
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return (signal.SIGTERM,) if ignored else (signal.SIGTERM, signal.SIGHUP)
+
+
+def leave_on(number: int, _frame: object = None) -> None:
+    """A handler that makes an ordinary exit of a signal: what was registered for the exit is done."""
+    _forget_lost_terminal()
+    raise SystemExit(128 + number)
+
+
+def why_left(received: Sequence[int]) -> str:
+    """`interrupted` (Ctrl-C, and a stop without a signal), `terminated` or `hangup`."""
+    return _REASONS[signal.Signals(received[0])] if received else "interrupted"
+
+
+def _forget_lost_terminal() -> None:
+    """Nothing may fail any more for want of a terminal to write to."""
+    for descriptor in (1, 2):
+        with suppress(OSError):
+            if stat.S_ISCHR(os.fstat(descriptor).st_mode) and not os.isatty(descriptor):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)

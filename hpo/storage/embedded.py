@@ -15,6 +15,7 @@ import atexit
 import contextlib
 import fcntl
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -74,7 +75,10 @@ def stop_embedded(home: Path) -> bool:
 
 
 def _leave_at_exit(home: Path) -> None:
-    with contextlib.suppress(OSError, StorageError):
+    # A second Ctrl-C finds nothing to hurry here: it would only leave a server behind that nobody uses.
+    with contextlib.suppress(KeyboardInterrupt, OSError, StorageError):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
         leave_embedded(home)
 
 

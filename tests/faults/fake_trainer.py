@@ -162,6 +162,6 @@ class FakeTrainer:
 
 
 if __name__ == "__main__":
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     FakeTrainer(int(sys.argv[sys.argv.index("--fd") + 1])).run()

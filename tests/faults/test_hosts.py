@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import pty
+import select
 import signal
+import threading
 import time
 from typing import Any
 
@@ -12,6 +15,8 @@ import psutil
 import pytest
 from optuna.trial import TrialState
 from world import World, until
+
+from hpo.storage.postgres import Server
 
 NewWorld = Any
 
@@ -86,9 +91,9 @@ def test_a_host_that_was_asleep_drops_what_another_has_taken(new_world: NewWorld
     assert any(trial.user_attrs["host"] == "other" for trial in world.trials())
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
 def test_a_signal_puts_every_trial_down_within_8_seconds(new_world: NewWorld, number: int, code: int) -> None:
-    """Gone in 8 s with 143 or 130, every trial waiting, no process left; the same command goes on from there."""
+    """Gone in 8 s with 143, 130 or 129, every trial waiting, no process left; the same command goes on from there."""
     world = new_world(fake={"epoch_seconds": 0.3})
     process = in_epoch(world, 2)
     trainers = [child.pid for child in process.trainers()]
@@ -103,6 +108,46 @@ def test_a_signal_puts_every_trial_down_within_8_seconds(new_world: NewWorld, nu
     world.run("--trials", "2")
     world.check(finished=2, unfinished=max(0, waiting - 2))
     assert [line.epoch for line in world.log("epoch", 0)] == [1, 2, 3, 4]
+
+
+def test_a_terminal_that_closes_leaves_no_trial_running_and_no_server(new_world: NewWorld) -> None:
+    """A dropped connection: nobody reads any more, and what was started is put down and stopped all the same."""
+    world = new_world(url="", fake={"epoch_seconds": 0.3})
+    ours, theirs = pty.openpty()
+    world.terminal = theirs
+    watching = threading.Event()
+    screen = threading.Thread(target=_watch, args=(ours, watching))
+    screen.start()
+    process = in_epoch(world, 2)
+    watching.set()
+    screen.join()
+    os.close(theirs)
+    os.close(ours)
+    assert process.process.wait(timeout=12) == 129
+    assert not Server(world.folder / "home" / "postgres").answers()
+    stopped = {line.number for line in world.log("stopped")}
+    assert stopped >= {0, 1}
+
+
+def _watch(screen: int, until_then: threading.Event) -> None:
+    """Read what is shown, or its writer would wait; never blocked in it, as that would keep the terminal open."""
+    while not until_then.is_set():
+        if select.select([screen], [], [], 0.05)[0]:
+            os.read(screen, 65536)
+
+
+def test_under_nohup_a_closed_terminal_is_nothing(new_world: NewWorld) -> None:
+    """Who started it said that it is to go on."""
+    world = new_world()
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = in_epoch(world, 2)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    process.send(signal.SIGHUP)
+    let_go(world)
+    process.ends()
+    world.check(finished=2)
 
 
 def test_a_second_signal_is_immediate_and_leaves_no_process(new_world: NewWorld) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -47,12 +49,17 @@ class Line:
 class Hpo:
     """One `hpo` process."""
 
-    def __init__(self, arguments: list[str], environ: dict[str, str], output: Path) -> None:
+    def __init__(
+        self, arguments: list[str], environ: dict[str, str], output: Path, terminal: int | None = None
+    ) -> None:
         self._output = output
         with output.open("wb") as file:
             self.process = subprocess.Popen(
                 [sys.executable, str(HERE / "coordinator.py"), *arguments],
-                cwd=output.parent, env=environ, stdout=file, stderr=file, stdin=subprocess.DEVNULL,
+                cwd=output.parent, env=environ,
+                stdout=file if terminal is None else terminal, stderr=file if terminal is None else terminal,
+                stdin=subprocess.DEVNULL, start_new_session=terminal is not None,
+                preexec_fn=None if terminal is None else lambda: fcntl.ioctl(1, termios.TIOCSCTTY, 0),
             )  # fmt: skip
         self.children: set[int] = set()
 
@@ -91,7 +98,10 @@ class Hpo:
 
 @dataclass
 class World:
-    """url: of the database as a user would give it. fake: see fake_trainer.py; None trains for real."""
+    """url: of the database as a user would give it. fake: see fake_trainer.py; None trains for real.
+
+    terminal: a descriptor; processes are started on it, as in a shell of its own
+    """
 
     url: str
     folder: Path
@@ -99,6 +109,7 @@ class World:
     study: str = str(HERE / "table_study.py")
     name: str = "faults"
     lease_seconds: float = 2.0
+    terminal: int | None = None
     processes: list[Hpo] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -122,7 +133,7 @@ class World:
             **({"FAKE": json.dumps(self.fake)} if self.fake is not None else {}),
             **environ,
         }
-        process = Hpo(given, variables, self.folder / f"output{len(self.processes)}")
+        process = Hpo(given, variables, self.folder / f"output{len(self.processes)}", self.terminal)
         self.processes.append(process)
         return process
 

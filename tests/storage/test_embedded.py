@@ -245,3 +245,23 @@ def test_an_ordinary_user_has_a_server_too(tmp_path: Path) -> None:
     assert (done.stdout, done.stderr) == ("up\n", "")
     assert (home / "postgres").stat().st_uid == 65534
     assert not (home / "postgres" / "postmaster.pid").exists()
+
+
+def test_a_second_ctrl_c_while_the_server_stops_is_no_traceback(tmp_path: Path) -> None:
+    """It has nothing to hurry: the server stops in order, and nothing is printed."""
+    program = (
+        "import os, signal, sys, time\n"
+        "from pathlib import Path\n"
+        "from hpo.storage.embedded import embedded_url\n"
+        "from hpo.storage.postgres import Server\n"
+        "stop = Server.stop\n"
+        "def interrupted(self, seconds):\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    time.sleep(0.2)\n"
+        "    return stop(self, seconds=seconds)\n"
+        "Server.stop = interrupted\n"
+        "embedded_url(Path(sys.argv[1]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, timeout=90)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    assert not Server(tmp_path / "postgres").answers()

@@ -162,7 +162,7 @@ def test_it_leaves_at_once_without_its_coordinator(child: Child, make_job: Any, 
     """In the middle of training, when the channel closes or says so; interrupts are not its business."""
     child.send(make_job(plan=FOREVER))
     assert isinstance(child.receive(), Epoch)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         child.process.send_signal(number)
     assert isinstance(child.receive(), Epoch)
     if farewell == "close":
