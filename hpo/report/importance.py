@@ -62,19 +62,14 @@ class Importances:
         return sorted(shares, key=lambda name: (name in guesses, -fmean(shares[name])))
 
     def listing(self, objective: str) -> list[str]:
-        """For people: what stands alone and groups by rank, and the members of a group right below it."""
-        members: dict[str, set[str]] = {}
+        """For people: what stands alone and groups by rank, and right below a group its members, layer by layer."""
+        members: dict[str, tuple[str, ...]] = {}
         for row in self.rows:
-            if row.objective == objective and row.members:
-                members.setdefault(row.parameter, set()).update(row.members)
-        ranking = self.ranking(objective, groups=True)
+            if row.objective == objective and len(row.members) > len(members.get(row.parameter, ())):
+                members[row.parameter] = row.members
         inside = {name for names in members.values() for name in names}
-        return [
-            name
-            for top in ranking
-            if top not in inside
-            for name in (top, *(one for one in ranking if one in members.get(top, ())))
-        ]
+        tops = [name for name in self.ranking(objective, groups=True) if name not in inside]
+        return [name for top in tops for name in (top, *members.get(top, ()))]
 
 
 def find_importances(

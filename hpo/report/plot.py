@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from hpo.report.data import ReportData
 
-__all__ = ["BUG", "Drawing", "NotDrawable", "Plot", "PlotRow", "draw", "thin"]
+__all__ = ["BUG", "Drawing", "NotDrawable", "Plot", "PlotRow", "draw", "need_complete", "thin"]
 
 Item = TypeVar("Item")
 
@@ -71,6 +71,14 @@ def draw(row: PlotRow, data: ReportData) -> Plot:
     except Exception as error:  # noqa: BLE001 - a bug in one plot (ours, Optuna's) must not take the report with it
         missing = f"{BUG}{type(error).__name__}: {error}"
     return Plot(row.key, row.title, row.about, Drawing(()), missing)
+
+
+def need_complete(data: ReportData, least: int) -> None:
+    """Raises NotDrawable where fewer than `least` trials are complete."""
+    count = len(data.complete)
+    if count < least:
+        there = "is one" if count == 1 else f"are {count}" if count else "are none"
+        raise NotDrawable(f"It needs {least} complete trials; there {there}.")
 
 
 def thin(items: Sequence[Item], limit: int, keep: Callable[[Item], bool] = lambda _: False) -> list[Item]:

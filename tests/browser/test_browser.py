@@ -86,6 +86,26 @@ def test_every_plot_of_the_report_is_drawn(report: WrittenReport, page: Any, sai
     assert said == []
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+def test_what_scrolls_fades_where_there_is_more(report: WrittenReport, page: Any, width: int) -> None:
+    """Tables and wide plots fade at the side beyond which there is more; the navigation wraps where there is room."""
+    page.set_viewport_size({"width": width, "height": 850})
+    page.goto(report.page.as_uri())
+    page.wait_for_selector("body[data-drawn]")
+    page.wait_for_timeout(100)  # one frame, for the observer of sizes
+    boxes = page.locator(".fades")
+    for index in range(boxes.count()):
+        box = boxes.nth(index)
+        more = box.evaluate("box => box.scrollWidth - box.clientWidth > 1")
+        assert ("more-right" in box.get_attribute("class")) == more, box.inner_text()[:80]
+    navigation = page.locator("nav .fades")
+    assert navigation.evaluate("box => box.scrollWidth > box.clientWidth") == (width < 900)
+    if width < 900:
+        navigation.evaluate("box => { box.scrollLeft = 1e6; }")
+        page.wait_for_function("document.querySelector('nav .fades').classList.contains('more-left')")
+        assert "more-right" not in navigation.get_attribute("class")
+
+
 def test_images_of_every_plot(chromium: str, report: WrittenReport, tmp_path: Path) -> None:
     """--png writes one image for each figure."""
     images = write_images(report.plots, tmp_path / "png")

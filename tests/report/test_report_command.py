@@ -46,7 +46,7 @@ def test_json_lists_the_files(url: str, tmp_path: Path, capsys: pytest.CaptureFi
     document = json.loads(capsys.readouterr().out)
     assert all(Path(path).is_file() for path in document["files"])
     assert (document["study"], document["trials"], list(document["not_drawn"])) == ("a/b <c>", 12, ["contour"])
-    assert "lr (8 complete trials)" in document["not_drawn"]["contour"]
+    assert document["not_drawn"]["contour"] == "It needs 10 complete trials; there are 8."
 
 
 def test_a_study_of_ours_in_postgres(engine: Engine, database_url: str, tmp_path: Path) -> None:

@@ -86,6 +86,21 @@ def test_the_contour_needs_values_between_which_something_lies(report_of: Report
     assert "layers (4 values)" in said(drawn)
 
 
+def test_a_bad_trial_does_not_pale_good_ones_near_by(report_of: ReportOf) -> None:
+    """Beside one trial that learned nothing, what good trials came to still shows in the surface."""
+
+    def fill(study: optuna.Study) -> None:
+        random = np.random.default_rng(4)
+        for _ in range(40):
+            x, y = (float(value) for value in random.random(2))
+            add(study, 0.97 + 0.01 * x, x=x, y=y)
+        add(study, 0.1, x=0.9, y=0.5)
+
+    surface_trace = plot(report_of(fill), "contour").drawing.figures[0].data[0]
+    cells = [cell for row in surface_trace.z for cell in row if cell is not None]
+    assert min(cells) >= surface_trace.zmin > 0.97
+
+
 def test_no_contour_without_two_fit_parameters(report_of: ReportOf) -> None:
     """With one scale and one of few values there is no surface, and the reason names both numbers."""
 
@@ -205,7 +220,7 @@ def test_members_stand_striped_below_their_group(report_of: ReportOf) -> None:
     data = report_of(lambda study: searched(study, 90))
     listing = data.importances.listing("value")
     place = listing.index("width")
-    assert set(listing[place + 1 : place + 4]) == {"width_0", "width_1", "width_2"}
+    assert listing[place + 1 : place + 4] == ["width_0", "width_1", "width_2"]
     assert sorted(listing) == sorted(data.importances.ranking("value", groups=True))
     bars = next(trace for trace in plot(data, "importances").drawing.figures[0].data if "PED" in trace.name)
     for name, shape in zip(bars.y, bars.marker.pattern.shape, strict=True):

@@ -20,7 +20,7 @@ from hpo.report.data import ReportData
 from hpo.report.figures.marks import sampled_trials
 from hpo.report.figures.shading import colour_range, scale, shade_bar
 from hpo.report.parameters import Parameter
-from hpo.report.plot import Drawing, NotDrawable
+from hpo.report.plot import Drawing, NotDrawable, need_complete
 from hpo.report.theme import axis
 
 __all__ = ["DISTINCT", "REACH", "contour", "surface"]
@@ -38,6 +38,7 @@ Numbers = NDArray[np.float64]
 
 
 def contour(data: ReportData) -> Drawing:
+    need_complete(data, TRIALS)
     one, other, notes = _chosen(data)
     both = _with(data, one, other)
     drawn, thinned = sampled_trials(data, both)
@@ -47,7 +48,7 @@ def contour(data: ReportData) -> Drawing:
     ticks = np.linspace(low, high, 7)[1:-1].tolist()
     shades = {"colorscale": scale(data), "zmin": low, "zmax": high}
     grid = np.linspace(-0.02, 1.02, CELLS)
-    painted = surface(_share(xs), _share(ys), values, grid)
+    painted = surface(_share(xs), _share(ys), np.clip(values, low, high), grid)
     figure = go.Figure(
         go.Contour(
             x=_back(grid, xs, one), y=_back(grid, ys, other), connectgaps=False, **shades,
@@ -69,7 +70,10 @@ def contour(data: ReportData) -> Drawing:
     figure.update_xaxes(**axis(one, [trial.params[one.name] for trial in drawn]), showgrid=False)
     figure.update_yaxes(**axis(other, [trial.params[other.name] for trial in drawn]), showgrid=False)
     figure.update_layout(height=460, showlegend=False)
-    said = "Dots are trials, shaded by their own value. The surface is the mean of trials near by; white is untried."
+    said = (
+        "Dots are trials, shaded by their own value. The surface is the mean of trials near by, none counted worse "
+        "than the palest shade; white is untried."
+    )
     return Drawing([figure], [*thinned, said, *notes])
 
 

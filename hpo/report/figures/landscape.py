@@ -18,7 +18,7 @@ from hpo.report.data import ReportData
 from hpo.report.figures.marks import sampled_trials
 from hpo.report.figures.shading import body, colour_range, outside_note, scale, shade_bar
 from hpo.report.parameters import Parameter
-from hpo.report.plot import Drawing, NotDrawable
+from hpo.report.plot import Drawing, NotDrawable, need_complete
 from hpo.report.theme import SCALE, axis, colour_bar, label, log_ticks
 
 __all__ = ["parallel", "rank"]
@@ -28,7 +28,7 @@ AXES = 7
 
 
 def parallel(data: ReportData) -> Drawing:
-    _need(data, 2)
+    need_complete(data, 2)
     shared = [one for one in data.varying() if all(one.name in trial.params for trial in data.complete)]
     shown = [one for one in shared if _values(data, one) > 1][:AXES]
     if not shown:
@@ -70,7 +70,7 @@ def parallel(data: ReportData) -> Drawing:
 
 
 def rank(data: ReportData) -> Drawing:
-    _need(data, 4)
+    need_complete(data, 4)
     varying = [each for each in data.varying() if _values(data, each) > 1]
     first, second = _two(data, varying)
     third = [more for more in varying if more not in (first, second)][:1]
@@ -134,13 +134,6 @@ def _two(data: ReportData, among: Sequence[Parameter]) -> tuple[Parameter, Param
         if all(len({trial.params[each.name] for trial in both}) > 1 for each in (one, other)):
             return one, other
     raise NotDrawable("It needs two parameters that took more than one value in complete trials.")
-
-
-def _need(data: ReportData, least: int) -> None:
-    count = len(data.complete)
-    if count < least:
-        there = "is one" if count == 1 else f"are {count}" if count else "are none"
-        raise NotDrawable(f"It needs {least} complete trials; there {there}.")
 
 
 def _values(data: ReportData, parameter: Parameter) -> int:

@@ -31,7 +31,9 @@ def _panels(data: ReportData, column: str, title: str) -> Drawing:
     rows = finite_rows(data.trials, column)
     rows = rows[rows["state"].isin(("complete", "pruned"))]
     if rows.empty:
-        raise NotDrawable("No finished trial has a value yet." if column != "seconds" else "No trial has finished yet.")
+        raise NotDrawable(
+            "No finished trial has a value yet." if column != "seconds" else "No trial is complete or pruned."
+        )
     parameters = data.varying()
     if not parameters:
         raise NotDrawable("No parameter took more than one value.")

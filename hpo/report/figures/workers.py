@@ -32,7 +32,7 @@ def timeline(data: ReportData) -> Drawing:
         if not mine.empty:
             figure.add_trace(_bars(mine, outcome, (rows["ended"].max() - rows["began"].min()).total_seconds()))
     lanes = sorted({label(lane) for lane in rows["lane"]}, reverse=True)
-    figure.update_layout(barmode="overlay", height=max(190, 130 + 26 * len(lanes)), bargap=0.25)
+    figure.update_layout(barmode="overlay", showlegend=True, height=max(190, 130 + 26 * len(lanes)), bargap=0.25)
     figure.update_xaxes(type="date", title_text="time (UTC)")
     figure.update_yaxes(categoryorder="array", categoryarray=lanes, ticks="")
     return Drawing([figure], notes)
