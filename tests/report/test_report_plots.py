@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -243,6 +244,16 @@ def test_the_key_shows_the_marks_of_the_plots(report_of: ReportOf) -> None:
         assert COLOURS[outcome] in mark[1]
         assert ('fill="none"' in mark[1]) == SYMBOLS[outcome].endswith("-open")
         assert (mark[2] == "path") == (SYMBOLS[outcome] in ("star", "diamond", "x", "triangle-up"))
+
+
+def test_fixed_values_read_without_quotes_and_times_by_their_name(report_of: ReportOf) -> None:
+    """What Python writes as 'adam' reads adam; seconds of the trainer are called training, and told from others."""
+    data = report_of(searched)
+    declared = replace(data.view, declaration={"optimizer": "'adam' fixed", "lr": "1e-05 .. 0.1 log"})
+    page = render_page(replace(data, view=declared), ())
+    assert "<td>adam fixed</td>" in page
+    assert "<th>training</th>" in page
+    assert "<code>hpo trials</code> shows those from its start to its end" in page
 
 
 def test_a_correlation_of_nothing_is_written_one_way(report_of: ReportOf) -> None:
