@@ -36,7 +36,7 @@ class StudyView:
     directions:  "maximize" or "minimize", one for each objective
     objectives:  the name of each objective: the metric, what `set_metric_names` gave, or "value"
     epochs:      rows of hpo_epochs, where history was asked for: `trial`, `epoch`, `val_accuracy` and so on
-    evaluation:  what the last `hpo evaluate` found (docs/evaluation.md), likewise
+    evaluation:  what the last `hpo evaluate` found (docs/evaluation.md)
     declaration: row name -> text, as hpo.study.Study.declaration gave it
     workers:     every coordinator that ever worked on it, oldest first
     """
@@ -117,7 +117,7 @@ def stored_name(engine: Engine, reference: str) -> str:
 def read_study(engine: Engine, name: str, *, history: bool = False) -> StudyView:
     """Everything about one study, as of one moment. StudyError names the nearest study, and those there are.
 
-    history: also every epoch of every trial, for a large study most of what there is to read, and the evaluation
+    history: also every epoch of every trial, for a large study most of what there is to read
     """
     with _storage_errors(engine), _one_moment(engine) as connection:
         found = rows.find_study(connection, name)
@@ -152,7 +152,7 @@ def _with_our_record(connection: Connection, study_id: int, view: StudyView, his
         view,
         objectives=tuple(text.split()[-1] for text in declared if text) or view.objectives,
         epochs=tuple(rows.read_epochs(connection, study_id)) if history else (),
-        evaluation=read_evaluation(connection, study_id) if history else None,
+        evaluation=read_evaluation(connection, study_id),
         declaration=record.declaration,
         deadline=record.deadline,
         seconds_left=rows.budget(connection, study_id).seconds_left,

@@ -37,7 +37,8 @@ def evaluation_parts(document: Mapping[str, Any], folder: Path) -> list[Renderab
     ]
     if len(document["classes"]) <= CLASSES_SHOWN:
         parts += [
-            f"[dim]{escape(best['name'])} class by class, {_runs(best)} together[/]",
+            f"[dim]{escape(best['name'])} class by class, {_runs(best)} together: "
+            "a row is what the image is, a column what was predicted[/]",
             _confusion(document, best),
             "",
         ]

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hpo.study import Study
 
 __all__ = [
+    "AnyStoredStudyOption",
     "ChangedCodeOption",
     "DeviceOption",
     "JsonOption",
@@ -49,17 +50,16 @@ _STUDY = "A name that `hpo studies` lists, a path to a .py file, or package.modu
 StudyOption = Annotated[
     str, typer.Option("--study", "-s", metavar="NAME", help=_STUDY, autocompletion=complete_study, show_default=False)
 ]
-StoredStudyOption = Annotated[
-    str,
-    typer.Option(
-        "--study",
-        "-s",
-        metavar="NAME",
-        help="The name it runs under; a .py file or module:attribute is understood too.",
-        autocompletion=complete_study,
-        show_default=False,
-    ),
-]
+_STORED_STUDY = typer.Option(
+    "--study",
+    "-s",
+    metavar="NAME",
+    help="The name it runs under; a .py file or module:attribute is understood too.",
+    autocompletion=complete_study,
+    show_default=False,
+)
+StoredStudyOption = Annotated[str, _STORED_STUDY]
+AnyStoredStudyOption = Annotated[str | None, _STORED_STUDY]
 
 
 def _said_aloud(url: str | None) -> str | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hpo.cli.options import JsonOption, ReadStorageOption, StoredStudyOption, read_stored
+from hpo.cli.options import AnyStoredStudyOption, JsonOption, ReadStorageOption, StoredStudyOption, read_stored
 from hpo.cli.output import emit, emit_json, emit_rich
 
 if TYPE_CHECKING:
@@ -22,12 +22,17 @@ SILENT_SECONDS = 120.0
 
 
 def status(
-    study: StoredStudyOption,
+    study: AnyStoredStudyOption = None,
     storage: ReadStorageOption = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Look again every two seconds, until Ctrl-C.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show how far a study is: trials by state, the best, time left, and who works on it."""
+    """Show how far a study is: trials by state, the best, time left, and who works on it. Without --study: which
+    studies the database holds, any Optuna database, a line each.
+    """
+    if study is None:
+        _show_all(storage, watch, as_json)
+        return
     if not watch:
         _show_status(read_stored(study, storage), as_json)
         return
@@ -49,7 +54,13 @@ def best(study: StoredStudyOption, storage: ReadStorageOption = None, as_json: J
     from hpo.cli.tables import best_lines, trials_table
 
     if len(view.directions) > 1:
-        emit_rich(trials_table(_front(view), objectives=len(view.directions)))
+        front = _front(view)
+        many = f"{len(front)} trial{'s' if len(front) != 1 else ''}"
+        emit_rich(
+            f"Pareto front of {', '.join(view.objectives)}: {many} that no other beats in every objective",
+            "",
+            trials_table(front, objectives=len(view.directions)),
+        )
         return
     emit_rich(best_lines(view, winner))
 
@@ -71,6 +82,9 @@ def trials(
     chosen = _chosen(view, state, top)
     if as_json:
         emit_json([_trial_json(trial) for trial in chosen])
+        return
+    if not chosen:
+        emit(f"no trial of {view.name} is {state}" if state else f"{view.name} has no trials yet")
         return
     from hpo.cli.tables import failures_text, trials_table
 
@@ -109,6 +123,19 @@ def status_json(view: StudyView) -> dict[str, Any]:
 def present_workers(view: StudyView) -> list[WorkerRow]:
     """Those that are still at it: a silent one's leases have run out, so it is gone or as good as gone."""
     return [one for one in view.workers if one.silent_seconds < SILENT_SECONDS and one.state not in ("stopped", "gone")]
+
+
+def _show_all(storage: str | None, watch: bool, as_json: bool) -> None:
+    from hpo.cli.listing import read_all, studies_table
+    from hpo.errors import UsageError
+
+    if watch:
+        raise UsageError("--watch follows one study", next="say which with --study")
+    views = read_all(storage)
+    if as_json:
+        emit_json([status_json(view) for view in views])
+        return
+    emit_rich(studies_table(views))
 
 
 def _show_status(view: StudyView, as_json: bool) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hpo.reading import StudyView
     from hpo.storage.rows import WorkerRow
 
-__all__ = ["best_lines", "failures_text", "status_lines", "trials_table"]
+__all__ = ["best_lines", "budget_text", "failures_text", "status_lines", "trials_table"]
 
 
 def status_lines(view: StudyView, workers: Sequence[WorkerRow]) -> Table:
@@ -33,7 +33,7 @@ def status_lines(view: StudyView, workers: Sequence[WorkerRow]) -> Table:
     else:
         table.add_row("best", f"[bold green]{_values(winner)}[/]  [dim]trial {winner.number}[/]")
         table.add_row("", Entries(winner.params))
-    table.add_row("budget", _budget(view))
+    table.add_row("budget", budget_text(view))
     for index, worker in enumerate(workers):
         table.add_row("" if index else "workers", _worker(worker))
     if not workers:
@@ -48,7 +48,15 @@ def best_lines(view: StudyView, winner: FrozenTrial) -> Table:
     table.add_row("best", f"[bold green]{_values(winner)}[/]  [dim]trial {winner.number}[/]")
     for name, value in grouped(winner.params).items():
         table.add_row(f"  {escape(name)}", escape(value_text(value)))
+    table.add_row("evaluated", _evaluated(view))
     return table
+
+
+def _evaluated(view: StudyView) -> str:
+    """What `hpo evaluate` found, or that it has not been asked."""
+    if view.evaluation is None:
+        return "[dim]not yet: `hpo evaluate` says how good it really is[/]"
+    return escape(str(view.evaluation.get("verdict", {}).get("sentence", "")))
 
 
 def trials_table(trials: Sequence[FrozenTrial], *, objectives: int) -> Table:
@@ -117,7 +125,7 @@ def _values(trial: FrozenTrial) -> str:
     return ", ".join(score(value) for value in trial.values)
 
 
-def _budget(view: StudyView) -> str:
+def budget_text(view: StudyView) -> str:
     parts = []
     if view.trials_target is not None:
         parts.append(f"{view.trials_target} trials")

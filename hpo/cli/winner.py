@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hpo.cli.options import JsonOption, StoredStudyOption
+from hpo.errors import UsageError
 
 if TYPE_CHECKING:
     from hpo.inference.model import SavedModel
@@ -27,7 +28,9 @@ ModelOption = Annotated[
 
 def export(
     study: StoredStudyOption,
-    kind: Annotated[str, typer.Option("--format", metavar="FORMAT", help="onnx, or torch-export (a .pt2 file).")],
+    kind: Annotated[
+        str, typer.Option("--format", metavar="FORMAT", help="torch-export (a .pt2 file), or onnx.")
+    ] = "torch-export",
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="FILE", help="reports/NAME/NAME.onnx or .pt2 without it.", show_default=False),
@@ -54,6 +57,8 @@ def export(
         emit_json(
             {
                 "study": name,
+                "configuration": saved.about.get("name"),
+                "trial": saved.about.get("trial"),
                 "path": str(done.path),
                 "format": kind,
                 "input": input_type,
@@ -64,6 +69,7 @@ def export(
         )
         return
     shape = ", ".join(map(str, saved.shape))
+    emit(f"{_which(saved)}, the winner of `hpo evaluate`")
     emit(f"{done.path}  {size:,} bytes")
     emit(f"input images [N, {shape}] {input_type}, output logits [N, {len(saved.classes)}]")
     emit(f"same answers: logits differ by at most {done.max_difference:.2g} over {done.checked} images")
@@ -80,6 +86,9 @@ def predict(
 
     Colour is turned into grey where the model reads grey. MNIST's digits are white on black.
     """
+    for image in images:
+        if not image.is_file():  # before torch is loaded, which takes seconds
+            raise UsageError(f"no such image: {image}", next="check the path")
     from hpo.cli.output import emit, emit_json
     from hpo.inference.predicting import predict as predict_images
 
@@ -101,6 +110,14 @@ def predict(
     width = max(len(str(one.image)) for one in found)
     for one in found:
         emit(f"{one.image!s:<{width}}  {one.name}  {one.probability:.4f}")
+
+
+def _which(saved: SavedModel) -> str:
+    """`trial 38, test accuracy 0.9812`: of the configurations that were evaluated, not always the search's best."""
+    about = saved.about
+    name, trial, accuracy = about.get("name"), about.get("trial"), about.get("test_accuracy")
+    which = f"{name} (trial {trial})" if trial is not None and name != f"trial {trial}" else str(name)
+    return f"{which}, test accuracy {accuracy['mean']:.4f}" if isinstance(accuracy, dict) else which
 
 
 def winner_folder(reference: str, model: Path | None) -> tuple[Path, str]:

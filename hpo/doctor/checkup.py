@@ -53,7 +53,7 @@ def checkup(settings: Settings, *, storage: str | None, devices: str | None, fix
     yield examine_environment(os.environ, storage)
     yield examine_versions()
     yield from examine_devices(devices or settings.devices)
-    yield from _guarded("data", examine_data())
+    yield from _guarded("data", examine_data(settings.data_dir))
 
 
 def _uids(engine: Engine) -> set[str]:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from hpo.coordinator.devices import find_slots
 from hpo.coordinator.trainer_process import TrainerProcess, trainer_environment
@@ -47,8 +48,12 @@ def _device(name: str, slots: int) -> Finding:
         process.kill()
 
 
-def examine_data() -> Iterator[Finding]:
-    """One finding for each data set that is downloaded; files are looked for where trainers look, none is fetched."""
+def examine_data(data_dir: Path | None) -> Iterator[Finding]:
+    """Whether HPO_DATA_DIR is there, where it is set; then one finding for each data set that is downloaded;
+
+    Files are looked for where trainers look, none is fetched."""
+    if data_dir is not None and not data_dir.is_dir():
+        yield Finding("data", "warn", f"HPO_DATA_DIR={data_dir} is no folder", (), "make it, or unset HPO_DATA_DIR")
     command = [sys.executable, "-m", "data.verify"]
     environment = trainer_environment(os.environ)
     done = subprocess.run(

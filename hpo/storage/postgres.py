@@ -98,7 +98,7 @@ class Server:
         raise StorageError(
             f"the database in {self.data} does not start",
             evidence=[*done.stderr.strip().splitlines()[-2:], *self._log_tail(8).splitlines()],
-            next=f"read {self.log}, or give --storage postgresql://...",
+            next=self._remedy(),
         )
 
     def stop(self, *, seconds: float) -> bool:
@@ -180,6 +180,11 @@ class Server:
                 self.log.replace(self.log.with_suffix(".log.1"))
             self.log.touch(mode=0o600)
             user.own(self.log)
+
+    def _remedy(self) -> str:
+        if self.data.stat().st_mode & 0o027:  # as PostgreSQL judges: the group may read at most, others nothing
+            return f"chmod 700 {self.data}"
+        return f"read {self.log}, or give --storage postgresql://..."
 
     def _log_tail(self, lines: int) -> str:
         with contextlib.suppress(OSError):

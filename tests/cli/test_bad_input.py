@@ -135,6 +135,20 @@ def test_timeout_nonsense(hpo: Command, tmp_path: Path, timeout: str) -> None:
     assert is_untouched(tmp_path)
 
 
+def test_a_budget_of_the_environment_is_read_where_the_words_name_none(
+    hpo: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty one, as compose files write it, is none."""
+    monkeypatch.setenv("HPO_TIMEOUT", "banana")
+    assert "as a duration" in hpo("run", "--study", "mlp_digits").err
+    assert "unknown study" in hpo("run", "--study", "mlp_digitz", "--timeout", "1m").err
+    monkeypatch.setenv("HPO_TIMEOUT", "")
+    monkeypatch.setenv("HPO_TRIALS", "many")
+    assert "'many' is not a valid" in hpo("run", "--study", "mlp_digits").err
+    monkeypatch.setenv("HPO_TRIALS", "")
+    assert "unknown study" in hpo("run", "--study", "mlp_digitz").err
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -60,6 +60,27 @@ def test_best_as_json_has_the_keys_scripts_rely_on(hpo: Command, plain_url: str)
     assert found["params"] == {"lr": pytest.approx(1e-3), "units_0": 3, "units_1": 4}
 
 
+def test_status_without_a_study_lists_what_the_database_holds(hpo: Command, plain_url: str) -> None:
+    """Counts and best of each, in words and for programs."""
+    fill(plain_url, "another")
+    shown = hpo("status", "--storage", plain_url)
+    assert shown.code == 0
+    lines = [" ".join(line.split()) for line in shown.out.splitlines()]
+    for name in ("another", "plain"):
+        assert f"{name} maximize value 0.90000 4 complete, 1 pruned, 1 failed, 1 waiting none set" in lines
+    found = json.loads(hpo("status", "--storage", plain_url, "--json").out)
+    assert [(one["study"], one["counts"]["complete"], one["best"]["trial"]) for one in found] == [
+        ("another", 4, 2),
+        ("plain", 4, 2),
+    ]
+    assert "--study" in hpo("status", "--storage", plain_url, "--watch").err
+
+
+def test_no_trial_in_a_state_is_said_in_words(hpo: Command, plain_url: str) -> None:
+    done = hpo("trials", "--study", "plain", "--storage", plain_url, "--state", "running")
+    assert (done.code, done.out) == (0, "no trial of plain is running\n")
+
+
 def test_status_as_json_has_the_keys_scripts_rely_on(hpo: Command, plain_url: str) -> None:
     found = json.loads(hpo("status", "--study", "plain", "--storage", plain_url, "--json").out)
     assert {"study", "counts", "best", "deadline", "workers"} <= set(found)
@@ -156,7 +177,9 @@ def test_several_objectives_give_a_front(hpo: Command, tmp_path: Path) -> None:
     found = json.loads(hpo("best", "--study", "two", "--storage", url, "--json").out)
     assert found["trial"] == 0
     assert [trial["trial"] for trial in found["front"]] == [0, 1]
-    assert hpo("best", "--study", "two", "--storage", url).code == 0
+    shown = hpo("best", "--study", "two", "--storage", url)
+    assert shown.code == 0
+    assert shown.out.startswith("Pareto front of value 0, value 1: ")
 
 
 def test_a_database_without_studies(hpo: Command, empty_database_url: str) -> None:

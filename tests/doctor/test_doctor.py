@@ -241,10 +241,16 @@ def test_altered_data_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (raw / "train-images-idx3-ubyte.gz").write_bytes(b"not what was published")
     monkeypatch.setenv("HPO_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("HPO_HOME", str(tmp_path / "home"))
-    found = {finding.fact.split(":")[0]: finding for finding in examine_data()}
+    found = {finding.fact.split(":")[0]: finding for finding in examine_data(tmp_path)}
     assert found["mnist"].level == "fail"
     assert found["mnist"].details == (str(raw / "train-images-idx3-ubyte.gz"),)
     assert found["cifar10"].level == "ok"
+
+
+def test_a_data_folder_that_is_not_there_is_warned_of(tmp_path: Path) -> None:
+    first = next(iter(examine_data(tmp_path / "nowhere")))
+    assert (first.level, "nowhere is no folder" in first.fact) == ("warn", True)
+    assert all(finding.level != "warn" for finding in examine_data(tmp_path))
 
 
 def test_the_command_says_it_in_words_in_json_and_by_its_exit_code(

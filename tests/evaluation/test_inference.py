@@ -14,10 +14,12 @@ from PIL import Image
 
 from data.digits import load
 from data.files import Folders
+from hpo.cli import run_command
 from hpo.errors import UsageError
 from hpo.inference.exporting import export_model
 from hpo.inference.model import SavedModel, load_model
 from hpo.inference.predicting import predict, read_image
+from hpo.settings import Settings
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +107,22 @@ def test_images_that_do_not_fit_are_refused(model: SavedModel, tmp_path: Path) -
         predict(model, [tmp_path / "text.png"])
     with pytest.raises(UsageError, match="no such image"):
         predict(model, [tmp_path / "none.png"])
+
+
+def test_export_says_which_configuration_it_writes(
+    home: Settings, evaluated: Evaluated, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its name, its score, and torch.export where no format is named; `hpo best` says the evaluation's verdict."""
+    winner = evaluated.evaluation.document["winner"]
+    model, out = str(evaluated.folder / "winner"), str(tmp_path / "m.pt2")
+    assert run_command(["export", "--study", "quick", "--model", model, "--out", out]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(winner)
+    assert "the winner of `hpo evaluate`" in said
+    assert Path(out).is_file()
+    assert run_command(["best", "--study", "quick"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"evaluated {evaluated.evaluation.document['verdict']['sentence']}" in said
 
 
 def test_a_folder_without_a_model_says_how_to_get_one(evaluated: Evaluated, tmp_path: Path) -> None:

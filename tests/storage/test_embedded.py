@@ -221,6 +221,19 @@ def test_a_platform_without_binaries_is_one_clear_error(home: Path, monkeypatch:
         embedded_url(home)
 
 
+def test_a_folder_that_others_may_read_says_how_to_close_it(home: Path) -> None:
+    """After `chmod -R 755` PostgreSQL does not start."""
+    embedded_url(home)
+    leave_embedded(home)
+    stop_embedded(home)
+    (home / "postgres").chmod(0o755)
+    with pytest.raises(StorageError, match="invalid permissions") as caught:
+        embedded_url(home)
+    assert caught.value.next == f"chmod 700 {home / 'postgres'}"
+    (home / "postgres").chmod(0o700)
+    assert embedded_url(home)
+
+
 def test_a_folder_in_use_by_another_host_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = client(home)
     postmaster(home).kill()

@@ -1,0 +1,49 @@
+"""What a database holds: every study in it, ours or plain Optuna's, a line each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from hpo.reading import StudyView
+
+__all__ = ["read_all", "studies_table"]
+
+
+def read_all(storage: str | None) -> list[StudyView]:
+    """Every study, by name. StudyError where there is none."""
+    from hpo.errors import StudyError
+    from hpo.reading import open_for_reading, place_of, read_study, study_names
+    from hpo.settings import Settings
+
+    engine = open_for_reading(storage, Settings.read())
+    try:
+        names = study_names(engine)
+        if not names:
+            raise StudyError(f"no study has run in {place_of(engine)} yet", next="`hpo run --study NAME` starts one")
+        return [read_study(engine, name) for name in names]
+    finally:
+        engine.dispose()
+
+
+def studies_table(views: list[StudyView]) -> Table:
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    from hpo.cli.tables import budget_text
+    from hpo.cli.wording import counts_text
+    from hpo.wording import score
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
+    for title in ("study", "objective", "best", "trials", "budget"):
+        table.add_column(title, overflow="fold", justify="right" if title == "best" else "left")
+    for view in views:
+        best = view.best
+        goals = ", ".join(f"{way} {name}" for way, name in zip(view.directions, view.objectives, strict=True))
+        values = ", ".join(score(value) for value in best.values) if best is not None else "-"
+        cells = escape(goals), values, counts_text(view.counts), budget_text(view)
+        table.add_row(f"[bold]{escape(view.name)}[/]", *cells)
+    return table
