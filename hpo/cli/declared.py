@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hpo.cli.options import JsonOption, StudyOption, declared_study
 from hpo.cli.output import emit_json, emit_rich
 
 if TYPE_CHECKING:
-    from rich.console import Group
+    from collections.abc import Sequence
+
+    from rich.console import Console, ConsoleOptions, Group, RenderResult
     from rich.table import Table
 
     from hpo.study import Study
 
 __all__ = ["space", "space_tables", "studies"]
+
+NARROW = 100
+"""Columns below which a table of the studies would be mostly folds."""
 
 
 def studies(as_json: JsonOption = False) -> None:
@@ -24,13 +30,29 @@ def studies(as_json: JsonOption = False) -> None:
     if as_json:
         emit_json([_row(study) | {"description": study.description.strip()} for study in found])
         return
-    table = _table("study", "dataset", "model", "searches", "about")
-    table.columns[3].overflow = table.columns[4].overflow = "fold"
-    for study in found:
-        row = _row(study)
-        about = study.description.strip().split("\n")[0]
-        table.add_row(f"[bold]{study.name}[/]", row["dataset"], row["model"], ", ".join(row["parameters"]), about)
-    emit_rich(table)
+    emit_rich(_Listing(found))
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """A table, or where that would fold into columns of single words, what each is about under its name."""
+
+    studies: Sequence[Study]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.padding import Padding
+
+        narrow = options.max_width < NARROW
+        table = _table("study", "dataset", "model", "about")
+        for study in self.studies:
+            about = study.description.strip().split("\n")[0]
+            if narrow:
+                yield f"[bold]{study.name}[/]  [dim]{study.dataset_name}, {study.model_name}[/]"
+                yield Padding(about, (0, 0, 0, 2))
+            else:
+                table.add_row(f"[bold]{study.name}[/]", study.dataset_name, study.model_name, about)
+        if not narrow:
+            yield table
 
 
 def space(study: StudyOption, as_json: JsonOption = False) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -87,7 +88,7 @@ def predict(
     Colour is turned into grey where the model reads grey. MNIST's digits are white on black.
     """
     for image in images:
-        if not image.is_file():  # before torch is loaded, which takes seconds
+        if not os.path.isfile(image):  # before torch is loaded, which takes seconds
             raise UsageError(f"no such image: {image}", next="check the path")
     from hpo.cli.output import emit, emit_json
     from hpo.inference.predicting import predict as predict_images
