@@ -49,9 +49,10 @@ def _device(name: str, slots: int) -> Finding:
 
 
 def examine_data(data_dir: Path | None) -> Iterator[Finding]:
-    """Whether HPO_DATA_DIR is there, where it is set; then one finding for each data set that is downloaded;
+    """Whether HPO_DATA_DIR is there, where it is set; then one finding for each data set that is downloaded.
 
-    Files are looked for where trainers look, none is fetched."""
+    Files are looked for where trainers look, none is fetched.
+    """
     if data_dir is not None and not data_dir.is_dir():
         yield Finding("data", "warn", f"HPO_DATA_DIR={data_dir} is no folder", (), "make it, or unset HPO_DATA_DIR")
     command = [sys.executable, "-m", "data.verify"]
