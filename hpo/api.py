@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.coordinator.assembly import RunOptions, assemble
+from hpo.coordinator.budget import check_trials
 from hpo.coordinator.signals import caught_signals, waker, why_left
 from hpo.coordinator.snapshot import Best
 from hpo.coordinator.streaks import check_not_all_failed
@@ -71,7 +72,8 @@ def run(
 
     study:  a name from studies/, a path to a .py file, "module:attribute", or a Study
     name:   store the trials under another name; subset: train on so many images only
-    timeout, trials, storage, devices, workers, workers_per_gpu, enqueue_known, changed_code: as on the command line
+    timeout, trials: the budget. Without either this goes on until Ctrl-C (a grid: until it is done), and says so
+    storage, devices, workers, workers_per_gpu, enqueue_known, changed_code: as on the command line
     worker: join a study that exists instead of starting one; its budget is kept, and `timeout` is this worker's own
     ray:    the address of a Ray cluster, or "local": search on every node of it
     Raises HpoError for anything the caller must act on; every trial is put down safely first.
@@ -79,7 +81,8 @@ def run(
     found = _found(study)
     changes: dict[str, Any] = {key: value for key, value in (("name", name), ("subset", subset)) if value is not None}
     if changes:
-        found = replace(found, study=replace(found.study, **changes))
+        words = [found.reference, *(f"--{key} {value}" for key, value in changes.items())]
+        found = replace(found, study=replace(found.study, **changes), reference=" ".join(words))
     chosen = RunOptions(**options)
     result = _run(found, chosen, Settings.read())
     if result.exit_code == 0 and not chosen.worker:
@@ -89,8 +92,7 @@ def run(
 
 def _run(found: FoundStudy, options: RunOptions, settings: Settings) -> Result:
     timeout = parse_duration(options.timeout) if options.timeout is not None else None
-    if options.trials is not None and options.trials < 1:
-        raise UsageError(f"--trials {options.trials} must be at least 1")
+    check_trials(options.trials)
     if options.ray is not None:
         return _run_on_ray(found, options, timeout, settings)
     ours, theirs = socket.socketpair()
@@ -105,15 +107,16 @@ def _run(found: FoundStudy, options: RunOptions, settings: Settings) -> Result:
             try:
                 reason = loop.run()
             finally:
-                left = assembled.ledger.close(_closing_seconds(settings, received, assembled.ledger.outage.seconds))
+                left = assembled.close(_closing_seconds(settings, received, assembled.ledger.outage.seconds))
                 kept = assembled.keep(left) if left else ""
         assembled.progress.show(loop.counts, loop.deadline, [], last=True)
         assembled.progress.close()
         if kept or reason == "database":
+            again = found.reference or found.study.name
             raise StorageError(
                 "the database was away when this process had to leave",
                 evidence=[kept or "it came back in the last moment and has every outcome"],
-                next=f"`hpo run --study {found.study.name}` when it answers writes what is kept here and goes on",
+                next=f"`hpo run --study {again}` when it answers writes what is kept here and goes on",
             )
     stopped = why_left(received) if reason == "signal" else reason
     return Result(

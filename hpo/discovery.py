@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import os
 import pkgutil
+import shlex
 import sys
 import traceback
 from collections.abc import Mapping
@@ -30,15 +31,23 @@ _ENDINGS = (Exception, SystemExit, KeyboardInterrupt)
 
 @dataclass(frozen=True)
 class FoundStudy:
-    """A study and where it came from: `source` is the file, `sys_path` what its own imports need."""
+    """A study and where it came from: `source` is the file, `sys_path` what its own imports need.
+
+    reference: what follows `--study` in the command that names it; "" for one that was made in Python
+    """
 
     study: Study
     source: Path
     sys_path: tuple[str, ...] = ()
+    reference: str = ""
 
 
 def find_study(reference: str) -> FoundStudy:
     """The study that `--study` names. StudyError says what was looked for and the nearest name there is."""
+    return replace(_find(reference), reference=shlex.quote(reference))
+
+
+def _find(reference: str) -> FoundStudy:
     if reference.endswith(".py") or "/" in reference:
         return _from_file(Path(os.path.expanduser(reference)))  # which leaves ~nobody as it is
     if ":" in reference:

@@ -77,12 +77,14 @@ def init(
 
 
 def _prepare(engine: Engine, study: str, timeout: str | None, trials: int | None) -> None:
+    from hpo.coordinator.budget import check_trials
     from hpo.coordinator.code import code_facts
     from hpo.coordinator.opening import Opening, prepare_study
     from hpo.discovery import find_study
     from hpo.duration import format_duration, parse_duration
 
     seconds = parse_duration(timeout) if timeout is not None else None
+    check_trials(trials)
     found = find_study(study)
     opening = Opening(budget="once", timeout_seconds=seconds, trials_target=trials)
     budget = prepare_study(engine, found, opening, code_facts()).budget

@@ -22,7 +22,11 @@ def doctor(
     storage: StorageOption = None,
     device: DeviceOption = None,
     fix: Annotated[
-        bool, typer.Option("--fix", help="Put stale trials back into the queue and free left-over leases.")
+        bool,
+        typer.Option(
+            "--fix",
+            help="Put stale trials back into the queue, free left-over leases, put aside what no study here is owed.",
+        ),
     ] = False,
     as_json: JsonOption = False,
 ) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from hpo.coordinator.asking import Asker
+from hpo.coordinator.budget import Agreed
 from hpo.coordinator.code import code_facts
 from hpo.coordinator.devices import find_slots
 from hpo.coordinator.identity import own_identity
@@ -29,6 +32,7 @@ from hpo.coordinator.snapshot import Snapshot
 from hpo.coordinator.tensorboard import TensorBoardProgress
 from hpo.coordinator.trainer_process import TRAINER, TrainerProcess
 from hpo.discovery import FoundStudy
+from hpo.samplers import Grid
 from hpo.settings import Settings
 from hpo.storage.embedded import embedded_url
 from hpo.storage.engine import open_engine, resolve_url
@@ -36,6 +40,9 @@ from hpo.storage.journal import Origin, keep, replay
 from hpo.storage.rows import Writes
 
 __all__ = ["Assembled", "RunOptions", "assemble"]
+
+SAY_SECONDS = 1.5
+"""The last writes take less than this, unless the database is away."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,20 @@ class Assembled:
     progress: Progress
     origin: Origin
     home: Path
+
+    def close(self, patience_seconds: float) -> Writes:
+        """Write what is left, for at most so long; what could not be written. Says so when that takes a while."""
+        until = time.strftime("%H:%M:%S", time.localtime(time.time() + patience_seconds))
+        waiting = (
+            f"waiting until {until} for the database; what it has not taken by then goes to {self.home / 'journal'}"
+        )
+        notice = threading.Timer(SAY_SECONDS, self.progress.notice, [waiting])
+        notice.daemon = True
+        notice.start()
+        try:
+            return self.ledger.close(patience_seconds)
+        finally:
+            notice.cancel()
 
     def keep(self, left: Writes) -> str:
         """Put what the database did not take into the journal, and say so in one line."""
@@ -182,13 +203,22 @@ def _assemble(
     progress = Progress(*watching)
     if options.tensorboard is not None:
         progress = TensorBoardProgress(options.tensorboard, found.study, *watching)
-    for sentence in (*replayed, opened.agreed.said, opened.note):
-        progress.notice(sentence)
+    say = options.on_notice or logging.getLogger("hpo").warning
+    for sentence in (*replayed, opened.agreed.said, opened.note, _endless(found, options, opened.agreed)):
+        if sentence:
+            say(sentence)
     loop = Loop(found, ledger, slots, progress, wakeup, settings.patience_seconds)
     if leave_at is not None and (options.worker or opened.agreed.leave_seconds is not None):
         loop.leave_at = loop.deadline = leave_at  # else it is the study's, kept in the database
     origin = Origin(opened.uid, opened.study_id, worker_id)
     return Assembled(loop, ledger, asker, progress, origin, settings.home)
+
+
+def _endless(found: FoundStudy, options: RunOptions, agreed: Agreed) -> str:
+    limits = (options.timeout, agreed.budget.seconds_left, agreed.budget.trials_target)
+    if options.worker or isinstance(found.study.sampler, Grid) or any(limit is not None for limit in limits):
+        return ""
+    return "neither timeout nor trials were given: this goes on until Ctrl-C"
 
 
 def _inspect(found: FoundStudy, slot: Slot) -> None:

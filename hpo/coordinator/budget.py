@@ -13,9 +13,13 @@ from datetime import datetime
 
 from sqlalchemy.engine import Connection
 
+from hpo.errors import UsageError
 from hpo.storage import rows
 
-__all__ = ["Agreed", "agree", "described", "once"]
+__all__ = ["Agreed", "agree", "check_trials", "described", "once"]
+
+MOST_TRIALS = 2**31 - 1
+"""A column of Optuna's numbers trials, and it is an integer of 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,12 @@ def once(connection: Connection, study_id: int, seconds: float | None, trials: i
         trials = trials if trials is not None else before.trials_target
     rows.set_budget(connection, study_id, seconds, trials)
     return Agreed(rows.budget(connection, study_id))
+
+
+def check_trials(trials: int | None) -> None:
+    """Raise UsageError for a number of trials that no study can have."""
+    if trials is not None and not 1 <= trials <= MOST_TRIALS:
+        raise UsageError(f"--trials {trials} must be at least 1 and at most {MOST_TRIALS}")
 
 
 def described(deadline: datetime | None, trials: int | None) -> str:

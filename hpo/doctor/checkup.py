@@ -18,6 +18,7 @@ from hpo.doctor.trials import examine_trials
 from hpo.errors import HpoError
 from hpo.settings import Settings
 from hpo.storage.engine import open_engine, resolve_url, storage_error
+from hpo.storage.journal import orphans
 
 __all__ = ["checkup"]
 
@@ -47,7 +48,7 @@ def checkup(settings: Settings, *, storage: str | None, devices: str | None, fix
         finally:
             if engine is not None:
                 engine.dispose()
-    yield from _journal(settings)
+    yield from _guarded("journal", _journal(settings, uids, fix=fix))
     yield from _guarded("disk", examine_disk(settings))
     yield from _guarded("checkpoints", (examine_checkpoints(settings, uids) for _ in range(1)))
     yield examine_environment(os.environ, storage)
@@ -66,9 +67,23 @@ def _uids(engine: Engine) -> set[str]:
         }
 
 
-def _journal(settings: Settings) -> Iterator[Finding]:
-    """Outcomes that a process could not tell the database before it had to leave."""
-    waiting = sorted((settings.home / "journal").glob("*.jsonl"))
+def _journal(settings: Settings, uids: set[str] | None, *, fix: bool) -> Iterator[Finding]:
+    """Outcomes that a process could not tell the database before it had to leave. `uids` None: it could not be asked.
+
+    With `fix`, those of studies that are not in the database are put aside, where no command looks for them.
+    """
+    lost = [] if uids is None else orphans(settings.home, uids)
+    names = tuple(path.name for path in lost[:5])
+    if lost and fix:
+        for path in lost:
+            path.rename(path.with_suffix(".orphan"))
+        yield Finding("journal", "ok", f"put aside as .orphan: {len(lost)} files of studies that are not here", names)
+    elif lost:
+        yield Finding(
+            "journal", "warn", f"{len(lost)} files hold outcomes of studies that this database does not have", names,
+            "if they are of another database, name that one; else `hpo doctor --fix` puts them aside",
+        )  # fmt: skip
+    waiting = [path for path in sorted((settings.home / "journal").glob("*.jsonl")) if path not in lost]
     if waiting:
         yield Finding(
             "journal", "warn", f"{len(waiting)} files hold outcomes that the database has not heard of",

@@ -88,6 +88,8 @@ def storage_error(error: BaseException, url: str) -> StorageError:
         )
     if driver is None:
         return _unexpected(error, place, evidence)
+    if "file is not a database" in str(driver):
+        return StorageError(f"{place} is not a database", evidence=evidence, next="check the path in the URL")
     code = getattr(driver, "pgcode", None) or ""
     if code in ("53100", "58030"):
         return StorageError(

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ from hpo.replacement import Replacement
 from hpo.storage.save import save
 from hpo.storage.writes import EpochRow, Finish, Requeue, Writes
 
-__all__ = ["Origin", "keep", "replay"]
+__all__ = ["Origin", "keep", "orphans", "replay"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,11 @@ def replay(engine: Engine, home: Path) -> list[str]:
             told += _put_aside(path, damaged)
         path.unlink(missing_ok=True)
     return told
+
+
+def orphans(home: Path, uids: Collection[str]) -> list[Path]:
+    """The journal files of studies that are none of `uids`: no replay into their database will ever take them."""
+    return [path for path in sorted((home / "journal").glob("*.jsonl")) if path.name.partition("-")[0] not in uids]
 
 
 def _put_aside(path: Path, damaged: int) -> list[str]:

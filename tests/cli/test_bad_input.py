@@ -246,3 +246,22 @@ def test_a_bug_of_ours_shows_its_traceback(hpo: Command, monkeypatch: pytest.Mon
     assert done.code == 70
     assert "Traceback" in done.err
     assert "RuntimeError: a bug" in done.err
+
+
+@pytest.mark.parametrize("command", [["run"], ["db", "init"]])
+def test_more_trials_than_a_database_can_count_are_refused(hpo: Command, tmp_path: Path, command: list[str]) -> None:
+    """Before anything is started, and not as a bug of ours."""
+    done = hpo(*command, "--study", "mlp_digits", "--trials", "99999999999")
+    assert done.code == 2
+    assert is_clear(done.err)
+    assert "at most 2147483647" in done.err
+
+
+def test_a_file_that_is_no_database_is_said_to_be_none(hpo: Command, tmp_path: Path) -> None:
+    path = tmp_path / "mk.py"
+    path.write_text("print('hello, this is a program and by no means a database')\n" * 50)
+    done = hpo("status", "--study", "mine", "--storage", f"sqlite:///{path}")
+    assert done.code == 4
+    assert is_clear(done.err)
+    assert f"sqlite:///{path} is not a database" in done.err
+    assert "bug" not in done.err

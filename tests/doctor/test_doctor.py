@@ -275,3 +275,29 @@ def test_the_command_says_it_in_words_in_json_and_by_its_exit_code(
 
 def _always(findings: list[Finding]) -> Callable[..., Iterator[Finding]]:
     return lambda *_args, **_options: iter(findings)
+
+
+def test_a_journal_of_a_study_that_is_gone_is_told_and_put_aside_when_asked_to(
+    database_url: str, study: int, settings: Settings
+) -> None:
+    """Nothing will ever take it, so `hpo run` is no advice; a journal of a study that is here waits."""
+    folder = settings.home / "journal"
+    folder.mkdir(parents=True)
+    for uid in ("abc123", "gone99"):
+        (folder / f"{uid}-0.jsonl").touch()
+
+    def journal(*, fix: bool) -> list[Finding]:
+        found = []
+        for finding in checkup(settings, storage=database_url, devices="cpu", fix=fix):
+            if finding.check == "disk":
+                return found
+            found += [finding] if finding.check == "journal" else []
+        raise AssertionError("the checks end without the disk")
+
+    lost, waiting = journal(fix=False)
+    assert (lost.details, waiting.details) == (("gone99-0.jsonl",), ("abc123-0.jsonl",))
+    assert "--fix" in lost.next
+    assert "hpo run" in waiting.next
+    journal(fix=True)
+    assert {path.name for path in folder.iterdir()} == {"abc123-0.jsonl", "gone99-0.orphan"}
+    assert [finding.details for finding in journal(fix=False)] == [("abc123-0.jsonl",)]

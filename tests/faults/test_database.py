@@ -113,12 +113,27 @@ def away_for_too_long(world: World, server: OwnServer) -> Path:
     let_go(world)
     output = process.ends(4)
     assert "the database was away" in output
-    assert "hpo run --study faults" in output
+    assert f"next: `hpo run --study {world.study}` when it answers" in output, "as it was typed"
     assert len(world.log("complete")) == 2
     [journal] = (world.folder / "home" / "journal").glob("*.jsonl")
     assert f"2 outcomes kept in {journal}" in output
     server.start()
     return journal
+
+
+def test_a_run_that_waits_for_its_database_at_the_end_says_until_when(
+    new_world: NewWorld, own_server: OwnServer
+) -> None:
+    """Time is up and nothing answers: not a screen that says 0 s and nothing else."""
+    world = new_world(url=own_server.url)
+    world.hold.write_text("1")
+    process = world.start("--timeout", "6s", HPO_PATIENCE_SECONDS="10")
+    world.reached(1)
+    own_server.stop()
+    process.says("waiting until ")
+    process.ends(4)
+    assert str(world.folder / "home" / "journal") in process.output
+    own_server.start()
 
 
 def test_outcomes_that_could_not_be_told_are_kept_and_told_by_the_next_command(
