@@ -14,6 +14,8 @@ import pytest
 from world import Hpo, World, until
 
 NewWorld = Any
+EPOCHS = 150
+"""Some seconds of training: enough to be interrupted in."""
 
 
 @pytest.fixture
@@ -22,9 +24,9 @@ def study(tmp_path: Path) -> str:
     path = tmp_path / "long.py"
     path.write_text(
         "from hpo import Float, NoPruner, Random, Study\n"
-        "study = Study(name='faults', dataset='digits', model='mlp', epochs=40, pruner=NoPruner(), sampler=Random(),\n"
-        "    space={'batch_size': 8, 'layers': 2, 'hidden_units': [200, 100], 'dropout': 0.3, 'optimizer': 'sgd',\n"
-        "           'momentum': 0.9, 'lr': Float(0.001, 0.1, log=True)},\n"
+        f"study = Study(name='faults', dataset='digits', model='mlp', epochs={EPOCHS}, pruner=NoPruner(),\n"
+        "    sampler=Random(), space={'batch_size': 8, 'layers': 2, 'hidden_units': [200, 100], 'dropout': 0.3,\n"
+        "           'optimizer': 'sgd', 'momentum': 0.9, 'lr': Float(0.001, 0.1, log=True)},\n"
         "    baseline={'lr': 0.01})\n"
     )
     return str(path)
@@ -94,7 +96,7 @@ def test_an_interrupted_trial_is_bit_for_bit_the_one_left_alone(
     [trial] = world.check(finished=1)
     assert trial.state.name == "COMPLETE"
     assert trial.user_attrs["resumed_epoch"], "it went on from a checkpoint"
-    assert list(trial.intermediate_values) == list(range(1, 41))
+    assert list(trial.intermediate_values) == list(range(1, EPOCHS + 1))
     check_the_same_as_left_alone(world)
 
 
