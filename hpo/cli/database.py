@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -147,5 +148,7 @@ def dashboard(
 
     for number in signals_to_leave():
         signal.signal(number, leave)
-    page.serve()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # Optuna's, about the importances that a browser asks for
+        page.serve()
     return 128 + received[0] if received else 0

@@ -152,7 +152,7 @@ def _away(seconds: float) -> Text:
 def _best(snapshot: Snapshot) -> Text:
     best = snapshot.best
     if best is None:
-        return Text("best  no finished trial yet", style="dim")
+        return Text("best  no complete trial yet", style="dim")
     return Text.assemble(("best  ", "dim"), (score(best.value), "bold green"), (f"  trial {best.trial}", "dim"))
 
 

@@ -40,10 +40,11 @@ def emit_summary(result: Result, study: Study, *, reference: str, name: str, sto
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     table.add_row("study", f"[bold]{escape(name)}[/]  {_REASONS.get(result.stopped, result.stopped)}")
-    table.add_row("trials", counts_text(result.counts))
+    put_down = " for the next run" if result.counts["waiting"] else ""  # the last that counts_text names
+    table.add_row("trials", counts_text(result.counts) + put_down)
     best = result.best
     if best is None:
-        table.add_row("best", "no finished trial yet")
+        table.add_row("best", "none: no trial is complete")
     else:
         verdict = escape(against_baseline(result, study))
         table.add_row("best", f"[bold {STYLES['complete']}]{score(best.value)}[/]  trial {best.trial}{verdict}")
@@ -62,7 +63,8 @@ def against_baseline(result: Result, study: Study) -> str:
         return ", the same as the baseline"
     better = (best.value - baseline) if study.directions[0] == "maximize" else (baseline - best.value)
     word = "better" if better > 0 else "worse"
-    return f", {score(abs(better))} {word} than the baseline ({score(baseline)})"
+    shown = f"{abs(better):.5f}" if abs(better) >= 5e-6 else score(abs(better))  # the decimals of what it stands beside
+    return f", {shown} {word} than the baseline ({score(baseline)})"
 
 
 def baseline_value(result: Result, study: Study) -> float | None:

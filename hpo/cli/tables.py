@@ -29,7 +29,7 @@ def status_lines(view: StudyView, workers: Sequence[WorkerRow]) -> Table:
     table.add_row("trials", "   ".join(_count(state, view.counts[state]) for state in COUNTS))
     winner = view.best
     if winner is None:
-        table.add_row("best", "[dim]no finished trial yet[/]")
+        table.add_row("best", "[dim]no complete trial yet[/]")
     else:
         table.add_row("best", f"[bold green]{_values(winner)}[/]  [dim]trial {winner.number}[/]")
         table.add_row("", Entries(winner.params))

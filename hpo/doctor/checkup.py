@@ -85,8 +85,9 @@ def _journal(settings: Settings, uids: set[str] | None, *, fix: bool) -> Iterato
         )  # fmt: skip
     waiting = [path for path in sorted((settings.home / "journal").glob("*.jsonl")) if path not in lost]
     if waiting:
+        how_many = "file holds" if len(waiting) == 1 else "files hold"
         yield Finding(
-            "journal", "warn", f"{len(waiting)} files hold outcomes that the database has not heard of",
+            "journal", "warn", f"{len(waiting)} {how_many} outcomes the database has not heard of",
             tuple(path.name for path in waiting[:5]), "`hpo run` writes them as soon as the database answers",
         )  # fmt: skip
 

@@ -77,9 +77,13 @@ def examine_data(data_dir: Path | None) -> Iterator[Finding]:
 def _data(name: str, altered: list[str], missing: list[str], verified: int) -> Finding:
     if altered:
         return Finding(
-            "data", "fail", f"{name}: {len(altered)} files are damaged or altered", tuple(altered),
+            "data", "fail", f"{name}: {_files(len(altered))} damaged or altered", tuple(altered),
             "delete them and copy or download them again",
         )  # fmt: skip
     if missing:
         return Finding("data", "ok", f"{name}: not here yet; a study that needs it downloads it", tuple(missing[:1]))
-    return Finding("data", "ok", f"{name}: {verified} files, checksums right")
+    return Finding("data", "ok", f"{name}: {_files(verified)}, checksums right")
+
+
+def _files(count: int) -> str:
+    return f"{count} file{'s' if count != 1 else ''}"

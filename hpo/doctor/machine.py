@@ -58,14 +58,15 @@ def examine_disk(settings: Settings) -> Iterator[Finding]:
 def examine_checkpoints(settings: Settings, uids: Collection[str] | None) -> Finding:
     """Folders of studies that the database does not have (any more). `uids` None: it could not be asked."""
     folders = sorted(path for path in settings.checkpoint_dir.glob("*-*") if path.is_dir())
+    many = f"{len(folders)} stud{'y' if len(folders) == 1 else 'ies'}"
     total = _size(sum(_bytes(folder) for folder in folders))
     if uids is None:
-        return Finding("checkpoints", "ok", f"{len(folders)} studies, {total}; not compared with the database")
+        return Finding("checkpoints", "ok", f"{many}, {total}; not compared with the database")
     orphans = [folder for folder in folders if folder.name.rpartition("-")[2] not in uids]
     if not orphans:
-        return Finding("checkpoints", "ok", f"{len(folders)} studies, {total}, all in the database")
+        return Finding("checkpoints", "ok", f"{many}, {total}, all in the database")
     details = tuple(f"{folder.name}  {_size(_bytes(folder))}" for folder in orphans[:10])
-    fact = f"{len(orphans)} folders belong to no study of this database"
+    fact = f"{len(orphans)} folder{' belongs' if len(orphans) == 1 else 's belong'} to no study of this database"
     return Finding(
         "checkpoints", "warn", fact, details, f"if no other database needs them, delete them in {folders[0].parent}"
     )

@@ -123,14 +123,16 @@ class _Session:
         ]
         self.results: dict[str, RunResult] = {}
         self.epochs_done = 0
-        self.extra: list[Run] = []
+        self.extra: list[Run] | None = None  # the winner's, once it is known
 
     @property
     def how(self) -> How:
-        planned = [*self.runs, *self.extra]
+        planned = [*self.runs, *(self.extra or ())]
         total = sum(run.epochs for run in planned)
-        done = sum(1 for run in planned if run.key in self.results)
-        return How(done, len(planned), min(self.epochs_done, total), total)
+        done, many = sum(1 for run in planned if run.key in self.results), len(planned)
+        if self.extra is None:  # whichever wins is trained once more, as in the search: said from the start
+            total, many = total + max(run.epochs for run in self.runs), many + 1
+        return How(done, many, min(self.epochs_done, total), total)
 
     def work(self, conductor: Conductor) -> bool:
         """Train everything that is not done yet; False when a signal came first."""

@@ -70,7 +70,7 @@ def resolve_url(settings: Settings, storage: str | None = None, *, write: bool =
         raise StorageError(
             f"{hide_password(url)} is not a PostgreSQL database",
             evidence=[
-                "commands that only read (best, trials, report, dashboard) accept any URL of Optuna's RDBStorage"
+                "commands that only read (status, best, trials, report, dashboard) read any URL of Optuna's RDBStorage"
             ],
             next="give postgresql://user@host:5432/database, or leave --storage out for the one that comes with hpo",
         )
