@@ -8,11 +8,13 @@ from typing import Any
 
 from hpo.coordinator.inspection import configurations, rehearse
 from hpo.discovery import FoundStudy
+from hpo.errors import StorageError
 from hpo.messages import Inspected
 from hpo.pruners import NoPruner
-from hpo.study import Study
+from hpo.settings import Settings
+from hpo.study import Study, check_same_declaration
 
-__all__ = ["Estimate", "Inspection", "inspect_study", "notes"]
+__all__ = ["Estimate", "Inspection", "compare_stored", "inspect_study", "notes"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,28 @@ class Inspection:
         """(fewest, most) trials that `slots` trainers finish in that time if none is stopped early or pruned."""
         each = [estimate.trial_seconds for estimate in self.estimates]
         return int(slots * seconds / max(each)), int(slots * seconds / min(each))
+
+
+def compare_stored(study: Study, settings: Settings) -> str:
+    """Raise DeclarationChanged where the database at hand holds `study` with another table, as `hpo run` would.
+
+    "", or why nothing could be compared. At hand is the one of HPO_STORAGE, or under `settings.home`, if there is one.
+    """
+    if settings.storage is None and not (settings.home / "postgres").is_dir():
+        return ""
+    from hpo.reading import open_for_reading, stored_declaration
+
+    try:
+        engine = open_for_reading(None, settings)
+        try:
+            stored, finished = stored_declaration(engine, study.name)
+        finally:
+            engine.dispose()
+    except StorageError as error:
+        return f"not compared with what is stored: {error.fact}"
+    if stored is not None:
+        check_same_declaration(study, stored, finished)
+    return ""
 
 
 def inspect_study(found: FoundStudy, device: str) -> Inspection:

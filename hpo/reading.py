@@ -24,7 +24,15 @@ from hpo.storage.engine import hide_password, open_engine, resolve_url, storage_
 from hpo.storage.evaluations import read_evaluation
 from hpo.storage.journal import replay
 
-__all__ = ["StudyView", "open_for_reading", "place_of", "read_study", "stored_name", "study_names"]
+__all__ = [
+    "StudyView",
+    "open_for_reading",
+    "place_of",
+    "read_study",
+    "stored_declaration",
+    "stored_name",
+    "study_names",
+]
 
 _STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
 
@@ -132,6 +140,18 @@ def read_study(engine: Engine, name: str, *, history: bool = False) -> StudyView
         if not sqlalchemy.inspect(connection).has_table(tables.studies.name):
             return view
         return _with_our_record(connection, found.study_id, view, history)
+
+
+def stored_declaration(engine: Engine, name: str) -> tuple[Mapping[str, Any] | None, int]:
+    """(what the study was started with, its finished trials); None where there is no such study, or it is not ours."""
+    with _storage_errors(engine), _one_moment(engine) as connection:
+        found = rows.find_study(connection, name)
+        if found is None or not sqlalchemy.inspect(connection).has_table(tables.studies.name):
+            return None, 0
+        record, counts = rows.declaration(connection, found.study_id), rows.counts(connection, found.study_id)
+    return record.declaration if record else None, sum(
+        number for state, number in counts.items() if state.is_finished()
+    )
 
 
 def _metric_names(connection: Connection, study_id: int, objectives: int) -> tuple[str, ...]:

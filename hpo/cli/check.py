@@ -37,18 +37,24 @@ def check(
     workers: WorkersOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a study before a device is spent: build every branch, run a few real steps, estimate time and memory."""
-    from hpo.checking import inspect_study
+    """Check a study before a device is spent: build every branch, run a few real steps, estimate time and memory.
+
+    Refuses, as `hpo run` does, a study that the database at hand (HPO_STORAGE, or .hpo/ here) holds with another table.
+    """
+    from hpo.checking import compare_stored, inspect_study
     from hpo.coordinator.devices import find_slots
     from hpo.discovery import find_study
     from hpo.duration import parse_duration
+    from hpo.settings import Settings
 
     seconds = parse_duration(timeout) if timeout is not None else None
     found = _subset(find_study(study), subset)  # declaring it has checked its table
+    not_compared = compare_stored(found.study, Settings.read()) if subset is None else ""
     slots = find_slots(device or os.environ.get("HPO_DEVICES"), workers=workers, workers_per_gpu=1, environ=os.environ)
     with progress_console().status(f"building every branch of {found.study.name}, then a few steps"):
         inspection = inspect_study(found, slots[0].device)
     facts = _facts(found.study, inspection, seconds, len(slots))
+    facts["notes"] += [not_compared] if not_compared else []
     if as_json:
         emit_json(facts)
         return

@@ -53,6 +53,7 @@ def test_quiet_and_another_name(hpo_process: Command, database_url: str) -> None
 
 
 def test_a_changed_declaration_is_refused_with_the_row(hpo_process: Command, database_url: str, tmp_path: Path) -> None:
+    """By `hpo check` too, where the database is at hand."""
     path = tmp_path / "mine.py"
     text = (ROOT / "studies" / "mlp_digits.py").read_text(encoding="utf-8")
     path.write_text(text, encoding="utf-8")
@@ -71,9 +72,10 @@ def test_a_changed_declaration_is_refused_with_the_row(hpo_process: Command, dat
     ]
     assert hpo_process(*words).code == 0
     path.write_text(text.replace("Float(1e-5, 1e-1, log=True)", "Float(1e-4, 1e-1, log=True)"), encoding="utf-8")
-    done = hpo_process(*words)
-    assert done.code == 3
-    assert "1e-05 .. 0.1 log   ->   0.0001 .. 0.1 log" in done.err
+    checked = hpo_process("check", "--study", "./mine.py", env={"HPO_STORAGE": database_url})
+    for done in (hpo_process(*words), checked):
+        assert done.code == 3
+        assert "1e-05 .. 0.1 log   ->   0.0001 .. 0.1 log" in done.err
 
 
 def test_a_worker_of_an_unknown_study_makes_nothing(hpo: Command, database_url: str) -> None:
