@@ -33,18 +33,26 @@ def failure(job: Job, error: BaseException) -> Finished:
     message = str(error).strip().splitlines()
     reason = f"{type(error).__name__}: {message[0] if message else ''}".removesuffix(": ")
     lines = "".join(traceback.format_exception(error)).splitlines()
-    return Finished(job.trial_id, "failed", reason=reason, details=lines[-DETAILS:], where=_where(error.__traceback__))
+    where = ""
+    if (frame := _own_frame(error.__traceback__)) is not None:
+        where = f"{frame.filename.removeprefix(str(Path.cwd()) + os.sep)}:{frame.lineno}"
+        lines = _with(traceback.format_list([frame])[0].splitlines(), lines)
+    return Finished(job.trial_id, "failed", reason=reason, details=lines[-DETAILS:], where=where)
 
 
-def _where(trace: TracebackType | None) -> str:
+def _with(own: list[str], lines: list[str]) -> list[str]:
+    """`lines`, of which the last ones travel, with `own` among those however deep a library's frames go below it."""
+    if own[0] in lines[-DETAILS:]:
+        return lines
+    return [*own, "  ...", *lines[-max(1, DETAILS - len(own) - 1) :]]
+
+
+def _own_frame(trace: TracebackType | None) -> traceback.FrameSummary | None:
     """The innermost frame of a model or data set, ours or the user's: not of hpo, torch or Python themselves."""
     libraries = [sysconfig.get_path(name) for name in ("stdlib", "platlib", "purelib")]
     others = (str(Path(hpo.__file__).parent) + os.sep, *(f"{folder}{os.sep}" for folder in libraries), "<")
     own = [frame for frame in traceback.extract_tb(trace) if not frame.filename.startswith(others)]
-    if not own:
-        return ""
-    path, here = own[-1].filename, str(Path.cwd()) + os.sep
-    return f"{path.removeprefix(here)}:{own[-1].lineno}"
+    return own[-1] if own else None
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
+import hpo
 from hpo import Float, NoPruner, Random, Study
 from hpo.coordinator.budget import Agreed
 from hpo.coordinator.identity import own_identity
@@ -108,3 +111,17 @@ def test_a_ray_run_joins_as_well(engine: Engine) -> None:
     agreed = prepare_study(engine, FoundStudy(STUDY, Path(__file__)), Opening(timeout_seconds=60.0), {})
     assert budget(agreed)[0] == 3600.0
     assert agreed.leave_seconds == 60.0
+
+
+def test_a_search_without_a_budget_says_that_it_has_no_end(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In a notebook nothing else would tell; one with a budget says nothing."""
+    monkeypatch.setenv("HPO_HOME", str(tmp_path))
+    monkeypatch.setenv("HPO_STORAGE", database_url)
+    trainer = (sys.executable, str(Path(__file__).parents[1] / "faults" / "fake_trainer.py"))
+    monkeypatch.setenv("FAKE", json.dumps({"log": str(tmp_path / "log"), "hold": str(tmp_path / "hold")}))
+    hpo.run(STUDY, trials=1, workers=1, trainer=trainer)
+    assert caplog.messages == []
+    hpo.run(STUDY, workers=1, trainer=trainer, on_started=lambda stop: stop())
+    assert caplog.messages == ["neither timeout nor trials were given: this goes on until Ctrl-C"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -292,6 +293,27 @@ def test_failures_are_told_apart(make_job: Any) -> None:
     assert (bug.outcome, bug.reason) == ("failed", "RuntimeError: boom")
     assert bug.details[-1] == "RuntimeError: boom"
     assert any("raise self.error" in line for line in bug.details)
+    assert re.fullmatch(r".*synthetic\.py:\d+", bug.where)
+
+
+def test_the_users_line_is_in_the_traceback_however_deep_a_library_goes_below_it(make_job: Any) -> None:
+    """torch puts ten frames of its own below a user's; the last lines alone would not say whose call it was."""
+
+    calls = "\n".join(f"def f{depth}(): return f{depth + 1}()" for depth in range(30))
+    library = f"{calls}\ndef f30(): return 1 // 0\nf0()"
+
+    def deep() -> None:
+        exec(library, {})
+
+    try:
+        deep()
+    except ZeroDivisionError as error:
+        bug = failure(make_job(), error)
+    line = deep.__code__.co_firstlineno + 1
+    assert bug.where.endswith(f"test_training_fit.py:{line}")
+    assert f'test_training_fit.py", line {line}' in bug.details[0]
+    assert bug.details[-1].startswith("ZeroDivisionError")
+    assert len(bug.details) <= 20
 
 
 def test_a_surprising_first_loss_is_said(bench: Bench, make_job: Any) -> None:
