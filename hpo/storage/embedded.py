@@ -43,10 +43,10 @@ def embedded_url(home: Path) -> str:
     _make_home(home)
     with _thread_lock, _exclusive(home):
         server = Server(home / "postgres")
+        alone = _alone(home)
+        _join(home)  # before there is a server: one whose start a signal cuts short is stopped at exit as well
         if not server.answers():
-            alone = _alone(home)
             server.start(alone=alone)
-        _join(home)
         return server.url()
 
 

@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -278,3 +279,19 @@ def test_a_second_ctrl_c_while_the_server_stops_is_no_traceback(tmp_path: Path) 
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, timeout=90)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
     assert not Server(tmp_path / "postgres").answers()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_command_that_is_ended_while_its_server_starts_leaves_none(tmp_path: Path, number: int) -> None:
+    """A signal before the search is an ordinary exit: 128 and its number, and the server that was made is stopped."""
+    words = [sys.executable, "-m", "hpo", "db", "init"]
+    environment = {**os.environ, "HPO_HOME": str(tmp_path)}
+    process = subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL)
+    limit = time.monotonic() + 60
+    while not (tmp_path / "postgres" / "postmaster.pid").exists():
+        assert time.monotonic() < limit
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(number)
+    assert process.wait(60) == 128 + number
+    assert not (tmp_path / "postgres" / "postmaster.pid").exists()
