@@ -43,6 +43,7 @@ class Asker:
         self.study = study
         self.study_id = study_id
         self.mirror = mirror
+        self.claimed: set[int] = set()  # leased to this host, not proposed yet: nobody trains these
         self._checkpoints = checkpoints
         self._host = host
         self._sampling = Sampling(study, mirror)
@@ -51,6 +52,7 @@ class Asker:
 
     def synchronise(self, connection: Connection, claimed: Sequence[int] = ()) -> None:
         """Read into the mirror what changed since the last time: new trials, and unfinished ones of other hosts."""
+        self.claimed.update(claimed)
         also = [*self.mirror.open_ids(), *claimed]
         self.mirror.apply(rows.read_changes(connection, self.study_id, self.mirror.last_trial_id, also))
 
@@ -71,6 +73,7 @@ class Asker:
     def sample(self, claim: rows.Claim) -> Trial:
         """Give a claimed trial its parameters: those it has, those it was enqueued with, the sampler's for the rest."""
         self.mirror.start(claim)
+        self.claimed.discard(claim.trial_id)
         sampler = self._sampling.sampler(claim.number)
         # A new view for every trial: a Study remembers the trials it has read until its own `ask`, which is not used
         # here, and its sampler would go on seeing the study as it was at the first trial.

@@ -49,7 +49,7 @@ class Progress:
         self._best: Best | None = None
         self._leader: FrozenTrial | None = None
         self._heard = 0
-        self._tally = Tally(asker.mirror, asker.study_id)
+        self._tally = Tally(asker.mirror, asker.study_id, asker.claimed)
 
     @property
     def baseline(self) -> Mapping[str, float]:

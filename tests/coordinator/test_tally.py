@@ -26,7 +26,8 @@ class Watched:
 
     def __init__(self) -> None:
         self.mirror = Mirror(STUDY, "watched", [optuna.study.StudyDirection.MAXIMIZE])
-        self.tally = Tally(self.mirror, STUDY)
+        self.claimed: set[int] = set()
+        self.tally = Tally(self.mirror, STUDY, self.claimed)
         self._heard = 0
 
     def counts(self, database: Counts, training: int) -> dict[str, int]:
@@ -60,6 +61,14 @@ def test_a_trial_asked_for_ahead_is_waiting_until_a_slot_trains_it(watched: Watc
     for number in range(3):
         watched.claim(number)
     assert watched.counts(Counts(running=3), training=2) == {"running": 2, "waiting": 1}
+
+
+def test_a_trial_that_is_being_asked_for_is_not_taken_for_another_hosts(watched: Watched) -> None:
+    """The database says RUNNING of it, and the mirror not yet that it is ours."""
+    watched.claim(0)
+    watched.claimed.add(101)
+    watched.mirror.apply([elsewhere(1, "RUNNING")])
+    assert watched.counts(Counts(running=2), training=1) == {"running": 1, "waiting": 1}
 
 
 def test_trials_of_other_hosts_count_as_the_database_has_them(watched: Watched) -> None:
