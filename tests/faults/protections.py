@@ -464,4 +464,29 @@ PROTECTIONS = (
         TRIALS + "a_host_without_a_working_slot_says_so_and_leaves_its_trials",
         "still there after",
     ),
+    # Another run, other code.
+    Protection(
+        "joining the budget at work",
+        "coordinator/budget.py",
+        "if not others or before.used_up:",
+        "if True:",
+        "coordinator/test_budget.py::test_a_run_without_a_limit_is_not_given_one",
+        "(None, None)",
+    ),
+    Protection(
+        "refusing changed code",
+        "coordinator/code.py",
+        "if own and not accepted:",
+        "if False:",
+        HOSTS + "a_changed_file_of_the_users_own_model_is_refused_until_that_is_meant",
+        "AssertionError",
+    ),
+    Protection(
+        "numbers are not the error",
+        "coordinator/streaks.py",
+        '"#", reason)',
+        "lambda same: same[0], reason)",
+        TRIALS + "an_error_whose_message_has_the_trials_own_numbers_is_the_same_error",
+        "AssertionError",
+    ),
 )
