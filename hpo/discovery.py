@@ -25,7 +25,7 @@ __all__ = ["FoundStudy", "as_stored", "find_again", "find_study", "list_studies"
 _NOT_THEIRS = ("<", *(os.path.dirname(str(module.__file__)) + os.sep for module in (hpo.study, importlib)))
 """Where files begin that no user wrote: this package, and the import machinery (partly frozen)."""
 
-_ENDINGS = (Exception, SystemExit, KeyboardInterrupt)
+_ENDINGS = (Exception, SystemExit)
 """How a study's file may fail to import: one that leaves the process is as broken as one that raises."""
 
 
