@@ -130,7 +130,7 @@ def _run_on_ray(found: FoundStudy, options: RunOptions, timeout: float | None, s
     except ModuleNotFoundError as error:
         if error.name != "ray":
             raise
-        raise UsageError("Ray is not installed", next="pip install 'hpo[ray]', here and on every node") from error
+        raise UsageError("Ray is not installed", next="pip install ray, here and on every node") from error
     return run_on_ray(found, options, timeout, settings)
 
 

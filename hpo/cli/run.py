@@ -64,7 +64,7 @@ def run(
         typer.Option(
             "--ray",
             metavar="ADDRESS",
-            help="Search on every node of this Ray cluster; local starts one here. Needs pip install 'hpo[ray]'.",
+            help="Search on every node of this Ray cluster; local starts one here. Needs pip install ray.",
             show_default=False,
         ),
     ] = None,

@@ -44,7 +44,7 @@ class TensorBoardProgress(Progress):
             _write(writer, _experiment(study), time.time())
             writer.close()
         except ImportError:
-            raise UsageError("--tensorboard needs tensorboard", next="pip install 'hpo[tensorboard]'") from None
+            raise UsageError("--tensorboard needs tensorboard", next="pip install tensorboard") from None
         except OSError as error:
             raise UsageError(
                 f"cannot write to {self._folder}: {error.strerror or error}", next="give another --tensorboard"

@@ -124,7 +124,7 @@ def _torch_pruning() -> ModuleType:
         import torch_pruning
     except ImportError as error:
         raise UsageError(
-            "hpo compress needs torch-pruning, which is not installed", next="pip install 'hpo[compress]'"
+            "hpo compress needs torch-pruning, which is not installed", next="pip install torch-pruning"
         ) from error
     module: ModuleType = torch_pruning
     return module

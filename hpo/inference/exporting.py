@@ -132,7 +132,7 @@ def _need_onnx() -> None:
     if missing:
         raise UsageError(
             f"--format onnx needs {', '.join(missing)}",
-            next="pip install 'hpo[onnx]', or use --format torch-export, which needs nothing more",
+            next="pip install onnx onnxruntime onnxscript, or use --format torch-export, which needs nothing more",
         )
 
 

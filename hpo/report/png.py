@@ -31,9 +31,7 @@ def chromium_path() -> str | None:
 def require_png() -> None:
     """UsageError where kaleido is missing, DeviceError where no Chromium is found: both before any work is done."""
     if importlib.util.find_spec("kaleido") is None:
-        raise UsageError(
-            "--png needs kaleido, which is not installed", next="pip install 'hpo[png]', or leave --png out"
-        )
+        raise UsageError("--png needs kaleido, which is not installed", next="pip install kaleido, or leave --png out")
     if chromium_path() is None:
         raise DeviceError(
             "--png needs Chromium or Chrome, and none was found",

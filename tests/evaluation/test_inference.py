@@ -40,8 +40,8 @@ def test_the_saved_model_scores_what_the_evaluation_recorded(
 @pytest.mark.parametrize("input_type", ["float32", "uint8"])
 def test_onnx_runtime_gives_the_same_answers(model: SavedModel, tmp_path: Path, input_type: str) -> None:
     """A file that onnxruntime loads, for any number of images, normalisation included."""
-    onnxruntime = pytest.importorskip("onnxruntime", reason="pip install 'hpo[onnx]'")
-    pytest.importorskip("onnxscript", reason="pip install 'hpo[onnx]'")
+    onnxruntime = pytest.importorskip("onnxruntime", reason="pip install onnx onnxruntime onnxscript")
+    pytest.importorskip("onnxscript", reason="pip install onnx onnxruntime onnxscript")
     done = export_model(model, "onnx", tmp_path / "sub" / "m.onnx", input_type=input_type)
     assert done.max_difference < 1e-4
     session = onnxruntime.InferenceSession(str(done.path), providers=["CPUExecutionProvider"])

@@ -10,7 +10,7 @@ from evaluation.conftest import QUICK
 import hpo
 from hpo.errors import UsageError
 
-pytest.importorskip("tensorboard", reason="pip install 'hpo[tensorboard]'")
+pytest.importorskip("tensorboard", reason="pip install tensorboard")
 
 
 def test_scalars_and_hparams_of_every_trial(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
