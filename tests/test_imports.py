@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -137,10 +138,13 @@ def test_only_the_command_line_prints_or_exits(path: Path) -> None:
     assert not (names & {"print", "sys.exit", "exit", "quit"}) - allowed
 
 
-def loaded(statement: str) -> set[str]:
+def loaded(statement: str, **environ: str) -> set[str]:
     """The packages a fresh interpreter has after `statement`."""
     code = f"import sys\n{statement}\nprint(*sorted({{name.split('.')[0] for name in sys.modules}}))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True, text=True, check=True, cwd=ROOT, env={**os.environ, **environ},
+    )  # fmt: skip
     return set(done.stdout.split("\n")[-2].split())
 
 
@@ -167,10 +171,13 @@ def test_every_study_loads_without_torch_and_optuna() -> None:
 @pytest.mark.parametrize(
     "words", ["--help", "--version", "studies", "space --study mlp_digits", "check --study mlp_digits"]
 )
-def test_quick_commands_stay_quick(words: str) -> None:
-    """What makes them slow is an import, so that is what is checked, not the clock."""
+def test_quick_commands_stay_quick(words: str, tmp_path: Path) -> None:
+    """What makes them slow is an import, so that is what is checked, not the clock.
+
+    Where nothing has run yet: `check` looks into a database that is there.
+    """
     code = f"from hpo.cli import run_command; assert run_command({words.split()!r}) == 0; print()"
-    assert not loaded(code) & {"torch", "optuna", "sqlalchemy", "pandas", "numpy", "psycopg2"}
+    assert not loaded(code, HPO_HOME=str(tmp_path)) & {"torch", "optuna", "sqlalchemy", "pandas", "numpy", "psycopg2"}
 
 
 def test_all_names_exist() -> None:

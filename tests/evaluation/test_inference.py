@@ -19,6 +19,7 @@ from hpo.errors import UsageError
 from hpo.inference.exporting import export_model
 from hpo.inference.model import SavedModel, load_model
 from hpo.inference.predicting import predict, read_image
+from hpo.reading import open_for_reading, read_study
 from hpo.settings import Settings
 
 
@@ -122,7 +123,11 @@ def test_export_says_which_configuration_it_writes(
     assert Path(out).is_file()
     assert run_command(["best", "--study", "quick"]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert f"evaluated {evaluated.evaluation.document['verdict']['sentence']}" in said
+    engine = open_for_reading(None, home)
+    stored = read_study(engine, "quick", history=True).evaluation  # another test may have evaluated it again
+    engine.dispose()
+    assert stored is not None
+    assert f"evaluated {stored['verdict']['sentence']}" in said
 
 
 def test_a_folder_without_a_model_says_how_to_get_one(evaluated: Evaluated, tmp_path: Path) -> None:
