@@ -69,12 +69,12 @@ def test_an_unknown_format_is_refused(model: SavedModel, tmp_path: Path) -> None
 
 
 def test_a_missing_package_is_named(model: SavedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without onnxruntime the error names it and the extra that brings it."""
+    """Without onnxruntime the error names it and what to install."""
     import importlib.util
 
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else real(name))
-    with pytest.raises(UsageError, match=r"onnxruntime\n.*hpo\[onnx\]"):
+    with pytest.raises(UsageError, match=r"onnxruntime\n.*pip install onnx onnxruntime"):
         export_model(model, "onnx", tmp_path / "m.onnx")
 
 
