@@ -23,6 +23,7 @@ from hpo.storage import optuna_internals, rows, tables
 from hpo.storage.engine import hide_password, open_engine, resolve_url, storage_error
 from hpo.storage.evaluations import read_evaluation
 from hpo.storage.journal import replay
+from hpo.wording import STATES
 
 __all__ = [
     "StudyView",
@@ -33,8 +34,6 @@ __all__ = [
     "stored_name",
     "study_names",
 ]
-
-_STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
 
 
 @dataclass(frozen=True)
@@ -68,9 +67,9 @@ class StudyView:
     @property
     def counts(self) -> dict[str, int]:
         """Trials by state, with the keys complete, pruned, failed, running and waiting."""
-        counts = dict.fromkeys(_STATES.values(), 0)
+        counts = dict.fromkeys(STATES.values(), 0)
         for trial in self.trials:
-            counts[_STATES[trial.state.name]] += 1
+            counts[STATES[trial.state.name]] += 1
         return counts
 
 

@@ -169,8 +169,9 @@ def _front(view: StudyView) -> list[FrozenTrial]:
 
 def _chosen(view: StudyView, state: str | None, top: int | None) -> list[FrozenTrial]:
     from hpo.best import ranked
-    from hpo.cli.wording import COUNTS, STATES
+    from hpo.cli.wording import COUNTS
     from hpo.errors import UsageError, near_miss
+    from hpo.wording import STATES
 
     if state is not None and state not in COUNTS:
         raise UsageError(f'--state "{state}" is no state of a trial', evidence=[near_miss(state, COUNTS)])
@@ -181,7 +182,7 @@ def _chosen(view: StudyView, state: str | None, top: int | None) -> list[FrozenT
 
 
 def _trial_json(trial: FrozenTrial) -> dict[str, Any]:
-    from hpo.cli.wording import STATES
+    from hpo.wording import STATES
 
     # Optuna's times are naive and local; with their offset they mean the same everywhere.
     seconds = trial.duration.total_seconds() if trial.duration else None

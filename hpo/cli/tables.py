@@ -10,9 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from hpo.cli.entries import Entries
-from hpo.cli.wording import COUNTS, STATES, STYLES, seconds_text
+from hpo.cli.wording import COUNTS, STYLES, seconds_text
 from hpo.duration import format_duration
-from hpo.wording import grouped, params_text, score, value_text
+from hpo.wording import STATES, grouped, params_text, score, value_text
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

@@ -9,7 +9,6 @@ from hpo.duration import format_duration
 
 __all__ = [
     "COUNTS",
-    "STATES",
     "STYLES",
     "counts_text",
     "printable",
@@ -17,9 +16,6 @@ __all__ = [
 ]
 
 COUNTS = ("complete", "pruned", "failed", "running", "waiting")
-
-STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
-"""Optuna's names of a trial's states, and ours."""
 
 STYLES = {"complete": "green", "pruned": "yellow", "failed": "red", "running": "cyan", "waiting": "bright_black"}
 """One colour for each state of a trial, wherever it is shown."""

@@ -10,16 +10,12 @@ from typing import Any
 
 from optuna.trial import TrialState
 
+from hpo.wording import STATES
+
 __all__ = ["COUNT_NAMES", "Assigned", "Away", "Back", "Broken", "Counts", "Event", "Lost", "Saved", "Trial"]
 
 
-COUNT_NAMES = {
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-    TrialState.RUNNING: "running",
-    TrialState.WAITING: "waiting",
-}
+COUNT_NAMES = {TrialState[name]: shown for name, shown in STATES.items()}
 """Optuna's states under the names people see."""
 
 

@@ -14,6 +14,7 @@ from hpo.report.data import ReportData
 from hpo.report.plot import Plot
 from hpo.report.swatches import swatches
 from hpo.report.theme import TEMPLATE
+from hpo.wording import value_text
 
 __all__ = ["render_page"]
 
@@ -32,7 +33,7 @@ def render_page(data: ReportData, plots: Sequence[Plot]) -> str:
         "number": words.number,
         "difference": words.difference,
         "seconds": words.seconds,
-        "value": words.value,
+        "value": value_text,
         "percent": words.percent,
         "bytes": words.size,
         "moment": _moment,
@@ -78,7 +79,7 @@ def _space(data: ReportData) -> list[tuple[str, str, str]]:
     """Rows of the space: name, what is searched, and the baseline's value; the declaration's where there is one."""
     baseline = dict(data.baseline.params) if data.baseline is not None else {}
     if data.view.declaration is None:
-        return [(one.name, one.text, words.value(baseline.get(one.name, ""))) for one in data.parameters]
+        return [(one.name, one.text, value_text(baseline.get(one.name, ""))) for one in data.parameters]
     # A fixed value is declared as Python writes it: 'adam' fixed.
     rows = [
         (name, re.sub(r"^'(.*)' fixed$", r"\1 fixed", str(text)))
@@ -88,7 +89,7 @@ def _space(data: ReportData) -> list[tuple[str, str, str]]:
     layers: dict[str, list[str]] = {}
     for one in data.parameters:
         if one.name in baseline:
-            layers.setdefault(one.group or one.name, []).append(words.value(baseline[one.name]))
+            layers.setdefault(one.group or one.name, []).append(value_text(baseline[one.name]))
     return [(name, text, ", ".join(layers.get(name, []))) for name, text in rows]
 
 

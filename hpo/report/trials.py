@@ -13,10 +13,9 @@ from optuna.trial import FrozenTrial
 
 from hpo.best import eligible
 from hpo.reading import StudyView
+from hpo.wording import STATES
 
-__all__ = ["OUTCOMES", "curves_table", "trials_table", "value_columns"]
-
-OUTCOMES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
+__all__ = ["curves_table", "trials_table", "value_columns"]
 
 _WHOLE = ("best_epoch", "parameters", "macs", "peak_memory_bytes", "attempt", "seed")
 _NUMBERS = ("setup_seconds", "train_seconds", "eval_seconds")
@@ -70,7 +69,7 @@ def _row(trial: FrozenTrial, values: Sequence[str], may_win: bool) -> dict[str, 
     failure = failure if isinstance(failure, Mapping) else {}
     duration = trial.duration.total_seconds() if trial.duration is not None else None
     seconds = attrs.get("seconds")  # another script's attribute of that name may be anything
-    row: dict[str, Any] = {"number": trial.number, "state": OUTCOMES[trial.state.name]}
+    row: dict[str, Any] = {"number": trial.number, "state": STATES[trial.state.name]}
     row |= dict(zip(values, trial.values or [None] * len(values), strict=False))
     row |= {f"constraint_{name}": value for name, value in trial.constraints.items()}
     row |= {

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from hpo.duration import format_duration
+from hpo.wording import score
 
-__all__ = ["difference", "number", "percent", "seconds", "size", "value"]
+__all__ = ["difference", "number", "percent", "seconds", "size"]
 
 
 def number(amount: float | None) -> str:
-    """An objective: five decimals, or five significant digits where that says more."""
+    """An objective, as `hpo.wording.score` has it, in a page's typography."""
     if amount is None or math.isnan(amount):
         return "–"
     if math.isinf(amount):
         return "∞" if amount > 0 else "−∞"
-    shown = f"{amount:.5f}" if 0.01 <= abs(amount) < 100 or amount == 0 else f"{amount:.5g}"
+    shown = score(amount)
     return shown.replace("-", "−") if "e" not in shown else shown
 
 
@@ -30,11 +30,6 @@ def seconds(amount: float | None) -> str:
     if amount is None or not math.isfinite(amount):
         return "–"
     return f"{amount:.1f} s" if amount < 9.95 else format_duration(amount)
-
-
-def value(setting: Any) -> str:
-    """A parameter's value: 4.964e-05 rather than seventeen digits."""
-    return f"{setting:.4g}" if isinstance(setting, float) else str(setting)
 
 
 def percent(share: float) -> str:
