@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -189,7 +190,10 @@ def test_the_report_shows_the_evaluation(home: Settings, tmp_path: Path) -> None
     assert document["verdict"]["sentence"] in page
     for row in document["configurations"]:
         assert f"<td><b>{row['test_accuracy']['mean']:.4f}</b></td>" in page
-    assert page.count("confusion") >= 1
+    won = next(row for row in document["configurations"] if row["name"] == document["winner"])
+    table = page.partition('<table class="numbers confusion">')[2].partition("</table>")[0]
+    right = [int(count) for count in re.findall(r'<td class="right">(\d+)</td>', table)]
+    assert right == [won["confusion"][index][index] for index in range(10)]
     assert json.loads((tmp_path / "report.json").read_text())["evaluation"]["winner"] == document["winner"]
     later = replace(view, evaluation={**document, "format": 2})
     assert build_report(later).evaluation is None
