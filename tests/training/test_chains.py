@@ -19,7 +19,7 @@ from hpo.training import native
 from hpo.training.average import WeightAverage
 from hpo.training.chains import read_chain
 from hpo.training.configuration import Recipe
-from hpo.training.layers import SmallBatchLayer
+from hpo.training.layers import MOST_BACKWARD, SmallBatchLayer
 from hpo.training.optimizers import build_optimizer, optimizer_tensors
 from hpo.training.step import Step
 from models.lenet import lenet
@@ -241,6 +241,20 @@ def test_small_batches_have_kernels(optimizer: str) -> None:
     assert layer.bias.isnan().tolist() == [number == 3 for number in range(9)]
     untouched = [number for number in range(9) if number != 3]
     torch.testing.assert_close(layer.weight[untouched], kept[untouched], rtol=1e-3, atol=1e-5)
+
+
+@needs_compiler
+@pytest.mark.parametrize(("batch", "by_kernels"), [(7, 3), (MOST_BACKWARD, 3), (MOST_BACKWARD + 1, 0)])
+def test_a_chain_takes_small_batches_by_kernels(batch: int, by_kernels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of its layers, up to so many images; not more, which products are quicker at."""
+    calls: list[int] = []
+    real = SmallBatchLayer.backward
+    monkeypatch.setattr(
+        SmallBatchLayer, "backward", lambda self, x, *a, **more: calls.append(len(x)) or real(self, x, *a, **more)
+    )
+    recipe = Recipe.read({"batch_size": batch, "lr": 1e-3})
+    train(mlp(SHAPE, 10, 2, [41, 27]), SHAPE, recipe, by_hand=True, steps=1)
+    assert calls == [batch] * by_kernels
 
 
 def test_rmsprop_has_none() -> None:

@@ -8,8 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from data.image_set import ImageSet
 from hpo.training import channels_last
 from hpo.training.channels_last import fast_layers
+from hpo.training.configuration import Recipe
+from hpo.training.optimizers import build_optimizer
+from hpo.training.step import Step
 
 CPU = torch.device("cpu")
 
@@ -152,6 +156,18 @@ def test_other_layers_are_left_to_torch(layer: nn.Module) -> None:
     """Whatever is not exactly one of the known layers is not taken for one."""
     with fast_layers(layer, CPU)():
         assert type(layer).__module__ != "hpo.training.channels_last"
+
+
+def test_a_step_trains_by_them(counted: list[str]) -> None:
+    """What trains a model enters the context: the kernels run in its steps."""
+    pixels = torch.randint(0, 256, (8, 3, 8, 8), dtype=torch.uint8)
+    batch = ImageSet(pixels, torch.arange(8), torch.full((3,), 0.5), torch.full((3,), 0.25)).batch
+    model = nn.Sequential(
+        nn.Conv2d(3, 16, 1), nn.Conv2d(16, 16, 3, padding=1, groups=16, bias=False), nn.Flatten(), nn.Linear(1024, 8)
+    ).to(memory_format=torch.channels_last)
+    recipe = Recipe.read({"batch_size": 8, "lr": 0.1})
+    Step(model, batch, build_optimizer(model, recipe, CPU), recipe, CPU)(torch.arange(8))
+    assert "_Depthwise" in counted
 
 
 def test_a_gpu_keeps_torchs() -> None:
