@@ -13,7 +13,6 @@ __all__ = ["Comparison", "Estimate", "compare", "estimate", "estimate_accuracy"]
 
 CONFIDENCE = 0.95
 
-
 FEWEST = 3
 """Runs below which no interval is given: two tell next to nothing about their spread, and one nothing."""
 
