@@ -52,7 +52,7 @@ bench: install
 	$(BIN)/python -m benchmarks.search_quality --short
 	$(BIN)/python -m benchmarks.scale --workers 8 64 --rounds 1 --seconds 8
 	$(BIN)/python -m benchmarks.training
-	$(BIN)/python -m benchmarks.small_batches --rounds 2
+	$(BIN)/python -m benchmarks.steps --rounds 2
 	$(BIN)/python -m benchmarks.vision --rounds 2 --seconds 2
 	$(BIN)/python -m benchmarks.search --short
 

@@ -3,15 +3,14 @@
 A chain is any number of convolution stages (hpo.training.convolutions) and then linear layers.
 
 `Chain.learn` is specified by the autograd way in hpo.training.step: the same weights after many steps within rounding
-(tests/training/test_chains.py). It is faster in four ways: products by oneDNN (hpo.training.products), each layer
-updated while its gradient is in the cache (hpo.training.updates), small batches in one pass over the weights
-(hpo.training.layers), and no graph.
+(tests/training/test_chains.py). It is faster in four ways: small batches in one call of C (hpo.training.whole_step),
+larger ones by oneDNN's products (hpo.training.products), each layer updated while its gradient is in the cache
+(hpo.training.updates), and no graph.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -21,21 +20,13 @@ from torch.optim import Optimizer
 from hpo.training.configuration import Recipe
 from hpo.training.convolutions import Convolutions, Stage, read_stages
 from hpo.training.device import supports_bf16
-from hpo.training.layers import MOST_BACKWARD, MOST_FORWARD, SmallBatchLayer
+from hpo.training.layers import Layer, dropout_mask, read_layers
 from hpo.training.products import linear, product
+from hpo.training.sums import count_hits
 from hpo.training.updates import Update, partial_update
+from hpo.training.whole_step import WholeStep
 
-__all__ = ["Chain", "Layer", "read_chain"]
-
-
-@dataclass(frozen=True)
-class Layer:
-    """x [N, I] -> dropout(relu(x weight' + bias)) [N, O], both if asked for."""
-
-    weight: Tensor
-    bias: Tensor
-    relu: bool = False
-    dropout: float = 0.0
+__all__ = ["Chain", "read_chain"]
 
 
 def read_chain(
@@ -59,24 +50,6 @@ def read_chain(
     return Chain(convolutions, layers, None if recipe.gradient_clip > 0 else optimizer)
 
 
-def read_layers(modules: Sequence[nn.Module]) -> list[Layer] | None:
-    """The layers of Flatten, Linear, ReLU and Dropout; None with anything else among them."""
-    layers: list[Layer] = []
-    for number, module in enumerate(modules):
-        last = layers[-1] if layers else None
-        if type(module) is nn.Flatten and number == 0 and (module.start_dim, module.end_dim) == (1, -1):
-            continue
-        if type(module) is nn.Linear and module.bias is not None:
-            layers.append(Layer(module.weight, module.bias))
-        elif type(module) is nn.ReLU and last and not last.dropout:
-            layers[-1] = Layer(last.weight, last.bias, relu=True)
-        elif type(module) is nn.Dropout and last and not last.dropout:
-            layers[-1] = Layer(last.weight, last.bias, last.relu, module.p)
-        else:
-            return None
-    return layers or None
-
-
 class Chain:
     """The parts of a model with the update of each. Weights, gradients and optimizer state stay where torch has them.
 
@@ -96,11 +69,16 @@ class Chain:
             update if self.updates and update else _keep(part) for part, update in zip(parts, updates, strict=True)
         ]
         self._stage_updates, self._layer_updates = chosen[: -len(layers)], chosen[-len(layers) :]
-        self._small = _small_batch_layers(layers, optimizer) if optimizer is not None and self.updates else ()
+        self._whole = None if optimizer is None else WholeStep.of(convolutions, layers, optimizer)
 
     @torch.no_grad()
     def learn(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """One step on images [N, C, H, W] and labels int64 [N]: (mean cross entropy [], logits [N, classes])."""
+        """One step on images [N, C, H, W] and labels int64 [N]: (mean cross entropy [], hits int64 []).
+
+        Read both before the next step.
+        """
+        if self._whole is not None and len(images) <= self._whole.most:
+            return self._whole.learn(images, labels)
         inputs, masks, logits = self._forward(self._features(images))
         loss, delta = _cross_entropy(logits, labels)
         for number in reversed(range(len(self._layers))):
@@ -116,7 +94,7 @@ class Chain:
                 reversed(self._stage_updates), self._convolutions.backward(delta), strict=True
             ):
                 update(gradients)
-        return loss, logits
+        return loss, count_hits(logits, labels)
 
     @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:
@@ -129,8 +107,6 @@ class Chain:
     def _backward(self, number: int, x: Tensor, delta: Tensor) -> Tensor | None:
         """Update a layer, and give the gradient of its inputs `x` where something below it wants that."""
         wanted = number > 0 or self._convolutions is not None
-        if self._small and len(x) <= MOST_BACKWARD:
-            return self._small[number].backward(x, delta, below=wanted)
         gradients = product(delta.t(), x), delta.sum(0)
         below = product(delta, self._layers[number].weight) if wanted else None  # with the weights before their update
         self._layer_updates[number](gradients)
@@ -143,23 +119,13 @@ class Chain:
         """(input of each layer, dropout mask of each layer, logits)."""
         inputs: list[Tensor] = []
         masks: list[Tensor | None] = []
-        for number, layer in enumerate(self._layers):
+        for layer in self._layers:
             inputs.append(x)
-            if self._small and len(x) <= MOST_FORWARD:
-                x = self._small[number].forward(x)
-                x = x.relu_() if layer.relu else x
-            else:
-                x = linear(x, layer.weight, layer.bias, relu=layer.relu)
-            mask = _dropout_mask(x, layer.dropout) if layer.dropout else None
+            x = linear(x, layer.weight, layer.bias, relu=layer.relu)
+            mask = dropout_mask(x, layer.dropout) if layer.dropout else None
             x = x if mask is None else x * mask
             masks.append(mask)
         return inputs, masks, x
-
-
-def _small_batch_layers(layers: Sequence[Layer], optimizer: Optimizer) -> tuple[SmallBatchLayer, ...]:
-    """One for each layer, or none at all."""
-    found = [SmallBatchLayer.of(layer.weight, layer.bias, optimizer) for layer in layers]
-    return tuple(layer for layer in found if layer is not None) if None not in found else ()
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -176,13 +142,6 @@ def _through(layer: Layer, delta: Tensor, out: Tensor, mask: Tensor | None) -> N
         delta.mul_(mask)
     if layer.relu:
         torch.ops.aten.threshold_backward.grad_input(delta, out, 0, grad_input=delta)
-
-
-def _dropout_mask(x: Tensor, probability: float) -> Tensor:
-    """As nn.Dropout draws it on a CPU: the same random numbers in the same order."""
-    if probability == 1.0:
-        return torch.zeros_like(x)
-    return torch.empty_like(x).bernoulli_(1.0 - probability).div_(1.0 - probability)
 
 
 def _keep(part: Layer | Stage) -> Update:

@@ -4,30 +4,16 @@
  * instruction works on whole vectors whatever the number of channels. A batch is `groups` such arrays. Lanes without an
  * image hold zeros, and a zero gradient. hpo/training/convolutions.py owns all memory; nothing is allocated here.
  */
-#include <stdint.h>
-#include <string.h>
+#include "chain.h"
 
 #if defined(__AVX512F__)
-#define LANES 16
 #define BLOCK 6 /* output channels in registers at once: 4 accumulators each, of 32 registers */
 #else
-#define LANES 8
 #define BLOCK 2 /* of 16 registers */
 #endif
 #define TAPS 4 /* output channels at once for the gradient of the weights: `kernel` accumulators each */
 
-typedef float vec __attribute__((vector_size(4 * LANES)));
-typedef int32_t mask __attribute__((vector_size(4 * LANES)));
 typedef int8_t bytes __attribute__((vector_size(LANES)));
-
-#define INLINE static inline __attribute__((always_inline))
-
-/* height, width: of the input with its zero padding; out_pad: zero padding that the output array has around it. */
-typedef struct {
-    int32_t groups, in, out, height, width, kernel, out_pad;
-} Shape;
-
-INLINE vec pick(mask take, vec one, vec other) { return (vec)((take & (mask)one) | (~take & (mask)other)); }
 
 int32_t lanes(void) { return LANES; }
 
@@ -113,7 +99,7 @@ INLINE void forward_k(const int k, const Shape *s, const vec *x, const float *w,
 }
 
 /* x [groups][in][height][width] -> y [groups][out][rows][columns] with padding, and which of four each maximum was. */
-void forward(const Shape *s, const float *x, const float *w, const float *bias, float *y, int8_t *chosen) {
+void stage_forward(const Shape *s, const float *x, const float *w, const float *bias, float *y, int8_t *chosen) {
     if (s->kernel == 5) forward_k(5, s, (const vec *)x, w, bias, (vec *)y, (bytes *)chosen);
     else forward_k(3, s, (const vec *)x, w, bias, (vec *)y, (bytes *)chosen);
 }
@@ -210,12 +196,6 @@ INLINE void inputs_k(const int k, const Shape *s, const vec *d, const float *w, 
     }
 }
 
-INLINE float total(vec v) {
-    float sum = 0.0f;
-    for (int lane = 0; lane < LANES; lane++) sum += v[lane];
-    return sum;
-}
-
 INLINE void backward_k(const int k, const Shape *s, const vec *x, const float *w, const vec *y, const bytes *chosen,
                        const vec *dy, vec *dx, vec *scratch, float *weight_gradient, float *bias_gradient) {
     const int rows = (s->height - k + 1) / 2, columns = (s->width - k + 1) / 2;
@@ -234,8 +214,8 @@ INLINE void backward_k(const int k, const Shape *s, const vec *x, const float *w
 
 /* From dy to the gradients of weights, bias and, unless dx is null, the input.
  * scratch: zeros at first, of out + out in k k + out (height - k + 1) (width + k - 1) vectors. */
-void backward(const Shape *s, const float *x, const float *w, const float *y, const int8_t *chosen, const float *dy,
-              float *dx, float *scratch, float *weight_gradient, float *bias_gradient) {
+void stage_backward(const Shape *s, const float *x, const float *w, const float *y, const int8_t *chosen, const float *dy,
+                    float *dx, float *scratch, float *weight_gradient, float *bias_gradient) {
     if (s->kernel == 5)
         backward_k(5, s, (const vec *)x, w, (const vec *)y, (const bytes *)chosen, (const vec *)dy, (vec *)dx,
                    (vec *)scratch, weight_gradient, bias_gradient);

@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 from hpo.training.native import library
 
-__all__ = ["Convolutions", "Stage", "read_stages"]
+__all__ = ["Convolutions", "Shape", "Stage", "read_stages"]
 
 KERNELS = (3, 5)
 
 
 class Shape(ctypes.Structure):
-    """As in convolution.c."""
+    """As in chain.h."""
 
     _fields_ = tuple(
         (name, ctypes.c_int32) for name in ("groups", "inputs", "outputs", "height", "width", "kernel", "out_pad")
@@ -52,6 +52,12 @@ class Stage:
     def columns(self) -> int:
         return (self.width + 2 * self.padding - self.kernel + 1) // 2
 
+    def scratch(self, lanes: int) -> Tensor:
+        """What the backward pass needs beside it; zeros at first."""
+        outputs, inputs, kernel, _ = self.weight.shape
+        spread = 2 * self.rows * (2 * self.columns + 2 * (kernel - 1))
+        return torch.zeros((outputs + outputs * inputs * kernel * kernel + outputs * spread) * lanes)
+
 
 def read_stages(modules: Sequence[nn.Module], shape: tuple[int, int, int]) -> list[Stage]:
     """The stages that `modules` begin with, on images [C, H, W] = `shape`. Each is three modules long."""
@@ -73,7 +79,7 @@ def read_stages(modules: Sequence[nn.Module], shape: tuple[int, int, int]) -> li
     return stages
 
 
-class _Memory:
+class Memory:
     """What the stages read and write for so many groups of images; the zero padding is written here, once."""
 
     def __init__(self, stages: Sequence[Stage], groups: int, lanes: int) -> None:
@@ -98,8 +104,8 @@ class Convolutions:
         self.stages = tuple(stages)
         self._kernels = kernels
         self._lanes: int = kernels.lanes()
-        self._memories: dict[int, _Memory] = {}
-        self._scratch = [_scratch(stage, self._lanes) for stage in stages]
+        self._memories: dict[int, Memory] = {}
+        self._scratch = [stage.scratch(self._lanes) for stage in stages]
         self._count = 0
 
     @classmethod
@@ -111,27 +117,27 @@ class Convolutions:
     def forward(self, images: Tensor) -> Tensor:
         count, channels, height, width = images.shape
         images = images.contiguous()
-        memory = self._memory(count)
+        memory = self.memory(count)
         self._count = count
         lib, first, last = self._kernels, self.stages[0], self.stages[-1]
         lib.to_lanes(_at(images), count, channels, height, width, first.padding, _at(memory.arrays[0]))
         for number, stage in enumerate(self.stages):
             x, y = memory.arrays[number : number + 2]
             chosen = memory.chosen[number]
-            lib.forward(memory.shapes[number], _at(x), _at(stage.weight), _at(stage.bias), _at(y), _at(chosen))
+            lib.stage_forward(memory.shapes[number], _at(x), _at(stage.weight), _at(stage.bias), _at(y), _at(chosen))
         features = images.new_empty((count, last.weight.shape[0] * last.rows * last.columns))
         lib.from_lanes(_at(memory.arrays[-1]), count, features.shape[1], _at(features))
         return features
 
     def backward(self, delta: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """From the gradient of the features [N, F] to those of (weight, bias), the last stage's first."""
-        memory, lib = self._memory(self._count), self._kernels
+        memory, lib = self.memory(self._count), self._kernels
         delta = delta.contiguous()
         lib.to_lanes(_at(delta), self._count, delta.shape[1], 1, 1, 0, _at(memory.gradients[-1]))
         for number in reversed(range(len(self.stages))):
             stage = self.stages[number]
             gradients = torch.empty_like(stage.weight), torch.empty_like(stage.bias)
-            lib.backward(
+            lib.stage_backward(
                 memory.shapes[number],
                 _at(memory.arrays[number]),
                 _at(stage.weight),
@@ -144,17 +150,18 @@ class Convolutions:
             )
             yield gradients
 
-    def _memory(self, count: int) -> _Memory:
+    def memory(self, count: int) -> Memory:
+        """For up to `count` images."""
         groups = -(-count // self._lanes)
         if groups not in self._memories:
-            self._memories[groups] = _Memory(self.stages, groups, self._lanes)
+            self._memories[groups] = Memory(self.stages, groups, self._lanes)
         return self._memories[groups]
 
 
 @cache
 def _tried_kernels() -> ctypes.CDLL | None:
     """The kernels, if this machine's compiler has made of them what torch computes."""
-    kernels = library("convolution")
+    kernels = library("chain")
     if kernels is None:
         return None
     _declare(kernels)
@@ -178,9 +185,9 @@ def _declare(kernels: ctypes.CDLL) -> None:
     kernels.lanes.argtypes, kernels.lanes.restype = (), number
     kernels.to_lanes.argtypes = (pointer, number, number, number, number, number, pointer)
     kernels.from_lanes.argtypes = (pointer, number, number, pointer)
-    kernels.forward.argtypes = (shape, *[pointer] * 5)
-    kernels.backward.argtypes = (shape, *[pointer] * 9)
-    for function in (kernels.to_lanes, kernels.from_lanes, kernels.forward, kernels.backward):
+    kernels.stage_forward.argtypes = (shape, *[pointer] * 5)
+    kernels.stage_backward.argtypes = (shape, *[pointer] * 9)
+    for function in (kernels.to_lanes, kernels.from_lanes, kernels.stage_forward, kernels.stage_backward):
         function.restype = None
 
 
@@ -207,12 +214,6 @@ def _halving(pooling: nn.MaxPool2d) -> bool:
 
 def _padded(groups: int, planes: int, rows: int, columns: int, padding: int, lanes: int) -> Tensor:
     return torch.zeros((groups, planes, rows + 2 * padding, columns + 2 * padding, lanes))
-
-
-def _scratch(stage: Stage, lanes: int) -> Tensor:
-    outputs, inputs, kernel, _ = stage.weight.shape
-    spread = 2 * stage.rows * (2 * stage.columns + 2 * (kernel - 1))
-    return torch.zeros((outputs + outputs * inputs * kernel * kernel + outputs * spread) * lanes)
 
 
 def _at(tensor: Tensor) -> int:

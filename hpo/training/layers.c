@@ -1,55 +1,21 @@
-/* Linear layers at small batches: forward, and backward with the optimizer's update in one pass over the weights.
+/* Linear layers: forward, and backward with the optimizer's update in one pass over the weights.
  *
- * At a batch of a few images a step is reading and writing weights and optimizer state, not arithmetic. Here every weight
- * is read once forward and once backward: its gradient, a sum over the batch, never leaves a register, and the gradient
- * of the inputs is taken from the weight before it changes. hpo/training/layers.py owns all memory.
+ * Every weight and its state is read and written once: its gradient, a sum over the batch, never leaves a register. All
+ * three products keep TALL x WIDE sums in registers, so that they load little for what they multiply; rows of weights are
+ * walked from end to end, as the processor fetches ahead. hpo/training/whole_step.py owns all memory.
  */
-#include <math.h>
-#include <stdint.h>
-#include <string.h>
-#if defined(__AVX__)
-#include <immintrin.h>
-#endif
+#include "chain.h"
 
 #if defined(__AVX512F__)
-#define LANES 16
-#define IMAGES 4 /* at once in the forward pass: ROWS x IMAGES sums in registers */
+#define TALL 6 /* of 32 registers: 24 sums, 4 vectors, and one more */
+#define ROWS 8 /* outputs at once with few images */
 #else
-#define LANES 8
-#define IMAGES 2
+#define TALL 2 /* of 16 registers */
+#define ROWS 4
 #endif
-#define ROWS 4 /* outputs at once: inputs and the gradient of inputs are read once for all of them */
-
-typedef float vec __attribute__((vector_size(4 * LANES)));
-#define INLINE static inline __attribute__((always_inline))
-
-/* The first n floats; the rest is zero. */
-INLINE vec load(const float *from, int n) {
-    vec v = {};
-    memcpy(&v, from, n == LANES ? sizeof(v) : 4 * (size_t)n);
-    return v;
-}
-INLINE void store(float *to, vec v, int n) { memcpy(to, &v, n == LANES ? sizeof(v) : 4 * (size_t)n); }
-
-INLINE vec root(vec v) {
-#if defined(__AVX512F__)
-    return (vec)_mm512_sqrt_ps((__m512)v);
-#elif defined(__AVX__)
-    return (vec)_mm256_sqrt_ps((__m256)v);
-#else
-    for (int lane = 0; lane < LANES; lane++) v[lane] = sqrtf(v[lane]);
-    return v;
-#endif
-}
-
-enum { ADAM, SGD, MOMENTUM, NESTEROV };
-
-/* rate: lr, of Adam over 1 - beta1^t; decay: gradient += decay * weight; shrink: weight *= shrink (AdamW);
- * first, second, scale: 1 - beta1, 1 - beta2, 1 / sqrt(1 - beta2^t). */
-typedef struct {
-    int32_t kind;
-    float rate, decay, shrink, first, second, scale, eps, momentum;
-} Rule;
+#define WIDE 4
+#define FEW 8    /* images whose gradients of inputs stay in the nearest cache while all weights pass by */
+#define PAGES 64 /* rows of weights at once where their columns are walked: each lies in a page of its own */
 
 /* n weights with gradient g and state a, b: exp_avg and exp_avg_sq, or momentum_buffer. */
 INLINE void update(const int kind, const Rule *r, vec w, vec g, float *wp, float *a, float *b, int n) {
@@ -72,98 +38,210 @@ INLINE void update(const int kind, const Rule *r, vec w, vec g, float *wp, float
     store(wp, w, n);
 }
 
-INLINE void back_block(const int kind, const int rows, const Rule *r, int images, long in, long out, const float *x,
+/* Adam's state is the most that a step reads, in pieces too short for the processor to see ahead. */
+INLINE void fetch_state(const float *a, const float *b, long at) {
+    __builtin_prefetch(a + at, 1);
+    __builtin_prefetch(b + at, 1);
+}
+
+/* One tile of the gradient delta' x, [rows][vectors], and the update by it; the last vector has n floats. */
+INLINE void update_tile(const int rows, const int vectors, const Rule *r, int images, long in, long out, const float *x,
+                        const float *delta, float *w, float *a, float *b, const int n) {
+    vec g[TALL][WIDE] = {};
+    for (int o = 0; r->kind == ADAM && o < rows; o++)
+        for (int j = 0; j < vectors; j++) fetch_state(a, b, o * in + (j + WIDE) * LANES); /* of the next tile */
+    for (int image = 0; image < images; image++, x += in, delta += out) {
+        vec xs[WIDE];
+#pragma GCC unroll 4
+        for (int j = 0; j < vectors; j++) xs[j] = load(x + j * LANES, n);
+#pragma GCC unroll 6
+        for (int o = 0; o < rows; o++)
+#pragma GCC unroll 4
+            for (int j = 0; j < vectors; j++) g[o][j] += delta[o] * xs[j];
+    }
+    for (int o = 0; o < rows; o++)
+        for (int j = 0; j < vectors; j++) {
+            const long at = o * in + j * LANES;
+            update(r->kind, r, load(w + at, n), g[o][j], w + at, a + at, b + at, n);
+        }
+}
+
+INLINE void update_rows(const int rows, const Rule *r, int images, long in, long out, const float *x, const float *delta,
+                        float *w, float *a, float *b) {
+    long j = 0;
+    for (; j + WIDE * LANES <= in; j += WIDE * LANES)
+        update_tile(rows, WIDE, r, images, in, out, x + j, delta, w + j, a + j, b + j, LANES);
+    for (; j + LANES <= in; j += LANES)
+        update_tile(rows, 1, r, images, in, out, x + j, delta, w + j, a + j, b + j, LANES);
+    if (j < in) update_tile(rows, 1, r, images, in, out, x + j, delta, w + j, a + j, b + j, (int)(in - j));
+}
+
+static void update_all(const Rule *r, int images, long in, long out, const float *x, const float *delta, float *w, float *a,
+                       float *b) {
+    long o = 0;
+    for (; o + TALL <= out; o += TALL) update_rows(TALL, r, images, in, out, x, delta + o, w + o * in, a + o * in, b + o * in);
+    for (; o < out; o++) update_rows(1, r, images, in, out, x, delta + o, w + o * in, a + o * in, b + o * in);
+}
+
+/* One tile of below [images][vectors] = or += delta w over `count` rows of w. */
+INLINE void below_tile(const int images, const int vectors, long in, long out, int count, const float *delta, const float *w,
+                       float *below, const int n, int fresh) {
+    vec sum[TALL][WIDE] = {};
+    for (int i = 0; !fresh && i < images; i++)
+        for (int j = 0; j < vectors; j++) sum[i][j] = load(below + i * in + j * LANES, n);
+    for (int o = 0; o < count; o++, w += in) {
+        vec ws[WIDE];
+#pragma GCC unroll 4
+        for (int j = 0; j < vectors; j++) ws[j] = load(w + j * LANES, n);
+#pragma GCC unroll 6
+        for (int i = 0; i < images; i++)
+#pragma GCC unroll 4
+            for (int j = 0; j < vectors; j++) sum[i][j] += delta[i * out + o] * ws[j];
+    }
+    for (int i = 0; i < images; i++)
+        for (int j = 0; j < vectors; j++) store(below + i * in + j * LANES, sum[i][j], n);
+}
+
+INLINE void below_columns(const int vectors, int images, long in, long out, int count, const float *delta, const float *w,
+                          float *below, const int n, int fresh) {
+    for (; images >= TALL; images -= TALL, delta += TALL * out, below += TALL * in)
+        below_tile(TALL, vectors, in, out, count, delta, w, below, n, fresh);
+    for (; images >= 2; images -= 2, delta += 2 * out, below += 2 * in)
+        below_tile(2, vectors, in, out, count, delta, w, below, n, fresh);
+    if (images) below_tile(1, vectors, in, out, count, delta, w, below, n, fresh);
+}
+
+static void below_all(int images, long in, long out, const float *delta, const float *w, float *below) {
+    for (long o = 0; o < out; o += PAGES, delta += PAGES, w += PAGES * in) {
+        const int count = out - o < PAGES ? (int)(out - o) : PAGES;
+        long j = 0;
+        for (; j + WIDE * LANES <= in; j += WIDE * LANES)
+            below_columns(WIDE, images, in, out, count, delta, w + j, below + j, LANES, o == 0);
+        for (; j + LANES <= in; j += LANES) below_columns(1, images, in, out, count, delta, w + j, below + j, LANES, o == 0);
+        if (j < in) below_columns(1, images, in, out, count, delta, w + j, below + j, (int)(in - j), o == 0);
+    }
+}
+
+/* Both at once, of a few images: `below` stays in the nearest cache while the weights pass by. */
+INLINE void both_block(const int kind, const int rows, const Rule *r, int images, long in, long out, const float *x,
                        const float *delta, float *w, float *a, float *b, float *below, int fresh, int n) {
     vec g[ROWS], old[ROWS];
+    for (int o = 0; kind == ADAM && o < rows; o++) fetch_state(a, b, o * in + LANES); /* of the next block */
     for (int o = 0; o < rows; o++) g[o] = (vec){}, old[o] = load(w + o * in, n);
 #pragma GCC unroll 4
     for (int image = 0; image < images; image++) {
         const float *d = delta + image * out;
-        vec xv = load(x + image * in, n);
-        for (int o = 0; o < rows; o++) g[o] += d[o] * xv;
-        if (below) {
-            vec sum = fresh ? (vec){} : load(below + image * in, n);
-            for (int o = 0; o < rows; o++) sum += d[o] * old[o];
-            store(below + image * in, sum, n);
+        vec xv = load(x + image * in, n), sum = fresh ? (vec){} : load(below + image * in, n);
+        for (int o = 0; o < rows; o++) {
+            vec factor = (vec){} + d[o];
+            KEEP(factor);
+            g[o] += factor * xv;
+            sum += factor * old[o];
         }
+        store(below + image * in, sum, n);
     }
     for (int o = 0; o < rows; o++)
         update(kind, r, old[o], g[o], w + o * in, a + o * in, b + o * in, n);
 }
 
-INLINE void back_rows(const int kind, const int rows, const Rule *r, int images, long in, long out, const float *x,
+INLINE void both_rows(const int kind, const int rows, const Rule *r, int images, long in, long out, const float *x,
                       const float *delta, float *w, float *a, float *b, float *below, int fresh) {
     long j = 0;
     for (; j + LANES <= in; j += LANES)
-        back_block(kind, rows, r, images, in, out, x + j, delta, w + j, a + j, b + j, below ? below + j : below, fresh, LANES);
+        both_block(kind, rows, r, images, in, out, x + j, delta, w + j, a + j, b + j, below + j, fresh, LANES);
     if (j < in)
-        back_block(kind, rows, r, images, in, out, x + j, delta, w + j, a + j, b + j, below ? below + j : below, fresh, in - j);
+        both_block(kind, rows, r, images, in, out, x + j, delta, w + j, a + j, b + j, below + j, fresh, (int)(in - j));
 }
 
-INLINE void back_all(const int kind, const Rule *r, int images, long in, long out, const float *x, const float *delta,
+INLINE void both_all(const int kind, const Rule *r, int images, long in, long out, const float *x, const float *delta,
                      float *w, float *a, float *b, float *below) {
     long o = 0;
     for (; o + ROWS <= out; o += ROWS)
-        back_rows(kind, ROWS, r, images, in, out, x, delta + o, w + o * in, a + o * in, b + o * in, below, o == 0);
+        both_rows(kind, ROWS, r, images, in, out, x, delta + o, w + o * in, a + o * in, b + o * in, below, o == 0);
     for (; o < out; o++)
-        back_rows(kind, 1, r, images, in, out, x, delta + o, w + o * in, a + o * in, b + o * in, below, o == 0);
+        both_rows(kind, 1, r, images, in, out, x, delta + o, w + o * in, a + o * in, b + o * in, below, o == 0);
 }
 
 /* x [images][in], delta [images][out], w [out][in] and its state -> below [images][in] = delta w, if asked for, and then
  * a step of w by the gradient delta' x. a, b: what the rule has not is not touched, and may be anything. */
 void layer_backward(const Rule *r, int32_t images, int32_t in, int32_t out, const float *x, const float *delta, float *w,
                     float *a, float *b, float *below) {
-    if (r->kind == ADAM) back_all(ADAM, r, images, in, out, x, delta, w, a, b, below);
-    else if (r->kind == SGD) back_all(SGD, r, images, in, out, x, delta, w, a, b, below);
-    else if (r->kind == MOMENTUM) back_all(MOMENTUM, r, images, in, out, x, delta, w, a, b, below);
-    else back_all(NESTEROV, r, images, in, out, x, delta, w, a, b, below);
+    if (!below || images > FEW) {
+        if (below) below_all(images, in, out, delta, w, below);
+        update_all(r, images, in, out, x, delta, w, a, b);
+    } else if (r->kind == ADAM) both_all(ADAM, r, images, in, out, x, delta, w, a, b, below);
+    else if (r->kind == SGD) both_all(SGD, r, images, in, out, x, delta, w, a, b, below);
+    else both_all(r->kind, r, images, in, out, x, delta, w, a, b, below);
 }
 
-INLINE float total(vec v) {
-#if defined(__AVX512F__)
-    return _mm512_reduce_add_ps((__m512)v);
-#else
-    float sum = 0;
-    for (int lane = 0; lane < LANES; lane++) sum += v[lane];
-    return sum;
-#endif
-}
-
-INLINE void forward_vectors(const int rows, const int images, vec sum[ROWS][IMAGES], long in, const float *x,
-                            const float *w, const int n) {
-    vec xs[IMAGES];
-#pragma GCC unroll 4
-    for (int i = 0; i < images; i++) xs[i] = load(x + i * in, n);
-#pragma GCC unroll 4
-    for (int o = 0; o < rows; o++) {
-        vec wv = load(w + o * in, n);
-#pragma GCC unroll 4
-        for (int i = 0; i < images; i++) sum[o][i] += wv * xs[i];
+/* delta [images][out], bias [out] and its state: a step by the sum of delta over the images. */
+void bias_backward(const Rule *r, int32_t images, int32_t out, const float *delta, float *bias, float *a, float *b) {
+    for (long o = 0; o < out; o += LANES) {
+        const int n = out - o < LANES ? (int)(out - o) : LANES;
+        vec sum = {};
+        for (int image = 0; image < images; image++) sum += load(delta + (long)image * out + o, n);
+        update(r->kind, r, load(bias + o, n), sum, bias + o, a + o, b + o, n);
     }
 }
 
-INLINE void forward_block(const int rows, const int images, long in, long out, const float *x, const float *w,
-                          const float *bias, float *y) {
-    vec sum[ROWS][IMAGES] = {};
+/* A step of `size` weights by a gradient that lies in memory: that of one image. */
+void apply(const Rule *r, int64_t size, const float *gradient, float *w, float *a, float *b) {
+    bias_backward(r, 1, (int32_t)size, gradient, w, a, b);
+}
+
+/* The sums of four vectors' floats. */
+INLINE void totals(const vec v[WIDE], float out[WIDE]) {
+#if defined(__AVX512F__)
+    const __m512 a = (__m512)v[0], b = (__m512)v[1], c = (__m512)v[2], d = (__m512)v[3];
+    const __m512d ab = (__m512d)(_mm512_unpacklo_ps(a, b) + _mm512_unpackhi_ps(a, b));
+    const __m512d cd = (__m512d)(_mm512_unpacklo_ps(c, d) + _mm512_unpackhi_ps(c, d));
+    const __m512 fours = (__m512)_mm512_unpacklo_pd(ab, cd) + (__m512)_mm512_unpackhi_pd(ab, cd);
+    const __m256 twos = _mm512_castps512_ps256(fours) + (__m256)_mm512_extractf64x4_pd((__m512d)fours, 1);
+    _mm_storeu_ps(out, _mm256_castps256_ps128(twos) + _mm256_extractf128_ps(twos, 1));
+#else
+    for (int i = 0; i < WIDE; i++) out[i] = total(v[i]);
+#endif
+}
+
+INLINE void forward_vectors(const int rows, const int images, vec sum[TALL][WIDE], long in, const float *x, const float *w,
+                            const int n) {
+    vec xs[WIDE];
+#pragma GCC unroll 4
+    for (int i = 0; i < images; i++) xs[i] = load(x + i * in, n);
+#pragma GCC unroll 6
+    for (int o = 0; o < rows; o++) {
+        vec row = load(w + o * in, n);
+        KEEP(row);
+#pragma GCC unroll 4
+        for (int i = 0; i < images; i++) sum[o][i] += row * xs[i];
+    }
+}
+
+INLINE void forward_tile(const int rows, const int images, long in, long out, const float *x, const float *w,
+                         const float *bias, float *y) {
+    vec sum[TALL][WIDE] = {};
     long j = 0;
     for (; j + LANES <= in; j += LANES) forward_vectors(rows, images, sum, in, x + j, w + j, LANES);
     if (j < in) forward_vectors(rows, images, sum, in, x + j, w + j, (int)(in - j));
-    for (int o = 0; o < rows; o++)
-        for (int i = 0; i < images; i++) y[i * out + o] = total(sum[o][i]) + bias[o];
+    for (int o = 0; o < rows; o++) {
+        float sums[WIDE];
+        totals(sum[o], sums);
+        for (int i = 0; i < images; i++) y[i * out + o] = sums[i] + bias[o];
+    }
 }
 
-INLINE void forward_rows(const int rows, long images, long in, long out, const float *x, const float *w, const float *bias,
+INLINE void forward_rows(const int rows, int images, long in, long out, const float *x, const float *w, const float *bias,
                          float *y) {
-    for (; images >= IMAGES; images -= IMAGES, x += IMAGES * in, y += IMAGES * out)
-        forward_block(rows, IMAGES, in, out, x, w, bias, y);
-    if (images == 3) forward_block(rows, 3, in, out, x, w, bias, y);
-    else if (images == 2) forward_block(rows, 2, in, out, x, w, bias, y);
-    else if (images == 1) forward_block(rows, 1, in, out, x, w, bias, y);
+    for (; images >= WIDE; images -= WIDE, x += WIDE * in, y += WIDE * out)
+        forward_tile(rows, WIDE, in, out, x, w, bias, y);
+    if (images == 3) forward_tile(rows, 3, in, out, x, w, bias, y);
+    else if (images == 2) forward_tile(rows, 2, in, out, x, w, bias, y);
+    else if (images == 1) forward_tile(rows, 1, in, out, x, w, bias, y);
 }
 
 /* x [images][in], w [out][in], bias [out] -> y [images][out] */
 void layer_forward(int32_t images, int32_t in, int32_t out, const float *x, const float *w, const float *bias, float *y) {
     long o = 0;
-    for (; o + ROWS <= out; o += ROWS) forward_rows(ROWS, images, in, out, x, w + o * in, bias + o, y + o);
+    for (; o + TALL <= out; o += TALL) forward_rows(TALL, images, in, out, x, w + o * in, bias + o, y + o);
     for (; o < out; o++) forward_rows(1, images, in, out, x, w + o * in, bias + o, y + o);
 }

@@ -13,6 +13,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -21,24 +22,25 @@ from hpo.settings import Settings
 __all__ = ["library"]
 
 FOLDER = Path(__file__).parent
+SOURCES = {"chain": ("chain.c", "layers.c", "convolution.c"), "channels_last": ("channels_last.c",)}
+"""What stands beside this file, by the library it becomes."""
 FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fPIC", "-shared")
 COMPILE_SECONDS = 60
 
 
 @cache
 def library(name: str) -> ctypes.CDLL | None:
-    """The functions of `name`.c, which stands beside this file, or None where they cannot be had."""
-    source = FOLDER / f"{name}.c"
-    path = Settings.read().home / "cache" / "native" / f"{name}-{_fingerprint(source)}.so"
+    """A library of SOURCES, or None where it cannot be had."""
+    path = Settings.read().home / "cache" / "native" / f"{name}-{_fingerprint()}.so"
     try:
         if not path.exists():
-            _compile(source, path)
+            _compile(SOURCES[name], path)
         return ctypes.CDLL(str(path))
     except (OSError, subprocess.SubprocessError):
         return None
 
 
-def _compile(source: Path, path: Path) -> None:
+def _compile(sources: Sequence[str], path: Path) -> None:
     """Into a file of its own first: trainers that start together may all come here."""
     compiler = next(filter(None, map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang"))), None)
     if compiler is None:
@@ -46,15 +48,16 @@ def _compile(source: Path, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         built = Path(folder) / path.name
-        words = [compiler, *FLAGS, "-o", str(built), str(source)]
+        words = [compiler, *FLAGS, "-o", str(built), *(str(FOLDER / source) for source in sources), "-lm"]
         subprocess.run(words, check=True, capture_output=True, timeout=COMPILE_SECONDS)
         built.rename(path)
 
 
-def _fingerprint(source: Path) -> str:
-    """Of the source and of the processor: a folder may be shared by machines of which one lacks the other's vectors."""
+def _fingerprint() -> str:
+    """Of all sources and of the processor: machines that share a folder may differ in their vectors."""
     processor = platform.machine()
     with contextlib.suppress(OSError, StopIteration):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         processor = next(line for line in lines if line.startswith(("flags", "Features")))
-    return hashlib.sha256(source.read_bytes() + processor.encode()).hexdigest()[:16]
+    texts = [path.read_bytes() for path in sorted(FOLDER.glob("*.[ch]"))]
+    return hashlib.sha256(b"".join(texts) + processor.encode()).hexdigest()[:16]

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from hpo.training.configuration import Recipe
 from hpo.training.device import synchronize
-from hpo.training.step import Batch, Sums, precision
+from hpo.training.step import Batch, precision
+from hpo.training.sums import Sums, count_hits
 
 __all__ = ["TestReport", "latencies_ms", "latency_ms", "score", "score_test"]
 
@@ -45,7 +46,7 @@ def score(
                 return None
             images, labels = batch(part)
             logits = (logits_of or model)(images).float()
-            sums.add(F.cross_entropy(logits, labels), logits, labels)
+            sums.add(F.cross_entropy(logits, labels), count_hits(logits, labels), len(labels))
             sums.images += len(labels)
     return sums.read()
 
@@ -83,7 +84,7 @@ def score_test(
         for part in index.split(_batch_size(device)):
             images, labels = batch(part)
             logits = model(images).float()
-            sums.add(F.cross_entropy(logits, labels), logits, labels)
+            sums.add(F.cross_entropy(logits, labels), count_hits(logits, labels), len(labels))
             sums.images += len(labels)
             confusion += torch.bincount(labels * classes + logits.argmax(1), minlength=classes * classes)
     loss, accuracy = sums.read()

