@@ -10,6 +10,7 @@ import optuna
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, TensorDataset, random_split
 
 from benchmarks.opponents import build
@@ -29,12 +30,13 @@ def main() -> None:
     def objective(trial: optuna.Trial) -> float:
         config = declared.rows.sample(lambda parameter, row: suggest(trial, parameter, row))
         model = build(config.get("hidden_units"))
+        average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config["ema_decay"]))
         optimizer = _optimizer(model, config)
         loader = DataLoader(train, batch_size=config["batch_size"], shuffle=True)
         best, waited = 0.0, 0
         for epoch in range(1, declared.epochs + 1):
-            _train(model, optimizer, loader)
-            accuracy = _accuracy(model, validation)
+            _train(model, average, optimizer, loader)
+            accuracy = _accuracy(average, validation)
             if accuracy >= target:
                 os._exit(0)
             trial.report(accuracy, epoch)
@@ -73,7 +75,7 @@ def _optimizer(model: nn.Module, config: dict[str, Any]) -> torch.optim.Optimize
     return torch.optim.SGD(model.parameters(), lr=config["lr"])
 
 
-def _train(model: nn.Module, optimizer: torch.optim.Optimizer, loader: DataLoader[Any]) -> None:
+def _train(model: nn.Module, average: AveragedModel, optimizer: torch.optim.Optimizer, loader: DataLoader[Any]) -> None:
     model.train()
     total = 0.0
     for images, labels in loader:
@@ -81,6 +83,7 @@ def _train(model: nn.Module, optimizer: torch.optim.Optimizer, loader: DataLoade
         loss = F.cross_entropy(model(images), labels)
         loss.backward()
         optimizer.step()
+        average.update_parameters(model)
         total += loss.item()
 
 

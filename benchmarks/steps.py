@@ -40,7 +40,7 @@ def main() -> None:
     options = parser.parse_args()
     device = open_device("cpu")
     with recorded("steps", "Microseconds a step, in one call and by products", options.record):
-        print(f"{'':<32}{'products':>26}{'one call':>26}   products / one call")
+        print(f"{'microseconds a step':<32}{'products':>26}{'one call':>26}   products / one call")
         for model in MODELS:
             for optimizer in ("adam", "sgd"):
                 for batch in BATCHES:

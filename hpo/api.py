@@ -70,7 +70,7 @@ def run(
 ) -> Result:
     """Search until the budget is used up, and return what was found. Resumes what an earlier run left.
 
-    study:  a name from studies/, a path to a .py file, "module:attribute", or a Study
+    study:  a name from studies/, a path to a .py file (with `:attribute`), "module:attribute", or a Study
     name:   store the trials under another name; subset: train on so many images only
     timeout, trials: the budget. Without either this goes on until Ctrl-C (a grid: until it is done), and says so
     storage, devices, workers, workers_per_gpu, enqueue_known, changed_code: as on the command line

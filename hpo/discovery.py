@@ -1,4 +1,4 @@
-"""Where a study is found: by name in studies/, by the path of a .py file, or as `package.module:attribute`."""
+"""Where a study is found: by name in studies/, as `path/to/file.py[:attribute]`, or as `package.module:attribute`."""
 
 from __future__ import annotations
 
@@ -48,8 +48,11 @@ def find_study(reference: str) -> FoundStudy:
 
 
 def _find(reference: str) -> FoundStudy:
-    if reference.endswith(".py") or "/" in reference:
-        return _from_file(Path(os.path.expanduser(reference)))  # which leaves ~nobody as it is
+    path, _, attribute = reference.rpartition(":")
+    if not path.endswith(".py"):
+        path, attribute = reference, "study"
+    if path.endswith(".py") or "/" in path:
+        return _from_file(Path(os.path.expanduser(path)), attribute)  # which leaves ~nobody as it is
     if ":" in reference:
         module_name, _, attribute = reference.partition(":")
         here = str(Path.cwd())
@@ -114,7 +117,7 @@ def _import(name: str, reference: str) -> ModuleType:
         raise _broken(reference, error) from error
 
 
-def _from_file(path: Path) -> FoundStudy:
+def _from_file(path: Path, attribute: str) -> FoundStudy:
     if not os.path.isfile(path):  # unlike Path.is_file, false for a name too long for any file
         raise StudyError(f"no study file {path}", next="check the path, or `hpo studies` for those that come along")
     path = path.resolve()
@@ -132,7 +135,7 @@ def _from_file(path: Path) -> FoundStudy:
         raise _located(error) from error.__cause__
     except _ENDINGS as error:
         raise _broken(str(path), error) from error
-    found = _from_module(module, "study")
+    found = _from_module(module, attribute)
     return FoundStudy(found.study, path, (folder,))
 
 

@@ -12,6 +12,7 @@ study = Study(
         "lr": Float(1e-5, 1e-1, log=True),
         "optimizer": Categorical("adam", "sgd"),
         "flip": True,
+        "ema_decay": 0.999,
     },
     objective="val_accuracy",
     epochs=20,

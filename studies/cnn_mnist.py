@@ -11,6 +11,7 @@ study = Study(
         "batch_size": Int(3, 100),
         "lr": Float(1e-5, 1e-1, log=True),
         "optimizer": Categorical("adam", "sgd"),
+        "ema_decay": 0.999,
     },
     objective="val_accuracy",
     epochs=20,

@@ -13,6 +13,7 @@ study = Study(
         "hidden_units": Int(200, 1000).per("layers"),
         "optimizer": Categorical("adam", "sgd"),
         "lr": Float(1e-5, 1e-1, log=True),
+        "ema_decay": 0.999,
     },
     objective="val_accuracy",
     epochs=20,

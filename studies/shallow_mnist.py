@@ -12,6 +12,7 @@ study = Study(
         "hidden_units": Int(500, 2000),
         "optimizer": Categorical("adam", "sgd"),
         "lr": Float(1e-5, 1e-1, log=True),
+        "ema_decay": 0.999,
     },
     objective="val_accuracy",
     epochs=20,

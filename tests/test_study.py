@@ -181,6 +181,18 @@ def test_a_study_is_found_by_path_with_the_modules_beside_it(tmp_path: Path) -> 
     assert found.sys_path == (str(tmp_path),)
 
 
+def test_a_file_may_hold_several_studies(tmp_path: Path) -> None:
+    """`file.py:attribute` is one of them, and `file.py` the one called study."""
+    path = tmp_path / "several.py"
+    one = "Study(name={!r}, dataset='digits', model='perceptron', space={{'batch_size': 8, 'lr': 0.1}}, baseline={{}})"
+    path.write_text(f"from hpo import Study\nstudy = {one.format('one')}\nother = {one.format('two')}\n")
+    assert find_study(str(path)).study.name == "one"
+    assert find_study(f"{path}:other").study.name == "two"
+    with pytest.raises(StudyError, match=r'no study called "third"') as error:
+        find_study(f"{path}:third")
+    assert "studies there: study, other" in str(error.value.evidence)
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [

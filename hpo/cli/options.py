@@ -45,7 +45,7 @@ def complete_study(incomplete: str) -> list[tuple[str, str]]:
     return [pair for pair in pairs if pair[0].startswith(incomplete)]
 
 
-_STUDY = "A name that `hpo studies` lists, a path to a .py file, or package.module:attribute."
+_STUDY = "A name that `hpo studies` lists, a path to a .py file (with :attribute), or package.module:attribute."
 
 StudyOption = Annotated[
     str, typer.Option("--study", "-s", metavar="NAME", help=_STUDY, autocompletion=complete_study, show_default=False)

@@ -11,11 +11,17 @@ from torch import Tensor, nn
 __all__ = ["WeightAverage"]
 
 
+PART_OF_REACH = 0.01
+"""Of the steps that an average reaches over, 1 / (1 - decay): how many may pass by before the next is taken in."""
+
+
 class WeightAverage:
     """Average of every floating-point parameter and buffer of `model`; whole-number buffers stay the model's own.
 
-    The decay starts small, min(decay, (1 + n) / (10 + n)) after n updates, so that short trials are not judged by
-    their initial weights (as TensorFlow's ExponentialMovingAverage does with num_updates).
+    The decay starts small, min(decay, (1 + n) / (10 + n)) after n steps, so that short trials are not judged by
+    their initial weights (as TensorFlow's ExponentialMovingAverage does with num_updates). What reaches over many
+    steps needs not every one of them: of a decay d, every (0.01 / (1 - d))th is taken in, with that power of d, so
+    that the average costs a small network nothing.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -25,13 +31,15 @@ class WeightAverage:
         self._sources = [value.detach() for value in self._live.values()]
         self._targets = list(self._average.values())
         self._decay = decay
-        self.updates = 0
+        self.updates = 0  # steps heard of
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take in the model's weights after a step."""
+        """Take in the model's weights after a step, if it is their turn."""
         decay = min(self._decay, (1 + self.updates) / (10 + self.updates))
-        torch._foreach_lerp_(self._targets, self._sources, 1.0 - decay)
+        every = max(1, int(PART_OF_REACH / (1.0 - decay) + 1e-6))
+        if self.updates % every == 0:
+            torch._foreach_lerp_(self._targets, self._sources, 1.0 - decay**every)
         self.updates += 1
 
     @contextmanager

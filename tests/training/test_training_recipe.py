@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from dataclasses import fields
@@ -217,6 +218,25 @@ def test_the_average_follows_the_weights_and_changes_places_with_them() -> None:
     assert model.weight.item() == 2.0
     average.adopt()
     assert model.weight.item() == pytest.approx(expected)
+
+
+def test_a_long_average_skips_steps_and_is_the_same_average() -> None:
+    """Of weights that drift for 20,000 steps, every tenth is enough for a decay of 0.999; none is skipped at first."""
+    model = nn.Linear(1, 1, bias=False)
+    average, exact = WeightAverage(model, 0.999), model.weight.item()
+    taken = []
+    for step in range(20_000):
+        value = math.sin(step / 2_000)
+        nn.init.constant_(model.weight, value)
+        before = average.tensors()["weight"].item()
+        average.update()
+        taken.append(average.tensors()["weight"].item() != before)
+        decay = min(0.999, (1 + step) / (10 + step))
+        exact = decay * exact + (1 - decay) * value
+        if step % 1_000 == 999:
+            assert average.tensors()["weight"].item() == pytest.approx(exact, abs=0.01)
+    assert all(taken[1:1_000])
+    assert sum(taken[-1_000:]) == 100
 
 
 def test_devices_that_are_not_there_are_refused() -> None:
