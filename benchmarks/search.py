@@ -6,8 +6,7 @@
 `script` is the search as people write it: optuna.create_study, an objective with a TensorDataset, a DataLoader and
 `.item()` each step, study.optimize(n_jobs=1), torch's default threads. `two scripts` is two processes of it on one
 PostgreSQL, one thread each (with default threads they are far slower still). All use the study's space, epochs, early
-stopping, average of the weights (the scripts: torch's AveragedModel), sampler and pruner. The scripts are not told the
-baseline: the first trial of hpo, its baseline, counts for hpo.
+stopping, average of the weights (the scripts: torch's AveragedModel), sampler and pruner, and begin with its baseline.
 
 --headline runs each MNIST study with `hpo run` for half an hour, evaluates the winner on the test split with
 `hpo evaluate`, and prints it beside what three hours without a GPU gave the report this project starts from.

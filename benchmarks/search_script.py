@@ -29,6 +29,7 @@ def main() -> None:
 
     def objective(trial: optuna.Trial) -> float:
         config = declared.rows.sample(lambda parameter, row: suggest(trial, parameter, row))
+        torch.manual_seed(1000 * seed + trial.number)
         model = build(config.get("hidden_units"))
         average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config["ema_decay"]))
         optimizer = _optimizer(model, config)
@@ -56,6 +57,7 @@ def main() -> None:
         sampler=declared.sampler.build(declared.rows, seed * 1000 + (os.getpid() % 1000 if storage else 0)),
         pruner=declared.pruner.build(declared.epochs, 1),
     )
+    study.enqueue_trial(declared.rows.parameters(declared.baseline, what="the baseline"), skip_if_exists=True)
     study.optimize(objective, n_jobs=1)
 
 
