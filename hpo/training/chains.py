@@ -45,7 +45,7 @@ def read_chain(
     parameters = [one for part in (*stages, *(layers or ())) for one in (part.weight, part.bias)]
     if layers is None or (stages and convolutions is None) or len({id(one) for one in parameters}) != len(parameters):
         return None
-    if not all(map(_ordinary, parameters)):
+    if not all(map(_ordinary, parameters)) or not _fit_together(shape, stages, layers):
         return None
     return Chain(convolutions, layers, None if recipe.gradient_clip > 0 else optimizer)
 
@@ -149,6 +149,17 @@ def _keep(part: Layer | Stage) -> Update:
         part.weight.grad, part.bias.grad = gradients
 
     return keep
+
+
+def _fit_together(shape: tuple[int, int, int], stages: Sequence[Stage], layers: Sequence[Layer]) -> bool:
+    """Whether each part takes what the one below gives: of one that does not, autograd has the better error."""
+    channels, height, width = shape
+    for stage in stages:
+        if stage.weight.shape[1] != channels:
+            return False
+        channels, height, width = len(stage.bias), stage.rows, stage.columns
+    given = [channels * height * width, *(len(layer.bias) for layer in layers)]
+    return all(layer.weight.shape[1] == count for layer, count in zip(layers, given, strict=False))
 
 
 def _ordinary(parameter: Tensor) -> bool:

@@ -80,28 +80,27 @@ class _Network(ctypes.Structure):
 class WholeStep:
     """The steps of stages and layers under one optimizer. Weights and optimizer state stay where torch has them."""
 
-    most: int
-    """Images in a batch up to which this way is the faster one."""
-
     def __init__(
         self, convolutions: Convolutions | None, layers: Sequence[Layer], optimizer: Optimizer, kernels: ctypes.CDLL
     ) -> None:
         self._kernels, self._convolutions, self._layers = kernels, convolutions, tuple(layers)
         wide = sum(layer.weight.numel() for layer in layers[0 if convolutions else 1 :]) > NARROW
-        self.most = MOST_IMAGES if wide else MOST_IMAGES_NARROW
+        self.most = MOST_IMAGES if wide else MOST_IMAGES_NARROW  # images up to which this way is the faster one
         self._groups = [(_group(optimizer, options), options) for options in optimizer.param_groups]
         self._held: list[Tensor] = []  # what the structures point to
         self._rows = (_Layer * len(layers))(*[self._layer(layer, optimizer) for layer in layers])
         stages = convolutions.stages if convolutions else ()
         self._stages = (_Stage * len(stages))(*[self._stage(stage, optimizer) for stage in stages])
         self._network = _Network(len(stages), len(layers), stages[0].padding if stages else 0, self._stages, self._rows)
+        first = stages[0] if stages else None
+        self._pixels = first.weight.shape[1] * first.height * first.width if first else self._rows[0].inputs
         self._loss, self._hits = torch.zeros(()), torch.zeros((), dtype=torch.int64)
         self._capacity = 0
         self._buffers: list[Tensor] = []
 
     @classmethod
     def of(cls, convolutions: Convolutions | None, layers: Sequence[Layer], optimizer: Optimizer) -> WholeStep | None:
-        """None where there are no kernels, or none for this optimizer."""
+        """None where there are no kernels, or none for this optimizer. Every part takes what the one below it gives."""
         contiguous = all(layer.weight.is_contiguous() and layer.bias.is_contiguous() for layer in layers)
         if type(optimizer) not in (Adam, AdamW, SGD) or not contiguous:
             return None
@@ -111,9 +110,12 @@ class WholeStep:
     def learn(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """One step on images float32 [N, C, H, W] and labels int64 [N]: (mean cross entropy [], hits int64 []).
 
-        Both are overwritten by the next step. IndexError, and no step, with a label that is no class.
+        Both are overwritten by the next step. IndexError for a label that is no class, ValueError for images of
+        another size: no weight has changed then.
         """
         count = len(images)
+        if images.numel() != count * self._pixels:
+            raise ValueError(f"images {list(images.shape)} do not have {self._pixels} values each")
         if count > self._capacity:
             self._allocate(count)
         for group, options in self._groups:

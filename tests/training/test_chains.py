@@ -200,13 +200,16 @@ OTHERS = {
     "even kernel": convolution(kernel_size=4),
     "odd sides": convolution(padding=(1, 0)),
     "overlapping pools": convolution(pooling=nn.MaxPool2d(3, 2, 1)),
+    "too few pixels": nn.Sequential(nn.Flatten(), nn.Linear(63, 10)),
+    "layers that do not fit": nn.Sequential(nn.Flatten(), nn.Linear(64, 20), nn.ReLU(), nn.Linear(21, 10)),
+    "channels that do not fit": convolution(channels=2),
     "channels last": convolution(channels=2).to(memory_format=torch.channels_last),
 }
 
 
 @pytest.mark.parametrize("model", OTHERS.values(), ids=OTHERS)
 def test_other_models_are_left_to_autograd(model: nn.Module) -> None:
-    """Whatever is not exactly a chain of known float32 layers is not taken for one."""
+    """Whatever is not exactly a chain of known float32 layers that fit is not taken for one: no error, no chain."""
     recipe = Recipe.read({"batch_size": 4, "lr": 1e-3})
     assert read_chain(model, SHAPE, build_optimizer(model, recipe, CPU), recipe, CPU) is None
 
@@ -254,6 +257,15 @@ def test_a_label_that_is_no_class_is_an_error_before_anything_changes(label: int
     with pytest.raises(IndexError, match="no class"):
         step.learn(torch.ones(2, *SHAPE), torch.tensor([1, label]))
     assert all(torch.equal(*pair) for pair in zip(before, model.parameters(), strict=True))
+
+
+@needs_compiler
+def test_images_of_another_size_are_an_error() -> None:
+    """In C they would be read past their end."""
+    step = whole(perceptron(SHAPE, 10), {"optimizer": "sgd"})
+    assert step is not None
+    with pytest.raises(ValueError, match="64 values"):
+        step.learn(torch.ones(2, 1, 7, 7), torch.tensor([1, 2]))
 
 
 @needs_compiler
