@@ -98,7 +98,7 @@ def _unpack(source: Path, target: Path) -> None:
 
 
 def _rows(sides: dict[str, Side], options: argparse.Namespace, out: _Output) -> None:
-    rounds, seconds, warm = (5, 1.0, 4.0) if options.full else (3, 0.5, 1.0)
+    rounds, seconds, warm = (3, 0.8, 3.0) if options.full else (3, 0.5, 1.0)
     out.say(
         f"\n{rounds} rounds of {seconds:g} s a side, alternating; median (lowest .. highest) images/s, "
         "and hpo's ratio to it.\n"
