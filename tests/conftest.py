@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -20,6 +21,14 @@ from hpo.storage.engine import open_engine
 from hpo.storage.schema import ensure_schema
 
 _KEPT = {"HPO_DATA_DIR"}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def hangups_reach_children() -> Iterator[None]:
+    """Processes inherit that SIGHUP is ignored, as under nohup, but no handler. The tests outlive their terminal."""
+    before = signal.signal(signal.SIGHUP, lambda number, frame: None)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture(autouse=True)
