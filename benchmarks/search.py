@@ -68,7 +68,8 @@ def _print(study: str, target: float, seconds: dict[str, list[float]], limit: fl
     for way, times in seconds.items():
         missed = sum(value >= limit for value in times)
         note = f", {missed} not within {limit:.0f} s" if missed else ""
-        print(f"{way:<17}{spread(times):>28}   {median(times) / median(seconds['hpo']):6.1f}x{note}", flush=True)
+        least = "at least " if median(times) >= limit else ""
+        print(f"{way:<17}{spread(times):>28}   {least}{median(times) / median(seconds['hpo']):.1f}x{note}", flush=True)
 
 
 def _until(way: str, study: str, target: float, seed: int, limit: float) -> float:
