@@ -96,7 +96,7 @@ def test_an_interrupted_trial_is_bit_for_bit_the_one_left_alone(
     [trial] = world.check(finished=1)
     assert trial.state.name == "COMPLETE"
     assert trial.user_attrs["resumed_epoch"], "it went on from a checkpoint"
-    assert list(trial.intermediate_values) == list(range(1, EPOCHS + 1))
+    assert sorted(trial.intermediate_values) == list(range(1, EPOCHS + 1)), "stock Optuna reads them in no order"
     check_the_same_as_left_alone(world)
 
 
