@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import time
 from collections.abc import Sequence
@@ -14,6 +15,9 @@ from hpo.coordinator.trial import Trial
 from hpo.errors import DeviceError
 
 __all__ = ["Fleet"]
+
+WAITING_SHARE = 0.01
+"""Of the devices' time, what may be spent waiting for the sampler when all slots end their trials together."""
 
 
 class Fleet:
@@ -60,6 +64,16 @@ class Fleet:
     def without_trial(self) -> int:
         """Slots that could use a trial now or as soon as their trainer has started."""
         return sum(1 for slot in self.working if slot.trial is None)
+
+    def ahead(self, ask_seconds: float, trial_seconds: float) -> int:
+        """How many trials to have ready beside those in hand: few, for one asked early knows less.
+
+        Of s slots that end together n find a trial ready; the others wait until all of theirs are asked for, which
+        takes (s - n) * ask_seconds each.
+        """
+        slots = len(self.working)
+        may_wait = math.sqrt(WAITING_SHARE * slots * trial_seconds / ask_seconds)
+        return math.ceil(max(1.0, slots - may_wait))
 
     @property
     def busy(self) -> bool:

@@ -6,6 +6,7 @@ trainer, an event from the ledger, a signal, the deadline.
 
 from __future__ import annotations
 
+import math
 import queue
 import shutil
 import socket
@@ -60,7 +61,7 @@ class Loop:
         self._stopped = ""
         self._checkpoints: dict[int, str] = {}
         self._streaks = Streaks(found.study.name)
-        self._trial_seconds = 10.0
+        self._trial_seconds = math.inf  # until an epoch is known
 
     def run(self) -> str:
         """Work until there is a reason to stop: "deadline", "trials", "exhausted", "signal", "database" (away).
@@ -140,14 +141,8 @@ class Loop:
                 self._checkpoints[trial.trial_id] = trial.checkpoint
                 slot.give(trial, make_job(self._found, trial))
         anywhere = sum(trial.attempt == 1 for trial in self._waiting)  # the others may wait for a slot of their own
-        needed = self.fleet.without_trial + self._ahead() - anywhere
-        self.ledger.want(max(0, needed), self.fleet.report())
-
-    def _ahead(self) -> int:
-        """How many trials to have ready: for slots that finish while one is asked for; one asked early knows less."""
-        slots = len(self.fleet.working)
-        needed = 4.0 * slots * self.ledger.ask_seconds / max(self._trial_seconds, 1e-3)
-        return max(1, min(slots, round(needed)))
+        ahead = self.fleet.ahead(self.ledger.ask_seconds, self._trial_seconds)
+        self.ledger.want(max(0, self.fleet.without_trial + ahead - anywhere), self.fleet.report())
 
     def _epoch(self, slot: Slot, message: Epoch) -> None:
         trial = slot.trial
@@ -156,6 +151,8 @@ class Loop:
         trial.epoch = message.epoch
         if message.report:
             trial.score = message.report[-1][1]
+        if math.isinf(self._trial_seconds):
+            self._trial_seconds = message.seconds * self.study.epochs
         if not message.replayed:
             trial.got_on = True
             slot.health.works()
@@ -185,7 +182,8 @@ class Loop:
 
     def _tell(self, slot: Slot, trial: Trial, verdict: Verdict) -> None:
         slot.trial = None
-        self._trial_seconds += 0.2 * (slot.seconds - self._trial_seconds)
+        if math.isfinite(self._trial_seconds):
+            self._trial_seconds += 0.2 * (slot.seconds - self._trial_seconds)
         attributes = {**verdict.attributes, **self._progress.provenance(slot, trial)}
         self.ledger.finish(trial, verdict.state, verdict.values, attributes, verdict.constraints)
         self._progress.told(trial, verdict)
