@@ -39,6 +39,7 @@ typedef struct {
 /* below: the gradient of the first layer's x, null without stages. */
 typedef struct {
     int32_t stages, layers, padding;
+    float smoothing; /* of labels: this share of each image's label goes to all classes alike */
     Stage *stage;
     Layer *layer;
     float *below;
@@ -100,17 +101,19 @@ static void through(const Layer *l, int32_t count) {
 }
 
 /* logits [classes] -> their gradient in `delta`, over `count` images; the loss. */
-static double cross_entropy(const float *logits, int32_t classes, int64_t label, int32_t count, float *delta, int64_t *hits) {
+static double cross_entropy(const float *logits, int32_t classes, int64_t label, double smoothing, int32_t count,
+                            float *delta, int64_t *hits) {
     int best = 0;
     for (int c = 1; c < classes; c++)
         if (logits[c] > logits[best] || (logits[c] != logits[c] && logits[best] == logits[best])) best = c;
-    double sum = 0.0;
+    double sum = 0.0, wanted = (1.0 - smoothing) * (logits[label] - logits[best]);
     for (int c = 0; c < classes; c++) sum += delta[c] = expf(logits[c] - logits[best]);
-    const float share = (float)(1.0 / (sum * count));
-    for (int c = 0; c < classes; c++) delta[c] *= share;
-    delta[label] -= 1.0f / count;
+    for (int c = 0; smoothing > 0.0 && c < classes; c++) wanted += smoothing / classes * (logits[c] - logits[best]);
+    const float share = (float)(1.0 / (sum * count)), even = (float)(smoothing / classes / count);
+    for (int c = 0; c < classes; c++) delta[c] = delta[c] * share - even;
+    delta[label] -= (float)((1.0 - smoothing) / count);
     *hits += best == label;
-    return log(sum) - (logits[label] - logits[best]);
+    return log(sum) - wanted;
 }
 
 /* One step on float images and labels: their mean loss, and how many were classified rightly. Gradients of weights are
@@ -128,7 +131,8 @@ int32_t learn(const Network *n, const float *images, const int64_t *labels, int3
     double sum = 0.0;
     *hits = 0;
     for (long i = 0; i < count; i++)
-        sum += cross_entropy(last->y + i * last->out, last->out, labels[i], count, last->delta + i * last->out, hits);
+        sum += cross_entropy(last->y + i * last->out, last->out, labels[i], n->smoothing, count,
+                             last->delta + i * last->out, hits);
     *loss = (float)(sum / count);
     for (Layer *l = last; l >= first; l--) {
         float *below = l > first ? (l - 1)->delta : n->below;

@@ -33,7 +33,7 @@ def read_chain(
     model: nn.Module, shape: tuple[int, int, int], optimizer: Optimizer, recipe: Recipe, device: torch.device
 ) -> Chain | None:
     """`model`, on images [C, H, W] = `shape`, as a chain; None if it is none or the recipe asks for more."""
-    asked = recipe.label_smoothing or recipe.freeze_epochs or recipe.mixup_alpha
+    asked = recipe.freeze_epochs or recipe.mixup_alpha
     if asked or type(model) is not nn.Sequential or any(_changed(module) for module in model.modules()):
         return None
     if recipe.precision != "float32" and supports_bf16(device):
@@ -47,19 +47,28 @@ def read_chain(
         return None
     if not all(map(_ordinary, parameters)) or not _fit_together(shape, stages, layers):
         return None
-    return Chain(convolutions, layers, None if recipe.gradient_clip > 0 else optimizer)
+    updater = None if recipe.gradient_clip > 0 else optimizer
+    return Chain(convolutions, layers, updater, recipe.label_smoothing)
 
 
 class Chain:
     """The parts of a model with the update of each. Weights, gradients and optimizer state stay where torch has them.
 
     optimizer: updates each part within the backward pass, where it can; None: it shall not.
+    smoothing: the share of each image's label that goes to all classes alike, as in torch's cross entropy.
     """
 
     updates: bool
     """Whether `learn` updates the weights; else it leaves every gradient in `.grad`."""
 
-    def __init__(self, convolutions: Convolutions | None, layers: Sequence[Layer], optimizer: Optimizer | None) -> None:
+    def __init__(
+        self,
+        convolutions: Convolutions | None,
+        layers: Sequence[Layer],
+        optimizer: Optimizer | None,
+        smoothing: float = 0.0,
+    ) -> None:
+        self._smoothing = smoothing
         self._convolutions = convolutions
         self._layers = tuple(layers)
         parts: list[Layer | Stage] = [*(convolutions.stages if convolutions else ()), *layers]
@@ -69,7 +78,7 @@ class Chain:
             update if self.updates and update else _keep(part) for part, update in zip(parts, updates, strict=True)
         ]
         self._stage_updates, self._layer_updates = chosen[: -len(layers)], chosen[-len(layers) :]
-        self._whole = None if optimizer is None else WholeStep.of(convolutions, layers, optimizer)
+        self._whole = None if optimizer is None else WholeStep.of(convolutions, layers, optimizer, smoothing)
 
     @torch.no_grad()
     def learn(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -80,7 +89,7 @@ class Chain:
         if self._whole is not None and len(images) <= self._whole.most:
             return self._whole.learn(images, labels)
         inputs, masks, logits = self._forward(self._features(images))
-        loss, delta = _cross_entropy(logits, labels)
+        loss, delta = _cross_entropy(logits, labels, self._smoothing)
         for number in reversed(range(len(self._layers))):
             x = inputs[number]
             below = self._backward(number, x, delta)
@@ -128,12 +137,18 @@ class Chain:
         return inputs, masks, x
 
 
-def _cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def _cross_entropy(logits: Tensor, labels: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
     """(mean loss [], its gradient [N, classes])."""
+    count, classes = logits.shape
     log_shares = torch.log_softmax(logits, 1)
     loss = F.nll_loss(log_shares, labels)
-    ones = torch.ones((len(labels), 1))
-    return loss, log_shares.exp_().scatter_add_(1, labels.unsqueeze(1), -ones).mul_(1.0 / len(labels))
+    own = torch.full((count, 1), 1.0 - smoothing)
+    if smoothing > 0:
+        loss = (1.0 - smoothing) * loss - smoothing * log_shares.mean()
+        delta = log_shares.exp_().sub_(smoothing / classes)
+    else:
+        delta = log_shares.exp_()
+    return loss, delta.scatter_add_(1, labels.unsqueeze(1), -own).mul_(1.0 / count)
 
 
 def _through(layer: Layer, delta: Tensor, out: Tensor, mask: Tensor | None) -> None:

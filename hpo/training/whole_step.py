@@ -71,6 +71,7 @@ class _Layer(ctypes.Structure):
 class _Network(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_int32) for name in ("stages", "layers", "padding")),
+        ("smoothing", ctypes.c_float),
         ("stage", ctypes.POINTER(_Stage)),
         ("layer", ctypes.POINTER(_Layer)),
         ("below", ctypes.c_void_p),
@@ -78,10 +79,18 @@ class _Network(ctypes.Structure):
 
 
 class WholeStep:
-    """The steps of stages and layers under one optimizer. Weights and optimizer state stay where torch has them."""
+    """The steps of stages and layers under one optimizer. Weights and optimizer state stay where torch has them.
+
+    smoothing: of the labels, as in torch's cross entropy
+    """
 
     def __init__(
-        self, convolutions: Convolutions | None, layers: Sequence[Layer], optimizer: Optimizer, kernels: ctypes.CDLL
+        self,
+        convolutions: Convolutions | None,
+        layers: Sequence[Layer],
+        optimizer: Optimizer,
+        smoothing: float,
+        kernels: ctypes.CDLL,
     ) -> None:
         self._kernels, self._convolutions, self._layers = kernels, convolutions, tuple(layers)
         wide = sum(layer.weight.numel() for layer in layers[0 if convolutions else 1 :]) > NARROW
@@ -91,21 +100,24 @@ class WholeStep:
         self._rows = (_Layer * len(layers))(*[self._layer(layer, optimizer) for layer in layers])
         stages = convolutions.stages if convolutions else ()
         self._stages = (_Stage * len(stages))(*[self._stage(stage, optimizer) for stage in stages])
-        self._network = _Network(len(stages), len(layers), stages[0].padding if stages else 0, self._stages, self._rows)
         first = stages[0] if stages else None
+        padding = first.padding if first else 0
+        self._network = _Network(len(stages), len(layers), padding, smoothing, self._stages, self._rows)
         self._pixels = first.weight.shape[1] * first.height * first.width if first else self._rows[0].inputs
         self._loss, self._hits = torch.zeros(()), torch.zeros((), dtype=torch.int64)
         self._capacity = 0
         self._buffers: list[Tensor] = []
 
     @classmethod
-    def of(cls, convolutions: Convolutions | None, layers: Sequence[Layer], optimizer: Optimizer) -> WholeStep | None:
+    def of(
+        cls, convolutions: Convolutions | None, layers: Sequence[Layer], optimizer: Optimizer, smoothing: float = 0.0
+    ) -> WholeStep | None:
         """None where there are no kernels, or none for this optimizer. Every part takes what the one below it gives."""
         contiguous = all(layer.weight.is_contiguous() and layer.bias.is_contiguous() for layer in layers)
         if type(optimizer) not in (Adam, AdamW, SGD) or not contiguous:
             return None
         kernels = _tried_kernels()
-        return None if kernels is None else cls(convolutions, layers, optimizer, kernels)
+        return None if kernels is None else cls(convolutions, layers, optimizer, smoothing, kernels)
 
     def learn(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """One step on images float32 [N, C, H, W] and labels int64 [N]: (mean cross entropy [], hits int64 []).
@@ -208,9 +220,9 @@ def _tried_kernels() -> ctypes.CDLL | None:
         weight, bias = (nn.Parameter(value.clone()) for value in (w, b))
         optimizer = SGD([weight, bias], lr=0.5)
         leaves = w.requires_grad_(), b.requires_grad_()
-        loss = F.cross_entropy(F.linear(x, *leaves), labels)
+        loss = F.cross_entropy(F.linear(x, *leaves), labels, label_smoothing=0.1)
         steps = torch.autograd.grad(loss, leaves)
-    found, _ = WholeStep(None, [Layer(weight, bias)], optimizer, kernels).learn(x, labels)
+    found, _ = WholeStep(None, [Layer(weight, bias)], optimizer, 0.1, kernels).learn(x, labels)
     pairs = ((found, loss), (weight, w - 0.5 * steps[0]), (bias, b - 0.5 * steps[1]))
     agree = all(torch.allclose(f, t, rtol=1e-3, atol=1e-3) for f, t in pairs)
     return kernels if agree else None
