@@ -26,7 +26,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-import psycopg2
+import optuna
 from sqlalchemy.engine import make_url
 
 from benchmarks.metering import spread
@@ -53,11 +53,11 @@ def main() -> None:
 
 def _race_all(options: argparse.Namespace) -> None:
     for study, target in ((name, options.target or TARGETS[name]) for name in options.study):
-        seconds: dict[str, list[float]] = {way: [] for way in WAYS}
+        seconds: dict[str, list[float]] = {way: [] for way in options.ways}
         for seed in range(options.seeds):
             # Alternating, and beginning with another way each time.
-            start = seed % len(WAYS)
-            for way in (*WAYS[start:], *WAYS[:start]):
+            start = seed % len(options.ways)
+            for way in (*options.ways[start:], *options.ways[:start]):
                 seconds[way].append(_until(way, study, target, seed, options.limit))
                 print(f"  {study} seed {seed} {way}: {seconds[way][-1]:.1f} s", file=sys.stderr, flush=True)
         _print(study, target, seconds, options.limit)
@@ -85,9 +85,10 @@ def _until(way: str, study: str, target: float, seed: int, limit: float) -> floa
             return _race([script], environ | ({"AVERAGING": "1"} if way == "averaging script" else {}), limit)
         url = make_url(embedded_url(home))
         try:
-            connection = psycopg2.connect(host=url.query["host"], user=url.username, dbname=url.database)
-            connection.close()
             storage = url.set(drivername="postgresql+psycopg2").render_as_string(hide_password=False)
+            optuna.storages.RDBStorage(
+                storage
+            )  # its tables: two that make them at the same instant crash (optuna #1092)
             return _race([[*script, storage], [*script, storage]], {**environ, "OMP_NUM_THREADS": "1"}, limit)
         finally:
             leave_embedded(home)
@@ -100,8 +101,6 @@ def _race(commands: list[list[str]], environ: dict[str, str], limit: float) -> f
     complaints = (Path(environ["HPO_HOME"]) / "complaints").open("w+")
     for command in commands:
         running.append(subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL, stderr=complaints))
-        if len(commands) > 1:
-            time.sleep(0.5)  # two that make the tables at the same instant crash (optuna #1092)
     try:
         while time.perf_counter() - began < limit:
             if any(process.poll() is not None for process in running):
@@ -147,6 +146,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--short", action="store_true", help="one seed of cnn_mnist to 0.970, two minutes at most each")
     parser.add_argument("--study", nargs="+", choices=list(HEADLINES), help="without it: all")
     parser.add_argument("--target", type=float, help="validation accuracy instead of the study's own")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS, metavar="WAY", help="of " + ", ".join(WAYS))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--limit", type=float, default=3600.0, help="seconds after which a way has not reached it")
     parser.add_argument("--headline", action="store_true")
