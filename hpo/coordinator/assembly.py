@@ -210,12 +210,13 @@ def _assemble(
     loop = Loop(found, ledger, slots, progress, wakeup, settings.patience_seconds)
     if leave_at is not None and (options.worker or opened.agreed.leave_seconds is not None):
         loop.leave_at = loop.deadline = leave_at  # else it is the study's, kept in the database
+    loop.leave_trials = opened.agreed.leave_trials
     origin = Origin(opened.uid, opened.study_id, worker_id)
     return Assembled(loop, ledger, asker, progress, origin, settings.home)
 
 
 def _endless(found: FoundStudy, options: RunOptions, agreed: Agreed) -> str:
-    limits = (options.timeout, agreed.budget.seconds_left, agreed.budget.trials_target)
+    limits = (options.timeout, options.trials, agreed.budget.seconds_left, agreed.budget.trials_target)
     if options.worker or isinstance(found.study.sampler, Grid) or any(limit is not None for limit in limits):
         return ""
     return "neither timeout nor trials were given: this goes on until Ctrl-C"

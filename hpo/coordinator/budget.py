@@ -1,7 +1,7 @@
 """What a study's deadline and trials target become when a run opens it, above all while another one is at work.
 
 A run that comes second may give the study more time or more trials, and both say so. It never takes any away from the
-one that works: it joins that one's budget, and leaves by itself when its own time is over.
+one that works: it joins that one's budget, and leaves by itself when its own time is over or its own trials are done.
 """
 
 from __future__ import annotations
@@ -27,12 +27,20 @@ class Agreed:
     """What a run works under.
 
     said:          a sentence for its user when another run was there first
-    leave_seconds: from now until this run leaves, sooner than the study ends; None when it stays to the end
+    leave_seconds: from now until this run leaves, sooner than the study's deadline; None when it stays until then
+    leave_trials:  the study's finished trials at which this run leaves, fewer than the study's target; None likewise
     """
 
     budget: rows.Budget
     said: str = ""
     leave_seconds: float | None = None
+    leave_trials: int | None = None
+
+    def reached(self, seconds: float, finished: int) -> str:
+        """Which limit of its own a run has reached after so long, "deadline" or "trials"; empty while none."""
+        if self.leave_seconds is not None and seconds >= self.leave_seconds:
+            return "deadline"
+        return "trials" if self.leave_trials is not None and finished >= self.leave_trials else ""
 
 
 def agree(
@@ -49,15 +57,16 @@ def agree(
     if later or more:
         rows.set_budget(connection, study_id, seconds if later else left, trials if more else target)
     after = rows.budget(connection, study_id)
-    shorter = seconds is not None and (left is None or seconds < left)
+    shorter = seconds if seconds is not None and (left is None or seconds < left) else None
+    fewer = trials if trials is not None and (target is None or trials < target) else None
     said = [f"another run works on this study {described(before.deadline, target)}; this one joins it"]
     if later or more:
         said.append(f"and extends that: {described(after.deadline, after.trials_target)}")
-    if shorter and seconds is not None:
-        said.append(f"and leaves at {_clock(time.time() + seconds)}, as --timeout says")
-    if trials is not None and (target is None or trials < target):
-        said.append(f"and leaves --trials {trials} aside; to set less, end the other run first")
-    return Agreed(after, ", ".join(said), seconds if shorter else None)
+    leaves = [] if shorter is None else [f"at {_clock(time.time() + shorter)}"]
+    leaves += [] if fewer is None else [f"after {_in_all(fewer)}"]
+    if leaves:
+        said.append(f"and leaves {' or '.join(leaves)}, by its own limit")
+    return Agreed(after, ", ".join(said), shorter, fewer)
 
 
 def once(connection: Connection, study_id: int, seconds: float | None, trials: int | None) -> Agreed:
@@ -79,8 +88,12 @@ def check_trials(trials: int | None) -> None:
 def described(deadline: datetime | None, trials: int | None) -> str:
     """`until 07:05:54`, `for 20 trials in all`, both, or `without a limit`."""
     parts = [] if deadline is None else [f"until {_clock(deadline.timestamp())}"]
-    parts += [] if trials is None else [f"for {trials} trials in all"]
+    parts += [] if trials is None else [f"for {_in_all(trials)}"]
     return " or ".join(parts) or "without a limit"
+
+
+def _in_all(trials: int) -> str:
+    return f"{trials} trial{'s' if trials != 1 else ''} in all"
 
 
 def _clock(seconds: float) -> str:

@@ -54,6 +54,7 @@ class Loop:
         self.counts = Counts()
         self.deadline: float | None = None
         self.leave_at: float | None = None  # by time.monotonic(): this host's own limit, whatever the study's deadline
+        self.leave_trials: int | None = None  # likewise, whatever the study's target
         self.interrupted = False
         self._found, self._progress = found, progress
         self._wakeup, self._patience_seconds = wakeup, patience_seconds
@@ -117,9 +118,10 @@ class Loop:
             case Assigned(trial):
                 self._waiting.append(trial)
             case Counts():
-                self._progress.counted(self.counts, event)
-                self.counts = event
-                self.deadline = event.deadline(self.leave_at)
+                counts = event.within(self.leave_trials)
+                self._progress.counted(self.counts, counts)
+                self.counts = counts
+                self.deadline = counts.deadline(self.leave_at)
             case Saved(trial_ids):
                 for trial_id in trial_ids:
                     self._remove_checkpoint(trial_id)

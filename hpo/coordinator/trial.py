@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -86,6 +86,11 @@ class Counts:
         """The study's end by time.monotonic(), or `leave_at` if that comes first; None when neither is set."""
         ends = (leave_at, None if self.seconds_left is None else time.monotonic() + self.seconds_left)
         return min((end for end in ends if end is not None), default=None)
+
+    def within(self, leave_trials: int | None) -> Counts:
+        """The same, with a trials target no higher than `leave_trials`."""
+        targets = [target for target in (self.trials_target, leave_trials) if target is not None]
+        return replace(self, trials_target=min(targets, default=None))
 
     def as_mapping(self) -> Mapping[str, int]:
         return {name: getattr(self, name) for name in COUNT_NAMES.values()}

@@ -45,15 +45,15 @@ def budget(agreed: Agreed) -> tuple[float | None, int | None]:
 def test_a_second_run_takes_neither_time_nor_trials_from_the_one_at_work(
     engine: Engine, timeout: float | None, trials: int | None
 ) -> None:
-    """Shorter or absent: the study's budget stays, the newcomer joins it and is told; its own time is its own."""
+    """Less or none: the study's budget stays, the newcomer joins it and is told; its own limits are its own."""
     assert run(engine, "first", 3600.0, 20).said == ""
     second = run(engine, "second", timeout, trials)
     assert budget(second) == (3600.0, 20)
-    assert second.leave_seconds == timeout
+    assert (second.leave_seconds, second.leave_trials) == (timeout, trials)
     assert "another run works on this study until " in second.said
     assert "for 20 trials in all; this one joins it" in second.said
-    assert ("as --timeout says" in second.said) == (timeout is not None)
-    assert ("--trials 3 aside" in second.said) == (trials is not None)
+    assert ("leaves at " in second.said) == (timeout is not None)
+    assert ("after 3 trials in all, by its own limit" in second.said) == (trials is not None)
 
 
 def test_a_run_without_a_limit_is_not_given_one(engine: Engine) -> None:
@@ -61,7 +61,7 @@ def test_a_run_without_a_limit_is_not_given_one(engine: Engine) -> None:
     run(engine, "first")
     second = run(engine, "second", 10.0, 3)
     assert budget(second) == (None, None)
-    assert second.leave_seconds == 10.0
+    assert (second.leave_seconds, second.leave_trials) == (10.0, 3)
     assert "without a limit" in second.said
 
 
@@ -74,6 +74,7 @@ def test_more_time_and_more_trials_are_taken_and_said(engine: Engine) -> None:
     more = run(engine, "third", trials=30)
     assert budget(more) == (3600.0, 30)
     assert "for 30 trials in all" in more.said
+    assert more.leave_trials is None
 
 
 @pytest.mark.parametrize(
@@ -111,6 +112,17 @@ def test_a_ray_run_joins_as_well(engine: Engine) -> None:
     agreed = prepare_study(engine, FoundStudy(STUDY, Path(__file__)), Opening(timeout_seconds=60.0), {})
     assert budget(agreed)[0] == 3600.0
     assert agreed.leave_seconds == 60.0
+
+
+def test_a_ray_run_leaves_at_its_own_limit_whichever_comes_first(engine: Engine) -> None:
+    """The nodes of its cluster work under the study's budget and do not know of it."""
+    run(engine, "first")
+    agreed = prepare_study(
+        engine, FoundStudy(STUDY, Path(__file__)), Opening(timeout_seconds=60.0, trials_target=3), {}
+    )
+    assert agreed.reached(59.0, 2) == ""
+    assert agreed.reached(60.0, 2) == "deadline"
+    assert agreed.reached(59.0, 3) == "trials"
 
 
 def test_a_search_without_a_budget_says_that_it_has_no_end(

@@ -227,14 +227,18 @@ def test_clocks_that_are_wrong_change_nothing(new_world: NewWorld) -> None:
 def test_a_second_run_leaves_the_first_its_budget_and_what_it_adds_is_said_on_both_screens(
     new_world: NewWorld,
 ) -> None:
-    """`make run` beside a long search ends itself alone; a larger number of trials counts for both."""
+    """A shorter time and fewer trials end the newcomer alone; more trials count for both."""
     world = new_world(fake={"epoch_seconds": 0.1})
+    world.run("--trials", "1", "--workers", "1")
     world.hold.write_text("1")
     first = world.start("--trials", "4", "--timeout", "10m", "--workers", "1")
-    world.reached(1)
+    world.reached(1, number=1)
     brief = world.start("--timeout", "3s", "--workers", "1")
     brief.says("this one joins it")
     assert "time is up" in brief.ends()
+    few = world.start("--trials", "1", "--workers", "1")
+    few.says("and leaves after 1 trial in all, by its own limit")
+    assert "all trials are done" in few.ends()
     more = world.start("--trials", "6", "--workers", "1")
     more.says("for 6 trials in all")
     first.says("another process changed the budget: now until")
