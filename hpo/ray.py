@@ -20,6 +20,7 @@ from sqlalchemy.engine import Engine, make_url
 
 from hpo import api
 from hpo.coordinator.assembly import RunOptions
+from hpo.coordinator.budget import Agreed
 from hpo.coordinator.code import code_facts
 from hpo.coordinator.opening import Opening, prepare_study
 from hpo.coordinator.signals import signals_to_leave, why_left
@@ -59,17 +60,14 @@ def run_on_ray(found: FoundStudy, options: RunOptions, timeout_seconds: float | 
             options.on_notice(agreed.said)
         with _cluster(options.ray), _signals() as received:
             fleet = Fleet(found, options, storage, _environment(settings))
-            stopped = _supervise(fleet, engine, received, agreed.leave_seconds)
+            stopped = _supervise(fleet, engine, received, agreed)
         return _result(read_study(engine, found.study.name), stopped)
     finally:
         engine.dispose()
 
 
-def _supervise(fleet: Fleet, engine: Engine, received: list[int], leave_seconds: float | None) -> str:
-    """Until the study is over, a signal comes, or nobody is left to work on it. Why it stopped.
-
-    leave_seconds: of a run that joined another one's study; it leaves before that study ends
-    """
+def _supervise(fleet: Fleet, engine: Engine, received: list[int], agreed: Agreed) -> str:
+    """Until the study is over, a signal comes, or nobody is left to work on it. Why it stopped."""
     began = time.monotonic()
     show = fleet.options.on_snapshot
     if not fleet.cover():
@@ -78,22 +76,33 @@ def _supervise(fleet: Fleet, engine: Engine, received: list[int], leave_seconds:
             evidence=[f"{len(ray.nodes())} nodes: {ray.cluster_resources()}"],
             next="start nodes with --num-cpus or --num-gpus, or give another --device",
         )
+    view: StudyView | None = None
+    heard = 0.0
     while not received:
-        if leave_seconds is not None and time.monotonic() - began > leave_seconds:
-            fleet.leave(LEAVE_SECONDS)
-            return "deadline"
         fleet.collect(LOOK_SECONDS)
-        over = [why for why in fleet.ended if isinstance(why, str)]
+        seen, seconds = _look(engine, fleet.found.study.name), time.monotonic() - began
+        if seen is not None:
+            view, heard = seen, seconds
+        finished = sum(trial.state.is_finished() for trial in view.trials) if view else 0
+        over = next((why for why in fleet.ended if isinstance(why, str)), agreed.reached(seconds, finished))
         if over:
             fleet.leave(LEAVE_SECONDS)
-            return over[0]
+            return over
         if not fleet.actors:
             raise next(error for error in fleet.ended if isinstance(error, HpoError))
         fleet.cover()
-        if show is not None:
-            show(_snapshot(fleet.found, read_study(engine, fleet.found.study.name), time.monotonic() - began))
+        if show is not None and view is not None:
+            show(_snapshot(fleet.found, view, seconds, away_seconds=seconds - heard))
     fleet.leave(LEAVE_SECONDS)
     return why_left(received)
+
+
+def _look(engine: Engine, study: str) -> StudyView | None:
+    """None while the database is away. The coordinators wait for it, and decide when that was too long."""
+    try:
+        return read_study(engine, study)
+    except StorageError:
+        return None
 
 
 def _reachable(storage: str, address: str) -> str:
@@ -157,7 +166,7 @@ def _result(view: StudyView, stopped: str) -> api.Result:
     return api.Result(view.name, stopped, _best(view), view.counts, view.trials)
 
 
-def _snapshot(found: FoundStudy, view: StudyView, elapsed_seconds: float) -> Snapshot:
+def _snapshot(found: FoundStudy, view: StudyView, elapsed_seconds: float, away_seconds: float) -> Snapshot:
     study = found.study
     at_work = [one for one in view.workers if one.state == "running" and one.silent_seconds < SILENT_SECONDS]
     return Snapshot(
@@ -166,7 +175,7 @@ def _snapshot(found: FoundStudy, view: StudyView, elapsed_seconds: float) -> Sna
         direction=study.directions[0],
         counts=view.counts,
         best=_best(view),
-        seconds_left=view.seconds_left,
+        seconds_left=None if view.seconds_left is None else max(0.0, view.seconds_left - away_seconds),
         trials_target=view.trials_target,
         elapsed_seconds=elapsed_seconds,
         slots=tuple(
@@ -174,4 +183,5 @@ def _snapshot(found: FoundStudy, view: StudyView, elapsed_seconds: float) -> Sna
             for one in at_work
             for slot in one.slots
         ),
+        database_away_seconds=away_seconds,
     )

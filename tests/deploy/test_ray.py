@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.engine import make_url
 
+from tests.deploy.password_server import PasswordServer
 from tests.deploy.recorded import recorded
 from tests.deploy.tools import needs
+from tests.faults.proxy import Proxy
 
 pytestmark = [
     needs(package="ray", why="the test starts a cluster"),
@@ -68,6 +71,27 @@ def test_a_node_is_killed_and_the_study_finishes_with_exactly_the_trials_asked_f
     assert end.finished == len(end.states) == TRIALS
     assert f"{TRIALS} complete" in out
     assert _max_attempt(database) >= 2, "the killed node was not at work"
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(200)
+def test_a_database_that_is_away_for_a_while_ends_neither_the_driver_nor_a_node(
+    cluster: Any, server: PasswordServer, database: str, tmp_path: Path
+) -> None:
+    """The driver shows what it last saw; the nodes keep what they have to write. Every trial is there in the end."""
+    proxy = Proxy(server.port)
+    url = make_url(database).set(port=proxy.port).render_as_string(hide_password=False)
+    driver = start(cluster.address, url, tmp_path, "--trials", "8")
+    _until(lambda: len(_training_hosts(database)) == 2, driver)
+    proxy.refusing = True
+    assert proxy.cut() >= 3, "driver and nodes"
+    time.sleep(8)
+    assert driver.poll() is None, driver.communicate()[1]
+    proxy.refusing = False
+    out, err = driver.communicate(timeout=120)
+    assert driver.returncode == 0, err
+    recorded(database).check_nothing_lost()
+    assert "8 complete" in out
 
 
 @pytest.mark.timeout(200)

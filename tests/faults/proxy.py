@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a PostgreSQL socket, to cut connections and to let them hang."""
+"""A TCP proxy in front of a PostgreSQL, to cut connections, to refuse them and to let them hang."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from pathlib import Path
 
 
 class Proxy:
-    """Listens on a port of this machine and passes everything on to `target`.
+    """Listens on a port of this machine and passes everything on to `target`: the path of a socket, or a port.
 
     While `stalled`, bytes are neither read nor passed on, and connections stay open: the network that goes silent.
+    While `refusing`, new connections are dropped.
     `packets` counts packets in either direction.
     """
 
-    def __init__(self, target: Path) -> None:
-        self.stalled = False
+    def __init__(self, target: Path | int) -> None:
+        self.stalled = self.refusing = False
         self.packets = 0
-        self._target = str(target)
+        self._target = target
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -45,15 +46,23 @@ class Proxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            server = socket.socket(socket.AF_UNIX)
             try:
-                server.connect(self._target)
+                server = self._connect()
             except OSError:
                 client.close()
                 continue
             self._pairs.append((client, server))
             for source, sink in ((client, server), (server, client)):
                 threading.Thread(target=self._pass_on, args=(source, sink), daemon=True).start()
+
+    def _connect(self) -> socket.socket:
+        if self.refusing:
+            raise ConnectionRefusedError
+        if isinstance(self._target, int):
+            return socket.create_connection(("127.0.0.1", self._target))
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(str(self._target))
+        return server
 
     def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
         try:
