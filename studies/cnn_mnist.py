@@ -15,7 +15,7 @@ study = Study(
     },
     objective="val_accuracy",
     epochs=20,
-    early_stopping=EarlyStopping(patience=2, min_delta=1e-3),
+    early_stopping=EarlyStopping(patience=5, min_delta=1e-4),
     sampler=TPE(),
     pruner=MedianPruner(warmup_epochs=0),
     baseline={"batch_size": 64, "lr": 1e-3, "optimizer": "adam"},
