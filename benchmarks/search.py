@@ -7,7 +7,7 @@
 `.item()` each step, study.optimize(n_jobs=1), torch's default threads. `two scripts` is two processes of it on one
 PostgreSQL, one thread each (with default threads they are far slower still). `averaging script` is `script` for one who
 knows that the average of the weights is the better network, as hpo's study does (torch's AveragedModel). All use the
-study's space, epochs, early stopping, sampler and pruner, and begin with its baseline.
+study's space, validation images, epochs, early stopping, sampler and pruner, and begin with its baseline.
 
 --headline runs each MNIST study with `hpo run` for half an hour, evaluates the winner on the test split with
 `hpo evaluate`, and prints it beside what three hours without a GPU gave the report this project starts from.
