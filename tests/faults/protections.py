@@ -464,6 +464,14 @@ PROTECTIONS = (
         TRIALS + "a_host_without_a_working_slot_says_so_and_leaves_its_trials",
         "still there after",
     ),
+    Protection(
+        "waiting with the nodes",
+        "ray.py",
+        "    except StorageError:\n        return None",
+        "    except StorageError:\n        raise",
+        "deploy/test_ray.py::test_a_database_that_is_away_for_a_while_ends_neither_the_driver_nor_a_node",
+        "cannot reach the database",
+    ),
     # Another run, other code.
     Protection(
         "joining the budget at work",
