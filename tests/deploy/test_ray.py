@@ -92,6 +92,7 @@ def test_a_database_that_is_away_for_a_while_ends_neither_the_driver_nor_a_node(
     assert driver.returncode == 0, err
     recorded(database).check_nothing_lost()
     assert "8 complete" in out
+    proxy.close()
 
 
 @pytest.mark.timeout(200)
