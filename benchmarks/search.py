@@ -86,9 +86,8 @@ def _until(way: str, study: str, target: float, seed: int, limit: float) -> floa
         url = make_url(embedded_url(home))
         try:
             storage = url.set(drivername="postgresql+psycopg2").render_as_string(hide_password=False)
-            optuna.storages.RDBStorage(
-                storage
-            )  # its tables: two that make them at the same instant crash (optuna #1092)
+            # Its tables: two that make them at the same instant crash (optuna #1092).
+            optuna.storages.RDBStorage(storage)
             return _race([[*script, storage], [*script, storage]], {**environ, "OMP_NUM_THREADS": "1"}, limit)
         finally:
             leave_embedded(home)
@@ -153,6 +152,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--record", action="store_true", help="write records/DATE-search.md")
     options = parser.parse_args()
+    if "hpo" not in options.ways:
+        parser.error("--ways needs hpo: the others are compared with it")
     if options.short:
         options.study, options.target, options.seeds, options.limit = ["cnn_mnist"], 0.970, 1, 120.0
     if not options.headline:

@@ -125,6 +125,21 @@ def test_a_ray_run_leaves_at_its_own_limit_whichever_comes_first(engine: Engine)
     assert agreed.reached(59.0, 3) == "trials"
 
 
+def test_fewer_trials_beside_an_endless_search_are_an_end_of_its_own(
+    engine: Engine, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It says when it leaves, not that it has no end; and leaves then."""
+    monkeypatch.setenv("HPO_HOME", str(tmp_path))
+    monkeypatch.setenv("HPO_STORAGE", database_url)
+    trainer = (sys.executable, str(Path(__file__).parents[1] / "faults" / "fake_trainer.py"))
+    monkeypatch.setenv("FAKE", json.dumps({"log": str(tmp_path / "log"), "hold": str(tmp_path / "hold")}))
+    run(engine, "first")
+    result = hpo.run(STUDY, trials=1, workers=1, trainer=trainer)
+    assert result.stopped == "trials"
+    [said] = caplog.messages
+    assert said.endswith("and leaves after 1 trial in all, by its own limit")
+
+
 def test_a_search_without_a_budget_says_that_it_has_no_end(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
