@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
+import hypothesis
 import psycopg2
 import pytest
 from sqlalchemy import Engine
@@ -21,6 +22,12 @@ from hpo.storage.engine import open_engine
 from hpo.storage.schema import ensure_schema
 
 _KEPT = {"HPO_DATA_DIR"}
+
+# A pause of the machine is no failure of the code.
+hypothesis.settings.register_profile(
+    "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("unhurried")
 
 
 @pytest.fixture(autouse=True, scope="session")

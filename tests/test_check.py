@@ -104,7 +104,7 @@ def test_what_it_costs(tmp_path: Path) -> None:
     assert most.trial_seconds == pytest.approx(20 * most.epoch_seconds)
     assert most.peak_memory_bytes > 50e6
     fewest, many = inspection.trials_within(100 * most.trial_seconds, slots=2)
-    assert min(fewest, many) <= 200 <= max(fewest, many)
+    assert min(fewest, many) <= 200 <= max(fewest, many) + 1  # seconds per trial are measured, and rounded down
 
 
 def test_missing_and_altered_images_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -282,7 +282,7 @@ def test_a_cached_data_set_needs_neither_torchvision_nor_sklearn(folders: Folder
         "mnist.load_mnist('train', folders)\n"
         "assert not {'torchvision', 'sklearn'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=300)
 
 
 def test_two_workers_decode_once(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:

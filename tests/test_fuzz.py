@@ -22,7 +22,9 @@ from hpo.errors import HpoError
 from hpo.space import Space
 from hpo.storage.journal import _read
 
-quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 
 SOURCE = Path(__file__).resolve().parents[1].joinpath("studies", "mlp_digits.py").read_text()
 

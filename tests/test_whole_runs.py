@@ -76,7 +76,7 @@ def test_a_deadline_in_mid_trial_puts_the_trial_back_and_the_next_run_goes_on_wi
     run: Any, database_url: str
 ) -> None:
     space = {"batch_size": 4, "hidden_units": 512, "lr": Float(1e-3, 1e-1, log=True)}
-    long = quick(space=space, baseline={"lr": 1e-2}, epochs=5000)  # minutes a trial, on any machine
+    long = quick(space=space, baseline={"lr": 1e-2}, epochs=50_000)  # minutes a trial, on any machine
     seen: list[float] = []
 
     def notice_training(snapshot: Any) -> None:
@@ -87,7 +87,7 @@ def test_a_deadline_in_mid_trial_puts_the_trial_back_and_the_next_run_goes_on_wi
         began = time.monotonic()
         result = run(long, timeout=f"{seconds}s", on_snapshot=notice_training)
         assert result.stopped == "deadline"
-        assert time.monotonic() - began < seconds + 10
+        assert time.monotonic() - began < seconds + 60  # far from the end of any trial
         if seen:
             break
     assert seen, "no trial got to its second epoch"
@@ -107,7 +107,7 @@ def test_a_deadline_in_mid_trial_puts_the_trial_back_and_the_next_run_goes_on_wi
             interrupted.append(1)
             signal.raise_signal(signal.SIGINT)
 
-    again = run(long, timeout="90s", on_snapshot=interrupt_once_further)
+    again = run(long, timeout="10m", on_snapshot=interrupt_once_further)
     assert (again.stopped, again.exit_code) == ("interrupted", 130)
     resumed = trials_of(database_url)[waiting[0].number]
     assert resumed.params == waiting[0].params

@@ -92,7 +92,11 @@ def test_what_scrolls_fades_where_there_is_more(report: WrittenReport, page: Any
     page.set_viewport_size({"width": width, "height": 850})
     page.goto(report.page.as_uri())
     page.wait_for_selector("body[data-drawn]")
-    page.wait_for_timeout(100)  # one frame, for the observer of sizes
+    page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")  # closed, it has no size
+    page.wait_for_function(  # the observer of sizes speaks with a frame
+        "[...document.querySelectorAll('.fades')].every(box => "
+        "box.classList.contains('more-right') === (box.scrollWidth - box.clientWidth > 1))"
+    )
     boxes = page.locator(".fades")
     for index in range(boxes.count()):
         box = boxes.nth(index)

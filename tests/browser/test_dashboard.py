@@ -36,12 +36,13 @@ def address(empty_database_url: str, settings: Settings) -> Iterator[str]:
     thread.start()
     yield f"http://127.0.0.1:{page.port}"
     page.close()
-    thread.join(20)
+    thread.join(120)
 
 
 def test_without_the_password_there_is_nothing_to_see(browser: Any, address: str) -> None:
     context = browser.new_context()
     page = context.new_page()
+    page.set_default_timeout(240_000)
     with pytest.raises(Exception, match="ERR_INVALID_AUTH_CREDENTIALS"):
         page.goto(f"{address}/dashboard")
     context.close()
@@ -50,6 +51,7 @@ def test_without_the_password_there_is_nothing_to_see(browser: Any, address: str
 def test_with_the_password_the_study_shows_and_nothing_in_it_runs(browser: Any, address: str) -> None:
     context = browser.new_context(http_credentials={"username": USER, "password": PASSWORD})
     page = context.new_page()
+    page.set_default_timeout(240_000)
     dialogs: list[str] = []
     page.on("dialog", lambda dialog: dialogs.append(dialog.message))
     for path in ("/dashboard", "/dashboard/studies/1", "/dashboard/studies/1/trials", "/dashboard/studies/1/note"):
@@ -66,6 +68,7 @@ def test_the_browser_itself_is_refused_a_change(browser: Any, address: str) -> N
     """The page's own script, with the password, on a dashboard that only shows."""
     context = browser.new_context(http_credentials={"username": USER, "password": PASSWORD})
     page = context.new_page()
+    page.set_default_timeout(240_000)
     page.goto(f"{address}/dashboard")
     status = page.evaluate("fetch('/api/studies/1', {method: 'DELETE'}).then(answer => answer.status)")
     assert status == 403
@@ -116,7 +119,7 @@ def test_another_site_can_neither_read_nor_change_a_dashboard_without_a_login(
     other.shutdown()
     other.server_close()
     for thread in threads:
-        thread.join(20)
+        thread.join(120)
     assert set(came_through) <= {"GET", "OPTIONS"}
     assert read == "refused"
     assert optuna.get_all_study_names(empty_database_url) == ["precious"]

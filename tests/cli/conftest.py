@@ -31,7 +31,7 @@ def hpo(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
 def hpo_process(tmp_path: Path) -> Command:
     """The same in a process of its own, with nothing of the user's terminal."""
 
-    def command(*words: str, env: Mapping[str, str] | None = None, seconds: float = 60.0) -> Done:
+    def command(*words: str, env: Mapping[str, str] | None = None, seconds: float = 300.0) -> Done:
         environment = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
         done = subprocess.run(
             [sys.executable, "-m", "hpo", *words],

@@ -222,7 +222,7 @@ def test_the_dashboard_serves_an_empty_database_until_it_is_told_to_leave(
         assert len(_get(f"{base}/api/studies")["study_summaries"]) == 1
         assert len(_get(f"{base}/api/studies/1?after=0")["trials"]) == 7
         process.terminate()
-        assert process.wait(timeout=20) == 143
+        assert process.wait(timeout=120) == 143
 
 
 def test_the_dashboard_reads_through_optunas_cache(
@@ -248,7 +248,7 @@ def test_a_port_in_use_is_a_usage_error(hpo: Command, empty_database_url: str, s
 
 
 def _get(url: str) -> dict[str, list[object]]:
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urllib.request.urlopen(url, timeout=120) as answer:
         found: dict[str, list[object]] = json.load(answer)
     return found
 

@@ -31,7 +31,7 @@ def serve(empty_database_url: str, settings: Settings) -> Iterator[Serve]:
     yield start
     for page, thread in running:
         page.close()
-        thread.join(20)
+        thread.join(120)
         assert not thread.is_alive()
 
 

@@ -26,7 +26,7 @@ class Client:
         self.host = f"127.0.0.1:{page.port}"
 
     def __call__(self, method: str, path: str, body: str | None = None, **headers: str) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         connection.putrequest(method, path, skip_host=True)
         sent = {"Host": self.host} | {name.replace("_", "-"): value for name, value in headers.items()}
         if body is not None:

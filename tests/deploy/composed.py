@@ -98,7 +98,7 @@ class Composed:
     translate: Mapping[str, str]
     running: list[Running] = field(default_factory=list)
 
-    def start(self, service: str, *, seconds: float = 60.0) -> Running:
+    def start(self, service: str, *, seconds: float = 150.0) -> Running:
         """Start one instance once everything it depends on is as it must be."""
         for other, how in self.services[service].get("depends_on", {}).items():
             self._await(other, how["condition"], seconds)
@@ -116,7 +116,10 @@ class Composed:
             command = ["/bin/sh", "-c", *command]
         if command[0] == "python":
             command[0] = sys.executable
-        done = subprocess.run(command, env=self._environment(service), capture_output=True, timeout=seconds)
+        try:
+            done = subprocess.run(command, env=self._environment(service), capture_output=True, timeout=seconds)
+        except subprocess.TimeoutExpired:
+            return False
         return done.returncode == 0
 
     def restart_failed(self) -> int:

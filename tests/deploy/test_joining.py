@@ -168,7 +168,7 @@ def test_a_worker_leaves_after_its_own_time_and_the_study_goes_on(
         after = rows.budget(connection, 1)
     assert before.seconds_left is not None
     assert after.seconds_left is not None
-    assert after.seconds_left > before.seconds_left - 60
+    assert after.deadline == before.deadline
     assert after.finished == 0
 
 
@@ -176,7 +176,7 @@ def test_a_host_whose_clock_is_an_hour_off_changes_nothing_about_deadlines_and_l
     database_url: str, engine: Engine, tmp_path: Path
 ) -> None:
     """Every time comes from the database: its trials are dated now, and the study has the time it was given."""
-    arguments = ["hpo", "run", "--study", "tiny:study", "--trials", "2", "--timeout", "90s"]
+    arguments = ["hpo", "run", "--study", "tiny:study", "--trials", "2", "--timeout", "30m"]
     environment = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'deploy'}",
@@ -186,7 +186,7 @@ def test_a_host_whose_clock_is_an_hour_off_changes_nothing_about_deadlines_and_l
         "HPO_WORKERS": "1",
     }
     program = f"{_AN_HOUR_FAST}\nsys.argv = {arguments}\nrunpy.run_module('hpo', run_name='__main__')"
-    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=150)
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     with engine.connect() as connection:
         dated = connection.execute(
@@ -200,7 +200,7 @@ def test_a_host_whose_clock_is_an_hour_off_changes_nothing_about_deadlines_and_l
     assert dated[0] == 2
     assert max(dated[1], dated[2]) < 600, "a trial is dated by the host's clock"
     assert left is not None
-    assert left < 90
+    assert left < 1800
 
 
 _AN_HOUR_FAST = """

@@ -1,7 +1,7 @@
 """`hpo` as its users run it, with what a test may ask for in the environment.
 
 FAKE        trainers are fake_trainer.py, told what to do in this variable
-TRAINER_LOG trainers are logged_trainer.py, which writes to this file
+TRAINER_LOG trainers are logged_trainer.py, which writes to this file, and is slow while SLOWLY exists
 OTHER_HOST  the process believes that it runs on another machine of this name
 CLOCK       seconds by which this machine's clock is wrong
 """

@@ -2,7 +2,8 @@
 
 The test says what it wants in the environment, as JSON under FAKE:
 
-    log            file that gets a line per event: time, pid, event, trial number, epoch; "ready" is of no trial
+    log            file that gets a line per event: time, pid, event, trial number, epoch; "ready" and
+                   "told" (to stop) are of no trial
     epoch_seconds  how long an epoch takes
     hold           file; while it exists, no epoch ends above the one it names
     trials         {number: deed}, done in the middle of epoch 2 unless said otherwise:
@@ -66,6 +67,7 @@ class FakeTrainer:
                 self.stop = None
                 self.jobs.put(message)
             elif isinstance(message, Stop):
+                self.log("told")
                 self.stop = message
             elif isinstance(message, Inspect):
                 self.inspect.set()

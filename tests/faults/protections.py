@@ -188,7 +188,7 @@ PROTECTIONS = (
         "coordinator/loop.py",
         "        self.fleet.stop()\n",
         "",
-        HOSTS + "a_signal_puts_every_trial_down_within_8_seconds",
+        HOSTS + "a_signal_puts_every_trial_down_in_seconds",
         "each trainer had the time",
     ),
     Protection(
@@ -205,7 +205,7 @@ PROTECTIONS = (
         "            os._exit(128 + number)",
         "            return",
         HOSTS + "a_second_signal_is_immediate_and_leaves_no_process",
-        "still there after",
+        "it waited for its trainers",
     ),
     # Connections cut or silent, the server away.
     Protection(

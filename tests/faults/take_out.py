@@ -27,7 +27,7 @@ def copy_project(to: Path) -> None:
         copy = shutil.copytree if source.is_dir() else shutil.copy
         copy(source, to / part)
     world = to / "tests" / "faults" / "world.py"  # most of these tests fail by waiting in vain
-    world.write_text(world.read_text().replace("PATIENCE = 60.0", "PATIENCE = 40.0"))
+    world.write_text(world.read_text().replace("PATIENCE = 180.0", "PATIENCE = 40.0"))
 
 
 def function_of(protection: Protection, source: str) -> str:

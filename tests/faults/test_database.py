@@ -15,7 +15,7 @@ from proxy import Proxy
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 from test_hosts import in_epoch, let_go
-from world import World, until
+from world import Hpo, World, until
 
 NewWorld = Any
 
@@ -42,14 +42,22 @@ def in_mid_statement(world: World) -> Iterator[None]:
         yield
 
 
+def held_in_epoch_1(world: World) -> Hpo:
+    """An `hpo run` of four trials that does not get beyond their first epochs before the test says so."""
+    world.hold.write_text("1")
+    return world.start("--trials", "4")
+
+
 def test_terminated_connections_are_made_anew(new_world: NewWorld) -> None:
     """pg_terminate_backend at every epoch, in the middle of a statement: nothing is lost, no epoch is trained twice."""
     world = new_world(fake={"epoch_seconds": 0.4})
-    process = world.start("--trials", "4")
+    process = held_in_epoch_1(world)
     for epoch in (1, 2, 3):
+        world.hold.write_text(str(epoch))
         world.reached(epoch)
         with in_mid_statement(world):
             assert world.sql(f"SELECT count(pg_terminate_backend(pid)) {OURS}")[0][0] >= 1
+    let_go(world)
     process.ends()
     assert "database back" in process.output
     check_nothing_repeated(world, 4)
@@ -57,7 +65,7 @@ def test_terminated_connections_are_made_anew(new_world: NewWorld) -> None:
 
 def test_a_server_away_for_longer_than_the_lease_costs_nothing(new_world: NewWorld, own_server: OwnServer) -> None:
     """Training goes on, reports are written in order later, and two hosts leave each other's leases alone."""
-    world = new_world(url=own_server.url, fake={"epoch_seconds": 0.4})
+    world = new_world(url=own_server.url, fake={"epoch_seconds": 0.4}, lease_seconds=6.0)
     world.hold.write_text("1")
     process = world.start("--trials", "6", OTHER_HOST="one")  # it may ask for two ahead, and leaves two to the other
     world.reached(1)
@@ -80,9 +88,10 @@ def test_a_server_away_for_longer_than_the_lease_costs_nothing(new_world: NewWor
 def test_a_network_that_breaks_or_hangs_costs_nothing(through_proxy: NewWorld, proxy: Proxy, fault: str) -> None:
     """Connections dropped in mid-statement, or silent for longer than a statement may take."""
     world = through_proxy(fake={"epoch_seconds": 0.4}, lease_seconds=6.0)
-    process = world.start("--trials", "4")
+    process = held_in_epoch_1(world)
     if fault == "cut":
         for epoch in (1, 2, 3):
+            world.hold.write_text(str(epoch))
             world.reached(epoch)
             with in_mid_statement(world):
                 assert proxy.cut() >= 1
@@ -91,6 +100,7 @@ def test_a_network_that_breaks_or_hangs_costs_nothing(through_proxy: NewWorld, p
         proxy.stalled = True
         process.says("database away")
         proxy.stalled = False
+    let_go(world)
     process.ends()
     check_nothing_repeated(world, 4)
 
@@ -108,7 +118,7 @@ def test_a_connection_that_breaks_while_a_study_is_opened_is_made_anew(through_p
 
 def away_for_too_long(world: World, server: OwnServer) -> Path:
     """Outcomes in the journal: the database went away in epoch 1 of two trials and did not come back in time."""
-    process = in_epoch(world, 1, HPO_PATIENCE_SECONDS="4")
+    process = in_epoch(world, 1, HPO_PATIENCE_SECONDS="12")
     server.stop()
     let_go(world)
     output = process.ends(4)
@@ -127,8 +137,10 @@ def test_a_run_that_waits_for_its_database_at_the_end_says_until_when(
     """Time is up and nothing answers: not a screen that says 0 s and nothing else."""
     world = new_world(url=own_server.url)
     world.hold.write_text("1")
-    process = world.start("--timeout", "6s", HPO_PATIENCE_SECONDS="10")
+    process = world.start("--timeout", "10m", HPO_PATIENCE_SECONDS="25")
     world.reached(1)
+    world.sql("UPDATE hpo_studies SET deadline = now() + interval '8 s'")
+    process.says("another process changed the budget")
     own_server.stop()
     process.says("waiting until ")
     process.ends(4)

@@ -15,7 +15,7 @@ from world import Hpo, World, until
 
 NewWorld = Any
 EPOCHS = 150
-"""Some seconds of training: enough to be interrupted in."""
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def kill_trainer(world: World, process: Hpo) -> None:
 def kill_coordinator(world: World, process: Hpo) -> None:
     trainers = process.trainers()
     process.kill()
-    assert psutil.wait_procs(trainers, timeout=20)[1] == [], "the trainers of a killed coordinator leave"
+    assert psutil.wait_procs(trainers, timeout=60)[1] == [], "the trainers of a killed coordinator leave"
 
 
 def terminate(world: World, process: Hpo) -> None:
@@ -83,13 +83,17 @@ def tear_checkpoint(world: World, process: Hpo) -> None:
 
 @pytest.mark.parametrize("interrupt", [kill_trainer, kill_coordinator, terminate, tear_checkpoint])
 def test_an_interrupted_trial_is_bit_for_bit_the_one_left_alone(
-    new_world: NewWorld, study: str, interrupt: Callable[[World, Hpo], None]
+    new_world: NewWorld, study: str, tmp_path: Path, interrupt: Callable[[World, Hpo], None]
 ) -> None:
     """Same curve, same final value, whatever interrupted it; it went on from a checkpoint, not from the start."""
     world = new_world(fake=None, study=study)
-    process = world.start("--trials", "1", "--workers", "1")
+    slowly = tmp_path / "slowly"
+    slowly.touch()
+    logged = {"TRAINER_LOG": str(tmp_path / "log"), "SLOWLY": str(slowly)}
+    process = world.start("--trials", "1", "--workers", "1", **logged)
     under_way(world, process)
     interrupt(world, process)
+    slowly.unlink()
     if process.process.poll() is not None:
         process = world.start("--trials", "1", "--workers", "1")
     process.ends()

@@ -167,7 +167,7 @@ def test_a_silent_server_loses_the_connection(postgres_server: object, database_
 
     threading.Thread(target=serve, daemon=True).start()
     through = url.set(host="127.0.0.1", port=listener.getsockname()[1], query={})
-    engine = open_engine(through.render_as_string(hide_password=False), statement_seconds=1.0)
+    engine = open_engine(through.render_as_string(hide_password=False), statement_seconds=5.0)
     with engine.connect() as connection:
         connection.execute(text("SELECT 1"))
         flowing.clear()
@@ -175,5 +175,5 @@ def test_a_silent_server_loses_the_connection(postgres_server: object, database_
         with pytest.raises(sqlalchemy.exc.OperationalError) as caught:
             connection.execute(text("SELECT 2"))
     assert is_outage(caught.value)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 60  # without a watch it would wait for ever
     listener.close()

@@ -12,6 +12,7 @@ import torch
 from data import DATASETS
 from data.files import Folders
 from hpo.messages import Job
+from hpo.training import native
 from hpo.training.device import open_device
 from hpo.training.parts import DataCache
 from models import MODELS
@@ -42,8 +43,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def kernels_are_compiled_elsewhere(home: Path, clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compiled kernels go to a folder of this run, not to .hpo in the working folder."""
+    """Compiled kernels go to a folder of this run, not to .hpo in the working folder, however long that takes."""
     monkeypatch.setenv("HPO_HOME", str(home))
+    monkeypatch.setattr(native, "COMPILE_SECONDS", 600.0)
 
 
 @pytest.fixture(scope="session")
