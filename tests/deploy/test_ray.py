@@ -25,7 +25,7 @@ pytestmark = [
 ]
 
 ROOT = Path(__file__).resolve().parents[2]
-TRIALS = 14
+TRIALS = 10
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
 
 def start(address: str, url: str, home: Path, *more: str) -> subprocess.Popen[str]:
     command = ["run", "--study", "tiny:study", "--ray", address, "--device", "cpu", "--storage", url, *more]
-    environment = {**os.environ, "HPO_HOME": str(home), "HPO_LEASE_SECONDS": "15"}
+    environment = {**os.environ, "HPO_HOME": str(home), "HPO_LEASE_SECONDS": "12"}
     return subprocess.Popen(
         [sys.executable, "-m", "hpo", *command],
         env=environment,

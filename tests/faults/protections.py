@@ -188,7 +188,7 @@ PROTECTIONS = (
         "coordinator/loop.py",
         "        self.fleet.stop()\n",
         "",
-        HOSTS + "a_signal_puts_every_trial_down_in_seconds",
+        HOSTS + "a_signal_puts_every_trial_down_within_8_seconds",
         "each trainer had the time",
     ),
     Protection(

@@ -137,7 +137,7 @@ def test_a_run_that_waits_for_its_database_at_the_end_says_until_when(
     """Time is up and nothing answers: not a screen that says 0 s and nothing else."""
     world = new_world(url=own_server.url)
     world.hold.write_text("1")
-    process = world.start("--timeout", "10m", HPO_PATIENCE_SECONDS="25")
+    process = world.start("--timeout", "10m", HPO_PATIENCE_SECONDS="18")
     world.reached(1)
     world.sql("UPDATE hpo_studies SET deadline = now() + interval '8 s'")
     process.says("another process changed the budget")

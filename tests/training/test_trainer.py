@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -115,14 +116,16 @@ def test_missing_data_is_bad_data(child: Child, make_job: Any) -> None:
 
 
 def test_stop_puts_a_trial_down_and_the_same_job_goes_on(child: Child, make_job: Any, tmp_path: Path) -> None:
-    """Stopped in mid-trial, resumed with its epochs told again first."""
+    """Stopped within seconds, resumed with its epochs told again first."""
     job = make_job(checkpoint=tmp_path / "trial", plan=FOREVER)
     child.send(job)
     while not isinstance(message := child.receive(), Epoch) or message.epoch < 3:
         pass
+    asked = time.perf_counter()
     child.send(Stop(7, keep=True))
     _, finished = child.until_finished()
     assert finished.outcome == "stopped"
+    assert time.perf_counter() - asked < 5.0
     done = finished.epoch
     child.send(job)
     told = [child.receive() for _ in range(done + 1)]
