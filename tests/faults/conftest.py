@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from own_server import OwnServer
 from proxy import Proxy
 from sqlalchemy.engine import URL, make_url
 from world import World
 
-from hpo.storage.embedded import embedded_url, leave_embedded
-from hpo.storage.postgres import Server
+from hpo.storage.embedded import leave_embedded
 
 NewWorld = Callable[..., World]
 
@@ -56,20 +56,6 @@ def through_proxy(new_world: NewWorld, database_url: str, proxy: Proxy) -> NewWo
         return world
 
     return make
-
-
-class OwnServer:
-    """A PostgreSQL that a test may stop and start. The hpo processes are told its URL, and so never start it."""
-
-    def __init__(self, home: Path) -> None:
-        self.url = embedded_url(home)
-        self.server = Server(home / "postgres")
-
-    def stop(self) -> None:
-        assert self.server.stop(seconds=20)
-
-    def start(self) -> None:
-        self.server.start(alone=True)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import OwnServer
+from own_server import OwnServer
 from proxy import Proxy
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
