@@ -110,7 +110,7 @@ class Server:
             self.data.parent, "pg_ctl", "-w", "-t", str(int(seconds)), "-D", self.data.name, "-m", "fast", "stop"
         )
         if done.returncode != 0:
-            user.run(self.data.parent, "pg_ctl", "-W", "-D", self.data.name, "-m", "immediate", "stop")
+            user.run(self.data.parent, "pg_ctl", "-w", "-t", "2", "-D", self.data.name, "-m", "immediate", "stop")
         if self._socket_dir() != self.data:
             with contextlib.suppress(OSError):
                 self._socket_dir().rmdir()
