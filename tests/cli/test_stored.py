@@ -222,7 +222,7 @@ def test_the_dashboard_serves_an_empty_database_until_it_is_told_to_leave(
         assert len(_get(f"{base}/api/studies")["study_summaries"]) == 1
         assert len(_get(f"{base}/api/studies/1?after=0")["trials"]) == 7
         process.terminate()
-        assert process.wait(timeout=120) == 143
+        assert process.wait(timeout=20) == 143
 
 
 def test_the_dashboard_reads_through_optunas_cache(

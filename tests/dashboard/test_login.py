@@ -103,7 +103,7 @@ def test_the_password_shows_neither_in_the_process_list_nor_in_the_output(
                 assert connection.recv(12).endswith(b"200" if value.endswith(basic(USER, PASSWORD)) else b"401")
         assert PASSWORD not in Path(f"/proc/{process.pid}/cmdline").read_text()
         process.terminate()
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=20)
     assert PASSWORD not in out + err
     assert "read-only" in err
     assert "unencrypted" in err

@@ -49,14 +49,14 @@ PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 KillWait=20
 NodeName={host} NodeAddr=127.0.0.1 CPUs=2 State=UNKNOWN
-PartitionName=low Nodes={host} Default=YES PriorityTier=1 GraceTime=40 State=UP
+PartitionName=low Nodes={host} Default=YES PriorityTier=1 GraceTime=15 State=UP
 PartitionName=high Nodes={host} PriorityTier=10 PreemptMode=OFF State=UP
 """
 
 
 @dataclass(frozen=True)
 class Slurm:
-    """Two CPUs, and two partitions of which `high` preempts `low`, giving it 40 seconds."""
+    """Two CPUs, and two partitions of which `high` preempts `low`, giving it 15 seconds."""
 
     folder: Path
 

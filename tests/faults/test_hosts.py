@@ -53,7 +53,7 @@ def test_a_killed_coordinator_is_followed_by_the_same_command_at_once(new_world:
     trainers = [child.pid for child in process.trainers()]
     assert len(trainers) == 2
     process.kill()
-    until(lambda: all(gone(pid) for pid in trainers), "the trainers of a killed coordinator to leave")
+    until(lambda: all(gone(pid) for pid in trainers), "the trainers of a killed coordinator to leave", 10)
     assert [trial.state.name for trial in world.trials()].count("RUNNING") >= 2
     let_go(world)
     world.run("--trials", "2")
@@ -132,7 +132,7 @@ def test_a_terminal_that_closes_leaves_no_trial_running_and_no_server(new_world:
     screen.join()
     os.close(theirs)
     os.close(ours)
-    assert process.process.wait(timeout=30) == 129
+    assert process.process.wait(timeout=12) == 129
     assert not Server(world.folder / "home" / "postgres").answers()
     stopped = {line.number for line in world.log("stopped")}
     assert stopped >= {0, 1}
@@ -167,10 +167,10 @@ def test_a_second_signal_is_immediate_and_leaves_no_process(new_world: NewWorld)
     process.send(signal.SIGINT)
     until(lambda: {line.pid for line in world.log("told")} >= set(trainers), "both trainers to be told to stop")
     process.send(signal.SIGINT)
-    process.ends(130)
+    process.ends(130, seconds=2.5)
     running = [trial.state.name for trial in world.trials()].count("RUNNING")
     assert running >= 2, "it waited for its trainers and put their trials down"
-    until(lambda: all(gone(pid) for pid in trainers), "the trainers to leave")
+    until(lambda: all(gone(pid) for pid in trainers), "the trainers to leave", 10)
     let_go(world)
     world.run("--trials", "2")
     world.check(finished=2)

@@ -64,7 +64,7 @@ def kill_trainer(world: World, process: Hpo) -> None:
 def kill_coordinator(world: World, process: Hpo) -> None:
     trainers = process.trainers()
     process.kill()
-    assert psutil.wait_procs(trainers, timeout=60)[1] == [], "the trainers of a killed coordinator leave"
+    assert psutil.wait_procs(trainers, timeout=20)[1] == [], "the trainers of a killed coordinator leave"
 
 
 def terminate(world: World, process: Hpo) -> None:

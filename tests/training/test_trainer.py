@@ -116,7 +116,7 @@ def test_missing_data_is_bad_data(child: Child, make_job: Any) -> None:
 
 
 def test_stop_puts_a_trial_down_and_the_same_job_goes_on(child: Child, make_job: Any, tmp_path: Path) -> None:
-    """Stopped within seconds, resumed with its epochs told again first."""
+    """Stopped within a second, resumed with its epochs told again first."""
     job = make_job(checkpoint=tmp_path / "trial", plan=FOREVER)
     child.send(job)
     while not isinstance(message := child.receive(), Epoch) or message.epoch < 3:
@@ -125,7 +125,7 @@ def test_stop_puts_a_trial_down_and_the_same_job_goes_on(child: Child, make_job:
     child.send(Stop(7, keep=True))
     _, finished = child.until_finished()
     assert finished.outcome == "stopped"
-    assert time.perf_counter() - asked < 5.0
+    assert time.perf_counter() - asked < 1.0
     done = finished.epoch
     child.send(job)
     told = [child.receive() for _ in range(done + 1)]
@@ -169,7 +169,7 @@ def test_it_leaves_at_once_without_its_coordinator(child: Child, make_job: Any, 
         child.channel.close()
     else:
         child.send(Shutdown())
-    assert child.process.wait(timeout=PATIENCE) == 0
+    assert child.process.wait(timeout=5) == 0
 
 
 def test_a_device_that_is_not_there_ends_it_with_a_message(tmp_path: Path) -> None:
