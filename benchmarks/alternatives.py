@@ -21,16 +21,16 @@ from statistics import median
 
 import torch
 import torch.nn.functional as F
+from hpo.models.lenet import lenet
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from benchmarks.metering import spread
 from benchmarks.recording import recorded
-from hpo.training.chains import read_chain
 from hpo.training.configuration import Recipe
 from hpo.training.device import open_device
+from hpo.training.kernels.fused_sequential import fused_sequential
 from hpo.training.optimizers import build_optimizer
-from models.lenet import lenet
 
 SHAPE = (1, 28, 28)
 WAYS = ("hpo", "eager", "compiled", "4 packed", "16 packed")
@@ -119,7 +119,7 @@ def _rate(learn: Learn) -> float:
 
 def _by_hand(device: torch.device, images: Tensor, labels: Tensor) -> Learn:
     network, recipe = lenet(SHAPE, 10), Recipe.read({"batch_size": len(images), "lr": LR, "optimizer": "adam"})
-    chain = read_chain(network, SHAPE, build_optimizer(network, recipe, device), recipe, device)
+    chain = fused_sequential(network, SHAPE, build_optimizer(network, recipe, device), recipe, device)
     assert chain is not None
     return lambda: (chain.learn(images, labels), None)[1]
 

@@ -12,12 +12,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import socket
 import sys
 import tempfile
 import time
 from collections import defaultdict
-from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -30,7 +28,7 @@ from sqlalchemy.engine import URL, make_url
 from benchmarks import simulated
 from benchmarks.metering import Meter, postgres_cpu, spread
 from benchmarks.recording import recorded
-from hpo.storage.embedded import embedded_url, leave_embedded
+from hpo.storage.embedded.embedded import embedded_url, leave_embedded
 
 EPOCH_SECONDS = 0.1
 SPAWN = get_context("spawn")
@@ -98,22 +96,15 @@ def _hpo_round(
 def _hpo_side(
     pipe: Connection, url: str, slots: int, target: int, home: Path, waits: Path, epoch_seconds: float
 ) -> dict[str, float]:
-    from hpo.coordinator import assembly
-    from hpo.discovery import FoundStudy
+    from hpo.search.options import RunOptions
+    from hpo.search.search import Search
     from hpo.settings import Settings
-    from hpo.storage.mirror import Mirror
+    from hpo.storage.study_cache import StudyCache
+    from hpo.study.discovery import FoundStudy
 
     os.environ |= {"HPO_BENCHMARK_WAITS": str(waits), "HPO_BENCHMARK_EPOCH_SECONDS": str(epoch_seconds)}
     trainer = (sys.executable, "-m", "benchmarks.fake_trainer")
-    meter = Meter(Mirror)
-    ours, theirs = socket.socketpair()
-    ours.setblocking(False)
-    theirs.setblocking(False)
-
-    def wake() -> None:
-        with suppress(OSError):
-            theirs.send(b"x")
-
+    meter = Meter(StudyCache)
     told = 0
 
     def notice(text: str) -> None:
@@ -125,17 +116,14 @@ def _hpo_side(
             meter.start()
 
     began = time.perf_counter()
-    assembled = assembly.assemble(
+    search = Search.open(
         FoundStudy(simulated.study, Path(simulated.__file__), ("",)),
-        assembly.RunOptions(trials=target, workers=slots, devices="cpu", on_notice=notice, trainer=trainer),
-        None,
+        RunOptions(trials=target, workers=slots, devices="cpu", on_notice=notice, trainer=trainer),
         Settings(home, storage=url, checkpoint_dir=home / "checkpoints"),
-        ours,
-        wake,
     )
     opening = time.perf_counter() - began
-    assembled.loop.run()
-    assembled.ledger.close(60.0)
+    search.loop.run()
+    search.ledger.close(60.0)
     return meter.stop() | {"opening": opening}
 
 
@@ -196,7 +184,7 @@ def _stock_trial(study: Any, epoch_seconds: float) -> float:
     """One trial; seconds spent with Optuna."""
     from optuna.trial import TrialState
 
-    from hpo.distributions import suggest
+    from hpo.sampling.distributions import suggest
 
     began, trained = time.perf_counter(), 0.0
     trial = study.ask()

@@ -21,15 +21,15 @@ from time import perf_counter
 
 import torch
 import torch.nn.functional as F
+from hpo.models.build import build_model
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
-from hpo.coordinator.jobs import make_job
-from hpo.coordinator.sharing import measure
-from hpo.coordinator.trial import Trial
-from hpo.discovery import FoundStudy, find_study
 from hpo.messages import Job
-from models.build import build_model
+from hpo.study.discovery import FoundStudy, find_study
+from hpo.trainers.jobs import make_job
+from hpo.trainers.per_gpu import measure
+from hpo.trainers.trial import Trial
 
 STUDIES = ("cnn_mnist", "mlp_mnist", "mobilenet_v3_cifar10")
 TRAINERS = (1, 2, 4, 8)

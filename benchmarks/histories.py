@@ -8,14 +8,14 @@ from pathlib import Path
 from optuna.trial import TrialState
 
 from benchmarks import simulated
-from hpo.coordinator.identity import own_identity
-from hpo.coordinator.opening import Opening, open_study
-from hpo.discovery import FoundStudy
-from hpo.distributions import distribution
-from hpo.parameters import Categorical, Float, Int, Parameter, Scalar
-from hpo.storage import rows
+from hpo.sampling.distributions import distribution
+from hpo.search.identity import own_identity
+from hpo.search.open_study import OpenOptions, open_study
+from hpo.storage import queries
 from hpo.storage.engine import open_engine
-from hpo.storage.rows import Finish, Writes
+from hpo.storage.queries import TrialResult, WriteBatch
+from hpo.study.discovery import FoundStudy
+from hpo.study.parameters import Categorical, Float, Int, Parameter, Scalar
 
 __all__ = ["fill"]
 
@@ -27,17 +27,17 @@ def fill(url: str, finished: int, home: Path) -> None:
     engine = open_engine(url, statement_seconds=300.0)
     identity = own_identity()
     found = FoundStudy(simulated.study, Path(simulated.__file__), ("",))
-    study_id = open_study(engine, found, Opening(), identity.worker_id, identity, {"uid": "benchmark"}).study_id
+    study_id = open_study(engine, found, OpenOptions(), identity.worker_id, identity, {"uid": "benchmark"}).study_id
     with engine.begin() as connection:
-        left = rows.claim(connection, study_id, "past", "here", 3600.0, 1, new=False)
+        left = queries.claim(connection, study_id, "past", "here", 3600.0, 1, new=False)
     while left or finished > 0:
         with engine.begin() as connection:
             if not left:
-                left = rows.claim(connection, study_id, "past", "here", 3600.0, min(BATCH, finished))
-            writes = Writes()
+                left = queries.claim(connection, study_id, "past", "here", 3600.0, min(BATCH, finished))
+            writes = WriteBatch()
             for claim in left:
                 _trial(writes, claim.trial_id, claim.number)
-            assert not rows.save(connection, writes, "past").lost
+            assert not queries.save(connection, writes, "past").lost
             finished -= len(left)
             left = []
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -45,7 +45,7 @@ def fill(url: str, finished: int, home: Path) -> None:
     engine.dispose()
 
 
-def _trial(writes: Writes, trial_id: int, number: int) -> None:
+def _trial(writes: WriteBatch, trial_id: int, number: int) -> None:
     rng = random.Random(number)
     params: dict[str, tuple[Scalar, Parameter]] = {}
 
@@ -61,7 +61,7 @@ def _trial(writes: Writes, trial_id: int, number: int) -> None:
     for epoch in range(1, last + 1):
         writes.report(trial_id, epoch, simulated.value(config, epoch, number))
     state = TrialState.PRUNED if number % 3 == 0 else TrialState.COMPLETE
-    writes.finish(Finish(trial_id, state, (simulated.value(config, last, number),)))
+    writes.finish(TrialResult(trial_id, state, (simulated.value(config, last, number),)))
 
 
 def _draw(rng: random.Random, row: Parameter) -> Scalar:

@@ -12,7 +12,7 @@ from optuna.samplers import TPESampler
 from optuna.storages import BaseStorage
 from sqlalchemy import Engine, event
 
-from hpo.storage.optuna_internals import ColumnTPE
+from hpo.sampling.column_tpe import ColumnTPE
 
 __all__ = ["Meter", "postgres_cpu", "spread"]
 

@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from hpo.coordinator.jobs import make_job
-from hpo.coordinator.trial import Trial
-from hpo.discovery import find_study
 from hpo.messages import Epoch
 from hpo.settings import Settings
+from hpo.study.discovery import find_study
+from hpo.trainers.jobs import make_job
+from hpo.trainers.trial import Trial
 from hpo.training.device import device_name, open_device
 
 
@@ -29,10 +29,11 @@ def main() -> None:
     options = parser.parse_args()
     device = open_device(options.device)
     # Imported once the threads are pinned.
-    from data.files import Folders
+    from hpo.data.files import Folders
+
     from hpo.training.fit import fit
-    from hpo.training.parts import DataCache
     from hpo.training.progress import StopRequest
+    from hpo.training.train_val_split import DataCache
 
     found = find_study(options.study)
     study = found.study

@@ -11,7 +11,7 @@ from contextlib import contextmanager, redirect_stdout
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hpo.coordinator.devices import usable_cores
+from hpo.trainers.devices import usable_cores
 
 __all__ = ["recorded"]
 

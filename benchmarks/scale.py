@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import socket
 import tempfile
 import threading
 import time
@@ -33,14 +32,16 @@ from benchmarks import simulated
 from benchmarks.metering import postgres_cpu
 from benchmarks.recording import recorded
 from hpo import TPE, NoPruner, Random
-from hpo.coordinator import assembly
-from hpo.coordinator.code import code_facts
-from hpo.coordinator.opening import Opening, prepare_study
-from hpo.discovery import FoundStudy
 from hpo.messages import Epoch, Finished, Inspect, Inspected, Job, Message, Ready, Stop, decode, encode
+from hpo.search import parts
+from hpo.search.code import code_facts
+from hpo.search.open_study import OpenOptions, prepare_study
+from hpo.search.options import RunOptions
+from hpo.search.search import Search
 from hpo.settings import Settings
-from hpo.storage.embedded import embedded_url, leave_embedded
+from hpo.storage.embedded.embedded import embedded_url, leave_embedded
 from hpo.storage.engine import open_engine
+from hpo.study.discovery import FoundStudy
 
 SPAWN = get_context("spawn")
 WORKERS_PER_PROCESS = 32
@@ -159,7 +160,7 @@ def _measure(url: str, home: Path, database: str, workers: int, options: argpars
     admin.dispose()
     url = make_url(url).set(database=database).render_as_string(hide_password=False)
     engine = open_engine(url)
-    prepare_study(engine, _found(options.sampler), Opening(trials_target=TARGET), code_facts())
+    prepare_study(engine, _found(options.sampler), OpenOptions(trials_target=TARGET), code_facts())
     shares = [min(WORKERS_PER_PROCESS, workers - first) for first in range(0, workers, WORKERS_PER_PROCESS)]
     processes, pipes = [], []
     for share in shares:
@@ -203,30 +204,15 @@ def _hosts(pipe: Connection, url: str, count: int, home: str, options: dict[str,
     """One process of several hosts."""
     ThreadTrainer.trial_seconds = options["trial_seconds"]
     ThreadTrainer.idle = []
-    assembly.TrainerProcess = ThreadTrainer  # type: ignore[misc, assignment]
+    parts.TrainerProcess = ThreadTrainer  # type: ignore[misc, assignment]
     errors: list[str] = []
     loops: list[Any] = []
     started = threading.Barrier(count + 1)
 
     def host() -> None:
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        theirs.setblocking(False)
-
-        def wake() -> None:
-            with suppress(OSError):
-                theirs.send(b"x")
-
         settings = Settings(Path(home), storage=url, checkpoint_dir=Path(home) / "checkpoints")
         try:
-            one = assembly.assemble(
-                _found(options["sampler"]),
-                assembly.RunOptions(worker=True, workers=1, devices="cpu"),
-                None,
-                settings,
-                ours,
-                wake,
-            )
+            one = Search.open(_found(options["sampler"]), RunOptions(worker=True, workers=1, devices="cpu"), settings)
             loops.append(one.loop)
         except Exception as error:  # noqa: BLE001  # whatever stops a host is what this program is about
             errors.append(f"{type(error).__name__}: {str(error).splitlines()[0]}")

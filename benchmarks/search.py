@@ -31,7 +31,7 @@ from sqlalchemy.engine import make_url
 
 from benchmarks.metering import spread
 from benchmarks.recording import recorded
-from hpo.storage.embedded import embedded_url, leave_embedded
+from hpo.storage.embedded.embedded import embedded_url, leave_embedded
 
 TARGETS = {"mlp_mnist": 0.983, "cnn_mnist": 0.990}
 WAYS = ("hpo", "script", "two scripts", "averaging script")

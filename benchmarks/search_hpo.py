@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import hpo
-from hpo.discovery import find_study
+from hpo.study.discovery import find_study
 
 
 def main() -> None:

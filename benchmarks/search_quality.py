@@ -24,12 +24,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from benchmarks import simulated
 from benchmarks.recording import recorded
-from hpo.coordinator.pruning import make_pruner
-from hpo.coordinator.sampling import Sampling
-from hpo.distributions import suggest
-from hpo.storage.mirror import Mirror
-from hpo.storage.rows import Claim
-from hpo.study import Study
+from hpo.sampling.choose import Sampling
+from hpo.sampling.distributions import suggest
+from hpo.sampling.pruning import make_pruner
+from hpo.storage.queries import Claim
+from hpo.storage.study_cache import StudyCache
+from hpo.study.study import Study
 
 
 @dataclass
@@ -78,7 +78,7 @@ class Ours:
 
     def __init__(self, study: Study, slots: int) -> None:
         self._study = study
-        self._mirror = Mirror(0, study.name, (StudyDirection.MAXIMIZE,))
+        self._mirror = StudyCache(0, study.name, (StudyDirection.MAXIMIZE,))
         self._sampling = Sampling(study, self._mirror)
         self._pruner = make_pruner(study, self._mirror, slots)
         self._view = optuna.Study(study_name=study.name, storage=self._mirror)

@@ -57,7 +57,7 @@ def _commands(rounds: int, study: str, environ: dict[str, str]) -> None:
     }
     # `hpo best` finds the server running, as it does beside a run.
     from hpo.settings import Settings
-    from hpo.storage.embedded import embedded_url, leave_embedded
+    from hpo.storage.embedded.embedded import embedded_url, leave_embedded
 
     home = Settings.read(environ).home
     embedded_url(home)

@@ -1,4 +1,4 @@
-"""Steps of small networks: in one call of C (hpo/training/chain.c) and by products and fused optimizers.
+"""Steps of small networks: in one call of C (hpo/training/kernels/chain.c) and by products and fused optimizers.
 
     python -m benchmarks.steps [--rounds 9] [--record]
 
@@ -12,15 +12,15 @@ import time
 from statistics import median
 
 import torch
+from hpo.models.lenet import lenet
+from hpo.models.mlp import mlp, perceptron
 
 from benchmarks.metering import spread
 from benchmarks.recording import recorded
-from hpo.training.chains import Chain, read_chain
 from hpo.training.configuration import Recipe
 from hpo.training.device import open_device
+from hpo.training.kernels.fused_sequential import FusedSequential, fused_sequential
 from hpo.training.optimizers import build_optimizer
-from models.lenet import lenet
-from models.mlp import mlp, perceptron
 
 SHAPE = (1, 28, 28)
 MODELS = {
@@ -64,17 +64,17 @@ def _row(model: str, optimizer: str, batch: int, device: torch.device, rounds: i
     print(f"{f'{model}, {optimizer}, batch {batch}':<32}{cells}   {ratio:.2f}x", flush=True)
 
 
-def _chain(model: str, optimizer: str, batch: int, device: torch.device) -> Chain:
+def _chain(model: str, optimizer: str, batch: int, device: torch.device) -> FusedSequential:
     torch.manual_seed(0)
     network = MODELS[model]()
     # A rate at which thousands of steps on one batch change nothing that a step costs.
     recipe = Recipe.read({"batch_size": batch, "lr": 1e-6, "optimizer": optimizer})
-    chain = read_chain(network, SHAPE, build_optimizer(network, recipe, device), recipe, device)
+    chain = fused_sequential(network, SHAPE, build_optimizer(network, recipe, device), recipe, device)
     assert chain is not None
     return chain
 
 
-def _microseconds(chain: Chain, images: torch.Tensor, labels: torch.Tensor) -> float:
+def _microseconds(chain: FusedSequential, images: torch.Tensor, labels: torch.Tensor) -> float:
     steps, began = 0, time.perf_counter()
     while time.perf_counter() - began < ROUND_SECONDS:
         chain.learn(images, labels)

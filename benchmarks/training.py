@@ -34,14 +34,14 @@ from statistics import mean, median
 from typing import Any
 
 import torch
+from hpo.models.build import count_macs
 
 from benchmarks.opponents import build
 from benchmarks.training_side import Side
-from hpo.coordinator.devices import usable_cores
-from hpo.discovery import find_study
-from hpo.parameters import Categorical, Float, Int
+from hpo.study.discovery import find_study
+from hpo.study.parameters import Categorical, Float, Int
+from hpo.trainers.devices import usable_cores
 from hpo.training.device import device_name
-from models.build import count_macs
 
 SIDES = ("hpo", "dataset", "tensors", "two tensors", "remedies")
 MODELS: dict[str, list[int] | None] = {"mlp 3x900": [900] * 3, "shallow 1500": [1500], "lenet": None}

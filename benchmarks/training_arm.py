@@ -16,21 +16,21 @@ from time import perf_counter
 from typing import Any, Protocol
 
 import torch
+from hpo.data import DATASETS
+from hpo.data.files import Folders
+from hpo.data.splits import split, subset
+from hpo.models import MODELS
 from torch import Tensor
 from torchvision import datasets
 
 from benchmarks.opponents import SCRIPTS
-from data import DATASETS
-from data.files import Folders
-from data.splits import split, subset
 from hpo.messages import Job
 from hpo.training.device import open_device
 from hpo.training.fit import fit
-from hpo.training.parts import DataCache
-from hpo.training.products import product
+from hpo.training.kernels.gemm import product
 from hpo.training.progress import StopRequest
-from hpo.training.trial import Trial
-from models import MODELS
+from hpo.training.train_val_split import DataCache
+from hpo.training.trial_run import TrialRun
 
 SUBSET, VALIDATION = 15_000, 0.2
 """Images of an end-to-end trial, and the share of them that validates."""
@@ -45,7 +45,7 @@ class Ours:
 
     def begin(self, config: dict[str, Any]) -> Iterator[int]:
         job = _job(config, subset=None)
-        trial = Trial(job, self._data, self._device, lambda epoch: None, StopRequest(), lambda sentence: None)
+        trial = TrialRun(job, self._data, self._device, lambda epoch: None, StopRequest(), lambda sentence: None)
         trial.begin()
         learner = trial.learner
         epoch = step = 0

@@ -12,7 +12,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from hpo.coordinator.devices import usable_cores
+from hpo.trainers.devices import usable_cores
 from hpo.training.device import ONE_THREAD
 
 __all__ = ["Side"]

@@ -25,12 +25,12 @@ from statistics import median
 from typing import Any
 
 import torch
+from hpo.models.build import build_model, count_macs
 
 from benchmarks.training_side import Side
-from hpo.coordinator.devices import usable_cores
-from hpo.discovery import find_study
+from hpo.study.discovery import find_study
+from hpo.trainers.devices import usable_cores
 from hpo.training.device import device_name, supports_bf16
-from models.build import build_model, count_macs
 
 AUGMENTED = {"batch_size": 128, "crop_padding": 4, "flip": True, "rotation": 15.0}
 ROWS = {

@@ -14,21 +14,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from hpo.data.files import Folders
+from hpo.models.build import build_model
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
 from benchmarks.training_arm import serve
-from data.files import Folders
-from hpo.coordinator.jobs import study_job
-from hpo.discovery import find_study
 from hpo.messages import Job
+from hpo.study.discovery import find_study
+from hpo.trainers.jobs import study_job
 from hpo.training.configuration import Recipe
 from hpo.training.device import open_device
-from hpo.training.learner import Learner, model_parameters
-from hpo.training.parts import DataCache
-from models.build import build_model
+from hpo.training.train_state import TrainState, model_parameters
+from hpo.training.train_val_split import DataCache
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.247, 0.243, 0.261)
 
@@ -46,7 +46,7 @@ class Ours:
 
     def begin(self, config: dict[str, Any]) -> Iterator[int]:
         job = job_of(config)
-        learner = Learner(job, Recipe.read(job.config), self._data.parts(job), self._device, fold=0)
+        learner = TrainState(job, Recipe.read(job.config), self._data.parts(job), self._device, fold=0)
         epoch = step = 0
         while True:
             for index in learner.batches(epoch):

@@ -32,18 +32,18 @@ class Dataset:
 _DIGITS = tuple("0123456789")
 
 DATASETS: dict[str, Dataset] = {
-    "mnist": Dataset("data.mnist:load_mnist", (1, 28, 28), _DIGITS, help="handwritten digits, 60,000 + 10,000"),
+    "mnist": Dataset("hpo.data.mnist:load_mnist", (1, 28, 28), _DIGITS, help="handwritten digits, 60,000 + 10,000"),
     "digits": Dataset(
-        "data.digits:load", (1, 8, 8), _DIGITS, download=False, help="scikit-learn's bundled digits, 1,437 + 360"
+        "hpo.data.digits:load", (1, 8, 8), _DIGITS, download=False, help="scikit-learn's bundled digits, 1,437 + 360"
     ),
     "fashion_mnist": Dataset(
-        "data.mnist:load_fashion_mnist",
+        "hpo.data.mnist:load_fashion_mnist",
         (1, 28, 28),
         ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
         help="clothing, 60,000 + 10,000",
     ),
     "cifar10": Dataset(
-        "data.cifar:load",
+        "hpo.data.cifar:load",
         (3, 32, 32),
         ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
         validation=0.1,

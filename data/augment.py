@@ -22,7 +22,7 @@ __all__ = ["Augment", "crop", "cutout", "flip", "mixup", "random_crop", "random_
 
 @dataclass(frozen=True)
 class Augment:
-    """The augmentation settings of a recipe (see hpo.recipe.RECIPE); the defaults do nothing.
+    """The augmentation settings of a recipe (see hpo.study.recipe.RECIPE); the defaults do nothing.
 
     crop_padding: pixels; rotation: largest angle in degrees; cutout: side in pixels.
     """

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from hpo.data.files import Folders, RawImages, Split, cached
+from hpo.data.source import SourceFile, read_sources, version_of
 from torch import Tensor
-
-from data.files import Folders, RawImages, Split, cached
-from data.source import SourceFile, read_sources, version_of
 
 __all__ = ["CIFAR10_FILES", "load"]
 

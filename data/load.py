@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
+from hpo.data.files import Folders, RawImages, Split
+from hpo.models.build import resolve
 
-from data.files import Folders, RawImages, Split
 from hpo.errors import DataError
-from models.build import resolve
 
 __all__ = ["load_split"]
 

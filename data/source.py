@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.files import Folders, locked
+from hpo.data.files import Folders, locked
+
 from hpo.errors import DataError
 
 __all__ = ["SourceFile", "read_sources", "verify_sources", "version_of"]

@@ -1,4 +1,4 @@
-"""`python -m data.verify`: are the data sets' files whole? One JSON document on stdout; nothing is downloaded.
+"""`python -m hpo.data.verify`: are the data sets' files whole? One JSON document on stdout; nothing is downloaded.
 
 A process of its own, because reading data sets needs torch and whoever asks may not have it loaded.
 """
@@ -10,10 +10,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from data.cifar import CIFAR10_FILES
-from data.files import Folders, Split
-from data.mnist import FASHION_MNIST_FILES, MNIST_FILES
-from data.source import SourceFile, verify_sources
+from hpo.data.cifar import CIFAR10_FILES
+from hpo.data.files import Folders, Split
+from hpo.data.mnist import FASHION_MNIST_FILES, MNIST_FILES
+from hpo.data.source import SourceFile, verify_sources
+
 from hpo.settings import Settings
 
 __all__ = ["main", "verify"]

@@ -10,21 +10,23 @@ Importing this package loads neither torch nor optuna.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo.packages import check_packages
-
-check_packages()  # before the first import of one of them
+# In a checkout, hpo.models, hpo.data and hpo.studies are the folders beside this one; a wheel has them inside it.
+if not (Path(__file__).parent / "models").is_dir():
+    __path__.append(str(Path(__file__).parents[1]))
 
 from hpo.errors import HpoError
-from hpo.protocol import AtMost, EarlyStopping, StopWhen
-from hpo.pruners import Hyperband, MedianPruner, NoPruner, PercentilePruner, SuccessiveHalving
-from hpo.samplers import GP, QMC, TPE, CmaEs, Grid, Random
-from hpo.space import Categorical, Float, Int
-from hpo.study import Study
+from hpo.study.protocol import AtMost, EarlyStopping, StopWhen
+from hpo.study.pruners import Hyperband, MedianPruner, NoPruner, PercentilePruner, SuccessiveHalving
+from hpo.study.samplers import GP, QMC, TPE, CmaEs, Grid, Random
+from hpo.study.space import Categorical, Float, Int
+from hpo.study.study import Study
 
 if TYPE_CHECKING:
-    from hpo.api import Result, run
+    from hpo.api import run
+    from hpo.result import Result
 
 __version__ = "0.1.0"
 
@@ -54,8 +56,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("run", "Result"):
-        import hpo.api
+    if name == "run":
+        from hpo.api import run
 
-        return getattr(hpo.api, name)
+        return run
+    if name == "Result":
+        from hpo.result import Result
+
+        return Result
     raise AttributeError(f"module 'hpo' has no attribute {name!r}")

@@ -18,7 +18,7 @@ class Job:
 
     trial_id:    the database's key of the trial; echoed in every answer
     config:      the resolved configuration: model parameters and recipe settings, lists where one value per layer
-    plan:        the study's protocol (see hpo.study.Study.plan): epochs, early stopping, split, folds, limits
+    plan:        the study's protocol (see hpo.study.study.Study.plan): epochs, early stopping, split, folds, limits
     model:       {"builder": "module:function", "reads": [names]}
     dataset:     {"name", "loader", "shape", "classes", "validation"}
     seed:        of this trial, from (study seed, trial number)

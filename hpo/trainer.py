@@ -24,16 +24,16 @@ from multiprocessing.connection import Connection
 
 import torch
 
-from data.files import Folders
+from hpo.data.files import Folders
 from hpo.errors import DeviceError
 from hpo.messages import Finished, Inspect, Job, Message, Ready, Shutdown, Stop, decode, encode
 from hpo.settings import Settings
 from hpo.training.device import device_name, open_device, release_memory
 from hpo.training.fit import fit
-from hpo.training.inspection import inspect_study
 from hpo.training.outcomes import failure
-from hpo.training.parts import DataCache
+from hpo.training.preflight import inspect_study
 from hpo.training.progress import StopRequest
+from hpo.training.train_val_split import DataCache
 
 __all__ = ["main"]
 

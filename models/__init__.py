@@ -59,14 +59,14 @@ _ZOO: dict[str, Reads] = {
 }
 
 MODELS: dict[str, Model] = {
-    "perceptron": Model("models.mlp:perceptron", help="one linear layer, pixels to classes"),
+    "perceptron": Model("hpo.models.mlp:perceptron", help="one linear layer, pixels to classes"),
     "shallow": Model(
-        "models.mlp:shallow",
+        "hpo.models.mlp:shallow",
         {"hidden_units": Reads(int, low=1, help="width of the hidden layer")},
         help="one hidden layer with ReLU",
     ),
     "mlp": Model(
-        "models.mlp:mlp",
+        "hpo.models.mlp:mlp",
         {
             "layers": Reads(int, low=1, help="hidden layers"),
             "hidden_units": Reads(int, low=1, per="layers", help="width of each hidden layer"),
@@ -75,12 +75,12 @@ MODELS: dict[str, Model] = {
         help="multilayer perceptron with a width per hidden layer",
     ),
     "lenet": Model(
-        "models.lenet:lenet",
+        "hpo.models.lenet:lenet",
         image_sizes=(28, 32),
         help="LeNet-5: 5x5 convolutions of 6 and 16, max pooling, 120, 84",
     ),
     "squeezenet": Model(
-        "models.squeezenet:squeezenet",
+        "hpo.models.squeezenet:squeezenet",
         {
             "squeeze_ratio": Reads(float, 0.125, **_SHARE, help="squeezed channels over those of the fire module"),
             "expand3x3_ratio": Reads(float, 0.5, **_SHARE, help="share of a fire module's channels from 3x3"),
@@ -92,7 +92,7 @@ MODELS: dict[str, Model] = {
         help="SqueezeNet for small images: eight fire modules",
     ),
     "mobilenet_v1": Model(
-        "models.mobilenet:mobilenet_v1",
+        "hpo.models.mobilenet:mobilenet_v1",
         {
             "width": _WIDTH,
             "stem_stride": Reads(int, 1, low=1, high=2, help="1 for images of 32 pixels, 2 as in the original"),
@@ -101,11 +101,11 @@ MODELS: dict[str, Model] = {
         image_sizes=(16, 1024),
         help="MobileNet V1: thirteen depthwise-separable blocks",
     ),
-    "mobilenet_v2": Model("models.mobilenet:mobilenet_v2", _ZOO, image_sizes=(16, 1024), help="torchvision's"),
+    "mobilenet_v2": Model("hpo.models.mobilenet:mobilenet_v2", _ZOO, image_sizes=(16, 1024), help="torchvision's"),
     "mobilenet_v3_small": Model(
-        "models.mobilenet:mobilenet_v3_small", _ZOO, image_sizes=(16, 1024), help="torchvision's"
+        "hpo.models.mobilenet:mobilenet_v3_small", _ZOO, image_sizes=(16, 1024), help="torchvision's"
     ),
     "mobilenet_v3_large": Model(
-        "models.mobilenet:mobilenet_v3_large", _ZOO, image_sizes=(16, 1024), help="torchvision's"
+        "hpo.models.mobilenet:mobilenet_v3_large", _ZOO, image_sizes=(16, 1024), help="torchvision's"
     ),
 }

@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 from sqlalchemy.engine import URL, make_url
 
 from hpo.settings import Settings
-from hpo.storage.embedded import embedded_url, leave_embedded
+from hpo.storage.embedded.embedded import embedded_url, leave_embedded
 from hpo.storage.engine import open_engine
 from hpo.storage.schema import ensure_schema
 

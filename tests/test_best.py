@@ -9,7 +9,7 @@ from optuna.distributions import FloatDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from hpo.best import best_trial, eligible, pareto_front, ranked, trial_with
+from hpo.results.best import best_trial, eligible, pareto_front, ranked, trial_with
 
 
 def made(

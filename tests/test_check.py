@@ -9,14 +9,14 @@ from typing import Any
 
 import optuna
 import pytest
+from hpo.models import Model, Reads
 
 import hpo
 from hpo import AtMost, Categorical, Float, Int, NoPruner, Study
-from hpo.checking import inspect_study, notes
-from hpo.coordinator.inspection import configurations
-from hpo.discovery import FoundStudy, find_study
 from hpo.errors import DataError, StudyError
-from models import Model, Reads
+from hpo.study.discovery import FoundStudy, find_study
+from hpo.trainers.estimate import inspect_study, notes
+from hpo.trainers.preflight import configurations
 
 NETS = """
 import torch
@@ -151,7 +151,7 @@ def test_notes_say_what_surprises() -> None:
 
 def test_the_estimates_are_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """For programs: the same facts, trials within a time among them."""
-    from hpo.cli import run_command
+    from hpo.cli.main import run_command
 
     assert run_command(["check", "--study", "mlp_digits", "--timeout", "10m", "--subset", "200", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)

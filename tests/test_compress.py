@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 import torch
+from hpo.models import MODELS
+from hpo.models.build import build_model, count_macs, count_parameters
 from safetensors.torch import save_file
 from torch import nn
 
-from hpo.cli import run_command
-from hpo.discovery import find_study
+from hpo.cli.main import run_command
 from hpo.errors import UsageError
 from hpo.inference import compressing
 from hpo.inference.compressing import _pruned
 from hpo.inference.model import load_model
-from models import MODELS
-from models.build import build_model, count_macs, count_parameters
+from hpo.study.discovery import find_study
 
 pytest.importorskip("torch_pruning")
 

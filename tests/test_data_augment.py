@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from scipy import stats
-from torch import Generator, Tensor
-from torchvision.transforms import functional as reference
-
-from data.augment import (
+from hpo.data.augment import (
     Augment,
     crop,
     cutout,
@@ -20,7 +16,10 @@ from data.augment import (
     random_rotate,
     rotate,
 )
-from data.image_set import ImageSet
+from hpo.data.image_set import ImageSet
+from scipy import stats
+from torch import Generator, Tensor
+from torchvision.transforms import functional as reference
 
 SHAPES = [(1, 28, 28), (3, 32, 32), (2, 9, 14)]
 
@@ -109,7 +108,7 @@ def test_half_of_the_images_are_flipped(generator: Generator) -> None:
 def test_rotation_angles_are_uniform(generator: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     """RandomRotation(degrees): uniform in -degrees..degrees."""
     drawn: list[Tensor] = []
-    monkeypatch.setattr("data.augment.rotate", lambda images, angles: drawn.append(angles))
+    monkeypatch.setattr("hpo.data.augment.rotate", lambda images, angles: drawn.append(angles))
     random_rotate(torch.zeros(5000, 1, 1, 1), 15.0, generator)
     assert stats.kstest(drawn[0].numpy(), stats.uniform(-15, 30).cdf).pvalue > 1e-4
 

@@ -19,22 +19,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import hpo.data.cifar
+import hpo.data.mnist
 import numpy as np
 import pytest
 import torch
+from hpo.data import DATASETS
+from hpo.data.files import Folders, RawImages, Split
+from hpo.data.load import load_split
+from hpo.data.source import SourceFile, read_sources
 
-import data.cifar
-import data.mnist
-from data import DATASETS
-from data.files import Folders, RawImages, Split
-from data.load import load_split
-from data.source import SourceFile, read_sources
 from hpo.errors import DataError, StudyError
 
 TABLES: dict[str, dict[Split, tuple[SourceFile, ...]]] = {
-    "mnist": data.mnist.MNIST_FILES,  # type: ignore[dict-item]
-    "fashion_mnist": data.mnist.FASHION_MNIST_FILES,  # type: ignore[dict-item]
-    "cifar10": data.cifar.CIFAR10_FILES,
+    "mnist": hpo.data.mnist.MNIST_FILES,  # type: ignore[dict-item]
+    "fashion_mnist": hpo.data.mnist.FASHION_MNIST_FILES,  # type: ignore[dict-item]
+    "cifar10": hpo.data.cifar.CIFAR10_FILES,
 }
 REAL = os.environ.get("HPO_DATA_DIR")
 SIZES = {"train": 20, "test": 10}
@@ -129,7 +129,7 @@ def decoding_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*arguments: object) -> None:
         raise AssertionError("decoded again")
 
-    for target in ("data.mnist.read_sources", "data.cifar.read_sources", "data.digits._decode"):
+    for target in ("hpo.data.mnist.read_sources", "hpo.data.cifar.read_sources", "hpo.data.digits._decode"):
         monkeypatch.setattr(target, fail)
 
 
@@ -204,11 +204,11 @@ def test_the_published_checksums_are_torchvisions() -> None:
     """Our tables agree with the installed torchvision's."""
     from torchvision.datasets import CIFAR10, MNIST, FashionMNIST
 
-    for table, kind in ((data.mnist.MNIST_FILES, MNIST), (data.mnist.FASHION_MNIST_FILES, FashionMNIST)):
+    for table, kind in ((hpo.data.mnist.MNIST_FILES, MNIST), (hpo.data.mnist.FASHION_MNIST_FILES, FashionMNIST)):
         ours = {(Path(file.path).name, file.md5) for files in table.values() for file in files}
         assert ours == set(kind.resources)
     published = {"train": CIFAR10.train_list, "test": CIFAR10.test_list}
-    for split, files in data.cifar.CIFAR10_FILES.items():
+    for split, files in hpo.data.cifar.CIFAR10_FILES.items():
         assert [[Path(file.path).name, file.md5] for file in files] == published[split]
 
 
@@ -259,9 +259,9 @@ def test_a_damaged_cache_is_made_anew(
 def test_a_cache_of_another_version_is_made_anew(folders: Folders, tiny: Tiny) -> None:
     """What was decoded from other source files is not taken for these."""
     before = load("mnist", "train", folders).checksum
-    images, labels = data.mnist.MNIST_FILES["train"]
+    images, labels = hpo.data.mnist.MNIST_FILES["train"]
     blank = tiny.write(images, idx(np.zeros((20, 28, 28), dtype=np.uint8)))
-    tiny.patch.setitem(data.mnist.MNIST_FILES, "train", (blank, labels))
+    tiny.patch.setitem(hpo.data.mnist.MNIST_FILES, "train", (blank, labels))
     after = load("mnist", "train", folders)
     assert after.checksum != before
     assert not after.images.any()
@@ -272,13 +272,13 @@ def test_a_cached_data_set_needs_neither_torchvision_nor_sklearn(folders: Folder
     for name in ("mnist", "digits"):
         load(name, "train", folders)
     program = (
-        "import sys; from pathlib import Path; from data.files import Folders, cached\n"
+        "import sys; from pathlib import Path; from hpo.data.files import Folders, cached\n"
         f"folders = Folders(None, Path({str(folders.cache)!r}))\n"
-        "from data import digits, mnist, cifar; from data.load import load_split\n"
+        "from hpo.data import digits, mnist, cifar; from hpo.data.load import load_split\n"
         "digits.load('train', folders)\n"
         "from dataclasses import replace\n"
         f"mnist.MNIST_FILES['train'] = tuple(replace(f, md5=m) for f, m in zip(mnist.MNIST_FILES['train'], "
-        f"{[file.md5 for file in data.mnist.MNIST_FILES['train']]!r}))\n"
+        f"{[file.md5 for file in hpo.data.mnist.MNIST_FILES['train']]!r}))\n"
         "mnist.load_mnist('train', folders)\n"
         "assert not {'torchvision', 'sklearn'} & set(sys.modules)"
     )
@@ -298,7 +298,7 @@ def test_two_workers_decode_once(folders: Folders, monkeypatch: pytest.MonkeyPat
         both.wait()
         load("mnist", "train", folders)
 
-    monkeypatch.setattr("data.mnist.read_sources", counted)
+    monkeypatch.setattr("hpo.data.mnist.read_sources", counted)
     workers = [threading.Thread(target=work) for _ in range(2)]
     for worker in workers:
         worker.start()
@@ -321,7 +321,7 @@ def test_a_full_disk_costs_speed_only(number: int, folders: Folders, monkeypatch
     def fail(*arguments: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("data.files.os.replace", fail)
+    monkeypatch.setattr("hpo.data.files.os.replace", fail)
     assert len(load("mnist", "train", folders).labels) == SIZES["train"]
     assert [path.name for path in folders.cache.iterdir() if not path.name.endswith(".lock")] == []
 
@@ -407,7 +407,7 @@ def test_missing_files_are_downloaded_into_the_cache(
 
     monkeypatch.setattr("torchvision.datasets.utils.download_url", fetch)
     empty_source = Folders(None, folders.cache)
-    torn = folders.cache / data.mnist.MNIST_FILES["train"][0].path
+    torn = folders.cache / hpo.data.mnist.MNIST_FILES["train"][0].path
     torn.parent.mkdir(parents=True)
     torn.write_bytes(b"half")
     checksum = load("mnist", "train", empty_source).checksum
@@ -419,9 +419,9 @@ def test_missing_files_are_downloaded_into_the_cache(
 
 def test_a_file_that_is_not_idx_is_refused(folders: Folders, tiny: Tiny) -> None:
     """A header that does not fit the content is an error, not a wrong picture."""
-    images, labels = data.mnist.MNIST_FILES["train"]
+    images, labels = hpo.data.mnist.MNIST_FILES["train"]
     for content in (b"", b"\0\0\x08\x03", b"\0\0\x0d\x01" + bytes(40), idx(np.zeros((3, 28, 28), np.uint8))[:-1]):
-        tiny.patch.setitem(data.mnist.MNIST_FILES, "train", (tiny.write(images, content), labels))
+        tiny.patch.setitem(hpo.data.mnist.MNIST_FILES, "train", (tiny.write(images, content), labels))
         with pytest.raises(DataError, match="not an idx file"):
             load("mnist", "train", folders)
 

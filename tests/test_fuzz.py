@@ -17,10 +17,10 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from hpo import Categorical, Float, Int, Study
-from hpo.discovery import find_study
 from hpo.errors import HpoError
-from hpo.space import Space
 from hpo.storage.journal import _read
+from hpo.study.discovery import find_study
+from hpo.study.space import Space
 
 quick = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -84,7 +84,7 @@ options = st.fixed_dictionaries({}, optional={"log": st.booleans(), "step": valu
 @given(kind=st.sampled_from([Int, Float]), low=values, high=values, more=options)
 def test_any_row_is_a_range_or_an_error_that_says_so(kind: Any, low: Any, high: Any, more: dict[str, Any]) -> None:
     """And a range that is taken can be printed and used for a distribution."""
-    from hpo.distributions import distribution
+    from hpo.sampling.distributions import distribution
 
     try:
         row = kind(low, high, **more)

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from hpo.models import MODELS, Model
+from hpo.models.build import build_model, count_macs, count_parameters, resolve, size_bytes
 from torch import nn
 
 from hpo.errors import StudyError
-from models import MODELS, Model
-from models.build import build_model, count_macs, count_parameters, resolve, size_bytes
 
 PARAMETERS: dict[str, dict[str, Any]] = {
     "shallow": {"hidden_units": 40},
@@ -126,8 +126,8 @@ def test_lenet_refuses_images_it_was_not_made_for() -> None:
 def test_the_mlp_has_one_width_per_layer() -> None:
     """hidden_units of another length than layers is refused; dropout 0 adds no layer."""
     with pytest.raises(StudyError, match="layers=3 with 2 values"):
-        build_model("models.mlp:mlp", (1, 8, 8), 10, {"layers": 3, "hidden_units": [5, 5]})
-    model = build_model("models.mlp:mlp", (1, 8, 8), 10, {"layers": 2, "hidden_units": [30, 20]})
+        build_model("hpo.models.mlp:mlp", (1, 8, 8), 10, {"layers": 3, "hidden_units": [5, 5]})
+    model = build_model("hpo.models.mlp:mlp", (1, 8, 8), 10, {"layers": 2, "hidden_units": [30, 20]})
     assert [module.out_features for module in model.modules() if isinstance(module, nn.Linear)] == [30, 20, 10]
     assert not any(isinstance(module, nn.Dropout) for module in model.modules())
     assert count_macs(model, (1, 8, 8)) == 64 * 30 + 30 * 20 + 20 * 10
@@ -166,11 +166,11 @@ def test_a_model_that_reads_values_is_counted_on_its_own_device() -> None:
 @pytest.mark.parametrize(
     ("builder", "parameters", "message"),
     [
-        ("models.mlp", {}, "not of the form module:function"),
+        ("hpo.models.mlp", {}, "not of the form module:function"),
         ("no_such_module:build", {}, "cannot be imported"),
-        ("models.mlp:shalow", {}, 'did you mean "shallow"'),
-        ("models.mlp:shallow", {}, "hidden_units"),
-        ("models.mlp:shallow", {"hidden_units": 3, "depth": 2}, "depth"),
+        ("hpo.models.mlp:shalow", {}, 'did you mean "shallow"'),
+        ("hpo.models.mlp:shallow", {}, "hidden_units"),
+        ("hpo.models.mlp:shallow", {"hidden_units": 3, "depth": 2}, "depth"),
         ("returns_a_number:build", {}, "returned int, not a torch.nn.Module"),
     ],
 )
@@ -197,4 +197,4 @@ def test_a_module_that_breaks_on_import_is_a_study_error(tmp_path: Path, monkeyp
 def test_what_the_builder_raises_itself_passes_through() -> None:
     """A bug inside a builder keeps its own exception."""
     with pytest.raises(RuntimeError):
-        build_model("models.mlp:shallow", (1, 8, 8), 10, {"hidden_units": -3})
+        build_model("hpo.models.mlp:shallow", (1, 8, 8), 10, {"hidden_units": -3})

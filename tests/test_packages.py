@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from hpo.discovery import find_study
 from hpo.errors import StudyError
+from hpo.study.discovery import find_study
 
 ROOT = Path(__file__).parents[1]
 STUDY = """
 import hpo
-from models import {name}
+from hpo.models import {name}
 space = {{"batch_size": 64, "lr": hpo.Float(0.1, 1.0)}}
 study = hpo.Study(name="mine", dataset="digits", model="perceptron", space=space, baseline={{"lr": 0.1}}, epochs=1)
 """
@@ -41,7 +41,7 @@ def test_a_folder_of_data_hides_nothing(tmp_path: Path) -> None:
     """Files under `data/` are what most projects have."""
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "train.csv").touch()
-    done = python(tmp_path, "-c", f"import sys; sys.path[1:1] = [{str(ROOT)!r}]; import hpo.study")
+    done = python(tmp_path, "-c", f"import sys; sys.path[1:1] = [{str(ROOT)!r}]; import hpo.study.study")
     assert done.returncode == 0, done.stderr
 
 
@@ -49,7 +49,7 @@ def test_trainers_take_nothing_of_ours_from_the_current_folder(tmp_path: Path, d
     """A models.py beside the study harms nobody who does not import it."""
     (tmp_path / "models.py").write_text("raise SystemExit('not this one')")
     (tmp_path / "mine.py").write_text(STUDY.format(name="MODELS"))
-    hpo = f"import sys; sys.path[:1] = [{str(ROOT)!r}]; from hpo.cli import main; main()"
+    hpo = f"import sys; sys.path[:1] = [{str(ROOT)!r}]; from hpo.cli.main import main; main()"
     done = python(
         tmp_path, "-c", hpo, "run", "--study", "mine.py", "--trials", "1", "--workers", "1", "--storage", database_url
     )

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from hpo.replacement import Replacement
+from hpo.atomic_file import AtomicFile
 
 ROOT = Path(__file__).resolve().parents[1]
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from hpo.replacement import Replacement
+from hpo.atomic_file import AtomicFile
 
-with Replacement(Path(sys.argv[1]), durable=True) as file:
+with AtomicFile(Path(sys.argv[1]), durable=True) as file:
     file.write(b"half of the new")
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -40,7 +40,7 @@ def test_a_disk_that_refuses_leaves_the_old_file_and_nothing_beside_it(tmp_path:
     path.write_bytes(b"the old one")
 
     def replace() -> None:
-        with Replacement(path, durable=True) as file:
+        with AtomicFile(path, durable=True) as file:
             file.write(b"half of the new")
             raise OSError("full")
 

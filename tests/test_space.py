@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo.distributions import distribution, suggest
 from hpo.errors import StudyError
-from hpo.space import Categorical, Float, Int, Space
+from hpo.sampling.distributions import distribution, suggest
+from hpo.study.space import Categorical, Float, Int, Space
 
 ROWS: dict[str, Any] = {
     "layers": Int(2, 4),

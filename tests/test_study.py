@@ -25,10 +25,10 @@ from hpo import (
     StopWhen,
     Study,
 )
-from hpo.discovery import find_study, list_studies
 from hpo.errors import DeclarationChanged, StudyError
 from hpo.seeds import sampler_seed, trial_seed
-from hpo.study import check_same_declaration
+from hpo.study.discovery import find_study, list_studies
+from hpo.study.study import check_same_declaration
 
 
 def make(**changes: Any) -> Study:
@@ -224,7 +224,7 @@ def test_a_reference_to_nothing_says_what_there_is(reference: str, complaint: st
 
 def test_declaring_and_finding_studies_loads_neither_torch_nor_optuna() -> None:
     code = (
-        "import sys; from hpo.discovery import list_studies; [f.study.fingerprint() for f in list_studies()];"
+        "import sys; from hpo.study.discovery import list_studies; [f.study.fingerprint() for f in list_studies()];"
         "sys.exit(bool({'torch', 'optuna', 'sqlalchemy', 'pandas'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -250,7 +250,7 @@ def test_a_module_in_the_working_folder_is_found_without_hiding_ours(
         "    space={'batch_size': 8, 'lr': 0.1}, baseline={})\n"
     )
     code = (
-        "import sys; sys.path = [p for p in sys.path if p]; from hpo.discovery import find_study;"
+        "import sys; sys.path = [p for p in sys.path if p]; from hpo.study.discovery import find_study;"
         "f = find_study('mine_here:small'); sys.exit(f.sys_path != (sys.argv[1],))"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=tmp_path, check=False)

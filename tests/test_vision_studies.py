@@ -13,12 +13,12 @@ from torchvision import models as zoo
 
 import hpo
 from hpo import AtMost, Int, PercentilePruner, Study
-from hpo.checking import inspect_study
-from hpo.coordinator.outcomes import judge
-from hpo.coordinator.trial import Trial
-from hpo.discovery import FoundStudy, find_study
 from hpo.errors import StudyError
 from hpo.messages import Finished
+from hpo.search.outcomes import classify
+from hpo.study.discovery import FoundStudy, find_study
+from hpo.trainers.estimate import inspect_study
+from hpo.trainers.trial import Trial
 
 STUDIES = (
     "cnn_fashion_mnist",
@@ -85,7 +85,7 @@ def test_every_study_passes_check_and_runs_two_trials(
 
 
 def inspect_parameters(found: FoundStudy) -> int:
-    from models.build import build_model, count_parameters
+    from hpo.models.build import build_model, count_parameters
 
     study = found.study
     read = {name: study.baseline_config[name] for name in study.model_row.reads if name in study.baseline_config}
@@ -114,7 +114,7 @@ def finished(**metrics: float) -> Finished:
 
 def constraints_of(rule: AtMost, message: Finished, baseline: dict[str, float]) -> Any:
     study = replace(find_study("mlp_digits").study, constraints=(rule,))
-    return judge(study, Trial(1, 1, 1, {}, {}, ""), message, baseline).constraints
+    return classify(study, Trial(1, 1, 1, {}, {}, ""), message, baseline).constraints
 
 
 def test_latency_is_limited_by_the_baselines_network_beside_it() -> None:

@@ -15,8 +15,8 @@ import pytest
 
 import hpo
 from hpo import EarlyStopping, Float, Grid, Int, NoPruner, Study
-from hpo.api import Result
 from hpo.errors import DataError, DeclarationChanged, RepeatedFailure, StudyError
+from hpo.result import Result
 
 
 def quick(**changes: Any) -> Study:
@@ -207,7 +207,7 @@ def build(shape, classes):
 
 BROKEN = """
 from hpo import Float, Study
-from models import Model
+from hpo.models import Model
 study = Study(name="broken", dataset="digits", model=Model("broken_net:build"),
     space={"batch_size": 64, "lr": Float(0.01, 0.1)}, baseline={"lr": 0.05})
 """

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import torch
-
-from data.files import Folders, RawImages, checksum
+from hpo.data.files import Folders, RawImages, checksum
 
 
 def load_colour(split: str, folders: Folders) -> RawImages:

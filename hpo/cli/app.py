@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hpo.cli import check, compress, database, declared, doctor, evaluate, report, reproduce, run, stored, winner
+from hpo.cli import check, compress, database, declared, doctor, evaluate, report, reproduce, run, status, winner
 
 __all__ = ["app"]
 
@@ -68,9 +68,9 @@ app.command("worker", rich_help_panel="Search")(run.worker)
 app.command("studies", rich_help_panel="Declarations")(declared.studies)
 app.command("space", rich_help_panel="Declarations")(declared.space)
 app.command("check", rich_help_panel="Declarations")(check.check)
-app.command("status", rich_help_panel="Results")(stored.status)
-app.command("best", rich_help_panel="Results")(stored.best)
-app.command("trials", rich_help_panel="Results")(stored.trials)
+app.command("status", rich_help_panel="Results")(status.status)
+app.command("best", rich_help_panel="Results")(status.best)
+app.command("trials", rich_help_panel="Results")(status.trials)
 app.command("report", rich_help_panel="Results")(report.report)
 app.command("evaluate", rich_help_panel="Results")(evaluate.evaluate)
 app.command("export", rich_help_panel="Results")(winner.export)

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from hpo.checking import Estimate, Inspection
-    from hpo.discovery import FoundStudy
-    from hpo.study import Study
+    from hpo.study.discovery import FoundStudy
+    from hpo.study.study import Study
+    from hpo.trainers.estimate import Inspection, TrialEstimate
 
 __all__ = ["check"]
 
@@ -41,11 +41,11 @@ def check(
 
     Refuses, as `hpo run` does, a study that the database at hand (HPO_STORAGE, or .hpo/ here) holds with another table.
     """
-    from hpo.checking import compare_stored, inspect_study
-    from hpo.coordinator.devices import find_slots
-    from hpo.discovery import find_study
     from hpo.duration import parse_duration
     from hpo.settings import Settings
+    from hpo.study.discovery import find_study
+    from hpo.trainers.devices import find_slots
+    from hpo.trainers.estimate import compare_stored, inspect_study
 
     seconds = parse_duration(timeout) if timeout is not None else None
     found = _subset(find_study(study), subset)  # declaring it has checked its table
@@ -91,7 +91,7 @@ def _show(study: Study, inspection: Inspection, facts: dict[str, Any], command: 
     )
 
 
-def _estimates(estimates: Sequence[Estimate], inspection: Inspection) -> Table:
+def _estimates(estimates: Sequence[TrialEstimate], inspection: Inspection) -> Table:
     from rich import box
     from rich.table import Table
 
@@ -116,8 +116,8 @@ def _estimates(estimates: Sequence[Estimate], inspection: Inspection) -> Table:
 
 
 def _facts(study: Study, inspection: Inspection, seconds: float | None, slots: int) -> dict[str, Any]:
-    from hpo.checking import notes
-    from hpo.recipe import RECIPE
+    from hpo.study.recipe import RECIPE
+    from hpo.trainers.estimate import notes
 
     reads = study.model_row.reads
     return {

@@ -59,10 +59,10 @@ def compress(
 def _compress(study: str, saved: Any, ratio: float, epochs: int, device: str | None, said: Any) -> Compressed:
     from dataclasses import replace
 
-    from hpo.coordinator.jobs import study_job
-    from hpo.discovery import find_study
     from hpo.inference.compressing import compress as compress_model
     from hpo.settings import Settings
+    from hpo.study.discovery import find_study
+    from hpo.trainers.jobs import study_job
 
     found = find_study(study)
     job = study_job(found, saved.about["config"])

@@ -78,16 +78,16 @@ def init(
 
 
 def _prepare(engine: Engine, study: str, timeout: str | None, trials: int | None) -> None:
-    from hpo.coordinator.budget import check_trials
-    from hpo.coordinator.code import code_facts
-    from hpo.coordinator.opening import Opening, prepare_study
-    from hpo.discovery import find_study
     from hpo.duration import format_duration, parse_duration
+    from hpo.search.budget import check_trials
+    from hpo.search.code import code_facts
+    from hpo.search.open_study import OpenOptions, prepare_study
+    from hpo.study.discovery import find_study
 
     seconds = parse_duration(timeout) if timeout is not None else None
     check_trials(trials)
     found = find_study(study)
-    opening = Opening(budget="once", timeout_seconds=seconds, trials_target=trials)
+    opening = OpenOptions(budget="once", timeout_seconds=seconds, trials_target=trials)
     budget = prepare_study(engine, found, opening, code_facts()).budget
     left = "no deadline" if budget.seconds_left is None else f"{format_duration(max(0.0, budget.seconds_left))} left"
     wanted = f" of {budget.trials_target}" if budget.trials_target is not None else ""
@@ -126,10 +126,10 @@ def dashboard(
 
     Only for this machine, unless --host and --auth say otherwise; for others it is read-only.
     """
-    from hpo.coordinator.signals import leave_on, signals_to_leave
     from hpo.dashboard import Dashboard, is_loopback, read_login
     from hpo.errors import UsageError
     from hpo.settings import Settings
+    from hpo.signals import leave_on, signals_to_leave
 
     if auth is None and password_file is not None:
         raise UsageError("--password-file without --auth asks nobody for a password", next="add --auth USER")

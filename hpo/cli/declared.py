@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, Group, RenderResult
     from rich.table import Table
 
-    from hpo.study import Study
+    from hpo.study.study import Study
 
 __all__ = ["space", "space_tables", "studies"]
 
@@ -24,7 +24,7 @@ NARROW = 100
 
 def studies(as_json: JsonOption = False) -> None:
     """List the studies that come along. Your own are named by path or module:attribute."""
-    from hpo.discovery import list_studies
+    from hpo.study.discovery import list_studies
 
     found = [one.study for one in list_studies()]
     if as_json:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hpo.reading import StudyView
+    from hpo.results.reading import StudyView
 
 __all__ = ["follow"]
 
@@ -17,7 +17,7 @@ def follow(
     reference: str, storage: str | None, seconds: float, show: Callable[[StudyView, bool], None], *, as_json: bool
 ) -> None:
     """Show the study every `seconds` over one connection, until Ctrl-C."""
-    from hpo.reading import open_for_reading, read_study, stored_name
+    from hpo.results.reading import open_for_reading, read_study, stored_name
     from hpo.settings import Settings
 
     in_place = sys.stdout.isatty() and not as_json

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hpo.coordinator.snapshot import Snapshot
+    from hpo.trainers.snapshot import Snapshot
 
 __all__ = ["beating"]
 

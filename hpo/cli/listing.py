@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from hpo.reading import StudyView
+    from hpo.results.reading import StudyView
 
 __all__ = ["read_all", "studies_table"]
 
@@ -15,7 +15,7 @@ __all__ = ["read_all", "studies_table"]
 def read_all(storage: str | None) -> list[StudyView]:
     """Every study, by name. StudyError where there is none."""
     from hpo.errors import StudyError
-    from hpo.reading import open_for_reading, place_of, read_study, study_names
+    from hpo.results.reading import open_for_reading, place_of, read_study, study_names
     from hpo.settings import Settings
 
     engine = open_for_reading(storage, Settings.read())

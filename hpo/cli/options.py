@@ -9,8 +9,8 @@ import typer
 from hpo.cli.output import notice
 
 if TYPE_CHECKING:
-    from hpo.reading import StudyView
-    from hpo.study import Study
+    from hpo.results.reading import StudyView
+    from hpo.study.study import Study
 
 __all__ = [
     "AnyStoredStudyOption",
@@ -34,8 +34,8 @@ __all__ = [
 
 def complete_study(incomplete: str) -> list[tuple[str, str]]:
     """The names in studies/ that begin so, with what each is about."""
-    from hpo.discovery import list_studies
     from hpo.errors import HpoError
+    from hpo.study.discovery import list_studies
 
     try:
         found = list_studies()
@@ -175,14 +175,14 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on s
 
 def declared_study(reference: str) -> Study:
     """The declaration that `--study` names."""
-    from hpo.discovery import find_study
+    from hpo.study.discovery import find_study
 
     return find_study(reference).study
 
 
 def read_stored(reference: str, storage: str | None) -> StudyView:
     """The stored study that `--study` names: as it stands, or as the name its declaration gives."""
-    from hpo.reading import open_for_reading, read_study, stored_name
+    from hpo.results.reading import open_for_reading, read_study, stored_name
     from hpo.settings import Settings
 
     engine = open_for_reading(storage, Settings.read())

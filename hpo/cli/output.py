@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.segment import Segment
 
-__all__ = ["emit", "emit_json", "emit_rich", "notice", "progress_console"]
+__all__ = ["emit", "emit_json", "emit_rich", "notice", "progress_console", "silence_stdout"]
+
+BROKEN_PIPE = 141
 
 WIDE = 200
 """Columns of a table that no terminal limits: in a file or a pipe nothing is cut."""
@@ -32,9 +34,13 @@ def _write(text: str) -> None:
     try:
         print(text)
     except BrokenPipeError:
-        from hpo.cli import silence_stdout
-
         raise typer.Exit(silence_stdout()) from None
+
+
+def silence_stdout() -> int:
+    """After the reader went away (`hpo trials | head`): nothing more to say, and no complaint at exit either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return BROKEN_PIPE
 
 
 def emit_json(value: Any) -> None:

@@ -14,8 +14,8 @@ from hpo.cli.options import JsonOption, ReadStorageOption, StoredStudyOption
 from hpo.cli.output import emit, emit_json, notice, progress_console
 
 if TYPE_CHECKING:
-    from hpo.reading import StudyView
     from hpo.report import ReportData, WrittenReport
+    from hpo.results.reading import StudyView
 
 __all__ = ["report"]
 
@@ -55,7 +55,7 @@ def folder_name(study: str) -> str:
 
 
 def _read(reference: str, storage: str | None) -> StudyView:
-    from hpo.reading import open_for_reading, read_study, stored_name
+    from hpo.results.reading import open_for_reading, read_study, stored_name
     from hpo.settings import Settings
 
     engine = open_for_reading(storage, Settings.read())

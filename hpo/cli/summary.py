@@ -14,8 +14,8 @@ from hpo.cli.wording import STYLES, counts_text
 from hpo.wording import score
 
 if TYPE_CHECKING:
-    from hpo.api import Result
-    from hpo.study import Study
+    from hpo.result import Result
+    from hpo.study.study import Study
 
 __all__ = ["emit_summary"]
 
@@ -34,7 +34,7 @@ def emit_summary(result: Result, study: Study, *, reference: str, name: str, sto
     from rich.markup import escape
     from rich.table import Table
 
-    from hpo.cli.entries import Entries
+    from hpo.cli.wrapping import Entries
 
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
@@ -69,7 +69,7 @@ def against_baseline(result: Result, study: Study) -> str:
 
 def baseline_value(result: Result, study: Study) -> float | None:
     """The first objective of the complete trial that has the baseline's parameters."""
-    from hpo.best import trial_with
+    from hpo.results.best import trial_with
 
     found = trial_with(result.frozen, study.rows.parameters(study.baseline, what="the baseline"))
     return found.values[0] if found is not None else None

@@ -9,16 +9,16 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from hpo.cli.entries import Entries
 from hpo.cli.wording import COUNTS, STYLES, seconds_text
+from hpo.cli.wrapping import Entries
 from hpo.duration import format_duration
 from hpo.wording import STATES, grouped, params_text, score, value_text
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-    from hpo.reading import StudyView
-    from hpo.storage.rows import WorkerRow
+    from hpo.results.reading import StudyView
+    from hpo.storage.queries import WorkerRow
 
 __all__ = ["best_lines", "budget_text", "failures_text", "status_lines", "trials_table"]
 
@@ -75,7 +75,7 @@ def trials_table(trials: Sequence[FrozenTrial], *, objectives: int) -> Table:
 
 def failures_text(trials: Sequence[FrozenTrial]) -> str:
     """The traceback of each error, once however many trials it ended."""
-    from hpo.coordinator.streaks import same_error
+    from hpo.search.failure_tracker import same_error
 
     errors: dict[str, list[FrozenTrial]] = {}
     for trial in trials:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.live import Live
 
-    from hpo.coordinator.snapshot import Snapshot
+    from hpo.trainers.snapshot import Snapshot
 
 __all__ = ["LiveDisplay", "PlainLines", "Watcher", "watcher"]
 
@@ -88,7 +88,7 @@ class LiveDisplay:
     def render(self) -> RenderableType:
         from rich.text import Text
 
-        from hpo.cli.picture import picture
+        from hpo.cli.live_view import picture
 
         if self._latest is None:
             return Text(self._unshown[-1] if self._unshown else "starting", style="dim")

@@ -89,7 +89,7 @@ def _application(storage: str | None, settings: Settings) -> Callable[..., Any]:
     from optuna.storages import RDBStorage, get_storage
     from sqlalchemy.engine import make_url
 
-    from hpo.reading import open_for_reading
+    from hpo.results.reading import open_for_reading
     from hpo.storage.artifacts import artifact_store
     from hpo.storage.engine import open_engine, resolve_url
     from hpo.storage.schema import ensure_schema

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import Connection, Engine
 
 from hpo.doctor.finding import Finding, Level
-from hpo.reading import place_of
+from hpo.results.reading import place_of
 from hpo.storage.schema import schema_state
 
 __all__ = ["examine_database"]

@@ -9,11 +9,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from hpo.coordinator.devices import find_slots
-from hpo.coordinator.trainer_process import TrainerProcess, trainer_environment
 from hpo.doctor.finding import Finding, failed
 from hpo.errors import HpoError
 from hpo.messages import Ready
+from hpo.trainers.devices import find_slots
+from hpo.trainers.process import TrainerProcess, trainer_environment
 
 __all__ = ["examine_data", "examine_devices"]
 
@@ -55,7 +55,7 @@ def examine_data(data_dir: Path | None) -> Iterator[Finding]:
     """
     if data_dir is not None and not data_dir.is_dir():
         yield Finding("data", "warn", f"HPO_DATA_DIR={data_dir} is no folder", (), "make it, or unset HPO_DATA_DIR")
-    command = [sys.executable, "-m", "data.verify"]
+    command = [sys.executable, "-m", "hpo.data.verify"]
     environment = trainer_environment(os.environ)
     done = subprocess.run(
         command,

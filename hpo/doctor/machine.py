@@ -8,15 +8,15 @@ from collections.abc import Collection, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
-from hpo.coordinator.code import code_facts
 from hpo.doctor.finding import Finding, Level
+from hpo.search.code import code_facts
 from hpo.settings import Settings
 
 __all__ = ["examine_checkpoints", "examine_disk", "examine_environment", "examine_versions"]
 
 LITTLE_BYTES, TOO_LITTLE_BYTES = 5 << 30, 500 << 20
 
-# Trainers get one thread each (hpo.coordinator.trainer_process); these work around that, or slow a device down.
+# Trainers get one thread each (hpo.trainers.process); these work around that, or slow a device down.
 UNDOING = {
     "MKL_DOMAIN_NUM_THREADS": "gives MKL threads again that each trainer is denied",
     "KMP_BLOCKTIME": "lets idle threads spin on cores that trainers need",

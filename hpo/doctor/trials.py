@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.engine import Connection, Engine
 
-from hpo.coordinator.identity import own_identity
-from hpo.coordinator.leases import MAX_HOSTS, Reaper
 from hpo.doctor.finding import Finding
-from hpo.storage import rows
+from hpo.search.identity import own_identity
+from hpo.search.reaper import MAX_HOSTS, Reaper
+from hpo.storage import queries
 
 __all__ = ["examine_trials"]
 
@@ -75,7 +75,7 @@ def _stale(connection: Connection) -> list[_Stale]:
 def _free_the_dead(connection: Connection) -> int:
     """Trials of workers that ran on this machine and no longer exist, whose leases may have a while to run yet."""
     here = own_identity()
-    studies = sorted({worker.study_id for worker in rows.list_workers(connection)})
+    studies = sorted({worker.study_id for worker in queries.list_workers(connection)})
     return sum(Reaper(study_id, here, 0.0).free_the_dead(connection) for study_id in studies)
 
 
@@ -85,11 +85,11 @@ def _requeue(connection: Connection, stale: list[_Stale]) -> int:
     due = {
         lease.trial_id: lease.expires_at
         for study_id in {one.study_id for one in stale}
-        for lease in rows.expired(connection, study_id)
+        for lease in queries.expired(connection, study_id)
     }
     for one in stale:
         if one.trial_id in due:
-            failed += rows.reap(connection, one.trial_id, due[one.trial_id], MAX_HOSTS).outcome == "failed"
+            failed += queries.reap(connection, one.trial_id, due[one.trial_id], MAX_HOSTS).outcome == "failed"
         else:
             connection.execute(_REQUEUE, {"trial": one.trial_id})
     return failed

@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from hpo.best import ranked
 from hpo.errors import StudyError
-from hpo.study import Study
+from hpo.results.best import ranked
+from hpo.study.study import Study
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-    from hpo.reading import StudyView
+    from hpo.results.reading import StudyView
 
 __all__ = ["Candidate", "choose"]
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from hpo.evaluation.candidates import Candidate
 from hpo.evaluation.runs import RunResult
-from hpo.evaluation.statistics import Comparison, Estimate, compare, estimate, estimate_accuracy
+from hpo.evaluation.statistics import Comparison, MeanEstimate, compare, estimate, estimate_accuracy
 from hpo.storage.evaluations import EVALUATION_FORMAT
-from hpo.study import Study
+from hpo.study.study import Study
 
 __all__ = ["configuration", "document", "verdict", "winner"]
 
@@ -175,7 +175,7 @@ def _over(
     return _row(estimate(values, least=0.0, most=most), values) if values else None
 
 
-def _row(found: Estimate, values: Sequence[float]) -> dict[str, Any]:
+def _row(found: MeanEstimate, values: Sequence[float]) -> dict[str, Any]:
     return {**asdict(found), "values": list(values)}
 
 

@@ -16,21 +16,21 @@ from typing import Any
 from filelock import FileLock, Timeout
 from sqlalchemy.exc import SQLAlchemyError
 
-from hpo.coordinator.devices import find_slots
-from hpo.coordinator.signals import caught_signals
 from hpo.errors import StudyError, UsageError
 from hpo.evaluation.candidates import Candidate, choose
-from hpo.evaluation.conductor import Conductor
 from hpo.evaluation.document import document, winner
 from hpo.evaluation.opening import OpenedEvaluation, open_evaluation
+from hpo.evaluation.run_scheduler import RunScheduler
 from hpo.evaluation.runs import Run, RunResult, final_run, search_run
 from hpo.evaluation.winner import save_winner
 from hpo.messages import Epoch
 from hpo.seeds import trial_seed
 from hpo.settings import Settings
+from hpo.signals import caught_signals
 from hpo.storage.artifacts import attach
 from hpo.storage.engine import storage_error
 from hpo.storage.evaluations import read_runs, save_evaluation, save_run
+from hpo.trainers.devices import find_slots
 
 __all__ = ["EvaluateOptions", "Evaluation", "How", "evaluate"]
 
@@ -93,7 +93,7 @@ def evaluate(reference: str, options: EvaluateOptions, settings: Settings) -> Ev
             for end in (ours, theirs):
                 end.setblocking(False)
             session = _Session(opened, options, settings, scratch)
-            conductor = Conductor(
+            conductor = RunScheduler(
                 specs, ours, on_epoch=session.epoch, on_result=session.result, on_notice=options.on_notice
             )
             with caught_signals(conductor, theirs) as received, conductor:
@@ -134,7 +134,7 @@ class _Session:
             total, many = total + max(run.epochs for run in self.runs), many + 1
         return How(done, many, min(self.epochs_done, total), total)
 
-    def work(self, conductor: Conductor) -> bool:
+    def work(self, conductor: RunScheduler) -> bool:
         """Train everything that is not done yet; False when a signal came first."""
         with self._database() as connection:
             stored = read_runs(connection, self.opened.study_id)
@@ -183,7 +183,7 @@ class _Session:
         self._remove_weights_except({final.folder, search.folder})
         return made
 
-    def _train_winner(self, conductor: Conductor, stored: dict[str, Any]) -> bool:
+    def _train_winner(self, conductor: RunScheduler, stored: dict[str, Any]) -> bool:
         """See that the winner's weights are there: of its first run, and of its training as in the search."""
         row = winner(self._document()["configurations"])
         if row is None:

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 from sqlalchemy.engine import Engine
 
-from hpo.discovery import FoundStudy, as_stored, find_again
 from hpo.errors import StudyError
-from hpo.reading import StudyView, open_for_reading, read_study, stored_name
+from hpo.results.reading import StudyView, open_for_reading, read_study, stored_name
 from hpo.settings import Settings
-from hpo.storage import rows
+from hpo.storage import queries
 from hpo.storage.engine import resolve_url
 from hpo.storage.schema import ensure_schema
-from hpo.study import check_same_declaration
+from hpo.study.discovery import FoundStudy, as_stored, find_again
+from hpo.study.study import check_same_declaration
 
 __all__ = ["OpenedEvaluation", "open_evaluation"]
 
@@ -42,9 +42,9 @@ def open_evaluation(reference: str, name: str | None, storage: str | None, setti
     there = name or stored_name(engine, reference)
     view = read_study(engine, there)
     with engine.connect() as connection:
-        row = rows.find_study(connection, there)
+        row = queries.find_study(connection, there)
         assert row is not None
-        stored = rows.declaration(connection, row.study_id)
+        stored = queries.declaration(connection, row.study_id)
     if stored is None:
         raise StudyError(
             f'"{there}" was not made by hpo, so there is nothing to train it by',

@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hpo.coordinator.jobs import make_job
-from hpo.coordinator.trial import Trial
-from hpo.discovery import FoundStudy
 from hpo.evaluation.candidates import Candidate
 from hpo.messages import Epoch, Finished, Job
 from hpo.seeds import evaluation_seed, trial_seed
+from hpo.study.discovery import FoundStudy
+from hpo.trainers.jobs import make_job
+from hpo.trainers.trial import Trial
 
 __all__ = ["Run", "RunResult", "final_run", "search_run"]
 

@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 
 from scipy import stats
 
-__all__ = ["Comparison", "Estimate", "compare", "estimate", "estimate_accuracy"]
+__all__ = ["Comparison", "MeanEstimate", "compare", "estimate", "estimate_accuracy"]
 
 CONFIDENCE = 0.95
 
@@ -18,7 +18,7 @@ FEWEST = 3
 
 
 @dataclass(frozen=True)
-class Estimate:
+class MeanEstimate:
     """A mean over `n` runs. low, high: its 95 % interval; None where `no_interval` says why there is none."""
 
     mean: float
@@ -48,19 +48,19 @@ class Comparison:
         return self.p < 1 - CONFIDENCE
 
 
-def estimate(values: Sequence[float], *, least: float = -math.inf, most: float = math.inf) -> Estimate:
+def estimate(values: Sequence[float], *, least: float = -math.inf, most: float = math.inf) -> MeanEstimate:
     """Mean of at least one value, and Student's t interval of it: how far training seeds move the mean, and no more.
 
     least, most: what a value can be. The interval, which knows nothing of that, ends there.
     """
     mean, n, std, reason = _spread(values)
     if reason or not std:
-        return Estimate(mean, n, std, no_interval=reason or "all runs alike")
+        return MeanEstimate(mean, n, std, no_interval=reason or "all runs alike")
     half = _quantile(n - 1) * std / math.sqrt(n)
-    return Estimate(mean, n, std, max(least, mean - half), min(most, mean + half))
+    return MeanEstimate(mean, n, std, max(least, mean - half), min(most, mean + half))
 
 
-def estimate_accuracy(values: Sequence[float], images: int) -> Estimate:
+def estimate_accuracy(values: Sequence[float], images: int) -> MeanEstimate:
     """Mean of accuracies on the same `images` test images, and an interval for new seeds and new images alike.
 
     Wilson's score interval with an effective number of images, as surveys in clusters have it (Korn and Graubard 1998;
@@ -71,7 +71,7 @@ def estimate_accuracy(values: Sequence[float], images: int) -> Estimate:
     """
     mean, n, std, reason = _spread(values)
     if reason or std is None:
-        return Estimate(mean, n, std, no_interval=reason)
+        return MeanEstimate(mean, n, std, no_interval=reason)
     split, seeds = mean * (1 - mean) / images, std**2 / n
     effective, freedom = float(images), float("inf")
     if seeds > 0 and split > 0:
@@ -80,7 +80,7 @@ def estimate_accuracy(values: Sequence[float], images: int) -> Estimate:
     squared = _quantile(freedom) ** 2
     middle = (mean + squared / (2 * effective)) / (1 + squared / effective)
     half = math.sqrt(squared * (mean * (1 - mean) + squared / (4 * effective)) / effective) / (1 + squared / effective)
-    return Estimate(mean, n, std, max(0.0, min(mean, middle - half)), min(1.0, max(mean, middle + half)))
+    return MeanEstimate(mean, n, std, max(0.0, min(mean, middle - half)), min(1.0, max(mean, middle + half)))
 
 
 def _spread(values: Sequence[float]) -> tuple[float, int, float | None, str]:

@@ -17,10 +17,10 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from hpo import __version__
 from hpo.errors import UsageError
 from hpo.evaluation.runs import Run, RunResult
 
@@ -68,7 +68,7 @@ def _about(row: Mapping[str, Any], run: Run, facts: Mapping[str, Any]) -> dict[s
     return {
         **{name: row[name] for name in kept},
         **facts,
-        "hpo": __version__,
+        "hpo": version("hpo"),
         "trained_on": "train and validation",
         "input": "float images 0..1, [N, C, H, W]; the network itself takes (image - mean) / std",
         "sys_path": list(run.job.sys_path),

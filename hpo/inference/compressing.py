@@ -14,19 +14,19 @@ from types import ModuleType
 import torch
 from torch import nn
 
-from data.files import Folders
-from data.image_set import ImageSet
+from hpo.data.files import Folders
+from hpo.data.image_set import ImageSet
 from hpo.errors import UsageError
 from hpo.inference.model import Classifier, SavedModel
 from hpo.messages import Job
+from hpo.models.build import count_macs, count_parameters, size_bytes
 from hpo.settings import Settings
 from hpo.training.augmenting import laid_out
 from hpo.training.configuration import Recipe
 from hpo.training.device import open_device
-from hpo.training.learner import Learner
-from hpo.training.parts import DataCache
 from hpo.training.scoring import latencies_ms, score_test
-from models.build import count_macs, count_parameters, size_bytes
+from hpo.training.train_state import TrainState
+from hpo.training.train_val_split import DataCache
 
 __all__ = ["Compressed", "Measured", "compress"]
 
@@ -86,7 +86,7 @@ def compress(
     original = _to(saved.classifier.network, recipe, device)
     pruned = _to(_pruned(saved, ratio), recipe, device)
     pruned_accuracy = _accuracy(pruned, test, recipe, device)
-    learner = Learner(job, recipe, parts, device, fold=0, network=pruned)
+    learner = TrainState(job, recipe, parts, device, fold=0, network=pruned)
     for epoch in range(epochs):
         on_epoch(epoch + 1, *_train(learner, epoch))
     learner.adopt_average()
@@ -135,7 +135,7 @@ def _to(network: nn.Module, recipe: Recipe, device: torch.device) -> nn.Module:
     return network.to(memory_format=torch.channels_last) if recipe.channels_last else network
 
 
-def _train(learner: Learner, epoch: int) -> tuple[float, float]:
+def _train(learner: TrainState, epoch: int) -> tuple[float, float]:
     """(loss, accuracy) over one epoch of training."""
     learner.begin_epoch(epoch)
     batches = learner.batches(epoch)

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from hpo.errors import UsageError
-from models.build import build_model
+from hpo.models.build import build_model
 
 __all__ = ["Classifier", "SavedModel", "load_model"]
 

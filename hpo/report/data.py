@@ -11,19 +11,19 @@ from typing import Any
 import pandas
 from optuna.trial import FrozenTrial
 
-from hpo.best import pareto_front, ranked
-from hpo.reading import StudyView
 from hpo.report.importance import Importances, find_importances
-from hpo.report.parameters import Parameter, find_parameters
+from hpo.report.parameters import ReportParameter, find_parameters
 from hpo.report.saving import Saving, pruning_saving
 from hpo.report.trials import curves_table, trials_table, value_columns
+from hpo.results.best import pareto_front, ranked
+from hpo.results.reading import StudyView
 from hpo.storage.evaluations import EVALUATION_FORMAT
 
-__all__ = ["Comparison", "Failure", "ReportData", "build_report"]
+__all__ = ["BaselineGain", "Failure", "ReportData", "build_report"]
 
 
 @dataclass(frozen=True)
-class Comparison:
+class BaselineGain:
     """The best trial beside the baseline, in the first objective; `gain` is above 0 where the best is better."""
 
     best: float
@@ -52,7 +52,7 @@ class ReportData:
 
     view: StudyView
     made_at: datetime
-    parameters: tuple[Parameter, ...]
+    parameters: tuple[ReportParameter, ...]
     complete: tuple[FrozenTrial, ...]
     best: tuple[FrozenTrial, ...]
     baseline: FrozenTrial | None
@@ -86,11 +86,13 @@ class ReportData:
         return float(self.trials.loc[done, "seconds"].sum()) if len(self.trials) else 0.0
 
     @property
-    def comparison(self) -> Comparison | None:
+    def comparison(self) -> BaselineGain | None:
         if not self.best or self.baseline is None:
             return None
         best, baseline = self.best[0].values[0], self.baseline.values[0]
-        return Comparison(best, baseline, best - baseline if self.view.directions[0] == "maximize" else baseline - best)
+        return BaselineGain(
+            best, baseline, best - baseline if self.view.directions[0] == "maximize" else baseline - best
+        )
 
     @property
     def evaluation(self) -> Mapping[str, Any] | None:
@@ -116,7 +118,7 @@ class ReportData:
         rows.insert(0, "rank", list(range(1, len(numbers) + 1)))
         return rows
 
-    def varying(self) -> list[Parameter]:
+    def varying(self) -> list[ReportParameter]:
         """Parameters worth a plot: most important first, those with one value left out."""
         order = {name: place for place, name in enumerate(self.importances.ranking(self.objectives[0]))}
         return sorted((one for one in self.parameters if one.varies), key=lambda one: order.get(one.name, len(order)))

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpo.errors import UsageError
+from hpo.report.csv_files import best_sheet, curves_sheet, importances_sheet, trials_sheet
 from hpo.report.data import ReportData
 from hpo.report.document import report_json
 from hpo.report.figures import plots_for
 from hpo.report.html import render_page
 from hpo.report.plot import Plot, draw
-from hpo.report.sheets import best_sheet, curves_sheet, importances_sheet, trials_sheet
 
 __all__ = ["WrittenReport", "check_folder", "write_report"]
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from hpo.report import words
 from hpo.report.data import ReportData
+from hpo.report.legend_icons import swatches
 from hpo.report.plot import Plot
-from hpo.report.swatches import swatches
 from hpo.report.theme import TEMPLATE
 from hpo.wording import value_text
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial
 
-__all__ = ["Parameter", "find_parameters"]
+__all__ = ["ReportParameter", "find_parameters"]
 
 _INDEXED = re.compile(r"(.+)_(\d+)")
 
 
 @dataclass(frozen=True)
-class Parameter:
+class ReportParameter:
     """One searched parameter.
 
     group:   "hidden_units" for hidden_units_0, hidden_units_1, ...; None for a parameter that stands alone
@@ -37,7 +37,7 @@ class Parameter:
         return self.values > 1
 
 
-def find_parameters(trials: Iterable[FrozenTrial]) -> tuple[Parameter, ...]:
+def find_parameters(trials: Iterable[FrozenTrial]) -> tuple[ReportParameter, ...]:
     """Every parameter of the trials, in the order they first occur; per-layer ones side by side."""
     trials = list(trials)
     found: dict[str, BaseDistribution] = {}
@@ -52,7 +52,7 @@ def find_parameters(trials: Iterable[FrozenTrial]) -> tuple[Parameter, ...]:
             counts[name] = counts.get(name, 0) + trial.state.is_finished()
     groups = _groups(found)
     parameters = [
-        Parameter(
+        ReportParameter(
             name=name,
             text=describe(distribution),
             numeric=not isinstance(distribution, CategoricalDistribution),
@@ -110,5 +110,5 @@ def _groups(names: Mapping[str, object]) -> dict[str, str]:
     }
 
 
-def _index(parameter: Parameter) -> int:
+def _index(parameter: ReportParameter) -> int:
     return int(parameter.name.rpartition("_")[2]) if parameter.group else 0

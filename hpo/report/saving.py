@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import median
 
-from hpo.reading import StudyView
+from hpo.results.reading import StudyView
 
 __all__ = ["Saving", "pruning_saving"]
 

@@ -11,8 +11,8 @@ import pandas
 from optuna.distributions import IntDistribution
 from optuna.trial import FrozenTrial
 
-from hpo.best import eligible
-from hpo.reading import StudyView
+from hpo.results.best import eligible
+from hpo.results.reading import StudyView
 from hpo.wording import STATES
 
 __all__ = ["curves_table", "trials_table", "value_columns"]

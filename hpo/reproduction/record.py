@@ -12,8 +12,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from hpo.errors import StudyError
 from hpo.messages import Job
-from hpo.reading import read_study
-from hpo.storage import rows
+from hpo.results.reading import read_study
+from hpo.storage import queries
 from hpo.storage.engine import storage_error
 
 __all__ = ["Record", "read_record"]
@@ -59,13 +59,13 @@ def read_record(engine: Engine, name: str, number: int) -> Record:
 
 
 def _read(connection: Connection, name: str, trials: Sequence[FrozenTrial], number: int) -> Record:
-    found = rows.find_study(connection, name)
+    found = queries.find_study(connection, name)
     assert found is not None
     trial = next((one for one in trials if one.number == number), None)
     if trial is None:
         there = f"it has trials 0 to {len(trials) - 1}" if trials else "it has no trial yet"
         raise StudyError(f'study "{name}" has no trial {number}', evidence=[there])
-    stored = rows.declaration(connection, found.study_id)
+    stored = queries.declaration(connection, found.study_id)
     ending, facts = _ending(trial), trial.user_attrs
     if stored is None or "job" not in stored.facts:
         raise _not_ours(name)
@@ -81,7 +81,7 @@ def _read(connection: Connection, name: str, trials: Sequence[FrozenTrial], numb
         number=number,
         ending=ending,
         job=replace(job, trial_id=1, number=number, config=facts["config"], seed=facts["seed"], checkpoint=""),
-        curve=tuple(row for row in rows.read_epochs(connection, found.study_id) if row["trial"] == number),
+        curve=tuple(row for row in queries.read_epochs(connection, found.study_id) if row["trial"] == number),
         facts=_with_checksum(facts, trials),
         declaration=stored.declaration,
         source=stored.source,
@@ -115,7 +115,7 @@ def _with_checksum(facts: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> d
 
 
 def _sources(connection: Connection, study_id: int, worker_id: Any) -> Mapping[str, str] | None:
-    for worker in rows.list_workers(connection, study_id):
+    for worker in queries.list_workers(connection, study_id):
         if worker.worker_id == worker_id and worker.code is not None:
-            return rows.read_sources(connection, worker.code)
+            return queries.read_sources(connection, worker.code)
     return None

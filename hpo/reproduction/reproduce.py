@@ -7,16 +7,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from hpo.coordinator.code import code_facts, source_digests
-from hpo.coordinator.devices import find_slots
-from hpo.coordinator.trainer_process import TrainerProcess
-from hpo.discovery import FoundStudy, as_stored, find_again
 from hpo.errors import DataError, DeviceError, StudyError
 from hpo.messages import Epoch, Finished, Ready, Stop
-from hpo.reading import open_for_reading, stored_name
 from hpo.reproduction.comparing import Change, Mismatch, changed_rows, changes, mismatches
 from hpo.reproduction.record import Record, read_record
+from hpo.results.reading import open_for_reading, stored_name
+from hpo.search.code import code_facts, source_digests
 from hpo.settings import Settings
+from hpo.study.discovery import FoundStudy, as_stored, find_again
+from hpo.trainers.devices import find_slots
+from hpo.trainers.process import TrainerProcess
 
 __all__ = ["Reproduction", "reproduce"]
 

@@ -12,7 +12,7 @@ from sqlalchemy.engine import URL, Engine, make_url
 from hpo.errors import StorageError
 from hpo.settings import Settings
 from hpo.storage.failures import hide_password, is_outage, storage_error
-from hpo.storage.stall import guarded
+from hpo.storage.statement_watchdog import guarded
 
 __all__ = ["hide_password", "is_outage", "open_engine", "resolve_url", "storage_error"]
 
@@ -57,7 +57,7 @@ def resolve_url(settings: Settings, storage: str | None = None, *, write: bool =
     """
     url = storage or settings.storage
     if url is None:
-        from hpo.storage.embedded import embedded_url
+        from hpo.storage.embedded.embedded import embedded_url
 
         return embedded_url(settings.home)
     try:

@@ -27,9 +27,9 @@ from sqlalchemy import Connection, text
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DataError
 
-from hpo.replacement import Replacement
+from hpo.atomic_file import AtomicFile
 from hpo.storage.save import save
-from hpo.storage.writes import EpochRow, Finish, Requeue, Writes
+from hpo.storage.write_batch import EpochRow, Requeue, TrialResult, WriteBatch
 
 __all__ = ["Origin", "keep", "orphans", "replay"]
 
@@ -43,11 +43,11 @@ class Origin:
     worker_id: str
 
 
-def keep(home: Path, origin: Origin, writes: Writes) -> Path:
+def keep(home: Path, origin: Origin, writes: WriteBatch) -> Path:
     """Write `writes` to a new journal file, flushed to disk, and return its path. OSError when the disk refuses."""
     path = home / "journal" / f"{origin.uid}-{uuid4().hex[:12]}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with Replacement(path, durable=True) as file:
+    with AtomicFile(path, durable=True) as file:
         for trial_id in sorted(writes.trial_ids()):
             file.write(_line({**asdict(origin), **_of_trial(writes, trial_id)}))
         for kind in ("study_user_attrs", "study_system_attrs"):
@@ -92,9 +92,9 @@ def _put_aside(path: Path, damaged: int) -> list[str]:
 
 
 def _write(connection: Connection, records: list[dict[str, Any]]) -> list[str]:
-    by_worker: dict[str, Writes] = {}
+    by_worker: dict[str, WriteBatch] = {}
     for record in records:
-        _add(by_worker.setdefault(record["worker_id"], Writes()), record)
+        _add(by_worker.setdefault(record["worker_id"], WriteBatch()), record)
     told = []
     for worker_id, writes in by_worker.items():
         result = save(connection, writes, worker_id, adopt=True)
@@ -149,14 +149,14 @@ def _record(payload: bytes) -> dict[str, Any] | None:
     """A line without its digest; None unless it says of a study, and of a trial if of one, what `keep` would."""
     try:
         record = json.loads(payload)
-        _add(Writes(), record)
+        _add(WriteBatch(), record)
         known = record["uid"], record["worker_id"], record["study_id"], record.get("trial_id", 0)
     except (AttributeError, LookupError, TypeError, ValueError, RecursionError):
         return None
     return record if [type(each) for each in known] == [str, str, int, int] else None
 
 
-def _of_trial(writes: Writes, trial_id: int) -> dict[str, Any]:
+def _of_trial(writes: WriteBatch, trial_id: int) -> dict[str, Any]:
     finish, requeue = writes.finishes.get(trial_id), writes.requeues.get(trial_id)
     params = writes.params.get(trial_id, {})
     return {
@@ -171,7 +171,7 @@ def _of_trial(writes: Writes, trial_id: int) -> dict[str, Any]:
     }
 
 
-def _add(writes: Writes, record: dict[str, Any]) -> None:
+def _add(writes: WriteBatch, record: dict[str, Any]) -> None:
     for kind in ("study_user_attrs", "study_system_attrs"):
         if kind in record:
             getattr(writes, kind).setdefault(record["study_id"], {}).update(record[kind])
@@ -190,6 +190,6 @@ def _add(writes: Writes, record: dict[str, Any]) -> None:
         writes.set_system_attr(trial_id, key, value)
     if record["finish"]:
         state, values = record["finish"]
-        writes.finish(Finish(trial_id, TrialState[state], None if values is None else tuple(values)))
+        writes.finish(TrialResult(trial_id, TrialState[state], None if values is None else tuple(values)))
     elif record["requeue"]:
         writes.requeue(Requeue(trial_id, *record["requeue"]))

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 
 from hpo.storage.optuna_internals import as_stored, distribution_text
 from hpo.storage.tables import COUNTED_ATTEMPTS, UTC_NOW
-from hpo.storage.writes import SaveResult, Writes
+from hpo.storage.write_batch import SaveResult, WriteBatch
 
 __all__ = ["save"]
 
@@ -31,7 +31,7 @@ _STORED_VALUES = text(
 )
 
 
-def save(connection: Connection, writes: Writes, worker_id: str, *, adopt: bool = False) -> SaveResult:
+def save(connection: Connection, writes: WriteBatch, worker_id: str, *, adopt: bool = False) -> SaveResult:
     """Write `writes` in the caller's transaction; two statements, however many trials.
 
     Only trials that are RUNNING under a lease of `worker_id` are touched. Any other trial of the batch is `lost`,
@@ -54,7 +54,7 @@ def local_time(stored: datetime | None) -> datetime | None:
     return None if stored is None else stored.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)
 
 
-def _sort_out(connection: Connection, writes: Writes, worker_id: str, adopt: bool) -> tuple[set[int], SaveResult]:
+def _sort_out(connection: Connection, writes: WriteBatch, worker_id: str, adopt: bool) -> tuple[set[int], SaveResult]:
     wanted = writes.trial_ids()
     if not wanted:
         return set(), SaveResult()
@@ -84,7 +84,7 @@ def _sort_out(connection: Connection, writes: Writes, worker_id: str, adopt: boo
     return owned, SaveResult(lost, done, frozenset(requeued))
 
 
-def _differing(connection: Connection, writes: Writes, done: Iterable[int]) -> list[int]:
+def _differing(connection: Connection, writes: WriteBatch, done: Iterable[int]) -> list[int]:
     """Of the trials found in the state we want: those whose stored values are not ours."""
     to_check = [trial_id for trial_id in done if writes.finishes[trial_id].values is not None]
     if not to_check:
@@ -170,7 +170,7 @@ class _Parts:
         return connection.execute(text(f"WITH {body} {self.answer}"), self.bound).all()
 
 
-def _child_rows(parts: _Parts, writes: Writes, owned: set[int]) -> None:
+def _child_rows(parts: _Parts, writes: WriteBatch, owned: set[int]) -> None:
     parts.upsert(
         _PARAMS,
         [
@@ -204,7 +204,7 @@ def _child_rows(parts: _Parts, writes: Writes, owned: set[int]) -> None:
         parts.upsert(_attributes(table, "trial_id"), _attribute_rows(attrs, owned))
 
 
-def _study_rows(parts: _Parts, writes: Writes) -> None:
+def _study_rows(parts: _Parts, writes: WriteBatch) -> None:
     for table, attrs in (
         ("study_user_attributes", writes.study_user_attrs),
         ("study_system_attributes", writes.study_system_attrs),
@@ -222,7 +222,7 @@ def _attribute_rows(attrs: dict[int, dict[str, Any]], owners: Iterable[int]) -> 
     ]
 
 
-def _outcomes(parts: _Parts, writes: Writes, owned: set[int]) -> None:
+def _outcomes(parts: _Parts, writes: WriteBatch, owned: set[int]) -> None:
     finishes = [finish for finish in writes.finishes.values() if finish.trial_id in owned]
     if finishes:
         rows = [

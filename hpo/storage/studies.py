@@ -16,7 +16,7 @@ from hpo.storage.optuna_internals import table
 
 __all__ = [
     "Budget",
-    "Declared",
+    "RegisteredStudy",
     "StudyRow",
     "budget",
     "counts",
@@ -40,7 +40,7 @@ class StudyRow:
 
 
 @dataclass(frozen=True)
-class Declared:
+class RegisteredStudy:
     """Our record of a study. `declaration` and `facts` are what was registered, decoded."""
 
     study_id: int
@@ -142,7 +142,7 @@ def register(
     source: str,
     seed: int,
     facts: Any,
-) -> Declared:
+) -> RegisteredStudy:
     """Record the declaration of a study unless there is one, and return what is recorded: compare the fingerprints."""
     connection.execute(
         text(
@@ -163,7 +163,7 @@ def register(
     return recorded
 
 
-def declaration(connection: Connection, study_id: int) -> Declared | None:
+def declaration(connection: Connection, study_id: int) -> RegisteredStudy | None:
     """Our record of the study; None for one that plain Optuna made."""
     return _declared(connection, study_id)
 
@@ -223,7 +223,7 @@ def _studies(connection: Connection, name: str | None) -> list[StudyRow]:
     return list(found.values())
 
 
-def _declared(connection: Connection, study_id: int) -> Declared | None:
+def _declared(connection: Connection, study_id: int) -> RegisteredStudy | None:
     row = (
         connection.execute(select(tables.studies).where(tables.studies.c.study_id == study_id)).mappings().one_or_none()
     )
@@ -231,4 +231,4 @@ def _declared(connection: Connection, study_id: int) -> Declared | None:
         return None
     fields = dict(row)
     fields["declaration"], fields["facts"] = json.loads(fields["declaration"]), json.loads(fields["facts"])
-    return Declared(**fields)
+    return RegisteredStudy(**fields)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
-from data.augment import Augment, mixup
-from data.image_set import ImageSet
+from hpo.data.augment import Augment, mixup
+from hpo.data.image_set import ImageSet
 from hpo.training.configuration import Recipe
 from hpo.training.step import Batch, Mixup
 

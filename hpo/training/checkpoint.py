@@ -27,10 +27,10 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from hpo.atomic_file import AtomicFile
 from hpo.messages import Epoch, Finished, Job
-from hpo.replacement import Replacement
 
-__all__ = ["Checkpoints", "Snapshot", "separate"]
+__all__ = ["Checkpoints", "TrainingSnapshot", "separate"]
 
 MAGIC = b"hpo-checkpoint-1"
 PATIENCE = 50.0
@@ -38,7 +38,7 @@ PATIENCE = 50.0
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class TrainingSnapshot:
     """What a checkpoint holds: `progress` is anything JSON can carry, `tensors` are on the CPU when read."""
 
     progress: dict[str, Any]
@@ -68,7 +68,7 @@ class Checkpoints:
         cost = 0.01 + size_bytes / 300e6 if self._write_seconds is None else self._write_seconds
         return perf_counter() - self._written_at >= PATIENCE * cost
 
-    def save(self, snapshot: Snapshot) -> bool:
+    def save(self, snapshot: TrainingSnapshot) -> bool:
         """Write `snapshot`; false where there is no folder or the disk refuses."""
         if self._folder is None:
             return False
@@ -77,7 +77,7 @@ class Checkpoints:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             payload = _pack({"fingerprint": self._fingerprint, "progress": snapshot.progress}, snapshot.tensors)
-            with Replacement(current, durable=True) as file:
+            with AtomicFile(current, durable=True) as file:
                 file.write(payload)
                 if current.exists():
                     os.replace(current, self._folder / "previous")
@@ -88,7 +88,7 @@ class Checkpoints:
         self._write_seconds = self._written_at - start
         return True
 
-    def load(self) -> Snapshot | None:
+    def load(self) -> TrainingSnapshot | None:
         """The newest snapshot of this job that is whole, or None."""
         for name in ("current", "previous") if self._folder is not None else ():
             assert self._folder is not None
@@ -97,7 +97,7 @@ class Checkpoints:
             except (OSError, ValueError, SafetensorError):
                 continue
             if header["fingerprint"] == self._fingerprint:
-                return Snapshot(header["progress"], tensors)
+                return TrainingSnapshot(header["progress"], tensors)
         return None
 
     def finish(self, finished: Finished, curve: list[dict[str, Any]]) -> None:
@@ -111,7 +111,7 @@ class Checkpoints:
         digest = hashlib.sha256(text.encode()).hexdigest()
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            with Replacement(self._folder / "finished.json", durable=False) as file:
+            with AtomicFile(self._folder / "finished.json", durable=False) as file:
                 file.write(json.dumps([digest, text]).encode())
             for name in ("current", "previous"):
                 (self._folder / name).unlink(missing_ok=True)

@@ -8,14 +8,14 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from hpo.errors import StudyError
-from hpo.recipe import RECIPE, REQUIRED, check_value
+from hpo.study.recipe import RECIPE, REQUIRED, check_value
 
 __all__ = ["Recipe", "derive_seed"]
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Every setting of `hpo.recipe.RECIPE`, with its default where a configuration does not name it."""
+    """Every setting of `hpo.study.recipe.RECIPE`, with its default where a configuration does not name it."""
 
     batch_size: int
     lr: float

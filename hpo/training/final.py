@@ -11,16 +11,16 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from data.image_set import ImageSet
+from hpo.atomic_file import AtomicFile
+from hpo.data.image_set import ImageSet
 from hpo.messages import Job
-from hpo.replacement import Replacement
+from hpo.models.build import size_bytes
 from hpo.training.augmenting import laid_out
 from hpo.training.checkpoint import separate
 from hpo.training.configuration import Recipe
-from hpo.training.learner import Learner, model_parameters
-from hpo.training.parts import DataCache
 from hpo.training.scoring import latency_ms, score_test
-from models.build import size_bytes
+from hpo.training.train_state import TrainState, model_parameters
+from hpo.training.train_val_split import DataCache
 
 __all__ = ["export", "keep_last_and_best", "score_final"]
 
@@ -76,7 +76,7 @@ def export(
     _write(job, "config.json", json.dumps(description, indent=1).encode(), warn)
 
 
-def keep_last_and_best(job: Job, learner: Learner, warn: Callable[[str], None]) -> None:
+def keep_last_and_best(job: Job, learner: TrainState, warn: Callable[[str], None]) -> None:
     """Write last.safetensors and best.safetensors into `job.checkpoint`; the learner has its best weights then."""
     with learner.judged() as last:
         _save_weights(job, "last", last, warn)
@@ -95,7 +95,7 @@ def _write(job: Job, name: str, payload: bytes, warn: Callable[[str], None]) -> 
     folder = Path(job.checkpoint)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with Replacement(folder / name, durable=True) as file:
+        with AtomicFile(folder / name, durable=True) as file:
             file.write(payload)
     except OSError as error:
         warn(f"the model could not be saved: {error.strerror or error} in {folder}")

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import torch
 
 from hpo.messages import Epoch, Finished, Job
-from hpo.training.parts import DataCache
 from hpo.training.progress import StopRequest
-from hpo.training.trial import Trial
+from hpo.training.train_val_split import DataCache
+from hpo.training.trial_run import TrialRun
 
 __all__ = ["fit", "train"]
 
@@ -30,7 +30,7 @@ def fit(
 
     Everything else is an exception: DataError, StudyError, out of memory, a bug of the model.
     """
-    trial = Trial(job, data, device, on_epoch, stop, on_warning)
+    trial = TrialRun(job, data, device, on_epoch, stop, on_warning)
     earlier = trial.checkpoints.finished()
     if earlier is not None:
         finished, curve = earlier
@@ -45,7 +45,7 @@ def fit(
     return finished
 
 
-def train(trial: Trial) -> tuple[str, str]:
+def train(trial: TrialRun) -> tuple[str, str]:
     """(outcome, reason) of a trial that has begun: fold after fold, epoch after epoch."""
     trial.start_clock()
     while not trial.over:

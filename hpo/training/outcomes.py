@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-import hpo
 from hpo.errors import DataError, HpoError
 from hpo.messages import Finished, Job
 
@@ -50,7 +49,7 @@ def _with(own: list[str], lines: list[str]) -> list[str]:
 def _own_frame(trace: TracebackType | None) -> traceback.FrameSummary | None:
     """The innermost frame of a model or data set, ours or the user's: not of hpo, torch or Python themselves."""
     libraries = [sysconfig.get_path(name) for name in ("stdlib", "platlib", "purelib")]
-    others = (str(Path(hpo.__file__).parent) + os.sep, *(f"{folder}{os.sep}" for folder in libraries), "<")
+    others = (str(Path(__file__).parents[1]) + os.sep, *(f"{folder}{os.sep}" for folder in libraries), "<")
     own = [frame for frame in traceback.extract_tb(trace) if not frame.filename.startswith(others)]
     return own[-1] if own else None
 

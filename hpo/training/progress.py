@@ -10,7 +10,7 @@ from typing import Any
 
 from hpo.messages import Epoch
 
-__all__ = ["Progress", "StopRequest", "divergence"]
+__all__ = ["StopRequest", "TrainingProgress", "divergence"]
 
 EXPLODED = 1e3
 """A validation loss of this many times ln(classes), what guessing gives, counts as diverged: no model recovers from it
@@ -29,7 +29,7 @@ class StopRequest:
 
 
 @dataclass
-class Progress:
+class TrainingProgress:
     """epoch, step: finished ones, of this fold and of the epoch under way
     best:        the metrics of this fold's best epoch, and its number (from 1) under "epoch"
     results:     the same of each finished fold

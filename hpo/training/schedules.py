@@ -12,14 +12,14 @@ from typing import Any
 
 from hpo.training.configuration import Recipe
 
-__all__ = ["SCHEDULES", "Horizon", "Plateau", "Schedule"]
+__all__ = ["SCHEDULES", "Plateau", "Schedule", "TrainLength"]
 
 WARMUP_START = 0.01
 """Share of the peak learning rate at the first step of a warm-up."""
 
 
 @dataclass(frozen=True)
-class Horizon:
+class TrainLength:
     """How long training is meant to last: steps per epoch and epochs."""
 
     steps_per_epoch: int
@@ -30,12 +30,12 @@ class Horizon:
         return self.steps_per_epoch * self.epochs
 
 
-def constant(step: int, horizon: Horizon, recipe: Recipe) -> float:
+def constant(step: int, horizon: TrainLength, recipe: Recipe) -> float:
     """1 after the warm-up."""
     return _warmup(step, horizon, recipe)
 
 
-def cosine(step: int, horizon: Horizon, recipe: Recipe) -> float:
+def cosine(step: int, horizon: TrainLength, recipe: Recipe) -> float:
     """Half a cosine from 1 at the end of the warm-up to 0 after the last step."""
     start = recipe.warmup_epochs * horizon.steps_per_epoch
     if step < start:
@@ -44,13 +44,13 @@ def cosine(step: int, horizon: Horizon, recipe: Recipe) -> float:
     return 0.5 * (1.0 + math.cos(math.pi * done))
 
 
-def drops(step: int, horizon: Horizon, recipe: Recipe) -> float:
+def step_decay(step: int, horizon: TrainLength, recipe: Recipe) -> float:
     """Times `schedule_factor` every `schedule_epochs` epochs."""
     epoch = step // horizon.steps_per_epoch
     return float(recipe.schedule_factor ** (epoch // recipe.schedule_epochs)) * _warmup(step, horizon, recipe)
 
 
-def one_cycle(step: int, horizon: Horizon, recipe: Recipe) -> float:
+def one_cycle(step: int, horizon: TrainLength, recipe: Recipe) -> float:
     """Up from 1/25 over `warmup_epochs` (none given: 30 % of all steps), then down to 1/250,000, both along a cosine.
 
     The learning rate of torch.optim.lr_scheduler.OneCycleLR with its defaults; momentum is left alone.
@@ -62,10 +62,10 @@ def one_cycle(step: int, horizon: Horizon, recipe: Recipe) -> float:
     return _along_cosine(1.0, 1 / 250_000, min((step - top) / max(last - top, 1.0), 1.0))
 
 
-SCHEDULES: dict[str, Callable[[int, Horizon, Recipe], float]] = {
+SCHEDULES: dict[str, Callable[[int, TrainLength, Recipe], float]] = {
     "none": constant,
     "cosine": cosine,
-    "step": drops,
+    "step": step_decay,
     "plateau": constant,
     "one_cycle": one_cycle,
 }
@@ -92,7 +92,7 @@ class Plateau:
 class Schedule:
     """The learning rate of every step: `lr(step)`, told of each epoch's validation loss by `epoch_done`."""
 
-    def __init__(self, recipe: Recipe, horizon: Horizon) -> None:
+    def __init__(self, recipe: Recipe, horizon: TrainLength) -> None:
         self._recipe = recipe
         self._horizon = horizon
         self._factor = SCHEDULES[recipe.schedule]
@@ -117,7 +117,7 @@ class Schedule:
             self._plateau = Plateau(**state)
 
 
-def _warmup(step: int, horizon: Horizon, recipe: Recipe) -> float:
+def _warmup(step: int, horizon: TrainLength, recipe: Recipe) -> float:
     steps = recipe.warmup_epochs * horizon.steps_per_epoch
     if step >= steps:
         return 1.0

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from hpo.training.configuration import Recipe
 from hpo.training.device import synchronize
+from hpo.training.running_metrics import RunningMetrics, count_hits
 from hpo.training.step import Batch, precision
-from hpo.training.sums import Sums, count_hits
 
 __all__ = ["TestReport", "latencies_ms", "latency_ms", "score", "score_test"]
 
@@ -39,7 +39,7 @@ def score(
     logits_of: a faster way to `model`'s forward pass in evaluation mode (Step.logits).
     The model is in training mode again afterwards. Nothing random is drawn.
     """
-    sums = Sums(device)
+    sums = RunningMetrics(device)
     with _judging(model, recipe, device):
         for part in index.split(_batch_size(device)):
             if interrupted():
@@ -77,7 +77,7 @@ def score_test(
     model: nn.Module, batch: Batch, index: Tensor, classes: int, recipe: Recipe, device: torch.device
 ) -> TestReport:
     """One pass over the images at `index` int64 [N]."""
-    sums = Sums(device)
+    sums = RunningMetrics(device)
     confusion = torch.zeros(classes * classes, dtype=torch.int64, device=device)
     start = perf_counter()
     with _judging(model, recipe, device):

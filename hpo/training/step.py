@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from hpo.training.average import WeightAverage
-from hpo.training.chains import Chain
-from hpo.training.channels_last import fast_layers
 from hpo.training.configuration import Recipe
 from hpo.training.device import supports_bf16
 from hpo.training.graphs import Replayed, Work, replayable
-from hpo.training.sums import Sums, count_hits
+from hpo.training.kernels.channels_last import fast_layers
+from hpo.training.kernels.fused_sequential import FusedSequential
+from hpo.training.running_metrics import RunningMetrics, count_hits
 
 __all__ = ["Batch", "Mixup", "Step", "precision"]
 
@@ -33,7 +33,7 @@ Mixup = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 class Step:
     """`step(index)` trains on the images at `index` int64 [N].
 
-    chain:  trains the model without autograd (hpo.training.chains.read_chain).
+    chain:  trains the model without autograd (hpo.training.kernels.fused_sequential.read_chain).
     graphs: record the step as a CUDA graph where the recipe allows it (hpo.training.graphs).
     `logits(images)` is the model's forward pass by the fastest way, for judging it in evaluation mode.
     """
@@ -48,10 +48,10 @@ class Step:
         *,
         mixup: Mixup | None = None,
         average: WeightAverage | None = None,
-        chain: Chain | None = None,
+        chain: FusedSequential | None = None,
         graphs: bool = True,
     ) -> None:
-        self.sums = Sums(device)
+        self.sums = RunningMetrics(device)
         self.first_loss: Tensor | None = None
         self._batch = batch
         self._optimizer = optimizer

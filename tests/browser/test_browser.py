@@ -11,9 +11,9 @@ import optuna
 import pytest
 
 from hpo.dashboard import Dashboard
-from hpo.reading import StudyView, open_for_reading, read_study
 from hpo.report import WrittenReport, build_report, write_report
 from hpo.report.png import write_images
+from hpo.results.reading import StudyView, open_for_reading, read_study
 from hpo.settings import Settings
 
 pytestmark = pytest.mark.browser

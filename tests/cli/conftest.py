@@ -15,7 +15,7 @@ from cli_commands import ROOT, Command, Done
 @pytest.fixture
 def hpo(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Command:
     """`hpo("best", "--study", "x")` in this process, in an empty working folder."""
-    from hpo.cli import run_command
+    from hpo.cli.main import run_command
 
     monkeypatch.chdir(tmp_path)
 

@@ -241,7 +241,7 @@ def test_a_bug_of_ours_shows_its_traceback(hpo: Command, monkeypatch: pytest.Mon
     def broken(_reference: str) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("hpo.discovery.find_study", broken)
+    monkeypatch.setattr("hpo.study.discovery.find_study", broken)
     done = hpo("check", "--study", "mlp_digits")
     assert done.code == 70
     assert "Traceback" in done.err

@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from hpo.cli.picture import picture
+from hpo.cli.live_view import picture
 from hpo.cli.watching import LINES_AT_ONCE, LiveDisplay, PlainLines, watcher
 from hpo.cli.wording import seconds_text
-from hpo.coordinator.snapshot import Best, SlotView, Snapshot
+from hpo.trainers.snapshot import Best, SlotView, Snapshot
 from hpo.wording import grouped, params_text, score
 
 PARAMS = {"layers": 2, "hidden_units_0": 977, "hidden_units_1": 878, "lr": 4.9641234e-05}

@@ -11,12 +11,12 @@ from optuna.trial import TrialState
 from sqlalchemy import Engine
 
 from hpo import QMC, TPE, Categorical, CmaEs, Float, Int, MedianPruner, Random, Study, SuccessiveHalving
-from hpo.coordinator.asking import Asker
-from hpo.coordinator.trial import Trial
-from hpo.distributions import suggest
+from hpo.sampling.distributions import suggest
+from hpo.search.ask_tell import AskTell
 from hpo.seeds import sampler_seed
-from hpo.storage import rows
-from hpo.storage.mirror import Mirror
+from hpo.storage import queries
+from hpo.storage.study_cache import StudyCache
+from hpo.trainers.trial import Trial
 
 WORKER = "host:1:a"
 
@@ -39,27 +39,27 @@ def make_study(**changes: Any) -> Study:
     return Study(**(fields | changes))
 
 
-def open_asker(engine: Engine, study: Study) -> Asker:
+def open_asker(engine: Engine, study: Study) -> AskTell:
     directions = tuple(optuna.study.StudyDirection[direction.upper()] for direction in study.directions)
     with engine.begin() as connection:
-        study_id = rows.create_study(connection, study.name, directions)
-        rows.register(
+        study_id = queries.create_study(connection, study.name, directions)
+        queries.register(
             connection, study_id, fingerprint="f", declaration={}, source="s", seed=study.seed, facts={"uid": "u"}
         )
-    mirror = Mirror(study_id, study.name, directions)
-    return Asker(study, study_id, mirror, Path("checkpoints"), "host", workers=1)
+    mirror = StudyCache(study_id, study.name, directions)
+    return AskTell(study, study_id, mirror, Path("checkpoints"), "host", workers=1)
 
 
-def ask(engine: Engine, asker: Asker) -> Trial:
+def ask(engine: Engine, asker: AskTell) -> Trial:
     with engine.begin() as connection:
         (claim,) = asker.claim(connection, WORKER, 30.0, 1)
         asker.synchronise(connection, [claim.trial_id])
     return asker.sample(claim)
 
 
-def flush(engine: Engine, asker: Asker) -> None:
+def flush(engine: Engine, asker: AskTell) -> None:
     with engine.begin() as connection:
-        assert not rows.save(connection, asker.mirror.take_writes(), WORKER).lost
+        assert not queries.save(connection, asker.mirror.take_writes(), WORKER).lost
 
 
 def score(params: dict[str, Any], epoch: int) -> float:
@@ -100,7 +100,7 @@ def test_a_trial_claimed_again_keeps_its_parameters(engine: Engine) -> None:
     asker = open_asker(engine, make_study())
     first = ask(engine, asker)
     flush(engine, asker)
-    asker.mirror.requeue(rows.Requeue(first.trial_id, 1))
+    asker.mirror.requeue(queries.Requeue(first.trial_id, 1))
     flush(engine, asker)
     again = ask(engine, asker)
     assert (again.number, again.params, again.config, again.attempt) == (0, first.params, first.config, 2)

@@ -13,10 +13,10 @@ from sqlalchemy import Engine, text
 
 import hpo
 from hpo import Float, NoPruner, Random, Study
-from hpo.coordinator.budget import Agreed
-from hpo.coordinator.identity import own_identity
-from hpo.coordinator.opening import Opening, open_study, prepare_study
-from hpo.discovery import FoundStudy
+from hpo.search.budget import BudgetDecision
+from hpo.search.identity import own_identity
+from hpo.search.open_study import OpenOptions, open_study, prepare_study
+from hpo.study.discovery import FoundStudy
 
 STUDY = Study(
     name="shared",
@@ -29,14 +29,16 @@ STUDY = Study(
 )
 
 
-def run(engine: Engine, host: str, timeout: float | None = None, trials: int | None = None, **fields: Any) -> Agreed:
+def run(
+    engine: Engine, host: str, timeout: float | None = None, trials: int | None = None, **fields: Any
+) -> BudgetDecision:
     """What `hpo run` on this host would work under."""
     identity = replace(own_identity(), host=host, **({"boot_id": f"boot of {host}"} | fields))
-    opening = Opening(timeout_seconds=timeout, trials_target=trials)
+    opening = OpenOptions(timeout_seconds=timeout, trials_target=trials)
     return open_study(engine, FoundStudy(STUDY, Path(__file__)), opening, f"{host}:1", identity, {}).agreed
 
 
-def budget(agreed: Agreed) -> tuple[float | None, int | None]:
+def budget(agreed: BudgetDecision) -> tuple[float | None, int | None]:
     left = agreed.budget.seconds_left
     return (None if left is None else round(left, -2)), agreed.budget.trials_target
 
@@ -109,7 +111,7 @@ def test_opening_again_after_a_broken_connection_finds_no_other_run(engine: Engi
 
 def test_a_ray_run_joins_as_well(engine: Engine) -> None:
     run(engine, "first", 3600.0)
-    agreed = prepare_study(engine, FoundStudy(STUDY, Path(__file__)), Opening(timeout_seconds=60.0), {})
+    agreed = prepare_study(engine, FoundStudy(STUDY, Path(__file__)), OpenOptions(timeout_seconds=60.0), {})
     assert budget(agreed)[0] == 3600.0
     assert agreed.leave_seconds == 60.0
 
@@ -118,7 +120,7 @@ def test_a_ray_run_leaves_at_its_own_limit_whichever_comes_first(engine: Engine)
     """The nodes of its cluster work under the study's budget and do not know of it."""
     run(engine, "first")
     agreed = prepare_study(
-        engine, FoundStudy(STUDY, Path(__file__)), Opening(timeout_seconds=60.0, trials_target=3), {}
+        engine, FoundStudy(STUDY, Path(__file__)), OpenOptions(timeout_seconds=60.0, trials_target=3), {}
     )
     assert agreed.reached(59.0, 2) == ""
     assert agreed.reached(60.0, 2) == "deadline"

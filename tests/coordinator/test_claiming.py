@@ -14,8 +14,8 @@ from sqlalchemy.exc import OperationalError
 
 import hpo
 from hpo import NoPruner, Random
-from hpo.coordinator.asking import Asker
-from hpo.discovery import FoundStudy, find_study
+from hpo.search.ask_tell import AskTell
+from hpo.study.discovery import FoundStudy, find_study
 
 TRIALS = 6
 
@@ -61,15 +61,15 @@ def test_trials_claimed_right_before_the_database_went_away_are_put_down_and_don
 ) -> None:
     """Claimed, committed, and the reading after it fails: no trial lost, none too many, no attempt used."""
     failed: list[int] = []
-    synchronise = Asker.synchronise
+    synchronise = AskTell.synchronise
 
-    def failing(self: Asker, connection: Any, claimed: Any = ()) -> None:
+    def failing(self: AskTell, connection: Any, claimed: Any = ()) -> None:
         if claimed and claimed[0] >= 3 and not failed:
             failed.extend(claimed)
             raise OperationalError("SELECT", {}, Exception("server closed the connection"), connection_invalidated=True)
         synchronise(self, connection, claimed)
 
-    monkeypatch.setattr(Asker, "synchronise", failing)
+    monkeypatch.setattr(AskTell, "synchronise", failing)
     result = hpo.run(study, workers=1, devices="cpu", trials=TRIALS, storage=database_url)
     assert failed
     assert result.counts["complete"] == TRIALS

@@ -6,17 +6,17 @@ import math
 
 import pytest
 
-from hpo.coordinator.fleet import Fleet
-from hpo.coordinator.slot import Slot, SlotSpec
-from hpo.coordinator.trainer_process import TrainerProcess
+from hpo.trainers.pool import TrainerPool
+from hpo.trainers.process import TrainerProcess
+from hpo.trainers.slot import Slot, SlotSpec
 
 
 def no_process(spec: SlotSpec) -> TrainerProcess:
     raise AssertionError("nothing is started here")
 
 
-def fleet(slots: int) -> Fleet:
-    return Fleet([Slot(index, SlotSpec("cpu"), no_process) for index in range(slots)])
+def fleet(slots: int) -> TrainerPool:
+    return TrainerPool([Slot(index, SlotSpec("cpu"), no_process) for index in range(slots)])
 
 
 @pytest.mark.parametrize("slots", [1, 2, 8, 64])

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from hpo.coordinator.devices import find_slots
-from hpo.coordinator.trainer_process import TrainerProcess
 from hpo.errors import DeviceError
+from hpo.trainers.devices import find_slots
+from hpo.trainers.process import TrainerProcess
 
 TWO = "GPU 0: NVIDIA H200 (UUID: GPU-aaaa)\nGPU 1: NVIDIA H200 (UUID: GPU-bbbb)\n"
 SLICED = (

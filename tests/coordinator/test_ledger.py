@@ -6,14 +6,14 @@ from pathlib import Path
 
 from optuna.study import StudyDirection
 
-from hpo.coordinator.asking import Asker
-from hpo.coordinator.identity import own_identity
-from hpo.coordinator.leases import Reaper
-from hpo.coordinator.ledger import Ledger
-from hpo.coordinator.trial import Away
-from hpo.discovery import find_study
+from hpo.search.ask_tell import AskTell
+from hpo.search.events import DatabaseUnavailable
+from hpo.search.identity import own_identity
+from hpo.search.reaper import Reaper
+from hpo.search.storage_thread import StorageThread
 from hpo.storage.engine import open_engine
-from hpo.storage.mirror import Mirror
+from hpo.storage.study_cache import StudyCache
+from hpo.study.discovery import find_study
 
 
 class Remembering(Reaper):
@@ -29,11 +29,11 @@ class Remembering(Reaper):
 def test_an_outage_makes_the_reaper_forget_what_it_saw_before(tmp_path: Path) -> None:
     """A lease seen run out just before, and not renewed since because nobody could, is not to be reaped at once."""
     study = find_study("mlp_digits").study
-    asker = Asker(study, 1, Mirror(1, study.name, (StudyDirection.MAXIMIZE,)), tmp_path, "host", 1)
+    asker = AskTell(study, 1, StudyCache(1, study.name, (StudyDirection.MAXIMIZE,)), tmp_path, "host", 1)
     reaper = Remembering(1, own_identity(), 1.0)
     nobody = open_engine("postgresql://nobody@127.0.0.1:1/none")
-    ledger = Ledger(nobody, asker, reaper, worker_id="w", lease_seconds=60.0, wake=lambda: None)
+    ledger = StorageThread(nobody, asker, reaper, worker_id="w", lease_seconds=60.0, wake=lambda: None)
     ledger.start()
-    assert isinstance(ledger.events.get(timeout=30), Away)
+    assert isinstance(ledger.events.get(timeout=30), DatabaseUnavailable)
     assert reaper.forgot
     ledger.close(0.0)

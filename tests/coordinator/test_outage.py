@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from hpo.coordinator.outage import Outage
-from hpo.coordinator.trial import Away, Back
+from hpo.search.events import DatabaseRecovered, DatabaseUnavailable
+from hpo.search.outage import Outage
 
 
 class Clock:
@@ -28,9 +28,9 @@ def test_an_outage_is_said_once_and_its_end_once_with_its_length() -> None:
     clock = Clock()
     outage = Outage(1.0, clock)
     assert outage.worked() is None
-    assert outage.failed(OSError("refused\nsecond line")) == Away("refused")
+    assert outage.failed(OSError("refused\nsecond line")) == DatabaseUnavailable("refused")
     clock.now += 7.0
     assert outage.failed(OSError("refused")) is None
     assert outage.seconds == 7.0
-    assert outage.worked() == Back(7.0)
+    assert outage.worked() == DatabaseRecovered(7.0)
     assert (outage.worked(), outage.seconds) == (None, 0.0)

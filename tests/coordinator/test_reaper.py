@@ -6,9 +6,9 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from sqlalchemy import Engine, text
 
-from hpo.coordinator.identity import own_identity
-from hpo.coordinator.leases import Reaper
-from hpo.storage import rows
+from hpo.search.identity import own_identity
+from hpo.search.reaper import Reaper
+from hpo.storage import queries
 
 
 class Clock:
@@ -22,8 +22,8 @@ class Clock:
 def expired_trial(engine: Engine) -> int:
     """A study with one trial whose lease has run out."""
     with engine.begin() as c:
-        study_id = rows.create_study(c, "s", (StudyDirection.MAXIMIZE,))
-        rows.claim(c, study_id, "silent", "host", 30, 1)
+        study_id = queries.create_study(c, "s", (StudyDirection.MAXIMIZE,))
+        queries.claim(c, study_id, "silent", "host", 30, 1)
         c.execute(text("UPDATE hpo_leases SET expires_at = now() - interval '1 s'"))
     return study_id
 
@@ -61,7 +61,7 @@ def test_ten_hosts_lost_without_an_epoch_give_a_trial_up(engine: Engine) -> None
     for lost in range(1, 11):
         assert freed(engine, Reaper(study_id, own_identity(), 0.0)) == 1
         with engine.begin() as c:
-            [trial] = rows.read_changes(c, study_id)
+            [trial] = queries.read_changes(c, study_id)
             assert trial.state is (TrialState.FAIL if lost == 10 else TrialState.WAITING), lost
-            rows.claim(c, study_id, "silent", "host", -1.0, 1, new=False)
+            queries.claim(c, study_id, "silent", "host", -1.0, 1, new=False)
     assert trial.user_attrs["failure"]["kind"] == "attempts"

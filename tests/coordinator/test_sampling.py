@@ -13,13 +13,13 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hpo import TPE, Categorical, Float, Int, MedianPruner, PercentilePruner, Study
-from hpo.coordinator.pruning import make_pruner
-from hpo.coordinator.sampling import Sampling
-from hpo.distributions import distribution, suggest
+from hpo.sampling.choose import Sampling
+from hpo.sampling.distributions import distribution, suggest
+from hpo.sampling.pruning import make_pruner
 from hpo.seeds import sampler_seed
-from hpo.storage.mirror import Mirror
 from hpo.storage.optuna_internals import constraint_key
-from hpo.storage.rows import Claim
+from hpo.storage.queries import Claim
+from hpo.storage.study_cache import StudyCache
 
 
 def make_study(direction: str = "maximize", **changes: Any) -> Study:
@@ -87,7 +87,7 @@ class Pair:
     def __init__(self, study: Study, trials: int, seed: int = 0) -> None:
         self.study = study
         direction = StudyDirection[study.directions[0].upper()]
-        self.mirror = Mirror(0, study.name, (direction,))
+        self.mirror = StudyCache(0, study.name, (direction,))
         self.stock = InMemoryStorage()
         self.stock.create_new_study([direction], study.name)
         rng = random.Random(seed)

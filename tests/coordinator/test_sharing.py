@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from hpo.coordinator.jobs import make_job
-from hpo.coordinator.sharing import measure, workers_that_pay
-from hpo.coordinator.trial import Trial
-from hpo.discovery import find_study
+from hpo.study.discovery import find_study
+from hpo.trainers.jobs import make_job
+from hpo.trainers.per_gpu import autotune_trainers_per_gpu, measure
+from hpo.trainers.trial import Trial
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_trainers_are_doubled_while_it_pays(throughputs: dict[int, float | None]
         tried.append(count)
         return throughputs[count]
 
-    assert workers_that_pay(probe) == expected
+    assert autotune_trainers_per_gpu(probe) == expected
     assert tried == list(throughputs)
 
 

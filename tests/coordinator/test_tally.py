@@ -6,10 +6,10 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo.coordinator.tally import Tally
-from hpo.coordinator.trial import Counts
+from hpo.search.events import Counts
+from hpo.search.live_counts import LiveCounts
 from hpo.storage.claims import Claim
-from hpo.storage.mirror import Mirror
+from hpo.storage.study_cache import StudyCache
 
 STUDY = 1
 
@@ -25,9 +25,9 @@ class Watched:
     """A mirror, and the tally of it."""
 
     def __init__(self) -> None:
-        self.mirror = Mirror(STUDY, "watched", [optuna.study.StudyDirection.MAXIMIZE])
+        self.mirror = StudyCache(STUDY, "watched", [optuna.study.StudyDirection.MAXIMIZE])
         self.claimed: set[int] = set()
-        self.tally = Tally(self.mirror, STUDY, self.claimed)
+        self.tally = LiveCounts(self.mirror, STUDY, self.claimed)
         self._heard = 0
 
     def counts(self, database: Counts, training: int) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hpo.coordinator.trainer_process import trainer_environment
+from hpo.trainers.process import trainer_environment
 
 
 def test_a_trainer_gets_one_thread_and_no_secret() -> None:

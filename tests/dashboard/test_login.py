@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from dashboard_client import PASSWORD, USER, basic
 
-from hpo.cli import run_command
+from hpo.cli.main import run_command
 from hpo.dashboard import Dashboard, Login, read_login
 from hpo.errors import UsageError
 from hpo.settings import Settings

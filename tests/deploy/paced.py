@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 
 import torch
+from hpo.models.mlp import shallow
 from torch import nn
-
-from models.mlp import shallow
 
 
 class Paced(nn.Module):

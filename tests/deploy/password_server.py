@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpo.storage.postgres_user import server_user
+from hpo.storage.embedded.account import server_user
 
 PASSWORD = "correct-horse"
 

@@ -15,12 +15,12 @@ from sqlalchemy import Engine, text
 
 import hpo
 from hpo import Float, Int, NoPruner, Random, Study
-from hpo.coordinator.code import code_digest
-from hpo.coordinator.identity import own_identity
-from hpo.coordinator.opening import Opening, open_study, prepare_study
-from hpo.discovery import FoundStudy
 from hpo.errors import CodeMismatch, DeclarationChanged, StudyError
-from hpo.storage import rows
+from hpo.search.code import code_digest
+from hpo.search.identity import own_identity
+from hpo.search.open_study import OpenOptions, open_study, prepare_study
+from hpo.storage import queries
+from hpo.study.discovery import FoundStudy
 
 ROOT = Path(__file__).resolve().parents[2]
 FACTS = {"git_commit": "a" * 40}
@@ -46,7 +46,7 @@ def host(name: str) -> Any:
 
 
 def join(engine: Engine, name: str, which: FoundStudy | None = None, facts: Any = None, **options: Any) -> Any:
-    return open_study(engine, which or found(), Opening(), f"{name}:1", host(name), facts or FACTS, **options)
+    return open_study(engine, which or found(), OpenOptions(), f"{name}:1", host(name), facts or FACTS, **options)
 
 
 def test_a_host_with_other_code_is_refused_and_both_commits_are_named(
@@ -54,7 +54,7 @@ def test_a_host_with_other_code_is_refused_and_both_commits_are_named(
 ) -> None:
     """Trials of one study must come from one code; the way out is said."""
     join(engine, "first")
-    monkeypatch.setattr("hpo.coordinator.opening.code_digest", lambda study: "0" * 16)
+    monkeypatch.setattr("hpo.search.open_study.code_digest", lambda study: "0" * 16)
     with pytest.raises(CodeMismatch) as refused:
         join(engine, "second", facts={"git_commit": "b" * 40})
     shown = str(refused.value)
@@ -62,7 +62,7 @@ def test_a_host_with_other_code_is_refused_and_both_commits_are_named(
     assert "b" * 40 in shown
     assert refused.value.exit_code == 3
     with engine.connect() as connection:
-        assert [worker.host for worker in rows.list_workers(connection)] == ["first"], "the refused one left a trace"
+        assert [worker.host for worker in queries.list_workers(connection)] == ["first"], "the refused one left a trace"
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_only_workers_that_still_run_count_against_new_code(
     join(engine, "first")
     with engine.begin() as connection:
         connection.execute(text(ended))
-    monkeypatch.setattr("hpo.coordinator.opening.code_digest", lambda study: "0" * 16)
+    monkeypatch.setattr("hpo.search.open_study.code_digest", lambda study: "0" * 16)
     join(engine, "second")
 
 
@@ -121,7 +121,7 @@ def test_two_different_studies_of_one_name_cannot_share_it_even_when_they_start_
 
 def test_a_deadline_that_runs_is_not_put_off_and_a_used_up_one_begins_anew(engine: Engine) -> None:
     """`docker compose up` runs the schema step every time; only the first counts, until the time is over."""
-    once = Opening(budget="once", timeout_seconds=100.0)
+    once = OpenOptions(budget="once", timeout_seconds=100.0)
     first = prepare_study(engine, found(), once, FACTS).budget
     again = prepare_study(engine, found(), replace(once, timeout_seconds=5000.0, trials_target=7), FACTS).budget
     assert first.seconds_left is not None
@@ -161,11 +161,11 @@ def test_a_worker_leaves_after_its_own_time_and_the_study_goes_on(
     """A batch job's limit is no deadline of the study."""
     monkeypatch.setenv("HPO_HOME", str(tmp_path))
     long = found(epochs=100_000)
-    before = prepare_study(engine, long, Opening(timeout_seconds=3600.0), FACTS).budget
+    before = prepare_study(engine, long, OpenOptions(timeout_seconds=3600.0), FACTS).budget
     result = hpo.run(long, worker=True, workers=1, timeout=3.0, storage=database_url)
     assert result.stopped == "deadline"
     with engine.connect() as connection:
-        after = rows.budget(connection, 1)
+        after = queries.budget(connection, 1)
     assert before.seconds_left is not None
     assert after.seconds_left is not None
     assert after.deadline == before.deadline
@@ -196,7 +196,7 @@ def test_a_host_whose_clock_is_an_hour_off_changes_nothing_about_deadlines_and_l
                 " FROM trials WHERE state = 'COMPLETE'"
             )
         ).one()
-        left = rows.budget(connection, 1).seconds_left
+        left = queries.budget(connection, 1).seconds_left
     assert dated[0] == 2
     assert max(dated[1], dated[2]) < 600, "a trial is dated by the host's clock"
     assert left is not None

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hpo.coordinator.memory import TRAINER_BYTES, available_bytes, check_memory
 from hpo.errors import DeviceError
+from hpo.trainers.memory import TRAINER_BYTES, available_bytes, check_memory
 
 
 def test_trainers_that_cannot_fit_are_refused_with_the_number_that_can() -> None:

@@ -15,15 +15,15 @@ import pytest
 from optuna.study import StudyDirection
 from sqlalchemy import Engine, text
 
-from hpo.cli import run_command
-from hpo.coordinator.identity import own_identity
+from hpo.cli.main import run_command
 from hpo.doctor import Finding, checkup
 from hpo.doctor.database import examine_database
 from hpo.doctor.devices import examine_data, examine_devices
 from hpo.doctor.machine import examine_checkpoints, examine_disk, examine_environment, examine_versions
 from hpo.doctor.trials import examine_trials
+from hpo.search.identity import own_identity
 from hpo.settings import Settings
-from hpo.storage import rows
+from hpo.storage import queries
 
 NOWHERE = "postgresql://ann:s3cret@127.0.0.1:1/x"
 
@@ -36,13 +36,13 @@ def by_check(findings: Iterator[Finding]) -> dict[str, Finding]:
 def study(engine: Engine) -> int:
     """A registered study with two trials of a worker that is alive by its lease."""
     with engine.begin() as connection:
-        study_id = rows.create_study(connection, "digits", (StudyDirection.MAXIMIZE,))
-        rows.register(
+        study_id = queries.create_study(connection, "digits", (StudyDirection.MAXIMIZE,))
+        queries.register(
             connection, study_id, fingerprint="f", declaration={}, source="x.py", seed=0, facts={"uid": "abc123"}
         )
         gone = own_identity().as_json() | {"boot_id": "elsewhere", "host": "elsewhere"}
-        rows.register_worker(connection, "w", study_id, host="elsewhere", identity=gone, slots=[])
-        rows.claim(connection, study_id, "w", "elsewhere", 60.0, 2)
+        queries.register_worker(connection, "w", study_id, host="elsewhere", identity=gone, slots=[])
+        queries.claim(connection, study_id, "w", "elsewhere", 60.0, 2)
     return study_id
 
 
@@ -235,7 +235,7 @@ def test_a_trainer_that_dies_before_it_is_ready_is_a_broken_device(monkeypatch: 
 
 
 def _trainer(device: str, environ: Any, command: tuple[str, ...]) -> Any:
-    from hpo.coordinator.trainer_process import TrainerProcess
+    from hpo.trainers.process import TrainerProcess
 
     return TrainerProcess(device, command=command, environ=environ)
 

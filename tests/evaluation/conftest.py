@@ -11,7 +11,7 @@ import pytest
 import hpo
 from hpo.evaluation.evaluate import EvaluateOptions, Evaluation, evaluate
 from hpo.settings import Settings
-from hpo.storage.embedded import leave_embedded
+from hpo.storage.embedded.embedded import leave_embedded
 
 QUICK = str(Path(__file__).parent / "quick.py")
 

@@ -6,8 +6,8 @@ raise: opening it is an error; negative: its images are inverted; anything else:
 import os
 from dataclasses import replace
 
-from data import digits
-from data.files import Folders, RawImages, Split
+from hpo.data import digits
+from hpo.data.files import Folders, RawImages, Split
 
 
 def load(split: Split, folders: Folders) -> RawImages:

@@ -19,16 +19,16 @@ import pytest
 from evaluation.conftest import QUICK, Evaluated
 from safetensors.torch import load_file
 
-from hpo.discovery import find_study
 from hpo.errors import StudyError, UsageError
 from hpo.evaluation.candidates import choose
 from hpo.evaluation.evaluate import EvaluateOptions, How, evaluate
-from hpo.reading import open_for_reading, read_study
 from hpo.report import build_report, write_report
+from hpo.results.reading import open_for_reading, read_study
 from hpo.seeds import trial_seed
 from hpo.settings import Settings
-from hpo.storage import rows
+from hpo.storage import queries
 from hpo.storage.evaluations import read_evaluation
+from hpo.study.discovery import find_study
 
 
 def test_every_configuration_is_measured(evaluated: Evaluated) -> None:
@@ -97,7 +97,7 @@ def test_the_document_is_in_the_database(evaluated: Evaluated, home: Settings) -
     """read_evaluation gives what evaluation.json says."""
     engine = open_for_reading(None, home)
     with engine.connect() as connection:
-        study = rows.find_study(connection, "quick")
+        study = queries.find_study(connection, "quick")
         assert study is not None
         stored = read_evaluation(connection, study.study_id)
     engine.dispose()

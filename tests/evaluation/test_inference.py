@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 import torch
 from evaluation.conftest import Evaluated
+from hpo.data.digits import load
+from hpo.data.files import Folders
 from PIL import Image
 
-from data.digits import load
-from data.files import Folders
-from hpo.cli import run_command
+from hpo.cli.main import run_command
 from hpo.errors import UsageError
 from hpo.inference.exporting import export_model
 from hpo.inference.model import SavedModel, load_model
 from hpo.inference.predicting import predict, read_image
-from hpo.reading import open_for_reading, read_study
+from hpo.results.reading import open_for_reading, read_study
 from hpo.settings import Settings
 
 

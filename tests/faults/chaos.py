@@ -25,8 +25,8 @@ import psutil
 from proxy import Proxy
 from world import Hpo, World
 
-from hpo.storage.embedded import embedded_url, leave_embedded
-from hpo.storage.postgres import Server
+from hpo.storage.embedded.embedded import embedded_url, leave_embedded
+from hpo.storage.embedded.server import Server
 
 STUDY = "mlp_digits"
 STUDY_FILE = Path(__file__).with_name("chaos_study.py")

@@ -12,7 +12,7 @@ from proxy import Proxy
 from sqlalchemy.engine import URL, make_url
 from world import World
 
-from hpo.storage.embedded import leave_embedded
+from hpo.storage.embedded.embedded import leave_embedded
 
 NewWorld = Callable[..., World]
 

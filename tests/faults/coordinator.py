@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo import api, cli
-from hpo.coordinator import identity
+from hpo.search import identity
 
 
 def believe_in_another_host(name: str) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hpo.storage.embedded import embedded_url
-from hpo.storage.postgres import Server
+from hpo.storage.embedded.embedded import embedded_url
+from hpo.storage.embedded.server import Server
 
 
 class OwnServer:

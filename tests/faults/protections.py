@@ -36,7 +36,7 @@ PROTECTIONS = (
     # A loss that is not finite.
     Protection(
         "constraint `finite`",
-        "coordinator/outcomes.py",
+        "search/outcomes.py",
         '"diverged": "finite"',
         '"diverged": "nothing"',
         TRIALS + "a_diverged_trial_is_pruned_with_a_constraint_and_the_next_one_runs",
@@ -61,7 +61,7 @@ PROTECTIONS = (
     # Out of memory.
     Protection(
         "constraint `memory`",
-        "coordinator/outcomes.py",
+        "search/outcomes.py",
         '"out_of_memory": "memory"',
         '"out_of_memory": "nothing"',
         TRIALS + "out_of_memory_is_pruned_with_a_constraint_and_three_in_a_row_are_said",
@@ -69,7 +69,7 @@ PROTECTIONS = (
     ),
     Protection(
         "the count of three",
-        "coordinator/streaks.py",
+        "search/failure_tracker.py",
         "if self._out_of_memory and self._out_of_memory",
         "if False and 1",
         TRIALS + "out_of_memory_is_pruned_with_a_constraint_and_three_in_a_row_are_said",
@@ -94,7 +94,7 @@ PROTECTIONS = (
     # A bug of the user's.
     Protection(
         "the traceback",
-        "coordinator/outcomes.py",
+        "search/outcomes.py",
         '"traceback": list(message.details)',
         '"traceback": []',
         TRIALS + "a_bug_fails_its_trial_with_type_message_and_traceback",
@@ -110,7 +110,7 @@ PROTECTIONS = (
     ),
     Protection(
         "the count of five",
-        "coordinator/streaks.py",
+        "search/failure_tracker.py",
         "if len(self._failures) == SAME_FAILURES",
         "if False",
         TRIALS + "the_same_bug_five_times_in_a_row_ends_the_run_with_70_and_that_bug",
@@ -119,7 +119,7 @@ PROTECTIONS = (
     # A trainer is killed.
     Protection(
         "the requeue",
-        "coordinator/loop.py",
+        "search/loop.py",
         "self.ledger.requeue(trial, attempts=0 if stopping or slot.quarantined else 1)",
         "pass",
         TRIALS + "a_trial_whose_trainer_dies_is_resumed_on_a_fresh_one",
@@ -127,7 +127,7 @@ PROTECTIONS = (
     ),
     Protection(
         "the limit of attempts",
-        "coordinator/loop.py",
+        "search/loop.py",
         "trial.attempts >= MAX_ATTEMPTS",
         "False",
         TRIALS + "a_trial_that_kills_every_trainer_is_given_up_after_three_attempts",
@@ -135,7 +135,7 @@ PROTECTIONS = (
     ),
     Protection(
         "a fresh trainer",
-        "coordinator/fleet.py",
+        "trainers/pool.py",
         "time.monotonic() >= slot.restart_at:",
         "False:",
         TRIALS + "a_trial_whose_trainer_dies_is_resumed_on_a_fresh_one",
@@ -143,7 +143,7 @@ PROTECTIONS = (
     ),
     Protection(
         "from its last checkpoint",
-        "training/trial.py",
+        "training/trial_run.py",
         "snapshot = self.checkpoints.load()",
         "snapshot = None",
         RESUME + "an_interrupted_trial_is_bit_for_bit_the_one_left_alone[kill_trainer]",
@@ -152,7 +152,7 @@ PROTECTIONS = (
     # A coordinator is killed, a host is lost.
     Protection(
         "own trials at once",
-        "coordinator/opening.py",
+        "search/open_study.py",
         "Reaper(study_id, identity, 0.0).free_the_dead(connection)",
         "0",
         HOSTS + "a_killed_coordinator_is_followed_by_the_same_command_at_once",
@@ -160,7 +160,7 @@ PROTECTIONS = (
     ),
     Protection(
         "the reaping",
-        "coordinator/ledger.py",
+        "search/storage_thread.py",
         "self._reaper.visit(connection)",
         "pass",
         HOSTS + "a_lost_host_is_followed_by_any_other_when_its_leases_run_out",
@@ -168,7 +168,7 @@ PROTECTIONS = (
     ),
     Protection(
         "the limit of hosts",
-        "coordinator/leases.py",
+        "search/reaper.py",
         "MAX_HOSTS = 10",
         "MAX_HOSTS = 1000",
         "coordinator/test_reaper.py::test_ten_hosts_lost_without_an_epoch_give_a_trial_up",
@@ -185,7 +185,7 @@ PROTECTIONS = (
     # SIGTERM and Ctrl-C.
     Protection(
         "the putting down",
-        "coordinator/loop.py",
+        "search/loop.py",
         "        self.fleet.stop()\n",
         "",
         HOSTS + "a_signal_puts_every_trial_down_within_8_seconds",
@@ -193,7 +193,7 @@ PROTECTIONS = (
     ),
     Protection(
         "not waiting for the deaf",
-        "coordinator/loop.py",
+        "search/loop.py",
         "while self.fleet.busy and time.monotonic() < limit:",
         "while self.fleet.busy:",
         HOSTS + "trainers_that_hear_nothing_do_not_keep_a_process_that_is_to_leave",
@@ -201,7 +201,7 @@ PROTECTIONS = (
     ),
     Protection(
         "the second signal",
-        "coordinator/signals.py",
+        "signals.py",
         "            os._exit(128 + number)",
         "            return",
         HOSTS + "a_second_signal_is_immediate_and_leaves_no_process",
@@ -210,7 +210,7 @@ PROTECTIONS = (
     # Connections cut or silent, the server away.
     Protection(
         "the retry",
-        "coordinator/ledger.py",
+        "search/storage_thread.py",
         "if is_outage(error):",
         "if False:",
         DATABASE + "terminated_connections_are_made_anew",
@@ -218,7 +218,7 @@ PROTECTIONS = (
     ),
     Protection(
         "giving up a silent statement",
-        "storage/stall.py",
+        "storage/statement_watchdog.py",
         "if now > due:",
         "if False:",
         DATABASE + "a_network_that_breaks_or_hangs_costs_nothing[stall]",
@@ -226,7 +226,7 @@ PROTECTIONS = (
     ),
     Protection(
         "the retry while opening",
-        "coordinator/outage.py",
+        "search/outage.py",
         "OPENING_PAUSES = (0.5, 1.0, 2.0, 4.0)",
         "OPENING_PAUSES = ()",
         DATABASE + "a_connection_that_breaks_while_a_study_is_opened_is_made_anew",
@@ -234,7 +234,7 @@ PROTECTIONS = (
     ),
     Protection(
         "keeping what was in flight",
-        "coordinator/ledger.py",
+        "search/storage_thread.py",
         "self._in_flight.merge(self.asker.mirror.take_writes())",
         "self._in_flight = self.asker.mirror.take_writes()",
         DATABASE + "a_server_away_for_longer_than_the_lease_costs_nothing",
@@ -242,7 +242,7 @@ PROTECTIONS = (
     ),
     Protection(
         "the grace",
-        "coordinator/leases.py",
+        "search/reaper.py",
         "if now - self._first_seen[key] >= self._grace_seconds:",
         "if True:",
         DATABASE + "a_server_away_for_longer_than_the_lease_costs_nothing",
@@ -250,7 +250,7 @@ PROTECTIONS = (
     ),
     Protection(
         "the grace begun anew",
-        "coordinator/ledger.py",
+        "search/storage_thread.py",
         "self._reaper.forget()",
         "pass",
         "coordinator/test_ledger.py::test_an_outage_makes_the_reaper_forget_what_it_saw_before",
@@ -258,7 +258,7 @@ PROTECTIONS = (
     ),
     Protection(
         "backoff with jitter",
-        "coordinator/outage.py",
+        "search/outage.py",
         "random.uniform(0.5, 1.0)",
         "1.0",
         "coordinator/test_outage.py::test_pauses_grow_to_the_longest_and_no_two_hosts_keep_step",
@@ -267,15 +267,15 @@ PROTECTIONS = (
     # Away for too long.
     Protection(
         "the journal",
-        "api.py",
-        'assembled.keep(left) if left else ""',
+        "search/search.py",
+        'self._keep(left) if left else ""',
         '""',
         DATABASE + "outcomes_that_could_not_be_told_are_kept_and_told_by_the_next_command",
         "not enough values to unpack",
     ),
     Protection(
         "replay by any command",
-        "reading.py",
+        "results/reading.py",
         "_replay(engine, settings.home)\n    return",
         "pass\n    return",
         DATABASE + "outcomes_that_could_not_be_told_are_kept_and_told_by_the_next_command",
@@ -316,7 +316,7 @@ PROTECTIONS = (
     # The embedded server is killed.
     Protection(
         "starting it again",
-        "coordinator/ledger.py",
+        "search/storage_thread.py",
         "            self._revive()",
         "            pass",
         DATABASE + "an_embedded_server_that_is_killed_is_started_again",
@@ -325,16 +325,16 @@ PROTECTIONS = (
     # The lease is lost, the user says otherwise, the study is deleted.
     Protection(
         "the loss being told",
-        "coordinator/ledger.py",
-        'self._emit(Lost(trial_id, "it was ended or taken from outside"))',
+        "search/storage_thread.py",
+        'self._emit(TrialLost(trial_id, "it was ended or taken from outside"))',
         "pass",
         HOSTS + "a_host_that_was_asleep_drops_what_another_has_taken",
         "ended or taken from outside",
     ),
     Protection(
         "the user's word being heard",
-        "coordinator/ledger.py",
-        'self._emit(Lost(trial_id, "it was ended or taken from outside"))',
+        "search/storage_thread.py",
+        'self._emit(TrialLost(trial_id, "it was ended or taken from outside"))',
         "pass",
         HOSTS + "what_the_user_says_of_a_running_trial_stands",
         "ended or taken from outside",
@@ -349,7 +349,7 @@ PROTECTIONS = (
     ),
     Protection(
         "stopping at the next step",
-        "training/trial.py",
+        "training/trial_run.py",
         "            if stop.asked:\n                break\n",
         "",
         "training/test_training_resume.py::test_interrupted_again_and_again_gives_the_same_bits[rmsprop]",
@@ -357,7 +357,7 @@ PROTECTIONS = (
     ),
     Protection(
         "the deletion being said",
-        "coordinator/outage.py",
+        "search/outage.py",
         "if isinstance(error, NoStudy):",
         "if False:",
         HOSTS + "a_study_deleted_while_it_runs_ends_the_run_and_says_so",
@@ -408,7 +408,7 @@ PROTECTIONS = (
     ),
     Protection(
         "written beside and renamed",
-        "replacement.py",
+        "atomic_file.py",
         'path.with_name(f".{path.name}.{os.getpid()}")',
         "path",
         "test_replacement.py::test_a_process_killed_in_the_middle_leaves_the_old_file",
@@ -434,7 +434,7 @@ PROTECTIONS = (
     # A sick device.
     Protection(
         "the quarantine",
-        "coordinator/health.py",
+        "trainers/health.py",
         "return self.lost_in_a_row >= QUARANTINE_AFTER and",
         "return False and",
         TRIALS + "a_sick_slot_is_quarantined_and_its_trials_run_elsewhere",
@@ -442,7 +442,7 @@ PROTECTIONS = (
     ),
     Protection(
         "going elsewhere",
-        "coordinator/fleet.py",
+        "trainers/pool.py",
         "if trial.attempt > 1 and any(",
         "if False and any(",
         TRIALS + "a_sick_slot_is_quarantined_and_its_trials_run_elsewhere",
@@ -450,7 +450,7 @@ PROTECTIONS = (
     ),
     Protection(
         "no attempt counted",
-        "coordinator/loop.py",
+        "search/loop.py",
         "0 if stopping or slot.quarantined else 1",
         "1",
         TRIALS + "a_host_without_a_working_slot_says_so_and_leaves_its_trials",
@@ -458,7 +458,7 @@ PROTECTIONS = (
     ),
     Protection(
         "no slot left is said",
-        "coordinator/loop.py",
+        "search/loop.py",
         "        self.fleet.check()\n",
         "",
         TRIALS + "a_host_without_a_working_slot_says_so_and_leaves_its_trials",
@@ -466,7 +466,7 @@ PROTECTIONS = (
     ),
     Protection(
         "waiting with the nodes",
-        "ray.py",
+        "ray/driver.py",
         "    except StorageError:\n        return None",
         "    except StorageError:\n        raise",
         "deploy/test_ray.py::test_a_database_that_is_away_for_a_while_ends_neither_the_driver_nor_a_node",
@@ -475,7 +475,7 @@ PROTECTIONS = (
     # Another run, other code.
     Protection(
         "joining the budget at work",
-        "coordinator/budget.py",
+        "search/budget.py",
         "if not others or before.used_up:",
         "if True:",
         "coordinator/test_budget.py::test_a_run_without_a_limit_is_not_given_one",
@@ -483,7 +483,7 @@ PROTECTIONS = (
     ),
     Protection(
         "refusing changed code",
-        "coordinator/code.py",
+        "search/code.py",
         "if own and not accepted:",
         "if False:",
         HOSTS + "a_changed_file_of_the_users_own_model_is_refused_until_that_is_meant",
@@ -491,7 +491,7 @@ PROTECTIONS = (
     ),
     Protection(
         "numbers are not the error",
-        "coordinator/streaks.py",
+        "search/failure_tracker.py",
         '"#", reason)',
         "lambda same: same[0], reason)",
         TRIALS + "an_error_whose_message_has_the_trials_own_numbers_is_the_same_error",

@@ -15,7 +15,7 @@ import pytest
 from optuna.trial import TrialState
 from world import World, until
 
-from hpo.storage.postgres import Server
+from hpo.storage.embedded.server import Server
 
 NewWorld = Any
 
@@ -263,7 +263,7 @@ def test_a_second_run_leaves_the_first_its_budget_and_what_it_adds_is_said_on_bo
 
 OWN_MODEL = """
 from hpo import Float, NoPruner, Random, Study
-from models import Model
+from hpo.models import Model
 
 study = Study(name="faults", dataset="digits", model=Model("own_net:build"), epochs=4,
     space={"batch_size": 64, "lr": Float(0.001, 0.1)},

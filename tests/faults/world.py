@@ -214,7 +214,7 @@ class World:
 
 def hpo_best(world: World) -> optuna.trial.FrozenTrial:
     """The best as `hpo best` would say it."""
-    from hpo.reading import read_study
+    from hpo.results.reading import read_study
     from hpo.storage.engine import open_engine
 
     engine = open_engine(world.direct)

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 import torch
+from hpo.data.image_set import ImageSet
+from hpo.models.lenet import lenet
+from hpo.models.mlp import mlp
 from torch import Tensor, nn
 
-from data.image_set import ImageSet
 from hpo.training.configuration import Recipe
 from hpo.training.graphs import capture
 from hpo.training.optimizers import build_optimizer, set_lr
 from hpo.training.step import Step
-from models.lenet import lenet
-from models.mlp import mlp
 
 pytestmark = [
     pytest.mark.gpu,

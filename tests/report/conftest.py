@@ -10,8 +10,8 @@ import optuna
 import pytest
 from report_studies import Fill
 
-from hpo.reading import StudyView, open_for_reading, read_study
 from hpo.report import ReportData, build_report
+from hpo.results.reading import StudyView, open_for_reading, read_study
 from hpo.settings import Settings
 
 

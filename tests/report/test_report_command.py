@@ -14,10 +14,10 @@ from optuna.trial import TrialState
 from report_studies import searched
 from sqlalchemy import Engine
 
-from hpo.cli import run_command
+from hpo.cli.main import run_command
 from hpo.report import png
-from hpo.storage import rows
-from hpo.storage.rows import EpochRow, Finish, Writes
+from hpo.storage import queries
+from hpo.storage.queries import EpochRow, TrialResult, WriteBatch
 
 Stored = Callable[..., tuple[str, object]]
 
@@ -52,17 +52,17 @@ def test_json_lists_the_files(url: str, tmp_path: Path, capsys: pytest.CaptureFi
 def test_a_study_of_ours_in_postgres(engine: Engine, database_url: str, tmp_path: Path) -> None:
     """A running study on PostgreSQL: its declaration, budget and per-epoch history are in the report."""
     with engine.begin() as c:
-        study_id = rows.create_study(c, "ours", (StudyDirection.MAXIMIZE,))
+        study_id = queries.create_study(c, "ours", (StudyDirection.MAXIMIZE,))
         declaration = {"lr": "1e-05 .. 0.1 log", "(objective)": "maximize val_accuracy"}
-        rows.register(c, study_id, fingerprint="f", declaration=declaration, source="", seed=0, facts={"uid": "u"})
-        rows.set_budget(c, study_id, 3600.0, 5)
-        first, _ = rows.claim(c, study_id, "w", "host", 30, 2)
+        queries.register(c, study_id, fingerprint="f", declaration=declaration, source="", seed=0, facts={"uid": "u"})
+        queries.set_budget(c, study_id, 3600.0, 5)
+        first, _ = queries.claim(c, study_id, "w", "host", 30, 2)
     with engine.begin() as c:
-        writes = Writes()
+        writes = WriteBatch()
         for epoch in (1, 2):
             writes.epoch(EpochRow(first.trial_id, epoch, val_accuracy=0.5 + epoch / 10))
-        writes.finish(Finish(first.trial_id, TrialState.COMPLETE, (0.7,)))
-        rows.save(c, writes, "w")
+        writes.finish(TrialResult(first.trial_id, TrialState.COMPLETE, (0.7,)))
+        queries.save(c, writes, "w")
     out = tmp_path / "out"
     assert run_command(["report", "-s", "ours", "--storage", database_url, "--out", str(out)]) == 0
     document = json.loads((out / "report.json").read_text())

@@ -12,11 +12,11 @@ import pytest
 from sqlalchemy import Engine, text
 
 import hpo
-from hpo.discovery import find_study
 from hpo.reproduction import Reproduction, reproduce
 from hpo.settings import Settings
-from hpo.storage.embedded import embedded_url, leave_embedded
+from hpo.storage.embedded.embedded import embedded_url, leave_embedded
 from hpo.storage.engine import open_engine
+from hpo.study.discovery import find_study
 
 THREE_ENDS = str(Path(__file__).parent / "three_ends.py")
 

@@ -148,7 +148,7 @@ def test_a_device_that_is_not_there_is_named(again: Again) -> None:
 def test_the_command_says_it_in_words_in_json_and_by_its_exit_code(
     again: Again, searched: Settings, changed: Changed, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from hpo.cli import run_command
+    from hpo.cli.main import run_command
 
     words = ["reproduce", "--study", "three_ends", "--trial", "2"]
     assert run_command(words) == 0

@@ -17,10 +17,10 @@ from optuna.trial import TrialState
 from sqlalchemy import Engine
 
 from hpo import TPE, Categorical, Float, Int, MedianPruner, Study
-from hpo.coordinator.asking import Asker
-from hpo.storage import rows
-from hpo.storage.mirror import Mirror
-from hpo.storage.rows import EpochRow
+from hpo.search.ask_tell import AskTell
+from hpo.storage import queries
+from hpo.storage.queries import EpochRow
+from hpo.storage.study_cache import StudyCache
 
 WORKER = "host:1:a"
 STUDY = Study(
@@ -46,25 +46,25 @@ def searched(engine: Engine) -> str:
     """The URL of a database after 40 trials: complete, pruned, failed, infeasible, one running, one waiting."""
     direction = optuna.study.StudyDirection.MAXIMIZE
     with engine.begin() as connection:
-        study_id = rows.create_study(connection, STUDY.name, (direction,))
-        rows.register(
+        study_id = queries.create_study(connection, STUDY.name, (direction,))
+        queries.register(
             connection, study_id, fingerprint=STUDY.fingerprint(), declaration=STUDY.declaration(),
             source="", seed=0, facts={"uid": "u"},
         )  # fmt: skip
-    asker = Asker(STUDY, study_id, Mirror(study_id, STUDY.name, (direction,)), Path("checkpoints"), "host", 1)
+    asker = AskTell(STUDY, study_id, StudyCache(study_id, STUDY.name, (direction,)), Path("checkpoints"), "host", 1)
     for number in range(42):
         with engine.begin() as connection:
             (claim,) = asker.claim(connection, WORKER, 30.0, 1)
             asker.synchronise(connection, [claim.trial_id])
         trial = asker.sample(claim)
         if number == 40:
-            asker.mirror.requeue(rows.Requeue(trial.trial_id, 0, trial.checkpoint))
+            asker.mirror.requeue(queries.Requeue(trial.trial_id, 0, trial.checkpoint))
         elif number < 40:
             _train(asker, trial)
         writes = asker.mirror.take_writes()
         writes.epoch(EpochRow(trial.trial_id, 1, val_accuracy=0.5))
         with engine.begin() as connection:
-            assert not rows.save(connection, writes, WORKER).lost
+            assert not queries.save(connection, writes, WORKER).lost
         if number == 40:
             with engine.begin() as connection:  # else the next claim takes it up again
                 connection.exec_driver_sql(f"UPDATE trials SET state = 'PRUNED' WHERE trial_id = {trial.trial_id}")
@@ -73,7 +73,7 @@ def searched(engine: Engine) -> str:
     return engine.url.set(drivername="postgresql+psycopg2").render_as_string(hide_password=False)
 
 
-def _train(asker: Asker, trial: Any) -> None:
+def _train(asker: AskTell, trial: Any) -> None:
     rng = random.Random(trial.number)
     state = TrialState.FAIL if trial.number == 7 else TrialState.COMPLETE
     value = 0.0

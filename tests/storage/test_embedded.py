@@ -17,15 +17,14 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
 from hpo.errors import StorageError
-from hpo.storage import postgres, postgres_user
-from hpo.storage.embedded import embedded_url, leave_embedded, stop_embedded
+from hpo.storage.embedded.embedded import embedded_url, leave_embedded, stop_embedded
+from hpo.storage.embedded.server import Server
 from hpo.storage.engine import open_engine
-from hpo.storage.postgres import Server
 
 CLIENT = """
 import sys
 from pathlib import Path
-from hpo.storage.embedded import embedded_url
+from hpo.storage.embedded.embedded import embedded_url
 embedded_url(Path(sys.argv[1]))
 print("up", flush=True)
 sys.stdin.readline()
@@ -168,11 +167,11 @@ def test_many_come_and_go_and_some_are_killed(home: Path) -> None:
 
 @pytest.mark.faults
 def test_an_interrupted_initdb_is_forgotten(home: Path) -> None:
-    (home / "postgres.new-1" / "base").mkdir(parents=True)
+    (home / "server.new-1" / "base").mkdir(parents=True)
     (home / "postgres" / "base").mkdir(parents=True)
     embedded_url(home)
-    assert not (home / "postgres.new-1").exists()
-    assert list(home.glob("postgres.broken-*"))
+    assert not (home / "server.new-1").exists()
+    assert list(home.glob("server.broken-*"))
 
 
 def test_data_without_its_version_is_kept_and_reported(home: Path) -> None:
@@ -198,7 +197,7 @@ def test_a_server_that_does_not_start_shows_its_log(home: Path) -> None:
         configuration.write("no_such_setting = 1\n")
     with pytest.raises(StorageError, match="no_such_setting") as caught:
         embedded_url(home)
-    assert "postgres.log" in caught.value.next
+    assert "server.log" in caught.value.next
 
 
 def test_a_long_path_works(tmp_path: Path) -> None:
@@ -228,7 +227,7 @@ def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> N
 
 
 def test_a_platform_without_binaries_is_one_clear_error(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postgres_user, "MAJOR", 99)
+    monkeypatch.setattr("hpo.storage.embedded.account.MAJOR", 99)
     with pytest.raises(StorageError, match="no PostgreSQL comes with hpo"):
         embedded_url(home)
 
@@ -249,7 +248,7 @@ def test_a_folder_that_others_may_read_says_how_to_close_it(home: Path) -> None:
 def test_a_folder_in_use_by_another_host_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = client(home)
     postmaster(home).kill()
-    monkeypatch.setattr(postgres, "_boot_id", lambda: "another kernel")
+    monkeypatch.setattr("hpo.storage.embedded.server._boot_id", lambda: "another kernel")
     with pytest.raises(StorageError, match="another host"):
         embedded_url(home)
     monkeypatch.undo()
@@ -264,7 +263,7 @@ def test_an_ordinary_user_has_a_server_too(tmp_path: Path) -> None:
         parent.chmod(parent.stat().st_mode | 0o005)
     home = tmp_path / "home"
     # Given up after the imports: the interpreter itself may be in a folder of root's.
-    become = "import os, hpo.storage.postgres, pwd; os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+    become = "import os, hpo.storage.embedded.server, pwd; os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
     program = CLIENT.replace("embedded_url(Path", become + "embedded_url(Path").replace("sys.stdin.readline()", "")
     done = subprocess.run([sys.executable, "-c", program, str(home)], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("up\n", "")
@@ -277,8 +276,8 @@ def test_a_second_ctrl_c_while_the_server_stops_is_no_traceback(tmp_path: Path) 
     program = (
         "import os, signal, sys, time\n"
         "from pathlib import Path\n"
-        "from hpo.storage.embedded import embedded_url\n"
-        "from hpo.storage.postgres import Server\n"
+        "from hpo.storage.embedded.embedded import embedded_url\n"
+        "from hpo.storage.embedded.server import Server\n"
         "stop = Server.stop\n"
         "def interrupted(self, seconds):\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
@@ -297,8 +296,8 @@ def test_a_command_that_is_ended_while_its_server_starts_leaves_none(tmp_path: P
     """A signal before the search is an ordinary exit: 128 and its number, and the server that was made is stopped."""
     program = (
         "import sys, time\n"
-        "from hpo.cli import main\n"
-        "from hpo.storage.postgres_user import ServerUser\n"
+        "from hpo.cli.main import main\n"
+        "from hpo.storage.embedded.account import ServerUser\n"
         "run = ServerUser.run\n"
         "def slow(self, folder, *words):\n"
         "    done = run(self, folder, *words)\n"

@@ -16,32 +16,32 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from sqlalchemy import Engine
 
-from hpo.storage import rows
+from hpo.storage import queries
 from hpo.storage.journal import Origin, keep, replay
-from hpo.storage.rows import EpochRow, Finish, Requeue, Writes
+from hpo.storage.queries import EpochRow, Requeue, TrialResult, WriteBatch
 
 
 @pytest.fixture
 def origin(engine: Engine) -> Origin:
     with engine.begin() as c:
-        study_id = rows.create_study(c, "s", (StudyDirection.MAXIMIZE,))
-        rows.register(c, study_id, fingerprint="f", declaration={}, source="", seed=0, facts={"uid": "u1"})
-        rows.claim(c, study_id, "w", "host", 30, 2)
+        study_id = queries.create_study(c, "s", (StudyDirection.MAXIMIZE,))
+        queries.register(c, study_id, fingerprint="f", declaration={}, source="", seed=0, facts={"uid": "u1"})
+        queries.claim(c, study_id, "w", "host", 30, 2)
     return Origin("u1", study_id, "w")
 
 
-def outcome(engine: Engine, value: float = 0.5) -> Writes:
+def outcome(engine: Engine, value: float = 0.5) -> WriteBatch:
     """Everything that can be said of a trial, and a second one put down."""
     with engine.begin() as c:
-        first, second = (trial._trial_id for trial in rows.read_changes(c, rows.list_studies(c)[0].study_id))
-    writes = Writes()
+        first, second = (trial._trial_id for trial in queries.read_changes(c, queries.list_studies(c)[0].study_id))
+    writes = WriteBatch()
     writes.set_param(first, "lr", 0.01, FloatDistribution(1e-5, 0.1, log=True))
     writes.set_user_attr(first, "metrics", {"val_accuracy": value})
     writes.set_system_attr(first, "constraint", [0.0])
     writes.report(first, 1, math.nan)
     writes.report(first, 2, value)
     writes.epoch(EpochRow(first, 1, val_loss=math.inf, val_accuracy=value))
-    writes.finish(Finish(first, TrialState.COMPLETE, (value,)))
+    writes.finish(TrialResult(first, TrialState.COMPLETE, (value,)))
     writes.requeue(Requeue(second, 0, "folder"))
     writes.study_user_attrs[rows_study(engine)] = {"note": "n"}
     return writes
@@ -49,12 +49,12 @@ def outcome(engine: Engine, value: float = 0.5) -> Writes:
 
 def rows_study(engine: Engine) -> int:
     with engine.begin() as c:
-        return rows.list_studies(c)[0].study_id
+        return queries.list_studies(c)[0].study_id
 
 
 def trials(engine: Engine) -> list[optuna.trial.FrozenTrial]:
     with engine.begin() as c:
-        return rows.read_changes(c, rows_study(engine))
+        return queries.read_changes(c, rows_study(engine))
 
 
 def test_everything_comes_back_as_if_it_had_been_saved(engine: Engine, origin: Origin, tmp_path: Path) -> None:
@@ -67,8 +67,8 @@ def test_everything_comes_back_as_if_it_had_been_saved(engine: Engine, origin: O
     assert math.isnan(first.intermediate_values[1])
     assert second.state == TrialState.WAITING
     with engine.begin() as c:
-        assert rows.study_attrs(c, origin.study_id)[0] == {"note": "n"}
-        assert rows.claim(c, origin.study_id, "x", "h", 30, 1, new=False)[0].attempt == 1
+        assert queries.study_attrs(c, origin.study_id)[0] == {"note": "n"}
+        assert queries.claim(c, origin.study_id, "x", "h", 30, 1, new=False)[0].attempt == 1
 
 
 def test_replaying_twice_is_replaying_once(engine: Engine, origin: Origin, tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_trial_that_waits_again_is_finished_and_one_that_runs_elsewhere_is_not
 ) -> None:
     keep(tmp_path, origin, outcome(engine))
     with engine.begin() as c:
-        rows.release_worker(c, "w")
+        queries.release_worker(c, "w")
     assert replay(engine, tmp_path) == ["from the journal: the outcome of trial 0"]
     keep(tmp_path, origin, outcome(engine, 0.75))
     assert replay(engine, tmp_path) == ["dropped from the journal, as others took it up or ended it: trial 0"]

@@ -15,31 +15,31 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy import Engine
 
-from hpo.storage import rows
-from hpo.storage.mirror import Mirror
-from hpo.storage.rows import Claim, Requeue
+from hpo.storage import queries
+from hpo.storage.queries import Claim, Requeue
+from hpo.storage.study_cache import StudyCache
 
 MAXIMIZE = (StudyDirection.MAXIMIZE,)
 
 
 class Ours:
-    """Mirror and rows, saved after every operation."""
+    """StudyCache and rows, saved after every operation."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         with engine.begin() as c:
-            self.study_id = rows.create_study(c, "s", MAXIMIZE)
-        self.storage = Mirror(self.study_id, "s", MAXIMIZE)
+            self.study_id = queries.create_study(c, "s", MAXIMIZE)
+        self.storage = StudyCache(self.study_id, "s", MAXIMIZE)
 
     def create(self) -> int:
         with self.engine.begin() as c:
-            [claim] = rows.claim(c, self.study_id, "w", "host", 30, 1)
+            [claim] = queries.claim(c, self.study_id, "w", "host", 30, 1)
         self.storage.start(claim)
         return claim.trial_id
 
     def flush(self) -> None:
         with self.engine.begin() as c:
-            assert not rows.save(c, self.storage.take_writes(), "w").lost
+            assert not queries.save(c, self.storage.take_writes(), "w").lost
 
 
 class Stock:
@@ -152,7 +152,7 @@ class TestContract:
         storage.set_study_system_attr(backend.study_id, "qmc", 3)
         backend.flush()
         with engine.begin() as c:
-            assert rows.study_attrs(c, backend.study_id) == ({"u": [1]}, {"qmc": 3})
+            assert queries.study_attrs(c, backend.study_id) == ({"u": [1]}, {"qmc": 3})
         [study] = storage.get_all_studies()
         assert (study.user_attrs, study.system_attrs) == ({"u": [1]}, {"qmc": 3})
 
@@ -185,7 +185,7 @@ def test_after_a_read_the_mirror_holds_exactly_what_optuna_reads(engine: Engine)
     ours.create()
     ours.flush()
     with engine.begin() as c:
-        ours.storage.apply(rows.read_changes(c, ours.study_id))
+        ours.storage.apply(queries.read_changes(c, ours.study_id))
     stock = optuna.load_study(study_name="s", storage=engine.url.render_as_string(hide_password=False))
     assert ours.storage.get_all_trials(ours.study_id) == stock.get_trials()
 
@@ -210,7 +210,7 @@ def propose(storage: BaseStorage, create: Any) -> list[dict[str, Any]]:
 def test_the_same_sampler_proposes_the_same_as_on_stock_storage() -> None:
     stock = InMemoryStorage()
     study_id = stock.create_new_study(list(MAXIMIZE), "s")
-    mirror = Mirror(1, "s", MAXIMIZE)
+    mirror = StudyCache(1, "s", MAXIMIZE)
     numbers = iter(range(100))
 
     def start() -> int:
@@ -229,7 +229,7 @@ def frozen(trial_id: int, state: TrialState, number: int | None = None) -> Froze
 
 
 def test_the_database_does_not_undo_what_is_not_saved_yet() -> None:
-    mirror = Mirror(1, "s", MAXIMIZE)
+    mirror = StudyCache(1, "s", MAXIMIZE)
     mirror.start(Claim(0, 0, 1, None, True))
     mirror.start(Claim(1, 1, 1, None, True))
     mirror.set_trial_intermediate_value(1, 1, 0.5)
@@ -243,7 +243,7 @@ def test_the_database_does_not_undo_what_is_not_saved_yet() -> None:
 
 
 def test_a_lost_trial_is_as_the_database_says() -> None:
-    mirror = Mirror(1, "s", MAXIMIZE)
+    mirror = StudyCache(1, "s", MAXIMIZE)
     mirror.start(Claim(0, 0, 1, None, True))
     mirror.set_trial_state_values(0, TrialState.COMPLETE, [1.0])
     mirror.drop(0)
@@ -255,7 +255,7 @@ def test_a_lost_trial_is_as_the_database_says() -> None:
 
 
 def test_a_number_given_away_again_replaces_the_phantom() -> None:
-    mirror = Mirror(1, "s", MAXIMIZE)
+    mirror = StudyCache(1, "s", MAXIMIZE)
     mirror.apply([frozen(7, TrialState.RUNNING, 0)])
     mirror.apply([frozen(9, TrialState.COMPLETE, 0)])
     assert [trial._trial_id for trial in mirror.get_all_trials(1)] == [9]
@@ -263,7 +263,7 @@ def test_a_number_given_away_again_replaces_the_phantom() -> None:
 
 
 def test_a_requeued_trial_waits_and_can_be_started_again() -> None:
-    mirror = Mirror(1, "s", MAXIMIZE)
+    mirror = StudyCache(1, "s", MAXIMIZE)
     mirror.start(Claim(0, 0, 1, None, True))
     mirror.set_trial_param(0, "x", 0.5, FloatDistribution(0, 1))
     mirror.requeue(Requeue(0, 1, "folder"))
@@ -278,10 +278,10 @@ def test_a_requeued_trial_waits_and_can_be_started_again() -> None:
 
 
 def test_two_threads_lose_nothing() -> None:
-    mirror = Mirror(1, "s", MAXIMIZE)
+    mirror = StudyCache(1, "s", MAXIMIZE)
     for i in range(2):
         mirror.start(Claim(i, i, 1, None, True))
-    taken = rows.Writes()
+    taken = queries.WriteBatch()
 
     def report(trial_id: int) -> None:
         for step in range(500):

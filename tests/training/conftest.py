@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from hpo.data import DATASETS
+from hpo.data.files import Folders
+from hpo.models import MODELS
 
-from data import DATASETS
-from data.files import Folders
 from hpo.messages import Job
-from hpo.training import native
 from hpo.training.device import open_device
-from hpo.training.parts import DataCache
-from models import MODELS
+from hpo.training.kernels import native
+from hpo.training.train_val_split import DataCache
 
 PLAN: dict[str, Any] = {
     "epochs": 3,

@@ -12,19 +12,19 @@ from typing import Any
 
 import pytest
 import torch
+from hpo.data.image_set import ImageSet
+from hpo.models.lenet import lenet
+from hpo.models.mlp import mlp, perceptron
 from torch import nn
 
-from data.image_set import ImageSet
-from hpo.training import native
 from hpo.training.average import WeightAverage
-from hpo.training.chains import read_chain
 from hpo.training.configuration import Recipe
-from hpo.training.layers import read_layers
+from hpo.training.kernels import native
+from hpo.training.kernels.fused_sequential import fused_sequential
+from hpo.training.kernels.fused_train_step import MOST_IMAGES, FusedTrainStep
+from hpo.training.kernels.layers import read_layers
 from hpo.training.optimizers import build_optimizer, optimizer_tensors
 from hpo.training.step import Step
-from hpo.training.whole_step import MOST_IMAGES, WholeStep
-from models.lenet import lenet
-from models.mlp import mlp, perceptron
 
 CPU = torch.device("cpu")
 SHAPE = (1, 8, 8)
@@ -77,7 +77,7 @@ def train(
     """(the step, weights and optimizer state and average by name) after steps of B, B - 1, B - 2, B ... images."""
     optimizer = build_optimizer(model, recipe, CPU)
     average = WeightAverage(model, recipe.ema_decay) if recipe.ema_decay else None
-    chain = read_chain(model, shape, optimizer, recipe, CPU) if by_hand else None
+    chain = fused_sequential(model, shape, optimizer, recipe, CPU) if by_hand else None
     step = Step(model, images(shape).batch, optimizer, recipe, CPU, average=average, chain=chain)
     torch.manual_seed(1)  # of dropout
     random = torch.Generator().manual_seed(1)
@@ -212,23 +212,23 @@ OTHERS = {
 def test_other_models_are_left_to_autograd(model: nn.Module) -> None:
     """Whatever is not exactly a chain of known float32 layers that fit is not taken for one: no error, no chain."""
     recipe = Recipe.read({"batch_size": 4, "lr": 1e-3})
-    assert read_chain(model, SHAPE, build_optimizer(model, recipe, CPU), recipe, CPU) is None
+    assert fused_sequential(model, SHAPE, build_optimizer(model, recipe, CPU), recipe, CPU) is None
 
 
 @pytest.mark.parametrize("setting", [{"mixup_alpha": 0.2}, {"freeze_epochs": 1}, {"precision": "bf16"}])
 def test_other_recipes_are_left_to_autograd(setting: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """What a chain cannot do, autograd does."""
-    monkeypatch.setattr("hpo.training.chains.supports_bf16", lambda device: True)
+    monkeypatch.setattr("hpo.training.kernels.fused_sequential.supports_bf16", lambda device: True)
     recipe = Recipe.read({"batch_size": 4, "lr": 1e-3, **setting})
     model = perceptron(SHAPE, 10)
-    assert read_chain(model, SHAPE, build_optimizer(model, recipe, CPU), recipe, CPU) is None
+    assert fused_sequential(model, SHAPE, build_optimizer(model, recipe, CPU), recipe, CPU) is None
 
 
-def whole(model: nn.Module, settings: dict[str, Any]) -> WholeStep | None:
+def whole(model: nn.Module, settings: dict[str, Any]) -> FusedTrainStep | None:
     layers = read_layers(list(model))
     assert layers is not None
     recipe = Recipe.read({"batch_size": 2, "lr": 1e-2, **settings})
-    return WholeStep.of(None, layers, build_optimizer(model, recipe, CPU))
+    return FusedTrainStep.of(None, layers, build_optimizer(model, recipe, CPU))
 
 
 @needs_compiler
@@ -276,8 +276,8 @@ def test_a_chain_takes_small_batches_in_one_call(
 ) -> None:
     """Up to so many images, and more of them where layers are narrow; beyond, products are quicker."""
     seen: list[int] = []
-    real = WholeStep.learn
-    monkeypatch.setattr(WholeStep, "learn", lambda self, x, y: seen.append(len(x)) or real(self, x, y))
+    real = FusedTrainStep.learn
+    monkeypatch.setattr(FusedTrainStep, "learn", lambda self, x, y: seen.append(len(x)) or real(self, x, y))
     recipe = Recipe.read({"batch_size": batch, "lr": 1e-3})
     train(mlp(SHAPE, 10, 2, [width, 80]), SHAPE, recipe, by_hand=True, steps=1)
     assert seen == [batch] * calls
@@ -290,15 +290,15 @@ def test_rmsprop_goes_by_products() -> None:
 
 _TRAINED = """
 import sys, torch
-from hpo.training.chains import read_chain
+from hpo.training.kernels.fused_sequential import fused_sequential
 from hpo.training.configuration import Recipe
-from hpo.training.layers import read_layers
+from hpo.training.kernels.layers import read_layers
 from hpo.training.optimizers import build_optimizer
-from models.mlp import perceptron
+from hpo.models.mlp import perceptron
 
 recipe, cpu, model = Recipe.read({"batch_size": 2, "lr": 0.1}), torch.device("cpu"), perceptron((1, 8, 8), 10)
 optimizer = build_optimizer(model, recipe, cpu)
-chain = read_chain(model, (1, 8, 8), optimizer, recipe, cpu)
+chain = fused_sequential(model, (1, 8, 8), optimizer, recipe, cpu)
 chain.learn(torch.zeros(2, 1, 8, 8), torch.zeros(2, dtype=torch.int64))
 assert "torch._dynamo" not in sys.modules, "a chain has loaded the compiler"
 """

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import torch
+from hpo.data.image_set import ImageSet
 from torch import Tensor, nn
 
-from data.image_set import ImageSet
-from hpo.training import channels_last
-from hpo.training.channels_last import fast_layers
 from hpo.training.configuration import Recipe
+from hpo.training.kernels import channels_last
+from hpo.training.kernels.channels_last import fast_layers
 from hpo.training.optimizers import build_optimizer
 from hpo.training.step import Step
 
@@ -155,7 +155,7 @@ OTHERS = {
 def test_other_layers_are_left_to_torch(layer: nn.Module) -> None:
     """Whatever is not exactly one of the known layers is not taken for one."""
     with fast_layers(layer, CPU)():
-        assert type(layer).__module__ != "hpo.training.channels_last"
+        assert type(layer).__module__ != "hpo.training.kernels.channels_last"
 
 
 def test_a_step_trains_by_them(counted: list[str]) -> None:

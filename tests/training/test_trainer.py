@@ -98,7 +98,7 @@ def test_it_trains_job_after_job_whatever_a_model_does(child: Child, make_job: A
     assert "batch [32, 1, 8, 8]" in large.reason
     assert other("leaving").outcome == "failed"
     assert other("chatty").outcome == "complete"
-    assert child.run(make_job(builder="models.mlp:nothing"))[1].reason.startswith("StudyError: ")
+    assert child.run(make_job(builder="hpo.models.mlp:nothing"))[1].reason.startswith("StudyError: ")
     again = child.run(make_job())[1]
     assert again.metrics == finished.metrics
     out, err = child.end()

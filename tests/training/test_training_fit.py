@@ -12,17 +12,17 @@ from typing import Any
 import pytest
 import synthetic
 import torch
+from hpo.models.build import build_model
 from safetensors.torch import load_file
 
 from hpo.errors import DataError
 from hpo.messages import Epoch, Finished, Job
 from hpo.training import checkpoint as checkpoints
-from hpo.training.checkpoint import Checkpoints, Snapshot
+from hpo.training.checkpoint import Checkpoints, TrainingSnapshot
 from hpo.training.fit import fit, train
 from hpo.training.outcomes import failure
 from hpo.training.progress import StopRequest
-from hpo.training.trial import Trial
-from models.build import build_model
+from hpo.training.trial_run import TrialRun
 
 GUARDED = {"loader": "synthetic:load_without_test", "name": "synthetic", "shape": [1, 28, 28]}
 EARLY = {"monitor": "val_accuracy", "patience": 2, "min_delta": 0.0}
@@ -77,7 +77,7 @@ def test_the_best_weights_are_restored(make_job: Any, data: Any, device: torch.d
     """After early stopping the model scores what its best epoch scored, with averaged weights too."""
     for ema in (0.0, 0.5):
         job = make_job(lr=0.05, ema_decay=ema, plan={"epochs": 30, "early_stopping": EARLY})
-        trial = Trial(job, data, device, lambda e: None, StopRequest(), lambda s: None)
+        trial = TrialRun(job, data, device, lambda e: None, StopRequest(), lambda s: None)
         trial.begin()
         train(trial)
         finished = trial.finished("complete")
@@ -209,7 +209,7 @@ def test_a_torn_checkpoint_gives_way_to_the_previous_one(damage: Any, make_job: 
     """And when both are damaged training starts from the beginning."""
     job = make_job(checkpoint=tmp_path)
     for number in (1, 2, 3):
-        assert snapshots(job).save(Snapshot({"n": number}, {"weights": torch.full((300,), float(number))}))
+        assert snapshots(job).save(TrainingSnapshot({"n": number}, {"weights": torch.full((300,), float(number))}))
     found = snapshots(job).load()
     assert found is not None
     assert (found.progress, found.tensors["weights"][0].item()) == ({"n": 3}, 3.0)
@@ -235,7 +235,7 @@ def test_checkpoints_take_at_most_a_fiftieth_of_the_time(
     now += 0.51
     assert kept.due(0)
     assert not kept.due(300_000_000)
-    kept.save(Snapshot({}, {}))
+    kept.save(TrainingSnapshot({}, {}))
     kept._write_seconds = 2.0
     now += 99
     assert not kept.due(0)

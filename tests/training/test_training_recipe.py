@@ -13,14 +13,14 @@ import torch
 from torch import nn
 
 from hpo.errors import DeviceError, StudyError
-from hpo.recipe import OPTIMIZERS as OPTIMIZER_NAMES
-from hpo.recipe import RECIPE
-from hpo.recipe import SCHEDULES as SCHEDULE_NAMES
+from hpo.study.recipe import OPTIMIZERS as OPTIMIZER_NAMES
+from hpo.study.recipe import RECIPE
+from hpo.study.recipe import SCHEDULES as SCHEDULE_NAMES
 from hpo.training.average import WeightAverage
 from hpo.training.configuration import Recipe, derive_seed
 from hpo.training.device import open_device
 from hpo.training.optimizers import OPTIMIZERS, build_optimizer, optimizer_tensors, restore_optimizer, set_lr
-from hpo.training.schedules import SCHEDULES, Horizon, Schedule
+from hpo.training.schedules import SCHEDULES, Schedule, TrainLength
 from hpo.training.stopping import Stopping
 
 CPU = torch.device("cpu")
@@ -113,7 +113,7 @@ def test_norm_and_bias_are_left_without_decay_where_asked() -> None:
     assert {group["lr"] for group in optimizer.param_groups} == {0.25}
 
 
-def rates(settings: Recipe, horizon: Horizon) -> list[float]:
+def rates(settings: Recipe, horizon: TrainLength) -> list[float]:
     schedule = Schedule(settings, horizon)
     return [schedule.lr(step) for step in range(horizon.steps)]
 
@@ -131,7 +131,7 @@ def reference_rates(make: Any, steps: int) -> list[float]:
 
 def test_schedules_are_those_of_torch() -> None:
     """cosine, step and one_cycle give torch's learning rates at every step; none is constant."""
-    schedulers, horizon = torch.optim.lr_scheduler, Horizon(7, 6)
+    schedulers, horizon = torch.optim.lr_scheduler, TrainLength(7, 6)
     cosine = reference_rates(lambda o: schedulers.CosineAnnealingLR(o, horizon.steps), horizon.steps)
     assert rates(recipe(schedule="cosine"), horizon) == pytest.approx(cosine)
     step = reference_rates(lambda o: schedulers.StepLR(o, 2 * 7, 0.3), horizon.steps)
@@ -148,7 +148,7 @@ def test_schedules_are_those_of_torch() -> None:
 @pytest.mark.parametrize("name", ["none", "cosine", "step", "plateau"])
 def test_warm_up_is_linear_from_a_hundredth(name: str) -> None:
     """Over 1.5 epochs of ten steps the rate climbs from lr/100 to lr."""
-    found = rates(recipe(schedule=name, warmup_epochs=1.5), Horizon(10, 5))
+    found = rates(recipe(schedule=name, warmup_epochs=1.5), TrainLength(10, 5))
     assert found[:15] == pytest.approx([0.1 * (0.01 + 0.99 * step / 15) for step in range(15)])
     assert found[15] == pytest.approx(0.1)
 
@@ -159,11 +159,11 @@ def test_plateau_drops_as_torch_does_and_can_be_put_back() -> None:
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
     reference = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=1)
     settings = recipe(schedule="plateau", schedule_patience=1)
-    schedule = Schedule(settings, Horizon(1, 20))
+    schedule = Schedule(settings, TrainLength(1, 20))
     for loss in losses:
         reference.step(loss)
         schedule.epoch_done(loss)
-        fresh = Schedule(settings, Horizon(1, 20))
+        fresh = Schedule(settings, TrainLength(1, 20))
         fresh.load_state_dict(schedule.state_dict())
         schedule = fresh
         assert schedule.lr(0) == pytest.approx(optimizer.param_groups[0]["lr"])

@@ -11,7 +11,7 @@ import torch
 from hpo.messages import Epoch
 from hpo.training.fit import train
 from hpo.training.progress import StopRequest
-from hpo.training.trial import Trial
+from hpo.training.trial_run import TrialRun
 
 SYNTHETIC = {"name": "synthetic", "loader": "synthetic:load", "shape": [1, 28, 28]}
 
@@ -80,9 +80,9 @@ class StopAtRead(StopRequest):
         return self._reads < 0
 
 
-def run(job: Any, data: Any, device: torch.device, reads: float) -> tuple[str, list[Epoch], Trial]:
+def run(job: Any, data: Any, device: torch.device, reads: float) -> tuple[str, list[Epoch], TrialRun]:
     epochs: list[Epoch] = []
-    trial = Trial(job, data, device, epochs.append, StopAtRead(reads), lambda sentence: None)
+    trial = TrialRun(job, data, device, epochs.append, StopAtRead(reads), lambda sentence: None)
     trial.begin()
     outcome, reason = train(trial)
     assert not reason
@@ -127,7 +127,7 @@ def test_interrupted_again_and_again_gives_the_same_bits(
 def test_stop_without_keep_writes_nothing(make_job: Any, data: Any, device: torch.device, tmp_path: Path) -> None:
     """A pruned trial leaves no checkpoint."""
     stop = StopRequest(keep=False, asked=True)
-    trial = Trial(make_job(checkpoint=tmp_path / "trial"), data, device, lambda e: None, stop, lambda s: None)
+    trial = TrialRun(make_job(checkpoint=tmp_path / "trial"), data, device, lambda e: None, stop, lambda s: None)
     trial.begin()
     assert train(trial) == ("stopped", "")
     assert not (tmp_path / "trial").exists()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from hpo.report.data import ReportData
 from hpo.report.figures.contour import contour
-from hpo.report.figures.front import pareto
 from hpo.report.figures.importances import importances
 from hpo.report.figures.landscape import parallel, rank
+from hpo.report.figures.pareto_front import pareto
 from hpo.report.figures.progress import distribution, history, intermediate
 from hpo.report.figures.relations import correlation, failures, size
-from hpo.report.figures.slices import slices, times
+from hpo.report.figures.slice_plot import slices, times
 from hpo.report.figures.workers import timeline
 from hpo.report.plot import PlotRow
 

@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial
 from hpo.report.data import ReportData
 from hpo.report.figures.marks import sampled_trials
 from hpo.report.figures.shading import body, colour_range, outside_note, scale, shade_bar
-from hpo.report.parameters import Parameter
+from hpo.report.parameters import ReportParameter
 from hpo.report.plot import Drawing, NotDrawable, need_complete
 from hpo.report.theme import SCALE, axis, colour_bar, label, log_ticks
 
@@ -85,7 +85,9 @@ def rank(data: ReportData) -> Drawing:
     return Drawing(figures, notes)
 
 
-def _ranked(trials: Sequence[FrozenTrial], places: list[float], x: Parameter, y: Parameter, *, bar: bool) -> Any:
+def _ranked(
+    trials: Sequence[FrozenTrial], places: list[float], x: ReportParameter, y: ReportParameter, *, bar: bool
+) -> Any:
     xs, ys = ([_shown(one, trial) for trial in trials] for one in (x, y))
     figure = go.Figure(
         go.Scatter(
@@ -104,7 +106,7 @@ def _ranked(trials: Sequence[FrozenTrial], places: list[float], x: Parameter, y:
     return figure
 
 
-def _dimension(parameter: Parameter, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
+def _dimension(parameter: ReportParameter, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
     values = [trial.params[parameter.name] for trial in trials]
     shown: dict[str, Any] = {"label": label(parameter.name, 20)}
     if not parameter.numeric:
@@ -127,7 +129,7 @@ def _dimension(parameter: Parameter, trials: Sequence[FrozenTrial]) -> dict[str,
     }
 
 
-def _two(data: ReportData, among: Sequence[Parameter]) -> tuple[Parameter, Parameter]:
+def _two(data: ReportData, among: Sequence[ReportParameter]) -> tuple[ReportParameter, ReportParameter]:
     """The first two of `among`, most important first, that took several values in trials that have both."""
     for one, other in itertools.combinations(among, 2):
         both = [trial for trial in data.complete if one.name in trial.params and other.name in trial.params]
@@ -136,10 +138,10 @@ def _two(data: ReportData, among: Sequence[Parameter]) -> tuple[Parameter, Param
     raise NotDrawable("It needs two parameters that took more than one value in complete trials.")
 
 
-def _values(data: ReportData, parameter: Parameter) -> int:
+def _values(data: ReportData, parameter: ReportParameter) -> int:
     return len({trial.params[parameter.name] for trial in data.complete if parameter.name in trial.params})
 
 
-def _shown(parameter: Parameter, trial: FrozenTrial) -> Any:
+def _shown(parameter: ReportParameter, trial: FrozenTrial) -> Any:
     value = trial.params[parameter.name]
     return value if parameter.numeric else label(value)

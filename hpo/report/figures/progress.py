@@ -8,13 +8,13 @@ from typing import Any
 import pandas
 import plotly.graph_objects as go
 
-from hpo.best import ranked
 from hpo.report.data import ReportData
 from hpo.report.figures.marks import POINTS, finite_rows, marks, sampled
 from hpo.report.figures.shading import body, outside_note
 from hpo.report.plot import Drawing, NotDrawable, thin
 from hpo.report.theme import ACCENT, COLOURS, FAINT, label, robust_range
 from hpo.report.words import number
+from hpo.results.best import ranked
 
 __all__ = ["distribution", "history", "intermediate"]
 

@@ -1,0 +1,222 @@
+"""A Snapshot as rich draws it. Pure: the same snapshot gives the same picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.padding import Padding
+from rich.segment import Segment
+from rich.table import Table
+from rich.text import Text
+
+from hpo.cli.wording import COUNTS, STYLES
+from hpo.cli.wrapping import Entries, Phrases
+from hpo.duration import format_duration
+from hpo.trainers.snapshot import SlotView, Snapshot
+from hpo.wording import score
+
+__all__ = ["picture"]
+
+WIDEST = 110
+"""On a wider terminal the right-hand column would be too far from what it belongs to."""
+
+NARROW = 50
+"""Below so many columns a slot has no bar and no time, and states without a trial are not counted."""
+
+ECHO = 2
+"""Columns left free: the terminal writes `^C` at the end of the picture, and a line it wraps would be left behind."""
+
+ALWAYS = 100
+"""Importance of what never gives way to what is below it."""
+
+_STATE_STYLES = {"training": "", "idle": "dim", "starting": "dim", "restarting": "yellow", "quarantined": "red"}
+
+
+def picture(snapshot: Snapshot, events: Sequence[str] = (), *, height: int = 40) -> RenderableType:
+    """Header, budget, counts, best, one line per slot, the last events.
+
+    What does not fit into `height` rows gives way: blank lines and old events first, then the best parameters, then
+    the bar. Slots that get no row are counted.
+    """
+    return _Picture(snapshot, events, height)
+
+
+@dataclass(frozen=True)
+class _Picture:
+    snapshot: Snapshot
+    events: Sequence[str]
+    height: int
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        options = options.update(width=max(1, min(options.max_width - ECHO, WIDEST)), height=None)
+        slots = self.snapshot.slots
+        reserved = min(len(slots) + 1, max(1, self.height // 3)) if slots else 0
+        blocks = [
+            (importance, console.render_lines(part, options, pad=False))
+            for importance, part in self._above_slots(options.max_width)
+        ]
+        above = len(blocks)
+        blocks += [
+            (importance, console.render_lines(part, options, pad=False)) for importance, part in self._below_slots()
+        ]
+        for index in sorted(range(len(blocks)), key=lambda index: blocks[index][0]):
+            if blocks[index][0] < ALWAYS and sum(len(lines) for _, lines in blocks) + reserved > self.height:
+                blocks[index] = (0, [])
+        room = self.height - sum(len(lines) for _, lines in blocks)
+        table = console.render_lines(_slots(slots, room, options.max_width), options, pad=False) if slots else []
+        for lines in (*(lines for _, lines in blocks[:above]), table, *(lines for _, lines in blocks[above:])):
+            for line in lines:
+                yield from line
+                yield Segment.line()
+
+    def _above_slots(self, width: int) -> Iterator[tuple[int, RenderableType]]:
+        """Each part with its importance."""
+        snapshot = self.snapshot
+        yield ALWAYS, _header(snapshot)
+        yield 30, _budget(snapshot)
+        yield ALWAYS, _counts(snapshot, width)
+        if snapshot.database_away_seconds > 0:
+            yield ALWAYS, _away(snapshot.database_away_seconds)
+        yield 1, Text()
+        yield ALWAYS, _best(snapshot)
+        if snapshot.best is not None and snapshot.best.params:
+            yield 20, Padding(Entries(snapshot.best.params), (0, 0, 0, 6))
+        if snapshot.slots:
+            yield 2, Text()
+
+    def _below_slots(self) -> Iterator[tuple[int, RenderableType]]:
+        if self.events:
+            yield 3, Text()
+        for age, text in enumerate(self.events):
+            yield 10 + age, _event(text)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A line of which `share` is heavy and the rest light: to be told apart without colour too."""
+
+    share: float
+    style: str
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        heavy, light = ("=", "-") if options.ascii_only else ("━", "─")
+        used = round(options.max_width * min(1.0, max(0.0, self.share)))
+        yield Text.assemble((heavy * used, self.style), (light * (options.max_width - used), "bright_black"))
+
+
+def _header(snapshot: Snapshot) -> Table:
+    left = Text.assemble((snapshot.study, "bold"), f"  {snapshot.direction} {snapshot.objective}", no_wrap=True)
+    left.overflow = "ellipsis"
+    if snapshot.seconds_left is not None:
+        right = Text.assemble((format_duration(snapshot.seconds_left), "bold"), " left")
+    else:
+        right = Text(f"{format_duration(snapshot.elapsed_seconds)} so far", style="dim")
+    return _two_sides(left, right)
+
+
+def _budget(snapshot: Snapshot) -> Bar:
+    """How much of the budget is used: of the time, else of the trials, else nothing to measure."""
+    total, done = _budget_used(snapshot)
+    return Bar(done / total if total > 0 else 0.0, "blue")
+
+
+def _budget_used(snapshot: Snapshot) -> tuple[float, float]:
+    finished = sum(snapshot.counts[state] for state in ("complete", "pruned", "failed"))
+    by_time = by_trials = (0.0, 0.0)
+    if snapshot.seconds_left is not None:
+        by_time = (snapshot.elapsed_seconds + max(0.0, snapshot.seconds_left), snapshot.elapsed_seconds)
+    if snapshot.trials_target:
+        by_trials = (float(snapshot.trials_target), float(finished))
+    # Whichever budget is nearer to its end is the one that will stop the search.
+    return max((by_time, by_trials), key=lambda pair: pair[1] / pair[0] if pair[0] else -1.0)
+
+
+def _counts(snapshot: Snapshot, width: int) -> Table:
+    counts = {state: snapshot.counts[state] for state in COUNTS if snapshot.counts[state] or width >= NARROW}
+    parts = [
+        Text.assemble((str(count), f"bold {STYLES[state]}" if count else "dim"), (f" {state}", "" if count else "dim"))
+        for state, count in counts.items()
+    ]
+    finished = sum(snapshot.counts[state] for state in ("complete", "pruned", "failed"))
+    target = Text(f"{finished}/{snapshot.trials_target} trials" if snapshot.trials_target else "", style="dim")
+    return _two_sides(Phrases(parts, gap=3 if width >= NARROW else 2), target)
+
+
+def _away(seconds: float) -> Text:
+    text = f"database away for {format_duration(seconds)}; training goes on, results are kept here until it is back"
+    return Text(text, style="bold yellow")
+
+
+def _best(snapshot: Snapshot) -> Text:
+    best = snapshot.best
+    if best is None:
+        return Text("best  no complete trial yet", style="dim")
+    return Text.assemble(("best  ", "dim"), (score(best.value), "bold green"), (f"  trial {best.trial}", "dim"))
+
+
+def _slots(slots: Sequence[SlotView], rows: int, width: int) -> Table:
+    """A table in at most `rows` lines (one at least). Slots that get no line are counted."""
+    wide = width >= NARROW
+    titles = ["device", "trial", "", "epoch", "score", "time"] if wide else ["device", "trial", "epoch", "score"]
+    table = Table.grid(padding=(0, 2 if wide else 1), expand=wide)
+    for title in titles:
+        table.add_column(
+            no_wrap=True, justify="left" if title in ("device", "") else "right", ratio=None if title else 1
+        )
+    outer = Table.grid(expand=True)
+    shown = slots if len(slots) < rows else slots[: max(0, rows - 2)]
+    if shown:
+        table.add_row(*(Text(title if wide or title != "device" else "", style="dim") for title in titles))
+    for slot, name in zip(shown, _slot_names(slots), strict=False):
+        table.add_row(*_slot(slot, name, wide=wide))
+    if shown:
+        outer.add_row(table)
+    if rest := slots[len(shown) :]:
+        training = sum(slot.state == "training" for slot in rest)
+        rest_text = (
+            f"and {len(rest)} more, {training} of them training" if shown else f"{training} of {len(rest)} training"
+        )
+        outer.add_row(Text(rest_text, style="dim"))
+    return outer
+
+
+def _slot_names(slots: Sequence[SlotView]) -> list[str]:
+    """The device, numbered where several slots share it: `cpu 1`, `cpu 2`."""
+    devices = [slot.device for slot in slots]
+    return [
+        f"{device} {devices[: index + 1].count(device)}" if devices.count(device) > 1 else device
+        for index, device in enumerate(devices)
+    ]
+
+
+def _slot(slot: SlotView, name: str, *, wide: bool) -> list[RenderableType]:
+    style = _STATE_STYLES.get(slot.state, "")
+    if slot.state != "training" or slot.trial is None:
+        trial = "" if slot.trial is None else str(slot.trial)
+        return [Text(name, style=style), Text(trial, style=style), Text(slot.state, style=style)]
+    epoch = Text(f"{slot.epoch}/{slot.epochs}")
+    numbers: list[RenderableType] = [Text(name), Text(str(slot.trial), style="bold")]
+    if not wide:
+        return [*numbers, epoch, Text(score(slot.score))]
+    bar = Bar(slot.epoch / max(1, slot.epochs), "cyan")
+    return [*numbers, bar, epoch, Text(score(slot.score)), Text(format_duration(slot.seconds), style="dim")]
+
+
+def _event(text: str) -> Table:
+    """What happened, beside when: continued under its own first word."""
+    when, _, what = text.partition("  ")
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column(style="dim")
+    table.add_row(Text(when), Text(what))
+    return table
+
+
+def _two_sides(left: RenderableType, right: Text) -> Table:
+    table = Table.grid(padding=(0, 1), expand=True)
+    table.add_column(ratio=1)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_row(left, right)
+    return table

@@ -1,0 +1,74 @@
+"""The command line. `main` is the whole way in and out: only this package prints or exits.
+
+Each command imports what it needs when it runs, so that `hpo --help` loads neither torch nor optuna.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+
+from hpo.cli.output import silence_stdout
+from hpo.cli.wording import printable
+from hpo.errors import HpoError
+from hpo.signals import leave_on, signals_to_leave
+
+__all__ = ["main", "run_command"]
+
+BUG = 70
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command in sys.argv and exit with a documented code (see `hpo --help`)."""
+    for number in signals_to_leave():  # by an ordinary exit, which stops an embedded server that nobody else uses
+        signal.signal(number, leave_on)
+    code = run_command()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # this process is leaving, and cannot do so any sooner
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = silence_stdout()
+    sys.exit(code)
+
+
+def run_command(args: list[str] | None = None) -> int:
+    """The exit code of one command. A user's mistake is shown as such; only a bug of ours shows a traceback."""
+    from hpo.cli.app import app
+
+    try:
+        code = app(args, standalone_mode=False, prog_name="hpo")
+    except HpoError as error:
+        show_error(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except SystemExit as leaving:  # typer leaves so when a reader closed our stdout
+        return leaving.code if isinstance(leaving.code, int) else BUG
+    except Exception as error:  # noqa: BLE001 - the last line of defence: everything else is a bug of ours
+        return _show_unexpected(error)
+    return code if isinstance(code, int) else 0
+
+
+def show_error(error: HpoError) -> None:
+    """Fact, evidence and next action on stderr."""
+    print(f"error: {printable(str(error))}", file=sys.stderr)
+
+
+def _show_unexpected(error: Exception) -> int:
+    message = getattr(error, "format_message", None)
+    if message is None:
+        traceback.print_exception(error, file=sys.stderr)
+        print("error: this is a bug in hpo; please report the lines above", file=sys.stderr)
+        return BUG
+    # typer's own complaints about the command line. Its exception classes have moved between versions; these two
+    # attributes have not.
+    text = str(message()).strip()
+    context = getattr(error, "ctx", None)
+    command = getattr(context, "command_path", "hpo") or "hpo"
+    if text:
+        print(f"error: {text[0].lower()}{text[1:].rstrip('.')}\nnext: `{command} --help`", file=sys.stderr)
+    else:  # `hpo` alone: the help was shown
+        print(getattr(context, "get_help", str)() if context else "", file=sys.stderr)
+    return int(getattr(error, "exit_code", 2))

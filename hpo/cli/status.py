@@ -1,0 +1,199 @@
+"""`hpo status`, `hpo best` and `hpo trials`: what the database says about a study, ours or plain Optuna's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hpo.cli.options import AnyStoredStudyOption, JsonOption, ReadStorageOption, StoredStudyOption, read_stored
+from hpo.cli.output import emit, emit_json, emit_rich
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+    from hpo.results.reading import StudyView
+    from hpo.storage.queries import WorkerRow
+
+__all__ = ["best", "status", "trials"]
+
+WATCH_SECONDS = 2.0
+SILENT_SECONDS = 120.0
+
+
+def status(
+    study: AnyStoredStudyOption = None,
+    storage: ReadStorageOption = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Look again every two seconds, until Ctrl-C.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how far a study is: trials by state, the best, time left, and who works on it. Without --study: which
+    studies the database holds, any Optuna database, a line each.
+    """
+    if study is None:
+        _show_all(storage, watch, as_json)
+        return
+    if not watch:
+        _show_status(read_stored(study, storage), as_json)
+        return
+    from hpo.cli.following import follow
+
+    follow(study, storage, WATCH_SECONDS, _show_status, as_json=as_json)
+
+
+def best(study: StoredStudyOption, storage: ReadStorageOption = None, as_json: JsonOption = False) -> None:
+    """Show the best trial: complete, finite, every constraint held. With several objectives, the Pareto front."""
+    view = read_stored(study, storage)
+    winner = _winner(view)
+    if as_json:
+        document = best_json(view.name, winner)
+        if len(view.directions) > 1:
+            document["front"] = [_trial_json(trial) for trial in _front(view)]
+        emit_json(document)
+        return
+    from hpo.cli.tables import best_lines, trials_table
+
+    if len(view.directions) > 1:
+        front = _front(view)
+        many = f"{len(front)} trial{'s' if len(front) != 1 else ''}"
+        emit_rich(
+            f"Pareto front of {', '.join(view.objectives)}: {many} that no other beats in every objective",
+            "",
+            trials_table(front, objectives=len(view.directions)),
+        )
+        return
+    emit_rich(best_lines(view, winner))
+
+
+def trials(
+    study: StoredStudyOption,
+    storage: ReadStorageOption = None,
+    state: Annotated[
+        str | None,
+        typer.Option("--state", metavar="STATE", help="complete, pruned, failed, running or waiting only."),
+    ] = None,
+    top: Annotated[
+        int | None, typer.Option("--top", metavar="N", min=1, help="The N best, best first.", show_default=False)
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List a study's trials by number, or the best ones first. With `--state failed`, each error's traceback too."""
+    view = read_stored(study, storage)
+    chosen = _chosen(view, state, top)
+    if as_json:
+        emit_json([_trial_json(trial) for trial in chosen])
+        return
+    if not chosen:
+        emit(f"no trial of {view.name} is {state}" if state else f"{view.name} has no trials yet")
+        return
+    from hpo.cli.tables import failures_text, trials_table
+
+    emit_rich(trials_table(chosen, objectives=len(view.directions)))
+    if state == "failed" and (failures := failures_text(chosen)):
+        emit(f"\n{failures}")
+
+
+def best_json(name: str, trial: FrozenTrial) -> dict[str, Any]:
+    return {"study": name, "trial": trial.number, "value": trial.values[0], "params": dict(trial.params)}
+
+
+def status_json(view: StudyView) -> dict[str, Any]:
+    winner = view.best
+    workers = [
+        {
+            "worker": one.worker_id,
+            "host": one.host,
+            "state": one.state,
+            "seen_seconds": one.silent_seconds,
+            "slots": one.slots,
+        }
+        for one in present_workers(view)
+    ]
+    return {
+        "study": view.name,
+        "counts": view.counts,
+        "best": best_json(view.name, winner) if winner is not None else None,
+        "deadline": view.deadline.isoformat() if view.deadline else None,
+        "seconds_left": view.seconds_left,
+        "trials_target": view.trials_target,
+        "workers": workers,
+    }
+
+
+def present_workers(view: StudyView) -> list[WorkerRow]:
+    """Those that are still at it: a silent one's leases have run out, so it is gone or as good as gone."""
+    return [one for one in view.workers if one.silent_seconds < SILENT_SECONDS and one.state not in ("stopped", "gone")]
+
+
+def _show_all(storage: str | None, watch: bool, as_json: bool) -> None:
+    from hpo.cli.listing import read_all, studies_table
+    from hpo.errors import UsageError
+
+    if watch:
+        raise UsageError("--watch follows one study", next="say which with --study")
+    views = read_all(storage)
+    if as_json:
+        emit_json([status_json(view) for view in views])
+        return
+    emit_rich(studies_table(views))
+
+
+def _show_status(view: StudyView, as_json: bool) -> None:
+    if as_json:
+        emit_json(status_json(view))
+        return
+    from hpo.cli.tables import status_lines
+
+    emit_rich(status_lines(view, present_workers(view)))
+
+
+def _winner(view: StudyView) -> FrozenTrial:
+    from hpo.cli.wording import counts_text
+    from hpo.errors import StudyError
+
+    winner = view.best
+    if winner is None:
+        raise StudyError(
+            f'study "{view.name}" has no best trial yet',
+            evidence=[counts_text(view.counts), "a best trial is complete, finite, and holds every constraint"],
+            next=f"`hpo status --study {view.name}` says how far it is",
+        )
+    return winner
+
+
+def _front(view: StudyView) -> list[FrozenTrial]:
+    from hpo.results.best import pareto_front
+
+    return pareto_front(view.trials, view.directions)
+
+
+def _chosen(view: StudyView, state: str | None, top: int | None) -> list[FrozenTrial]:
+    from hpo.cli.wording import COUNTS
+    from hpo.errors import UsageError, near_miss
+    from hpo.results.best import ranked
+    from hpo.wording import STATES
+
+    if state is not None and state not in COUNTS:
+        raise UsageError(f'--state "{state}" is no state of a trial', evidence=[near_miss(state, COUNTS)])
+    found = ranked(view.trials, view.directions) if top else list(view.trials)
+    if state is not None:
+        found = [trial for trial in found if STATES[trial.state.name] == state]
+    return found[:top]
+
+
+def _trial_json(trial: FrozenTrial) -> dict[str, Any]:
+    from hpo.wording import STATES
+
+    # Optuna's times are naive and local; with their offset they mean the same everywhere.
+    seconds = trial.duration.total_seconds() if trial.duration else None
+    return {
+        "trial": trial.number,
+        "state": STATES[trial.state.name],
+        "values": trial.values,
+        "params": dict(trial.params),
+        "steps": len(trial.intermediate_values),
+        "started": trial.datetime_start.astimezone().isoformat() if trial.datetime_start else None,
+        "seconds": seconds,
+        "constraints": dict(trial.constraints),
+        "failure": trial.user_attrs.get("failure"),
+    }

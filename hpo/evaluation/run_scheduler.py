@@ -1,0 +1,145 @@
+"""Runs jobs on this host's slots: the same trainers as in a search, without a database in between."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+from hpo.errors import DataError
+from hpo.evaluation.runs import Run, RunResult, curve_row
+from hpo.messages import Epoch, Finished, Ready
+from hpo.trainers.pool import TrainerPool
+from hpo.trainers.process import TrainerProcess
+from hpo.trainers.slot import Slot, SlotSpec
+from hpo.trainers.trial import Trial
+
+__all__ = ["RunScheduler"]
+
+ATTEMPTS = 3
+STOP_SECONDS = 3.0
+
+
+class RunScheduler:
+    """`with RunScheduler(specs, ...) as conductor: conductor.run(runs)`; trainers start with the first run.
+
+    wakeup:    a non-blocking socket that a signal handler writes to, after setting `interrupted`
+    on_epoch:  called after each epoch of a run; on_result: with the result of each run, as it ends
+    on_notice: a sentence about trouble
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[SlotSpec],
+        wakeup: socket.socket,
+        *,
+        on_epoch: Callable[[Run, Epoch], None],
+        on_result: Callable[[Run, RunResult], None],
+        on_notice: Callable[[str], None],
+    ) -> None:
+        self.interrupted = False
+        self._fleet = TrainerPool([Slot(index, spec, _spawn) for index, spec in enumerate(specs)])
+        self._wakeup = wakeup
+        self._on_epoch, self._on_result, self._on_notice = on_epoch, on_result, on_notice
+        self._queue: deque[tuple[int, Run]] = deque()
+        self._curves: dict[int, list[dict[str, object]]] = {}
+        self._runs: dict[int, tuple[int, Run]] = {}
+        self._started = False
+        self._numbers = 0
+        self._leaving = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let every trainer write a checkpoint of what it is on, so that the same run goes on there, and end it."""
+        self._leaving = True
+        self._fleet.stop()
+        limit = time.monotonic() + STOP_SECONDS
+        while self._fleet.busy and time.monotonic() < limit:
+            self._listen(0.1)
+        self._fleet.kill()
+
+    def run(self, runs: Sequence[Run]) -> bool:
+        """Do all `runs`, in this order; False when a signal came first. Raises DataError, DeviceError."""
+        self._queue.extend((1, run) for run in runs)
+        if runs and not self._started:
+            self._started = True
+            self._fleet.start()
+        while (self._queue or self._fleet.busy) and not self.interrupted:
+            self._fleet.restart_lost()
+            self._fleet.check()
+            self._hand_out()
+            self._listen(0.5)
+        return not self.interrupted
+
+    def _hand_out(self) -> None:
+        for slot in self._fleet.slots:
+            if slot.free and self._queue:
+                attempt, run = self._queue.popleft()
+                # Numbers are never used twice: a late word about an earlier attempt is not taken for this one.
+                self._numbers += 1
+                self._runs[self._numbers] = attempt, run
+                self._curves[self._numbers] = []
+                job = replace(run.job, trial_id=self._numbers, number=self._numbers)
+                slot.give(Trial(self._numbers, self._numbers, attempt, {}, job.config, job.checkpoint), job)
+
+    def _listen(self, seconds: float) -> None:
+        for slot in self._fleet.wait(self._wakeup, seconds):
+            self._hear(slot)
+
+    def _hear(self, slot: Slot) -> None:
+        assert slot.process is not None
+        message = slot.process.receive()
+        if message is None:
+            self._lost(slot)
+        elif isinstance(message, Ready):
+            slot.ready = message
+        elif slot.trial is None or getattr(message, "trial_id", None) != slot.trial.trial_id:
+            return
+        elif isinstance(message, Epoch):
+            self._curves[message.trial_id].append(curve_row(message))
+            self._on_epoch(self._runs[message.trial_id][1], message)
+        elif isinstance(message, Finished):
+            self._finished(slot, message)
+
+    def _finished(self, slot: Slot, message: Finished) -> None:
+        _, run = self._runs.pop(message.trial_id)
+        curve = self._curves.pop(message.trial_id)
+        slot.trial = slot.stopping = None
+        slot.health.works()
+        if message.outcome == "bad_data":
+            if self._leaving:
+                return
+            raise DataError(message.reason, evidence=message.details)
+        if message.outcome != "stopped":
+            device = slot.ready.device_name if slot.ready else ""
+            self._on_result(run, RunResult(run.job.seed, f"{slot.spec.device} {device}".strip(), message, curve))
+
+    def _lost(self, slot: Slot) -> None:
+        trial = slot.trial
+        how = slot.lost()
+        slot.trial = None
+        self._on_notice(f"trainer on {slot.spec.device} ended ({how})")
+        if trial is None:
+            return
+        attempt, run = self._runs.pop(trial.trial_id)
+        self._curves.pop(trial.trial_id)
+        if attempt < ATTEMPTS:
+            self._queue.appendleft((attempt + 1, run))
+            return
+        reason = f"the trainer ended {ATTEMPTS} times ({how})"
+        self._on_result(
+            run, RunResult(run.job.seed, slot.spec.device, Finished(trial.trial_id, "failed", reason=reason))
+        )
+
+
+def _spawn(spec: SlotSpec) -> TrainerProcess:
+    return TrainerProcess(spec.device, arguments=spec.arguments, environ=os.environ)

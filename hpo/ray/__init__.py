@@ -1,0 +1,1 @@
+"""One coordinator on every node of a Ray cluster."""

@@ -1,0 +1,1 @@
+"""Reading a study that stands in a database: its trials, and the best of them."""

@@ -1,0 +1,1 @@
+"""What to try next and what to end: samplers and pruners of Optuna on a study in memory."""

@@ -1,0 +1,36 @@
+"""Which Optuna sampler proposes a trial: a new one for each, seeded by the trial's number."""
+
+from __future__ import annotations
+
+from optuna.samplers import BaseSampler
+from optuna.search_space import IntersectionSearchSpace
+
+from hpo.sampling.column_tpe import ColumnTPE
+from hpo.sampling.observations import TrialObservations
+from hpo.seeds import sampler_seed
+from hpo.storage.study_cache import StudyCache
+from hpo.study.pruners import Hyperband
+from hpo.study.samplers import TPE
+from hpo.study.study import Study
+
+__all__ = ["Sampling"]
+
+
+class Sampling:
+    """Makes samplers for the trials of one study: their proposals are, bit by bit, those of hpo.study.samplers."""
+
+    def __init__(self, study: Study, mirror: StudyCache) -> None:
+        self._study = study
+        directions = mirror.directions
+        # With several objectives TPE ranks by fronts, and Hyperband shows a sampler only the trials of one bracket.
+        plain = isinstance(study.sampler, TPE) and len(directions) == 1 and not isinstance(study.pruner, Hyperband)
+        self._columns = TrialObservations(mirror, directions[0]) if plain else None
+        self._space = IntersectionSearchSpace(include_pruned=True)
+
+    def sampler(self, number: int) -> BaseSampler:
+        """For trial `number` alone: it knows the study as it stands now."""
+        declared, seed = self._study.sampler, sampler_seed(self._study.seed, number)
+        if self._columns is None:
+            return declared.build(self._study.rows, seed)
+        assert isinstance(declared, TPE)
+        return ColumnTPE(self._columns, self._space, startup_trials=declared.startup_trials, seed=seed)

@@ -1,0 +1,144 @@
+"""The finished trials of a study as arrays, for samplers that would otherwise walk through every trial for every value.
+
+A trial costs something once, when it finishes; asking costs a few array operations, however many trials there are.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from hpo.storage.study_cache import StudyCache
+
+__all__ = ["TrialObservations"]
+
+Observations = dict[str, NDArray[np.float64]]
+Rank = tuple[tuple[float, ...], int]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a trial ranks: `kind` 0 complete, 1 pruned, 2 infeasible; `rank` its key in that kind, then its number."""
+
+    kind: int
+    rank: Rank
+
+
+class TrialObservations:
+    """One value per trial and parameter, in Optuna's internal representation, NaN where a trial lacks the parameter.
+
+    Also the order in which TPE prefers trials: complete ones by value, then pruned ones by how far they came, then
+    those that violate a constraint. Single objective only. Not thread-safe.
+    """
+
+    def __init__(self, mirror: StudyCache, direction: StudyDirection) -> None:
+        self._mirror = mirror
+        self._sign = 1.0 if direction == StudyDirection.MINIMIZE else -1.0
+        self._heard = 0
+        self._kept = np.zeros(256, dtype=bool)  # by trial number: complete or pruned
+        self._values: dict[str, NDArray[np.float64]] = {}
+        self._places: dict[int, _Place] = {}
+        self._ranked: tuple[list[Rank], list[Rank], list[Rank]] = ([], [], [])
+
+    def __len__(self) -> int:
+        """Complete and pruned trials."""
+        return len(self._places)
+
+    def refresh(self) -> None:
+        """Take in what finished since the last time."""
+        changed, self._heard = self._mirror.finished_since(self._heard)
+        for trial in changed:
+            self._remove(trial.number)
+            if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
+                self._add(trial)
+
+    def split(
+        self, names: Sequence[str], n_below: int, running: Mapping[int, Mapping[str, float]]
+    ) -> tuple[Observations, Observations]:
+        """Observations of the `n_below` best trials, and of all others, each by trial number.
+
+        Only trials with every one of `names` count. running: unfinished trials with all of them, as internal values by
+        number; they belong to the others.
+        """
+        best = self._best(n_below)
+        others = self._kept.copy()
+        others[best] = False
+        for name in names:
+            if name not in self._values:
+                self._values[name] = np.full(len(self._kept), np.nan)
+            others &= ~np.isnan(self._values[name])
+        below = self._observations(names, np.asarray(sorted(best), dtype=np.intp))
+        above = self._observations(names, np.flatnonzero(others), running)
+        return below, above
+
+    def _observations(
+        self, names: Sequence[str], rows: NDArray[np.intp], running: Mapping[int, Mapping[str, float]] | None = None
+    ) -> Observations:
+        found = {name: self._values[name][rows] for name in names}
+        complete = ~np.isnan([found[name] for name in names]).any(axis=0)
+        if not complete.all():
+            rows = rows[complete]
+            found = {name: values[complete] for name, values in found.items()}
+        if not running:
+            return found
+        order = np.argsort(np.concatenate([rows, list(running)]), kind="stable")
+        return {
+            name: np.concatenate([found[name], [params[name] for params in running.values()]])[order] for name in names
+        }
+
+    def _best(self, count: int) -> list[int]:
+        numbers: list[int] = []
+        for ranked in self._ranked:
+            numbers += [number for _, number in ranked[: max(0, count - len(numbers))]]
+        return numbers
+
+    def _add(self, trial: FrozenTrial) -> None:
+        number = trial.number
+        self._grow(number + 1)
+        self._kept[number] = True
+        for name, distribution in trial.distributions.items():
+            if name not in self._values:
+                self._values[name] = np.full(len(self._kept), np.nan)
+            self._values[name][number] = distribution.to_internal_repr(trial.params[name])
+        place = self._place(trial)
+        self._places[number] = place
+        insort(self._ranked[place.kind], place.rank)
+
+    def _remove(self, number: int) -> None:
+        place = self._places.pop(number, None)
+        if place is None:
+            return
+        ranked = self._ranked[place.kind]
+        del ranked[bisect_left(ranked, place.rank) : bisect_right(ranked, place.rank)]
+        self._kept[number] = False
+        for values in self._values.values():
+            values[number] = np.nan
+
+    def _place(self, trial: FrozenTrial) -> _Place:
+        """As TPE sorts: stable, so that of equals the earlier trial comes first."""
+        violation = sum(value for value in trial.constraints.values() if value > 0)
+        if violation > 0:
+            return _Place(2, ((violation,), trial.number))
+        if trial.state == TrialState.COMPLETE:
+            assert trial.values is not None
+            return _Place(0, ((self._sign * trial.values[0],), trial.number))
+        if not trial.intermediate_values:
+            return _Place(1, ((1.0, 0.0), trial.number))
+        step, value = max(trial.intermediate_values.items())
+        return _Place(1, ((float(-step), math.inf if math.isnan(value) else self._sign * value), trial.number))
+
+    def _grow(self, needed: int) -> None:
+        size = len(self._kept)
+        if needed <= size:
+            return
+        more = max(needed, 2 * size) - size
+        self._kept = np.concatenate([self._kept, np.zeros(more, dtype=bool)])
+        for name, values in self._values.items():
+            self._values[name] = np.concatenate([values, np.full(more, np.nan)])

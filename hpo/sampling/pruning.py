@@ -1,0 +1,106 @@
+"""Percentile and median pruning without walking through every trial at every report: Optuna's decisions, kept ready."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.pruners import BasePruner
+from optuna.study import Study as OptunaStudy
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from hpo.storage.study_cache import StudyCache
+from hpo.study.pruners import PercentilePruner
+from hpo.study.study import Study
+
+__all__ = ["make_pruner"]
+
+
+def make_pruner(study: Study, mirror: StudyCache, workers: int) -> BasePruner:
+    """The pruner of a study, for the loop's thread alone."""
+    if isinstance(study.pruner, PercentilePruner):
+        return _Cutoffs(study.pruner, mirror, workers)
+    return study.pruner.build(study.epochs, workers)
+
+
+class _Cutoffs(BasePruner):
+    """optuna.pruners.PercentilePruner with the percentile of each epoch computed once per completed trial."""
+
+    def __init__(self, declared: PercentilePruner, mirror: StudyCache, workers: int) -> None:
+        self._declared = declared
+        self._mirror = mirror
+        self._startup_trials = declared.enough_trials(workers)
+        self._maximize = mirror.directions[0] == StudyDirection.MAXIMIZE
+        self._heard = 0
+        self._forget()
+
+    def prune(self, study: OptunaStudy, trial: FrozenTrial) -> bool:
+        """Whether `trial`, by its best report so far, is below the cut-off of its last step."""
+        self._refresh()
+        step = trial.last_step
+        if not self._completed or len(self._completed) < self._startup_trials or step is None:
+            return False
+        if step < self._declared.first_step or not self._due(step, trial):
+            return False
+        reports = [value for value in trial.intermediate_values.values() if not math.isnan(value)]
+        if not reports:
+            return True
+        cutoff = self._cutoff(step)
+        return max(reports) < cutoff if self._maximize else min(reports) > cutoff  # False where it is NaN
+
+    def _due(self, step: int, trial: FrozenTrial) -> bool:
+        """The first report since the last multiple of `interval` after the warm-up."""
+        first, interval = self._declared.first_step, self._declared.interval
+        before = max((other for other in trial.intermediate_values if other != step), default=-1)
+        return before < (step - first) // interval * interval + first
+
+    def _cutoff(self, step: int) -> float:
+        if step not in self._cutoffs:
+            values = self._reports[step].values if step in self._reports else np.empty(0)
+            known = len(values) >= self._declared.min_trials and not np.isnan(values).all()
+            share = 100 - self._declared.percentile if self._maximize else self._declared.percentile
+            self._cutoffs[step] = float(np.nanpercentile(values, share)) if known else math.nan
+        return self._cutoffs[step]
+
+    def _refresh(self) -> None:
+        changed, self._heard = self._mirror.finished_since(self._heard)
+        if any(self._differs(trial) for trial in changed):
+            self._forget()  # the database took a trial back, which is rare
+            changed, self._heard = self._mirror.finished_since(0)
+        for trial in changed:
+            if trial.state == TrialState.COMPLETE and trial.number not in self._completed:
+                self._completed[trial.number] = trial.intermediate_values
+                for step, value in trial.intermediate_values.items():
+                    self._reports.setdefault(step, _Growing()).append(value)
+                    self._cutoffs.pop(step, None)
+
+    def _differs(self, trial: FrozenTrial) -> bool:
+        """Whether a trial was complete with other reports than it has now."""
+        before = self._completed.get(trial.number)
+        return before is not None and (trial.state != TrialState.COMPLETE or trial.intermediate_values != before)
+
+    def _forget(self) -> None:
+        self._heard = 0
+        self._completed: dict[int, dict[int, float]] = {}  # reports by trial number
+        self._reports: dict[int, _Growing] = {}  # of completed trials, by step
+        self._cutoffs: dict[int, float] = {}
+
+
+class _Growing:
+    """Numbers, appended one by one and read as one array."""
+
+    def __init__(self) -> None:
+        self._all = np.empty(64)
+        self._count = 0
+
+    def append(self, value: float) -> None:
+        if self._count == len(self._all):
+            self._all = np.concatenate([self._all, np.empty(self._count)])
+        self._all[self._count] = value
+        self._count += 1
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        return self._all[: self._count]

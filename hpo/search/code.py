@@ -1,0 +1,145 @@
+"""Which code a worker runs: what its trials record, and a digest that must be the same on every host at work."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import platform
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.engine import Connection
+
+import hpo.data
+import hpo.models
+from hpo.errors import CodeMismatch
+from hpo.storage import queries
+from hpo.study.study import Study
+
+__all__ = ["check_finished_code", "check_same_code", "code_digest", "code_facts", "source_digests"]
+
+_TRAINING = ("hpo/training/", "hpo/models/", "hpo/data/")
+"""The files of ours that decide what a trial's result is."""
+
+
+def code_facts() -> dict[str, Any]:
+    """What trials record of the code they ran: its git commit and package versions.
+
+    The commit is that of the working folder; HPO_COMMIT says it where there is no repository, as in an image.
+    """
+    packages = {"python": platform.python_version()}
+    for name in ("hpo", "optuna", "torch", "torchvision"):
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            packages[name] = "not installed"
+    return {"git_commit": os.environ.get("HPO_COMMIT") or _git_commit(Path.cwd()), "packages": packages}
+
+
+def code_digest(study: Study) -> str:
+    """Sixteen hexadecimal digits over every source file of hpo but its studies, and those the study's rows name.
+
+    Folders do not count, only what is in the files: an image and a checkout of one commit have the same digest.
+    """
+    text = "".join(f"{name}\0{digest}\0" for name, digest in source_digests(study).items())
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def source_digests(study: Study) -> dict[str, str]:
+    """The files that `code_digest` is made of: name -> sixteen hexadecimal digits."""
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for name, path in _sources(study)}
+
+
+def check_same_code(
+    connection: Connection, study: Study, study_id: int, code: str, commit: str | None, live_seconds: float
+) -> None:
+    """Raise CodeMismatch when a worker that was heard of in the last `live_seconds` runs other code than `code`."""
+    for worker in queries.at_work(connection, study_id, live_seconds):
+        if worker.code is not None and worker.code != code:
+            there, here = worker.commit or "unknown commit", commit or "unknown commit"
+            raise CodeMismatch(
+                f'another worker trains study "{study.name}" with other code',
+                evidence=[f"{worker.host}   {there}   code {worker.code}", f"this host   {here}   code {code}"],
+                next="bring both to one commit (+ marks changed files), or stop the other worker and wait "
+                f"{live_seconds:.0f} s",
+            )
+
+
+def check_finished_code(
+    connection: Connection, study: Study, study_id: int, trials: Iterable[FrozenTrial], *, accepted: bool
+) -> str:
+    """A sentence when the last trial with a result was trained by other code than this; "" when it is the same.
+
+    Raises CodeMismatch when files of the user's own are among what changed, unless that is `accepted`. Another version
+    of hpo is not refused: its trials mean the same. Failed trials do not count, or no bug could be mended.
+    """
+    results = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    dated = [(trial.datetime_complete, trial) for trial in results if trial.datetime_complete is not None]
+    if not dated:
+        return ""
+    before = _files_of(connection, study_id, max(dated, key=lambda pair: pair[0])[1].user_attrs.get("worker"))
+    now = source_digests(study)
+    changed = [name for name in before.keys() & now.keys() if before[name] != now[name]]
+    own = sorted(name for name in changed if not name.startswith("hpo/"))
+    ours = sorted(name for name in changed if name.startswith(_TRAINING))
+    if own and not accepted:
+        raise CodeMismatch(
+            f'study "{study.name}" was trained with other code ({len(results)} finished trials)',
+            evidence=[f"{path}   {before[name]}   ->   {now[name]}" for name in own for path in _module_file(name)],
+            next=f"give the study a new name (--name), restore the file{'s' if len(own) > 1 else ''} above, or go on "
+            "with --changed-code: old and new trials then stand side by side",
+        )
+    if own:
+        return f"{', '.join(own)} changed since the last finished trial: old and new trials stand side by side"
+    if ours:
+        shown = ", ".join(ours[:3]) + (f" and {len(ours) - 3} more" if len(ours) > 3 else "")
+        return f"note: hpo's own code changed since the last finished trial ({shown})"
+    return ""
+
+
+def _files_of(connection: Connection, study_id: int, worker_id: object) -> Mapping[str, str]:
+    for worker in queries.list_workers(connection, study_id):
+        if worker.worker_id == worker_id and worker.code is not None:
+            return queries.read_sources(connection, worker.code) or {}
+    return {}
+
+
+def _sources(study: Study) -> Iterator[tuple[str, Path]]:
+    ours = {
+        f"{package.__name__.replace('.', '/')}/{path.relative_to(folder).as_posix()}": path
+        for package in (hpo, hpo.models, hpo.data)
+        for folder in [Path(str(package.__file__)).parent]
+        for path in folder.rglob("*.py")
+    }
+    yield from sorted((name, path) for name, path in ours.items() if not name.startswith("hpo/studies/"))
+    for reference in sorted({study.model_row.builder, study.dataset_row.loader}):
+        module = reference.partition(":")[0]
+        if module.partition(".")[0] != "hpo":
+            yield from ((module, path) for path in _module_file(module))
+
+
+def _module_file(module: str) -> list[Path]:
+    """The file of a user's own module; none where it cannot be found without running it."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return []
+    path = Path(spec.origin) if spec and spec.origin else None
+    return [path] if path is not None and path.is_file() else []
+
+
+def _git_commit(folder: Path) -> str | None:
+    """The commit of `folder`, with `+` when files differ from it; None outside a repository."""
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"],
+            cwd=folder, capture_output=True, text=True, timeout=5, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None

@@ -1,0 +1,112 @@
+"""What the storage thread tells the loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from optuna.trial import TrialState
+
+from hpo.trainers.trial import Trial
+from hpo.wording import STATES
+
+__all__ = [
+    "COUNT_NAMES",
+    "Counts",
+    "DatabaseRecovered",
+    "DatabaseUnavailable",
+    "Event",
+    "FatalError",
+    "Trial",
+    "TrialAssigned",
+    "TrialLost",
+    "TrialsSaved",
+]
+
+
+COUNT_NAMES = {TrialState[name]: shown for name, shown in STATES.items()}
+"""Optuna's states under the names people see."""
+
+
+@dataclass(frozen=True)
+class TrialAssigned:
+    """A new trial for whichever slot is free first."""
+
+    trial: Trial
+
+
+@dataclass(frozen=True)
+class TrialLost:
+    """The trial is no longer ours: ended from outside, or its lease went to another worker. Drop it unsaved."""
+
+    trial_id: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The study as the database has it. `exhausted`: nothing is left to hand out and nothing may be created.
+
+    until: the deadline behind `seconds_left`. asked: False before the database was
+    """
+
+    complete: int = 0
+    pruned: int = 0
+    failed: int = 0
+    running: int = 0
+    waiting: int = 0
+    seconds_left: float | None = None
+    trials_target: int | None = None
+    exhausted: bool = False
+    until: datetime | None = None
+    asked: bool = False
+
+    @property
+    def finished(self) -> int:
+        return self.complete + self.pruned + self.failed
+
+    def deadline(self, leave_at: float | None) -> float | None:
+        """The study's end by time.monotonic(), or `leave_at` if that comes first; None when neither is set."""
+        ends = (leave_at, None if self.seconds_left is None else time.monotonic() + self.seconds_left)
+        return min((end for end in ends if end is not None), default=None)
+
+    def within(self, leave_trials: int | None) -> Counts:
+        """The same, with a trials target no higher than `leave_trials`."""
+        targets = [target for target in (self.trials_target, leave_trials) if target is not None]
+        return replace(self, trials_target=min(targets, default=None))
+
+    def as_mapping(self) -> Mapping[str, int]:
+        return {name: getattr(self, name) for name in COUNT_NAMES.values()}
+
+
+@dataclass(frozen=True)
+class DatabaseUnavailable:
+    """The database does not answer; outcomes are kept in memory and written when it does."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class DatabaseRecovered:
+    """The database answers again."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class FatalError:
+    """The ledger cannot go on: a bug, or a database that changed under it."""
+
+    error: BaseException
+
+
+@dataclass(frozen=True)
+class TrialsSaved:
+    """The database has the ends of these trials."""
+
+    trial_ids: tuple[int, ...]
+
+
+Event = TrialAssigned | TrialsSaved | TrialLost | Counts | DatabaseUnavailable | DatabaseRecovered | FatalError

@@ -1,0 +1,214 @@
+"""Opening a study for work: schema, declaration, queue, budget and worker, each in place before the first trial."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from optuna.study import StudyDirection
+from sqlalchemy.engine import Connection, Engine
+
+from hpo.errors import StudyError, near_miss
+from hpo.search.budget import BudgetDecision, agree, initial_budget
+from hpo.search.code import check_finished_code, check_same_code, code_digest, source_digests
+from hpo.search.identity import Identity, own_identity
+from hpo.search.reaper import Reaper
+from hpo.storage import queries
+from hpo.storage.schema import ensure_schema
+from hpo.storage.study_cache import StudyCache
+from hpo.study.discovery import FoundStudy
+from hpo.study.samplers import Grid
+from hpo.study.study import Study, check_same_declaration
+from hpo.trainers.jobs import study_job
+
+__all__ = ["OpenOptions", "OpenStudy", "open_study", "prepare_study"]
+
+
+@dataclass(frozen=True)
+class OpenOptions:
+    """How a study is to be opened.
+
+    create:         make it if it is new (`hpo run`); False refuses an unknown one (`hpo worker`)
+    budget:         what becomes of the study's deadline and trials target. "set": the two fields below replace them,
+                    unless somebody is at work on the study: then they may only extend what that one works under;
+                    "keep": they stay; "once": a deadline that has begun to run stays, so that starting the same thing
+                    again does not put it off, until the budget is used up: then a new one begins
+    enqueue_known:  also enqueue what the study lists as known
+    changed_code:   go on although the user's own code changed since the last finished trial
+    """
+
+    create: bool = True
+    budget: Literal["set", "once", "keep"] = "set"
+    timeout_seconds: float | None = None
+    trials_target: int | None = None
+    enqueue_known: bool = False
+    changed_code: bool = False
+
+
+@dataclass(frozen=True)
+class OpenStudy:
+    """uid tells studies of one name in different databases apart, for checkpoints in one folder.
+
+    freed: how many trials of dead processes of this machine wait again
+    agreed: the budget it works under, and what is to be said of it
+    note: what is to be said of the code that trained the study so far
+    """
+
+    study_id: int
+    uid: str
+    mirror: StudyCache
+    resumed: bool
+    freed: int
+    agreed: BudgetDecision
+    note: str
+
+
+def open_study(
+    engine: Engine,
+    found: FoundStudy,
+    opening: OpenOptions,
+    worker_id: str,
+    identity: Identity,
+    facts: Mapping[str, Any],
+    *,
+    live_seconds: float = 60.0,
+) -> OpenStudy:
+    """Everything a coordinator needs in the database, in one transaction after the schema step.
+
+    live_seconds: a worker heard of since then is at work, and must run the very code this one runs.
+    Raises DeclarationChanged (nothing written) when the study exists with another table, CodeMismatch when somebody
+    works, or worked, on it with other code, StudyError when it is unknown and may not be created, or not of hpo.
+    """
+    ensure_schema(engine)
+    study = found.study
+    code, commit = code_digest(study), facts.get("git_commit")
+    with engine.begin() as connection:
+        study_id, stored, resumed = _open(connection, found, opening, facts)
+        freed = Reaper(study_id, identity, 0.0).free_the_dead(connection)
+        agreed = _set_budget(connection, study_id, opening, worker_id, live_seconds)
+        check_same_code(connection, study, study_id, code, commit, live_seconds)
+        trials = queries.read_changes(connection, study_id)
+        # Beside somebody who runs this very code, that question was answered before.
+        note = "" if queries.at_work(connection, study_id, live_seconds) else check_finished_code(
+            connection, study, study_id, trials, accepted=opening.changed_code
+        )  # fmt: skip
+        queries.keep_sources(connection, code, source_digests(study))
+        queries.register_worker(
+            connection,
+            worker_id,
+            study_id,
+            host=identity.host,
+            identity=identity.as_json(),
+            slots=[],
+            commit=commit,
+            code=code,
+        )
+        mirror = StudyCache(study_id, study.name, _directions(study), *queries.study_attrs(connection, study_id))
+        mirror.apply(trials)
+    return OpenStudy(study_id, str(stored.facts["uid"]), mirror, resumed, freed, agreed, note)
+
+
+def prepare_study(
+    engine: Engine, found: FoundStudy, opening: OpenOptions, facts: Mapping[str, Any], *, live_seconds: float = 60.0
+) -> BudgetDecision:
+    """The study in the database with its queue and budget, and no worker yet: for `hpo db init --study`.
+
+    Raises as `open_study` does.
+    """
+    ensure_schema(engine)
+    with engine.begin() as connection:
+        study_id, _, _ = _open(connection, found, opening, facts)
+        Reaper(study_id, own_identity(), grace_seconds=0.0).free_the_dead(connection)
+        return _set_budget(connection, study_id, opening, "", live_seconds)
+
+
+def _open(
+    connection: Connection, found: FoundStudy, opening: OpenOptions, facts: Mapping[str, Any]
+) -> tuple[int, queries.RegisteredStudy, bool]:
+    """(study id, our record of it, whether it was there before)."""
+    study = found.study
+    row = queries.find_study(connection, study.name)
+    if row is None and not opening.create:
+        raise _unknown(study.name, [other.name for other in queries.list_studies(connection)])
+    study_id = row.study_id if row else queries.create_study(connection, study.name, _directions(study))
+    stored = queries.declaration(connection, study_id)
+    if row is not None and stored is None:
+        raise StudyError(
+            f'the database has a study "{study.name}" that hpo did not make',
+            next="give yours another name (--name); `hpo report` reads the other one as it is",
+        )
+    if stored is None:
+        stored = _register(connection, found, study_id, facts)
+        _fill_queue(connection, study, study_id)
+    else:
+        counts = queries.counts(connection, study_id)
+        finished = sum(number for state, number in counts.items() if state.is_finished())
+        check_same_declaration(study, stored.declaration, finished)
+    if opening.enqueue_known:
+        _enqueue(connection, study_id, study, list(study.known), "known")
+    return study_id, stored, row is not None
+
+
+def _set_budget(
+    connection: Connection, study_id: int, opening: OpenOptions, worker_id: str, live_seconds: float
+) -> BudgetDecision:
+    if opening.budget == "keep":
+        return BudgetDecision(queries.budget(connection, study_id))
+    queries.lock_budget(connection, study_id)
+    if opening.budget == "once":
+        return initial_budget(connection, study_id, opening.timeout_seconds, opening.trials_target)
+    # Opened a second time after a connection broke over the first, a run is not to find itself there.
+    others = [each for each in queries.at_work(connection, study_id, live_seconds) if each.worker_id != worker_id]
+    return agree(connection, study_id, others, opening.timeout_seconds, opening.trials_target)
+
+
+def _directions(study: Study) -> tuple[StudyDirection, ...]:
+    return tuple(StudyDirection[direction.upper()] for direction in study.directions)
+
+
+def _register(
+    connection: Connection, found: FoundStudy, study_id: int, facts: Mapping[str, Any]
+) -> queries.RegisteredStudy:
+    study = found.study
+    return queries.register(
+        connection,
+        study_id,
+        fingerprint=study.fingerprint(),
+        declaration=study.declaration(),
+        source=str(found.source),
+        seed=study.seed,
+        facts={**facts, "uid": uuid.uuid4().hex[:12], "job": asdict(study_job(found, {}))},
+    )
+
+
+def _fill_queue(connection: Connection, study: Study, study_id: int) -> None:
+    """The baseline is trial 0, so every report can say "better than"; a grid follows it whole."""
+    _enqueue(connection, study_id, study, [study.baseline], "baseline")
+    if isinstance(study.sampler, Grid):
+        points: list[tuple[dict[str, Any], dict[str, Any]]] = [
+            (point, {}) for point in study.sampler.points(study.rows, study.seed)
+        ]
+        queries.enqueue(connection, study_id, points)
+
+
+def _enqueue(
+    connection: Connection, study_id: int, study: Study, configs: list[Mapping[str, Any]], origin: str
+) -> None:
+    entries = [
+        (
+            study.rows.parameters(config, what=origin, complete=False),
+            {"origin": origin if origin == "baseline" and number == 1 else f"{origin} {number}"},
+        )
+        for number, config in enumerate(configs, start=1)
+    ]
+    queries.enqueue(connection, study_id, entries)
+
+
+def _unknown(name: str, known: list[str]) -> StudyError:
+    return StudyError(
+        f'the database has no study "{name}"',
+        evidence=[near_miss(name, known)] if known else ["it has no study at all"],
+        next="start it with `hpo run`, then workers can join",
+    )

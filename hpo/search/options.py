@@ -1,0 +1,44 @@
+"""What a run is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from hpo.duration import parse_duration
+from hpo.trainers.process import TRAINER
+from hpo.trainers.snapshot import Snapshot
+
+__all__ = ["RunOptions"]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What `hpo run` and `hpo worker` are told; see their --help.
+
+    tensorboard: a folder for TensorBoard's event files
+    on_started: called once with a function that stops the run from any thread, as Ctrl-C would
+    trainer: the command that starts a trainer; tests of the coordinator give one that speaks hpo.messages without torch
+    """
+
+    timeout: str | float | None = None
+    trials: int | None = None
+    storage: str | None = None
+    devices: str | None = None
+    workers: int | None = None
+    workers_per_gpu: int | Literal["auto"] = 1
+    enqueue_known: bool = False
+    changed_code: bool = False
+    worker: bool = False
+    ray: str | None = None
+    tensorboard: str | None = None
+    on_snapshot: Callable[[Snapshot], None] | None = None
+    on_notice: Callable[[str], None] | None = None
+    on_started: Callable[[Callable[[], None]], None] | None = None
+    trainer: Sequence[str] = TRAINER
+
+    @property
+    def timeout_seconds(self) -> float | None:
+        """UsageError for a timeout that is no duration."""
+        return None if self.timeout is None else parse_duration(self.timeout)

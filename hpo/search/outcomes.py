@@ -1,0 +1,97 @@
+"""What becomes of a trial, by how its training ended: the policy of docs/failures.md as one pure function.
+
+complete        COMPLETE with the best epoch's values
+diverged        PRUNED, constraint `finite` violated, so that the sampler learns to stay away
+out_of_memory   PRUNED, constraint `memory` violated, likewise
+failed          FAIL with type, message and the last traceback lines
+trainers died   FAIL after the last attempt, saying how the trainer ended
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from optuna.trial import TrialState
+
+from hpo.messages import Finished
+from hpo.study.study import Study
+from hpo.trainers.trial import Trial
+from hpo.wording import score
+
+__all__ = ["Outcome", "classify", "given_up", "pruned"]
+
+CONSTRAINTS = {"diverged": "finite", "out_of_memory": "memory"}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a trial is told. `line` is what a person reads about it."""
+
+    state: TrialState
+    values: tuple[float, ...] | None
+    attributes: Mapping[str, Any]
+    constraints: Mapping[str, float] = field(default_factory=dict)
+    line: str = ""
+
+
+def classify(study: Study, trial: Trial, message: Finished, baseline: Mapping[str, float]) -> Outcome:
+    """The verdict on a trial that ended by itself. `baseline` holds the baseline trial's metrics, if it is done."""
+    attributes = _attributes(trial, message)
+    if message.outcome == "complete":
+        values = tuple(float(message.metrics[metric]) for metric in study.objectives)
+        if all(value == value for value in values):
+            shown = ", ".join(
+                f"{metric} {score(value)}" for metric, value in zip(study.objectives, values, strict=True)
+            )
+            return Outcome(TrialState.COMPLETE, values, attributes, _limits(study, message.metrics, baseline), shown)
+        message = Finished(trial.trial_id, "diverged", reason="the objective is not a number")
+    if message.outcome in CONSTRAINTS:
+        attributes["failure"] = {"kind": message.outcome, "reason": message.reason}
+        constraint = {CONSTRAINTS[message.outcome]: 1.0}
+        return Outcome(
+            TrialState.PRUNED, _last(study, trial), attributes, constraint, f"{message.outcome}: {message.reason}"
+        )
+    where = {"where": message.where} if message.where else {}
+    failure = {"kind": message.outcome, "reason": message.reason, **where, "traceback": list(message.details)}
+    line = f"{message.reason} ({message.where})" if message.where else message.reason
+    return Outcome(TrialState.FAIL, None, {**attributes, "failure": failure}, {}, line)
+
+
+def given_up(trial: Trial, how: str) -> Outcome:
+    """The verdict on a trial under which trainers died until its attempts were used up; `how` the last one ended."""
+    reason = f"its trainer ended ({how}) in {trial.attempts} attempts"
+    failure = {"kind": "attempts", "attempts": trial.attempts, "reason": reason}
+    return Outcome(TrialState.FAIL, None, {**_attributes(trial, None), "failure": failure}, {}, reason)
+
+
+def pruned(study: Study, trial: Trial) -> Outcome:
+    """The verdict on a trial that its pruner ended. As in Optuna, its value is the last one reported."""
+    return Outcome(TrialState.PRUNED, _last(study, trial), _attributes(trial, None))
+
+
+def _last(study: Study, trial: Trial) -> tuple[float, ...] | None:
+    # Optuna takes a value for every objective or none; a trial cut short knows only the first.
+    return (trial.score,) if trial.score is not None and len(study.objectives) == 1 else None
+
+
+def _attributes(trial: Trial, message: Finished | None) -> dict[str, Any]:
+    attributes: dict[str, Any] = {"config": trial.config, "attempt": trial.attempt, **trial.facts}
+    if message is not None:
+        attributes |= {"best_epoch": message.best_epoch, "epochs": message.epoch, **message.facts}
+        attributes["metrics"] = dict(message.metrics)
+    else:
+        attributes["epochs"] = trial.epoch
+    return attributes
+
+
+def _limits(study: Study, metrics: Mapping[str, Any], baseline: Mapping[str, float]) -> dict[str, float]:
+    """Each constraint as Optuna wants it: how far above its limit, feasible at zero and below."""
+    constraints: dict[str, float] = {}
+    for rule in study.constraints:
+        base = metrics.get(f"baseline_{rule.metric}", baseline.get(rule.metric))
+        excess = rule.excess(float(metrics[rule.metric]), base)
+        if excess is not None:
+            constraints[rule.metric] = excess
+    return constraints

@@ -1,0 +1,147 @@
+"""What `Search.open` puts together."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from sqlalchemy.engine import Engine
+
+from hpo.search.ask_tell import AskTell
+from hpo.search.budget import BudgetDecision
+from hpo.search.identity import Identity
+from hpo.search.open_study import OpenOptions, OpenStudy, open_study
+from hpo.search.options import RunOptions
+from hpo.search.outage import persistently
+from hpo.search.progress import SearchProgress
+from hpo.search.reaper import Reaper
+from hpo.search.storage_thread import StorageThread
+from hpo.search.tensorboard import TensorBoardProgress
+from hpo.settings import Settings
+from hpo.storage.embedded.embedded import embedded_url
+from hpo.storage.engine import open_engine, resolve_url
+from hpo.study.discovery import FoundStudy
+from hpo.study.samplers import Grid
+from hpo.trainers.devices import find_slots
+from hpo.trainers.per_gpu import sharing
+from hpo.trainers.preflight import inspect_with
+from hpo.trainers.process import TrainerProcess
+from hpo.trainers.slot import Slot, SlotSpec
+
+__all__ = [
+    "connect",
+    "endless",
+    "inspect",
+    "open_for",
+    "say",
+    "search_progress",
+    "slot_specs",
+    "spawn",
+    "storage_thread",
+]
+
+
+def slot_specs(found: FoundStudy, options: RunOptions, settings: Settings) -> list[SlotSpec]:
+    def specs(workers_per_gpu: int) -> list[SlotSpec]:
+        devices = options.devices or settings.devices
+        return find_slots(devices, workers=options.workers, workers_per_gpu=workers_per_gpu, environ=os.environ)
+
+    if options.workers_per_gpu != "auto":
+        return specs(options.workers_per_gpu)
+    alone = specs(1)
+    gpu = next((spec.device for spec in alone if spec.device.startswith("cuda")), None)
+    return alone if gpu is None else specs(sharing(found, gpu, options.trainer))
+
+
+def spawn(command: Sequence[str], spec: SlotSpec) -> TrainerProcess:
+    return TrainerProcess(spec.device, command=command, arguments=spec.arguments, environ=os.environ)
+
+
+def connect(options: RunOptions, settings: Settings) -> Engine:
+    # A statement that hangs must be given up in time for another try before the lease runs out.
+    statement_seconds = min(30.0, max(3.0, settings.lease_seconds / 3))
+    engine = open_engine(resolve_url(settings, options.storage), statement_seconds=statement_seconds)
+    persistently(engine, lambda: engine.connect().close())
+    return engine
+
+
+def inspect(found: FoundStudy, slot: Slot) -> None:
+    """Refuse a study whose networks cannot be built or whose images are not there. The trainer then goes on to train.
+
+    One that died over it is the loop's to explain, as any trainer that dies.
+    """
+    assert slot.process is not None
+    answer = inspect_with(slot.process, found.study.name)
+    if answer is None:
+        slot.lost()
+    else:
+        slot.ready = answer[0]
+
+
+def open_for(
+    engine: Engine,
+    found: FoundStudy,
+    options: RunOptions,
+    leave_at: float | None,
+    settings: Settings,
+    identity: Identity,
+    facts: Mapping[str, Any],
+) -> OpenStudy:
+    opening = OpenOptions(
+        create=not options.worker,
+        budget="keep" if options.worker else "set",
+        timeout_seconds=None if leave_at is None else max(0.0, leave_at - time.monotonic()),
+        trials_target=options.trials,
+        enqueue_known=options.enqueue_known,
+        changed_code=options.changed_code,
+    )
+    live_seconds = settings.lease_seconds
+    return persistently(
+        engine,
+        lambda: open_study(engine, found, opening, identity.worker_id, identity, facts, live_seconds=live_seconds),
+    )
+
+
+def storage_thread(
+    engine: Engine,
+    asker: AskTell,
+    options: RunOptions,
+    settings: Settings,
+    identity: Identity,
+    wake: Callable[[], None],
+) -> StorageThread:
+    embedded = options.storage is None and settings.storage is None
+    revive: Callable[[], object] = partial(embedded_url, settings.home) if embedded else lambda: None
+    return StorageThread(
+        engine,
+        asker,
+        Reaper(asker.study_id, identity, grace_seconds=settings.lease_seconds / 2),
+        worker_id=identity.worker_id,
+        lease_seconds=settings.lease_seconds,
+        wake=wake,
+        revive=revive,
+    )
+
+
+def search_progress(found: FoundStudy, options: RunOptions, asker: AskTell, facts: Mapping[str, Any]) -> SearchProgress:
+    watching = (asker, facts, options.on_snapshot, options.on_notice)
+    if options.tensorboard is not None:
+        return TensorBoardProgress(options.tensorboard, found.study, *watching)
+    return SearchProgress(*watching)
+
+
+def say(options: RunOptions, sentences: Sequence[str]) -> None:
+    notice = options.on_notice or logging.getLogger("hpo").warning
+    for sentence in filter(None, sentences):
+        notice(sentence)
+
+
+def endless(found: FoundStudy, options: RunOptions, agreed: BudgetDecision) -> str:
+    limits = (options.timeout, options.trials, agreed.budget.seconds_left, agreed.budget.trials_target)
+    if options.worker or isinstance(found.study.sampler, Grid) or any(limit is not None for limit in limits):
+        return ""
+    return "neither timeout nor trials were given: this goes on until Ctrl-C"

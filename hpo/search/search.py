@@ -1,0 +1,226 @@
+"""A search from opening to closing: the one way into this folder."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+from hpo.errors import StorageError
+from hpo.result import Result
+from hpo.search.ask_tell import AskTell
+from hpo.search.code import code_facts
+from hpo.search.identity import own_identity
+from hpo.search.loop import Loop
+from hpo.search.options import RunOptions
+from hpo.search.outage import persistently
+from hpo.search.parts import (
+    connect,
+    endless,
+    inspect,
+    open_for,
+    say,
+    search_progress,
+    slot_specs,
+    spawn,
+    storage_thread,
+)
+from hpo.search.progress import SearchProgress
+from hpo.settings import Settings
+from hpo.signals import caught_signals, waker, why_left
+from hpo.storage.journal import Origin, keep, replay
+from hpo.storage.queries import WriteBatch
+from hpo.study.discovery import FoundStudy
+from hpo.trainers.memory import available_bytes, check_memory
+from hpo.trainers.preflight import request
+from hpo.trainers.slot import Slot
+
+__all__ = ["Search", "run_search"]
+
+SAY_SECONDS = 1.5
+"""The last writes take less than this, unless the database is away."""
+
+
+def run_search(found: FoundStudy, options: RunOptions, settings: Settings) -> Result:
+    """Search on this host until the budget is used up or a signal comes. Raises HpoError as `hpo.run` does."""
+    with Search.open(found, options, settings) as search:
+        if options.on_started is not None:
+            options.on_started(search.stop)
+        stopped = search.run()
+    return search.result(stopped)
+
+
+@dataclass
+class Wakeup:
+    """A pair of sockets: the loop sleeps on one end, signals and the storage thread write to the other."""
+
+    sleeper: socket.socket
+    waker: socket.socket
+
+    @classmethod
+    def make(cls) -> Wakeup:
+        ends = socket.socketpair()
+        for end in ends:
+            end.setblocking(False)
+        return cls(*ends)
+
+    def close(self) -> None:
+        self.sleeper.close()
+        self.waker.close()
+
+
+class Search:
+    """One coordinator at work on one study: `open`, `run`, `close`."""
+
+    def __init__(
+        self, loop: Loop, asker: AskTell, progress: SearchProgress, origin: Origin, settings: Settings, wakeup: Wakeup
+    ) -> None:
+        self.loop, self.asker, self.progress = loop, asker, progress
+        self.ledger = loop.ledger
+        self._found, self._origin, self._settings, self._wakeup = loop.found, origin, settings, wakeup
+
+    @classmethod
+    def open(cls, found: FoundStudy, options: RunOptions, settings: Settings) -> Self:
+        """Find the slots, open the study, and connect loop and storage thread.
+
+        Every refusal happens here, before a trial, and leaves no trainer behind.
+        """
+        timeout_seconds = options.timeout_seconds
+        specs = slot_specs(found, options, settings)
+        check_memory(len(specs), available_bytes())
+        slots = [Slot(index, spec, partial(spawn, options.trainer)) for index, spec in enumerate(specs)]
+        wakeup = Wakeup.make()
+        try:
+            leave_at = time.monotonic() + timeout_seconds if timeout_seconds is not None else None
+            return cls._open(found, options, leave_at, settings, slots, wakeup)
+        except BaseException:
+            for slot in slots:
+                slot.kill()
+            wakeup.close()
+            raise
+
+    @classmethod
+    def _open(
+        cls,
+        found: FoundStudy,
+        options: RunOptions,
+        leave_at: float | None,
+        settings: Settings,
+        slots: Sequence[Slot],
+        wakeup: Wakeup,
+    ) -> Self:
+        # The first trainer starts while the database does: it needs as long to load torch as that takes. It is asked
+        # about the study only then, because looking at the images writes a cache, and a refusal leaves nothing behind.
+        slots[0].start()
+        identity, facts = own_identity(), code_facts()
+        engine = connect(options, settings)
+        slots[0].send(request(found))
+        inspect(found, slots[0])
+        replayed = persistently(engine, lambda: replay(engine, settings.home))
+        opened = open_for(engine, found, options, leave_at, settings, identity, facts)
+        checkpoints = settings.checkpoint_dir / f"{found.study.name}-{opened.uid}"
+        asker = AskTell(found.study, opened.study_id, opened.mirror, checkpoints, identity.host, len(slots))
+        thread = storage_thread(engine, asker, options, settings, identity, waker(wakeup.waker))
+        facts = {**facts, "worker": identity.worker_id, "host": identity.host}
+        progress = search_progress(found, options, asker, facts)
+        say(options, [*replayed, opened.agreed.said, opened.note, endless(found, options, opened.agreed)])
+        loop = Loop(found, thread, slots, progress, wakeup.sleeper, settings.patience_seconds)
+        if leave_at is not None and (options.worker or opened.agreed.leave_seconds is not None):
+            loop.leave_at = loop.deadline = leave_at  # else it is the study's, kept in the database
+        loop.leave_trials = opened.agreed.leave_trials
+        origin = Origin(opened.uid, opened.study_id, identity.worker_id)
+        return cls(loop, asker, progress, origin, settings, wakeup)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._wakeup.close()
+
+    def stop(self) -> None:
+        """End `run` soon, from any thread, as Ctrl-C would."""
+        self.loop.interrupted = True
+
+    def run(self) -> str:
+        """Search; why it stopped, as Result.stopped says it. Everything is written, or kept in the journal, then.
+
+        Raises StorageError when the database was away at the end, and what the loop raises.
+        """
+        with caught_signals(self.loop, self._wakeup.waker) as received:
+            try:
+                reason = self.loop.run()
+            finally:
+                kept = self.close(self._closing_seconds(interrupted=bool(received)))
+        self.progress.show(self.loop.counts, self.loop.deadline, [], last=True)
+        self.progress.close()
+        if kept or reason == "database":
+            raise self._database_away(kept)
+        return why_left(received) if reason == "signal" else reason
+
+    def close(self, patience_seconds: float) -> str:
+        """Write what is left, for at most so long. "", or a sentence that says where the rest is kept."""
+        left = self._write(patience_seconds)
+        return self._keep(left) if left else ""
+
+    def result(self, stopped: str) -> Result:
+        """The study as this host knows it."""
+        return Result(self._found.study.name, stopped, self.progress.best(), self._counts(), tuple(self.asker.trials()))
+
+    def _closing_seconds(self, *, interrupted: bool) -> float:
+        """How long to wait for the database at the end; a process told to leave has eight seconds in all."""
+        return 3.0 if interrupted else max(1.0, self._settings.patience_seconds - self.ledger.outage.seconds)
+
+    def _write(self, patience_seconds: float) -> WriteBatch:
+        """Write what is left; what could not be written. Says so when that takes a while."""
+        until = time.strftime("%H:%M:%S", time.localtime(time.time() + patience_seconds))
+        journal = self._settings.home / "journal"
+        waiting = f"waiting until {until} for the database; what it has not taken by then goes to {journal}"
+        notice = threading.Timer(SAY_SECONDS, self.progress.notice, [waiting])
+        notice.daemon = True
+        notice.start()
+        try:
+            return self.ledger.close(patience_seconds)
+        finally:
+            notice.cancel()
+
+    def _keep(self, left: WriteBatch) -> str:
+        """Put what the database did not take into the journal, and say so in one line."""
+        home = self._settings.home
+        outcomes = f"{len(left.finishes)} outcome{'s' if len(left.finishes) != 1 else ''}"
+        try:
+            sentence = f"{outcomes} kept in {keep(home, self._origin, left)}"
+        except OSError as error:
+            sentence = f"{outcomes} could not be kept in {home / 'journal'} ({error.strerror}): these trials resume"
+        self.progress.notice(sentence)
+        return sentence
+
+    def _database_away(self, kept: str) -> StorageError:
+        again = self._found.reference or self._found.study.name
+        return StorageError(
+            "the database was away when this process had to leave",
+            evidence=[kept or "it came back in the last moment and has every outcome"],
+            next=f"`hpo run --study {again}` when it answers writes what is kept here and goes on",
+        )
+
+    def _counts(self) -> Mapping[str, int]:
+        """Trials by outcome at the end: the database's word, or this host's knowledge where that could not be had."""
+        if self.ledger.last_counts is not None:
+            return self.ledger.last_counts.as_mapping()
+        names = {
+            "COMPLETE": "complete",
+            "PRUNED": "pruned",
+            "FAIL": "failed",
+            "RUNNING": "running",
+            "WAITING": "waiting",
+        }
+        counts = dict.fromkeys(names.values(), 0)
+        for trial in self.asker.trials():
+            counts[names[trial.state.name]] += 1
+        return counts

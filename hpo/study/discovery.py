@@ -1,0 +1,184 @@
+"""Where a study is found: by name in studies/, as `path/to/file.py[:attribute]`, or as `package.module:attribute`."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import pkgutil
+import shlex
+import sys
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from hpo.errors import HpoError, StudyError, near_miss
+from hpo.study.study import Study
+
+__all__ = ["FoundStudy", "as_stored", "find_again", "find_study", "list_studies"]
+
+_NOT_THEIRS = ("<", str(Path(__file__).parents[1]) + os.sep, os.path.dirname(str(importlib.__file__)) + os.sep)
+"""Where files begin that no user wrote: this package, and the import machinery (partly frozen)."""
+
+_FORMER = ("models", "data", "studies")
+"""Packages that were imported without `hpo.` in earlier versions."""
+
+_ENDINGS = (Exception, SystemExit)
+"""How a study's file may fail to import: one that leaves the process is as broken as one that raises."""
+
+
+@dataclass(frozen=True)
+class FoundStudy:
+    """A study and where it came from: `source` is the file, `sys_path` what its own imports need.
+
+    reference: what follows `--study` in the command that names it; "" for one that was made in Python
+    """
+
+    study: Study
+    source: Path
+    sys_path: tuple[str, ...] = ()
+    reference: str = ""
+
+
+def find_study(reference: str) -> FoundStudy:
+    """The study that `--study` names. StudyError says what was looked for and the nearest name there is."""
+    return replace(_find(reference), reference=shlex.quote(reference))
+
+
+def _find(reference: str) -> FoundStudy:
+    path, _, attribute = reference.rpartition(":")
+    if not path.endswith(".py"):
+        path, attribute = reference, "study"
+    if path.endswith(".py") or "/" in path:
+        return _from_file(Path(os.path.expanduser(path)), attribute)  # which leaves ~nobody as it is
+    if ":" in reference:
+        module_name, _, attribute = reference.partition(":")
+        here = str(Path.cwd())
+        _make_importable(here)
+        found = _from_module(_import(module_name, reference), attribute)
+        return FoundStudy(found.study, found.source, (here,))
+    names = _names()
+    if reference not in names:
+        file = Path(f"{reference}.py")
+        hint = (
+            f"or write ./{file}, the file in this folder"
+            if os.path.isfile(file)
+            else "or give a .py file, or module:attribute"
+        )
+        raise StudyError(
+            f'unknown study "{reference}"',
+            evidence=[near_miss(reference, names)],
+            next=f"`hpo studies` lists them, {hint}",
+        )
+    return _from_module(_import(f"hpo.studies.{reference}", reference), "study")
+
+
+def find_again(reference: str, source: str) -> FoundStudy:
+    """The declaration under `reference`, else in `source`, the file that the search was started from."""
+    try:
+        return find_study(reference)
+    except StudyError:
+        if not source.endswith(".py"):
+            raise
+        return find_study(source)
+
+
+def as_stored(found: FoundStudy, name: str, declaration: Mapping[str, Any]) -> FoundStudy:
+    """What `hpo run --name --subset` changed is in the database, so it need not be said again."""
+    subset = declaration.get("(subset)")
+    return replace(found, study=replace(found.study, name=name, subset=int(subset) if subset else None))
+
+
+def list_studies() -> list[FoundStudy]:
+    """Every study in the studies package, by name."""
+    return [find_study(name) for name in _names()]
+
+
+def _names() -> list[str]:
+    return sorted(module.name for module in pkgutil.iter_modules(importlib.import_module("hpo.studies").__path__))
+
+
+def _import(name: str, reference: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except HpoError as error:
+        raise _located(error) from error.__cause__
+    except ModuleNotFoundError as error:
+        if error.name and name.startswith(error.name):
+            raise StudyError(
+                f'no module "{error.name}" for study "{reference}"', next="check the name, and the folder you are in"
+            ) from error
+        raise _broken(reference, error) from error
+    except _ENDINGS as error:
+        raise _broken(reference, error) from error
+
+
+def _from_file(path: Path, attribute: str) -> FoundStudy:
+    if not os.path.isfile(path):  # unlike Path.is_file, false for a name too long for any file
+        raise StudyError(f"no study file {path}", next="check the path, or `hpo studies` for those that come along")
+    path = path.resolve()
+    if path.suffix != ".py":
+        raise StudyError(f"{path} is no Python file", next="name it with .py, or check the path")
+    folder = str(path.parent)
+    _make_importable(folder)
+    spec = importlib.util.spec_from_file_location(f"_hpo_study_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except HpoError as error:
+        raise _located(error) from error.__cause__
+    except _ENDINGS as error:
+        raise _broken(str(path), error) from error
+    found = _from_module(module, attribute)
+    return FoundStudy(found.study, path, (folder,))
+
+
+def _make_importable(folder: str) -> None:
+    """A study may import the modules beside it. Last in the path, so that no file there hides an installed package."""
+    if folder not in sys.path:
+        sys.path.append(folder)
+
+
+def _from_module(module: ModuleType, attribute: str) -> FoundStudy:
+    study = getattr(module, attribute, None)
+    source = Path(module.__file__ or "")
+    if not isinstance(study, Study):
+        candidates = [name for name, value in vars(module).items() if isinstance(value, Study)]
+        raise StudyError(
+            f'{source} has no study called "{attribute}"',
+            evidence=[f"studies there: {', '.join(candidates)}" if candidates else "it declares none"],
+            next=f"write `{attribute} = Study(...)` at its top level",
+        )
+    return FoundStudy(study, source)
+
+
+def _located(error: HpoError) -> HpoError:
+    """The same error, with the line of the user's file that it came from as its last evidence."""
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [frame for frame in frames if not frame.filename.startswith(_NOT_THEIRS)]
+    if theirs:
+        error.evidence = (*error.evidence, _place(theirs[-1]))
+    return error
+
+
+def _place(frame: traceback.FrameSummary) -> str:
+    return f"{frame.filename}, line {frame.lineno}: {frame.line}"
+
+
+def _broken(reference: str, error: BaseException) -> StudyError:
+    frames = traceback.extract_tb(error.__traceback__)
+    last = frames[-1] if frames else None
+    if isinstance(error, SyntaxError):
+        where = f"{error.filename}, line {error.lineno}"
+    else:
+        where = _place(last) if last else ""
+    evidence, next_step = [where] if where else [], "mend that line, then `hpo check` again"
+    if isinstance(error, ImportError) and error.name in _FORMER:
+        next_step = f"hpo's own are imported as `from hpo.{error.name} import ...`"
+    what = f"{type(error).__name__}{f': {error}' if str(error) else ''}"
+    return StudyError(f'study "{reference}" does not import: {what}', evidence=evidence, next=next_step)

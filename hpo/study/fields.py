@@ -1,0 +1,146 @@
+"""Every field of a study, of its type and in its range, before anything reads it: one StudyError naming the field."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+import hpo.study.pruners
+import hpo.study.samplers
+from hpo.data import Dataset
+from hpo.errors import StudyError
+from hpo.models import Model
+from hpo.study.declared import is_number
+from hpo.study.protocol import METRICS, AtMost, EarlyStopping, StopWhen, check_metric
+from hpo.study.pruners import Pruner
+from hpo.study.recipe import REQUIRED
+from hpo.study.samplers import Sampler
+from hpo.study.space import Space
+
+__all__ = ["check_fields", "check_objectives"]
+
+MOST_EPOCHS = 1_000_000
+"""Of a trial: more than that is a typing error. The database counts epochs in 32 bits."""
+
+_BASELINE = 'baseline={"batch_size": 64, "lr": 1e-3, ...}: one value for every row searched, what you would try first'
+_SPACE = 'space={"batch_size": 64, "lr": Float(1e-4, 1e-1, log=True), ...}, from hpo import Float'
+
+
+def check_fields(values: Mapping[str, Any]) -> None:
+    """Raise StudyError for the first of a study's fields, by name, that no study could have."""
+    _check_given(values)
+    _check_name(values["name"])
+    _of_type("dataset", values["dataset"], (str, Dataset), "the name of a data set or a Dataset", 'dataset="digits"')
+    _of_type("model", values["model"], (str, Model), "the name of a model or a Model", 'model="mlp"')
+    _of_type("space", values["space"], (Mapping, Space), "a table of rows", _SPACE)
+    _of_type("baseline", values["baseline"], Mapping, "a configuration", _BASELINE)
+    _check_parts(values)
+    _check_numbers(values)
+    _of_type("description", values["description"], str, "text", 'description="what this study is about"')
+
+
+def check_objectives(values: Mapping[str, Any]) -> None:
+    """Raise StudyError unless every objective is a metric, with a direction, and the first can decide pruning."""
+    study, objective, direction = (values[name] for name in ("name", "objective", "direction"))
+    _texts("objective", objective, f'objective="{next(iter(METRICS))}"')
+    if direction is not None:
+        _texts("direction", direction, 'direction="maximize", or leave it out: each metric knows its own')
+    objectives = (objective,) if isinstance(objective, str) else tuple(objective)
+    if not objectives:
+        raise StudyError(f'study "{study}" has no objective', evidence=[f"known: {', '.join(METRICS)}"])
+    for metric in objectives:
+        check_metric(f'study "{study}": objective', metric)
+    check_metric("the first objective, which decides pruning,", objectives[0], per_epoch=True)
+    if direction is not None:
+        directions = (direction,) if isinstance(direction, str) else tuple(direction)
+        if len(directions) != len(objectives) or set(directions) - {"maximize", "minimize"}:
+            raise StudyError(f"direction={direction!r} must give maximize or minimize for each of {objectives}")
+
+
+def _check_given(values: Mapping[str, Any]) -> None:
+    examples = {
+        "name": 'name="my_study"',
+        "dataset": 'dataset="digits"',
+        "model": 'model="mlp"',
+        "space": _SPACE,
+        "baseline": _BASELINE,
+    }
+    for name, example in examples.items():
+        if values[name] is REQUIRED:
+            why = ": every search is measured against one" if name == "baseline" else ""
+            raise StudyError(f"the study has no {name}{why}", next=f"add {example}")
+
+
+def _check_name(name: object) -> None:
+    # Study names become folder names and file names, so nothing in them may climb out of a folder.
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}", name):
+        raise StudyError(f"{name!r} is not a study name", next="use letters, digits, _, - and ., at most 100")
+
+
+def _check_parts(values: Mapping[str, Any]) -> None:
+    _choice("sampler", values["sampler"], Sampler, "TPE", hpo.study.samplers.__all__)
+    _choice("pruner", values["pruner"], Pruner, "MedianPruner", hpo.study.pruners.__all__)
+    if values["early_stopping"] is not None:
+        example = "early_stopping=EarlyStopping(patience=3), from hpo import EarlyStopping"
+        _of_type("early_stopping", values["early_stopping"], EarlyStopping, "an EarlyStopping", example)
+    if values["stop_when"] is not None:
+        example = "stop_when=StopWhen(epoch=5, at_least=0.99), from hpo import StopWhen"
+        _of_type("stop_when", values["stop_when"], StopWhen, "a StopWhen", example)
+    limits = "constraints=(AtMost(...),), from hpo import AtMost"
+    _of_type("constraints", values["constraints"], (tuple, list), "a sequence of AtMost", limits)
+    for index, rule in enumerate(values["constraints"]):
+        _of_type(f"constraints[{index}]", rule, AtMost, "an AtMost", limits)
+    _of_type("known", values["known"], (tuple, list), "a list of configurations", 'known=[{"lr": 1e-3, ...}]')
+    for index, config in enumerate(values["known"]):
+        _of_type(f"known[{index}]", config, Mapping, "a configuration", 'known=[{"lr": 1e-3, ...}]')
+
+
+def _check_numbers(values: Mapping[str, Any]) -> None:
+    _whole("epochs", values["epochs"], 1, MOST_EPOCHS)
+    _whole("seed", values["seed"], 0, 2**31 - 1)
+    if values["folds"] is not None:
+        _whole("folds", values["folds"], 2, 1000)
+    if values["subset"] is not None:
+        _whole("subset", values["subset"], 20)
+    if values["validation"] is not None and not (is_number(values["validation"]) and 0.0 < values["validation"] < 1.0):
+        raise StudyError(f"validation={values['validation']!r} must lie between 0 and 1")
+    if values["max_seconds"] is not None and not (
+        is_number(values["max_seconds"]) and 0.0 < values["max_seconds"] < 1e9
+    ):
+        raise StudyError(f"max_seconds={values['max_seconds']!r} must be a positive number of seconds")
+
+
+def _choice(field: str, value: object, kind: type, usual: str, names: Sequence[str]) -> None:
+    """One of the classes in `names`, called; "median" and the class itself are what people write instead."""
+    if isinstance(value, kind):
+        return
+    called = value.__name__ if isinstance(value, type) else str(value)
+    by_lower = {name.lower(): name for name in names if name[0].isupper() and name != kind.__name__}
+    close = get_close_matches(called.lower(), by_lower, n=1, cutoff=0.4)
+    meant = by_lower[close[0]] if close else usual
+    shown = f"the class {called}" if isinstance(value, type) else repr(value)
+    raise StudyError(
+        f"{field} is {shown}, not a {field}",
+        evidence=[f"known: {', '.join(sorted(by_lower.values()))}"],
+        next=f"{field}={meant}(), from hpo import {meant}",
+    )
+
+
+def _of_type(field: str, value: object, kinds: type | tuple[type, ...], what: str, example: str) -> None:
+    if not isinstance(value, kinds):
+        raise StudyError(f"{field} is {value!r}, not {what}", next=example)
+
+
+def _texts(field: str, value: object, example: str) -> None:
+    listed = value if isinstance(value, (tuple, list)) else (value,)
+    if not all(isinstance(one, str) for one in listed):
+        raise StudyError(f"{field} is {value!r}, not a name or several", next=example)
+
+
+def _whole(name: str, value: object, least: int, most: int | None = None) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise StudyError(f"{name}={value!r} must be a whole number of at least {least}")
+    if most is not None and value > most:
+        raise StudyError(f"{name}={value!r} must be at most {most:,}")

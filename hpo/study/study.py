@@ -1,0 +1,194 @@
+"""A study: a table of parameters over a model, a data set and a training recipe, checked when it is made.
+
+    study = Study(name="mlp_mnist", dataset="mnist", model="mlp", space={...}, baseline={...})
+
+Everything here is data: it prints, yields a fingerprint and refuses a mistake without torch and without a trial.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hpo.data import DATASETS, Dataset
+from hpo.errors import DeclarationChanged, StudyError, near_miss
+from hpo.models import MODELS, Model
+from hpo.study.fields import check_fields, check_objectives
+from hpo.study.protocol import METRICS, AtMost, EarlyStopping, StopWhen
+from hpo.study.pruners import MedianPruner, Pruner
+from hpo.study.recipe import RECIPE, REQUIRED
+from hpo.study.samplers import TPE, Grid, Sampler, grid_values
+from hpo.study.space import Space
+from hpo.study.validation import check_reads, check_shape
+
+__all__ = ["Study", "check_same_declaration"]
+
+
+@dataclass(frozen=True)
+class Study:
+    """The declaration of a search. Raises StudyError for anything that could not run.
+
+    name:           under which trials are stored; letters, digits, `_`, `-` and `.`
+    dataset, model: a row of hpo.data.DATASETS and hpo.models.MODELS by name, or a Dataset / Model of your own
+    space:          rows: searched parameters or fixed values, read by the model or by hpo.study.recipe.RECIPE
+    objective:      a metric of hpo.study.protocol.METRICS, or several (Pareto front); `direction` to match
+    epochs:         at most, for each trial
+    baseline:       a full configuration, enqueued first: what one would try without a search
+    known:          configurations found best by others, enqueued on request
+    validation:     share of the train split held out; None takes the data set's own
+    folds:          k-fold cross-validation: the objective is the mean over folds, pruning happens between them
+    max_seconds:    a trial that trains longer ends with its best so far, as complete
+    subset:         train on this many images only (for trying things out)
+    seed:           of the whole study; trial n uses (seed, n)
+    """
+
+    name: str = REQUIRED  # one that is missing is told in words, not as Python's TypeError
+    dataset: str | Dataset = REQUIRED
+    model: str | Model = REQUIRED
+    space: Mapping[str, Any] | Space = REQUIRED
+    baseline: Mapping[str, Any] = REQUIRED
+    objective: str | tuple[str, ...] = "val_accuracy"
+    direction: str | tuple[str, ...] | None = None
+    epochs: int = 20
+    early_stopping: EarlyStopping | None = None
+    stop_when: StopWhen | None = None
+    max_seconds: float | None = None
+    sampler: Sampler = field(default_factory=TPE)
+    pruner: Pruner = field(default_factory=MedianPruner)
+    constraints: tuple[AtMost, ...] = ()
+    known: Sequence[Mapping[str, Any]] = ()
+    validation: float | None = None
+    folds: int | None = None
+    subset: int | None = None
+    seed: int = 0
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        check_fields(vars(self))
+        rows = self.space.rows if isinstance(self.space, Space) else self.space
+        object.__setattr__(self, "space", Space(rows))
+        check_objectives(vars(self))
+        dataset, model = self.dataset_row, self.model_row
+        check_shape(self.name, dataset, model)
+        check_reads(self.name, self.rows, model, self._model_name)
+        if isinstance(self.sampler, Grid):
+            grid_values(self.rows)
+        self.rows.parameters(self.baseline, what="the baseline")
+        for index, config in enumerate(self.known):
+            self.rows.parameters(config, what=f"known[{index}]", complete=False)
+
+    @property
+    def rows(self) -> Space:
+        """The space, checked."""
+        assert isinstance(self.space, Space)
+        return self.space
+
+    @property
+    def dataset_row(self) -> Dataset:
+        return self.dataset if isinstance(self.dataset, Dataset) else _row("data set", self.dataset, DATASETS)
+
+    @property
+    def model_row(self) -> Model:
+        return self.model if isinstance(self.model, Model) else _row("model", self.model, MODELS)
+
+    @property
+    def _model_name(self) -> str:
+        return self.model if isinstance(self.model, str) else self.model.builder
+
+    @property
+    def dataset_name(self) -> str:
+        return self.dataset if isinstance(self.dataset, str) else self.dataset.loader
+
+    @property
+    def model_name(self) -> str:
+        return self._model_name
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        return (self.objective,) if isinstance(self.objective, str) else tuple(self.objective)
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        if self.direction is None:
+            return tuple(METRICS[metric] for metric in self.objectives)
+        return (self.direction,) if isinstance(self.direction, str) else tuple(self.direction)
+
+    @property
+    def baseline_config(self) -> dict[str, Any]:
+        """The baseline, resolved: what trial 0's trainer reads."""
+        return self.resolve(self.rows.configuration(self.rows.parameters(self.baseline, what="the baseline")))
+
+    def resolve(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """The configuration with every default of the model and of the recipe filled in: what the trainer reads."""
+        defaults: dict[str, Any] = {name: reads.default for name, reads in self.model_row.reads.items()}
+        defaults |= {name: setting.default for name, setting in RECIPE.items()}
+        resolved = {name: value for name, value in defaults.items() if value is not REQUIRED and value is not None}
+        return resolved | dict(config)
+
+    def plan(self) -> dict[str, Any]:
+        """The protocol every trial follows, as hpo.training.fit reads it."""
+        return {
+            "epochs": self.epochs,
+            "objective": self.objectives[0],
+            "direction": self.directions[0],
+            "objectives": list(self.objectives),
+            "early_stopping": self.early_stopping.plan() if self.early_stopping else None,
+            "stop_when": self.stop_when.plan() if self.stop_when else None,
+            "max_seconds": self.max_seconds,
+            "validation": self.validation,
+            "split_seed": self.seed,
+            "folds": self.folds,
+            "subset": self.subset,
+            "measure_latency": "latency_ms" in (*self.objectives, *(c.metric for c in self.constraints)),
+            "compare_with": self.baseline_config if any(c.of_network for c in self.constraints) else None,
+        }
+
+    def declaration(self) -> dict[str, str]:
+        """Every row that decides what a trial means, as text: compared when a study is opened again."""
+        protocol: dict[str, Any] = {
+            "dataset": self.dataset_name,
+            "model": self.model_name,
+            "objective": ", ".join(f"{d} {m}" for m, d in zip(self.objectives, self.directions, strict=True)),
+            "epochs": self.epochs,
+            "early_stopping": self.early_stopping,
+            "stop_when": self.stop_when,
+            "max_seconds": self.max_seconds,
+            "constraints": ", ".join(str(c) for c in self.constraints) or None,
+            "validation": self.validation,
+            "folds": self.folds,
+            "subset": self.subset,
+            "seed": self.seed,
+            "sampler": self.sampler,
+            "pruner": self.pruner,
+        }
+        shown = {f"({name})": str(value) for name, value in protocol.items() if value is not None}
+        return {**self.rows.describe(), **shown}
+
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits that change with the declaration and with nothing else."""
+        text = json.dumps(self.declaration(), sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def check_same_declaration(study: Study, stored: Mapping[str, str], finished: int) -> None:
+    """Raise DeclarationChanged with the rows that differ from what the study was started with."""
+    now = study.declaration()
+    names = [*stored, *(name for name in now if name not in stored)]
+    changed = [name for name in names if stored.get(name) != now.get(name)]
+    if not changed:
+        return
+    width = max(len(name) for name in changed)
+    raise DeclarationChanged(
+        f'study "{study.name}" was started with a different table ({finished} finished trials)',
+        evidence=[f"{name:<{width}}  {stored.get(name, '-')}   ->   {now.get(name, '-')}" for name in changed],
+        next=f"give the study a new name (--name), or restore the row{'s' if len(changed) > 1 else ''} above",
+    )
+
+
+def _row(kind: str, name: object, table: Mapping[str, Any]) -> Any:
+    if not isinstance(name, str) or name not in table:
+        raise StudyError(f'unknown {kind} "{name}"', evidence=[near_miss(str(name), table)])
+    return table[name]

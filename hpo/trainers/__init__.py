@@ -1,0 +1,1 @@
+"""Running trainers on devices: for a search, an evaluation, a reproduction, a check."""

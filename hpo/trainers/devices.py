@@ -1,0 +1,68 @@
+"""Which slots this host offers, found out without torch: every visible GPU or MIG slice, else one per CPU core."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+
+from hpo.errors import DeviceError, UsageError
+from hpo.trainers.gpus import visible_gpus
+from hpo.trainers.slot import SlotSpec
+
+__all__ = ["find_slots", "usable_cores"]
+
+
+def find_slots(
+    devices: str | None, *, workers: int | None, workers_per_gpu: int, environ: Mapping[str, str]
+) -> list[SlotSpec]:
+    """The slots for `devices`: None (GPUs if there are any, else the CPU), "cpu", "cuda", "cuda:0,cuda:1".
+
+    workers is the number of CPU trainers (default: the cores this process may use). Raises DeviceError for a GPU that
+    is not there, UsageError for a number that makes no sense.
+    """
+    if workers is not None and not 1 <= workers <= 1024:
+        raise UsageError(f"--workers {workers} must lie between 1 and 1024")
+    if not 1 <= workers_per_gpu <= 64:
+        raise UsageError(f"--workers-per-gpu {workers_per_gpu} must lie between 1 and 64")
+    gpus = len(visible_gpus(environ))
+    if devices is None:
+        devices = "cuda" if gpus and workers is None else "cpu"
+    specs: list[SlotSpec] = []
+    for name in (part.strip() for part in devices.split(",")):
+        if name == "cpu":
+            specs += [SlotSpec("cpu")] * (workers or usable_cores())
+        elif name == "cuda":
+            specs += _gpu_slots(range(gpus) if gpus else [0], gpus, workers_per_gpu)
+        elif match := re.fullmatch(r"cuda:(\d{1,3})", name):
+            specs += _gpu_slots([int(match[1])], gpus, workers_per_gpu)
+        else:
+            raise UsageError(f"unknown device {name!r}", next="write cpu, cuda, or for example cuda:0,cuda:1")
+    return specs
+
+
+def usable_cores() -> int:
+    """Cores this process may use: affinity and the container's CPU quota respected."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:
+            quota, period = file.read().split()
+        if quota != "max":
+            cores = min(cores, max(1, int(quota) // int(period)))
+    except (OSError, ValueError):
+        pass
+    return max(1, cores)
+
+
+def _gpu_slots(indices: range | list[int], gpus: int, workers_per_gpu: int) -> list[SlotSpec]:
+    for index in indices:
+        if index >= gpus:
+            raise DeviceError(
+                f"no device cuda:{index} here",
+                evidence=[f"nvidia-smi and CUDA_VISIBLE_DEVICES leave {gpus} GPUs visible"],
+                next="use --device cpu, or make the GPU visible (driver, CUDA_VISIBLE_DEVICES, container runtime)",
+            )
+    share = f"{1.0 / workers_per_gpu:.4f}"
+    return [
+        SlotSpec(f"cuda:{index}", ("--memory-fraction", share)) for index in indices for _ in range(workers_per_gpu)
+    ]

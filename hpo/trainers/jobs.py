@@ -1,0 +1,49 @@
+"""From a study to the jobs its trainers get."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from hpo.messages import Job
+from hpo.seeds import trial_seed
+from hpo.study.discovery import FoundStudy
+
+if TYPE_CHECKING:
+    from hpo.trainers.trial import Trial
+
+__all__ = ["make_job", "study_job"]
+
+
+def make_job(found: FoundStudy, trial: Trial) -> Job:
+    """Everything a trainer needs to train `trial`, and nothing of the database."""
+    return replace(
+        study_job(found, trial.config),
+        trial_id=trial.trial_id,
+        number=trial.number,
+        seed=trial_seed(found.study.seed, trial.number),
+        checkpoint=trial.checkpoint,
+    )
+
+
+def study_job(found: FoundStudy, config: Mapping[str, Any]) -> Job:
+    """A job of the study for a resolved configuration that is no trial: seed and number of the baseline."""
+    study = found.study
+    dataset, model = study.dataset_row, study.model_row
+    return Job(
+        trial_id=0,
+        number=0,
+        config=dict(config),
+        plan=study.plan(),
+        model={"builder": model.builder, "reads": list(model.reads)},
+        dataset={
+            "name": study.dataset_name,
+            "loader": dataset.loader,
+            "shape": list(dataset.shape),
+            "classes": list(dataset.classes),
+            "validation": dataset.validation,
+        },
+        seed=trial_seed(study.seed, 0),
+        sys_path=list(found.sys_path),
+    )

@@ -1,0 +1,109 @@
+"""The slots of this host together: who is free, who died, who starts again."""
+
+from __future__ import annotations
+
+import math
+import socket
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from multiprocessing.connection import wait
+from typing import Any
+
+from hpo.errors import DeviceError
+from hpo.trainers.slot import Slot
+from hpo.trainers.trial import Trial
+
+__all__ = ["TrainerPool"]
+
+WAITING_SHARE = 0.01
+"""Of the devices' time, what may be spent waiting for the sampler when all slots end their trials together."""
+
+
+class TrainerPool:
+    """All slots of one coordinator."""
+
+    def __init__(self, slots: Sequence[Slot]) -> None:
+        self.slots = list(slots)
+
+    def start(self) -> None:
+        for slot in self.slots:
+            if slot.process is None:
+                slot.start()
+
+    def wait(self, wakeup: socket.socket, seconds: float) -> list[Slot]:
+        """Slots whose trainer has something to say (or has died). Returns early when `wakeup` has; it is emptied."""
+        by_connection = {slot.process.connection: slot for slot in self.slots if slot.process is not None}
+        sources = wait([*by_connection, wakeup], seconds)
+        with suppress(BlockingIOError):
+            while wakeup in sources and wakeup.recv(4096):
+                pass
+        return [by_connection[source] for source in sources if source is not wakeup]  # type: ignore[index]
+
+    def restart_lost(self) -> None:
+        for slot in self.slots:
+            if slot.process is None and not slot.quarantined and time.monotonic() >= slot.restart_at:
+                slot.start()
+
+    def check(self) -> None:
+        """Raise DeviceError when no slot is left to work with."""
+        if all(slot.quarantined for slot in self.slots):
+            devices = ", ".join(dict.fromkeys(slot.spec.device for slot in self.slots))
+            raise DeviceError(
+                f"every trainer on {devices} ended again and again",
+                evidence=["what they said stands above"],
+                next="`hpo doctor` tests the devices",
+            )
+
+    @property
+    def working(self) -> list[Slot]:
+        """Slots that are not quarantined."""
+        return [slot for slot in self.slots if not slot.quarantined]
+
+    @property
+    def without_trial(self) -> int:
+        """Slots that could use a trial now or as soon as their trainer has started."""
+        return sum(1 for slot in self.working if slot.trial is None)
+
+    def ahead(self, ask_seconds: float, trial_seconds: float) -> int:
+        """How many trials to have ready beside those in hand: few, for one asked early knows less.
+
+        Of s slots that end together n find a trial ready; the others wait until all of theirs are asked for, which
+        takes (s - n) * ask_seconds each.
+        """
+        slots = len(self.working)
+        may_wait = math.sqrt(WAITING_SHARE * slots * trial_seconds / ask_seconds)
+        return math.ceil(max(1.0, slots - may_wait))
+
+    @property
+    def busy(self) -> bool:
+        return any(slot.trial is not None for slot in self.slots)
+
+    def place(self, trial: Trial) -> Slot | None:
+        """A free slot for `trial`. One under which a trainer died goes elsewhere first, if it can: a sick device then
+        loses no trial, and a trial that kills its trainers condemns no device."""
+        free = [slot for slot in self.slots if slot.free]
+        if trial.attempt > 1 and any(slot.health.lost_in_a_row == 0 for slot in self.working):
+            free = [slot for slot in free if slot.health.lost_in_a_row == 0]
+        return free[0] if free else None
+
+    def training(self, trial_id: int) -> Slot | None:
+        """The slot that trains this trial."""
+        return next((slot for slot in self.slots if slot.trial is not None and slot.trial.trial_id == trial_id), None)
+
+    def stop(self) -> None:
+        """Ask every trainer to checkpoint its trial and put it down."""
+        for slot in self.slots:
+            if slot.stopping is None:
+                slot.stop(keep=True)
+
+    def kill(self) -> None:
+        for slot in self.slots:
+            slot.kill()
+
+    def report(self) -> list[dict[str, Any]]:
+        """Each slot as `hpo status` shows it."""
+        return [
+            {"device": slot.spec.device, "state": slot.state, "trial": slot.trial.number if slot.trial else None}
+            for slot in self.slots
+        ]

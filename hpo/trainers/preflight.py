@@ -1,0 +1,79 @@
+"""Has a trainer look at a study before the first trial, and turns what it found into an error or into estimates.
+
+Imports neither torch nor optuna: `hpo check` stays quick to start.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from hpo import errors
+from hpo.errors import DeviceError, HpoError, StudyError
+from hpo.messages import Inspect, Inspected, Ready
+from hpo.study.discovery import FoundStudy
+from hpo.trainers.jobs import study_job
+from hpo.trainers.process import TrainerProcess
+
+__all__ = ["MOST", "configurations", "inspect_with", "rehearse", "request"]
+
+MOST = 200
+"""Configurations that are built; a space with more branches has its first and last ones built."""
+
+
+def configurations(found: FoundStudy) -> list[dict[str, Any]]:
+    """Both ends of every branch and the baseline, resolved; the same network with the same batch size only once."""
+    study = found.study
+    reads = [*study.model_row.reads, "batch_size"]
+    different: dict[str, dict[str, Any]] = {}
+    for resolved in [study.baseline_config, *map(study.resolve, study.rows.branches())]:
+        different.setdefault(json.dumps([resolved.get(name) for name in reads]), resolved)
+    configs = list(different.values())
+    return configs if len(configs) <= MOST else [*configs[: MOST // 2], *configs[-MOST // 2 :]]
+
+
+def request(found: FoundStudy, *, rehearse: bool = False) -> Inspect:
+    return Inspect(asdict(study_job(found, {})), configurations(found), rehearse)
+
+
+def inspect_with(process: TrainerProcess, name: str) -> tuple[Ready, Inspected] | None:
+    """What a trainer that was sent a `request` answers; None when it died over it.
+
+    Raises the StudyError or DataError that it found, with the study's name in it.
+    """
+    ready: Ready | None = None
+    while True:
+        message = process.receive()
+        if message is None:
+            return None
+        if isinstance(message, Ready):
+            ready = message
+        elif isinstance(message, Inspected):
+            assert ready is not None
+            if message.problem is not None:
+                raise _error(name, message.problem)
+            return ready, message
+
+
+def rehearse(found: FoundStudy, device: str) -> tuple[Ready, Inspected]:
+    """A full inspection by a trainer of its own on `device`. Raises HpoError for whatever stands in the way."""
+    process = TrainerProcess(device, environ=os.environ)
+    try:
+        process.send(request(found, rehearse=True))
+        answer = inspect_with(process, found.study.name)
+        if answer is None:
+            raise DeviceError(
+                f"the trainer on {device} ended ({process.close()})", evidence=["what it said stands above"]
+            )
+        return answer
+    finally:
+        process.kill()
+
+
+def _error(name: str, problem: Mapping[str, Any]) -> HpoError:
+    kind = getattr(errors, problem["kind"], StudyError)
+    error: HpoError = kind(f'study "{name}": {problem["fact"]}', evidence=problem["evidence"], next=problem["next"])
+    return error

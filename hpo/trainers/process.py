@@ -1,0 +1,109 @@
+"""A trainer child process as its coordinator sees it: started, spoken to, killed, and its death explained."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from hpo.messages import Message, decode, encode
+from hpo.trainers.gpus import shown
+
+__all__ = ["TRAINER", "TrainerProcess", "trainer_environment"]
+
+TRAINER = (sys.executable, "-P", "-m", "hpo.trainer")  # -P: not what lies in the current folder
+
+# Two one-thread trainers beat one two-thread trainer by 1.3 to 1.9 times on two cores, and two with default threads
+# collapse to a twentieth (docs/architecture.md), so whatever the user's shell sets, a trainer gets one.
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "NUMEXPR_NUM_THREADS": "1",
+    "VECLIB_MAXIMUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
+}
+_DROPPED = ("KMP_AFFINITY", "GOMP_CPU_AFFINITY", "OMP_PROC_BIND", "OMP_PLACES")
+_SECRET = ("HPO_STORAGE", "PGPASSWORD", "HPO_DASHBOARD_PASSWORD")
+
+
+class TrainerProcess:
+    """Owns one child and the coordinator's end of its socket."""
+
+    def __init__(
+        self,
+        device: str,
+        *,
+        command: Sequence[str] = TRAINER,
+        arguments: Sequence[str] = (),
+        environ: Mapping[str, str],
+    ) -> None:
+        device, environ = shown(device, environ)
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [*command, "--fd", str(theirs.fileno()), "--device", device, *arguments],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                env=trainer_environment(environ),
+                process_group=0,  # Ctrl-C in a terminal is the coordinator's to handle, also while torch is imported
+            )
+        self.connection = Connection(ours.detach())
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def send(self, message: Message) -> bool:
+        """False when the trainer is gone; its closed connection tells the rest."""
+        try:
+            self.connection.send_bytes(encode(message))
+        except OSError:
+            return False
+        return True
+
+    def receive(self) -> Message | None:
+        """The next message, None at the end of the conversation."""
+        try:
+            return decode(self.connection.recv_bytes())
+        except (EOFError, OSError, ValueError):  # ValueError: something else has written to the socket
+            return None
+
+    def close(self) -> str:
+        """Kill the child if it still runs, and say how it ended."""
+        try:
+            # Its socket may close a moment before its exit status is there: without this wait we would be the killer.
+            self._process.wait(0.5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+        return self.kill()
+
+    def kill(self) -> str:
+        """Kill the child at once, and say how it ended."""
+        self._process.kill()
+        code = self._process.wait()
+        self.connection.close()
+        if code >= 0:
+            return f"exit code {code}"
+        try:
+            return f"signal {signal.Signals(-code).name}"
+        except ValueError:
+            return f"signal {-code}"
+
+
+def trainer_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """What a child that trains inherits of `environ`: one thread, this very code, and no secret."""
+    # Trainers never talk to the database, so they get no password to leak.
+    kept = {name: value for name, value in environ.items() if name not in _DROPPED + _SECRET}
+    path = os.pathsep.join(dict.fromkeys(p for p in (environ.get("PYTHONPATH"), _import_root()) if p))
+    return {**kept, **ONE_THREAD, "PYTHONPATH": path}
+
+
+def _import_root() -> str:
+    """Where hpo was imported from: the child must run the very code this process runs."""
+    return str(Path(__file__).resolve().parents[2])

@@ -1,0 +1,55 @@
+"""What a coordinator shows of itself: one immutable picture, taken whenever something changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Best", "SlotView", "Snapshot"]
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best trial so far, by hpo.results.best. With several objectives: of the first."""
+
+    trial: int
+    value: float
+    params: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class SlotView:
+    """One line of the display.
+
+    state: starting | idle | training | restarting | quarantined
+    score: the objective after `epoch` epochs; seconds: since the trial was given to the slot
+    """
+
+    device: str
+    state: str
+    trial: int | None = None
+    epoch: int = 0
+    epochs: int = 0
+    score: float | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """counts has the keys complete, pruned, failed, running, waiting, over the whole study (all hosts). A trial that
+    was asked for ahead of need and trains nowhere yet is waiting, so that `running` counts devices at work.
+
+    database_away_seconds: how long the database has not answered; 0 while it does
+    """
+
+    study: str
+    objective: str
+    direction: str
+    counts: Mapping[str, int]
+    best: Best | None
+    seconds_left: float | None
+    trials_target: int | None
+    elapsed_seconds: float
+    slots: tuple[SlotView, ...] = field(default=())
+    database_away_seconds: float = 0.0

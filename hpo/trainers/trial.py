@@ -1,0 +1,34 @@
+"""A trial in the hands of a coordinator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Trial"]
+
+
+@dataclass
+class Trial:
+    """One trial that this coordinator holds the lease of.
+
+    config:  resolved: what the trainer reads. params: what Optuna stores.
+    attempt: counted from 1; grows when a trainer died under the trial or a host lost it
+    got_on:  an epoch was finished in this attempt
+    """
+
+    trial_id: int
+    number: int
+    attempt: int
+    params: dict[str, Any]
+    config: dict[str, Any]
+    checkpoint: str
+    epoch: int = 0
+    got_on: bool = False
+    score: float | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def attempts(self) -> int:
+        """Tries since the trial last got anywhere, as the database counts them too (tables.COUNTED_ATTEMPTS)."""
+        return 1 if self.got_on else self.attempt

@@ -1,0 +1,195 @@
+"""Training a chain of layers by hand: forward, backward and update without autograd.
+
+A chain is any number of convolution stages (hpo.training.kernels.convolutions) and then linear layers.
+
+`FusedSequential.learn` is specified by the autograd way in hpo.training.step: the same weights after many steps within
+rounding (tests/training/test_chains.py). It is faster in four ways: small batches in one call of C (fused_train_step),
+larger ones by oneDNN's products (gemm), each layer updated while its gradient is in the cache (fused_optimizer), and
+no graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from hpo.training.configuration import Recipe
+from hpo.training.device import supports_bf16
+from hpo.training.kernels.convolutions import Convolutions, ConvPoolReluBlock, read_stages
+from hpo.training.kernels.fused_optimizer import Update, partial_update
+from hpo.training.kernels.fused_train_step import FusedTrainStep
+from hpo.training.kernels.gemm import linear, product
+from hpo.training.kernels.layers import Layer, dropout_mask, read_layers
+from hpo.training.running_metrics import count_hits
+
+__all__ = ["FusedSequential", "fused_sequential"]
+
+
+def fused_sequential(
+    model: nn.Module, shape: tuple[int, int, int], optimizer: Optimizer, recipe: Recipe, device: torch.device
+) -> FusedSequential | None:
+    """`model`, on images [C, H, W] = `shape`, as a chain; None if it is none or the recipe asks for more."""
+    asked = recipe.freeze_epochs or recipe.mixup_alpha
+    if asked or type(model) is not nn.Sequential or any(_changed(module) for module in model.modules()):
+        return None
+    if recipe.precision != "float32" and supports_bf16(device):
+        return None
+    modules = list(model)
+    stages = read_stages(modules, shape)
+    layers = read_layers(modules[3 * len(stages) :])
+    convolutions = Convolutions.of(stages) if stages else None
+    parameters = [one for part in (*stages, *(layers or ())) for one in (part.weight, part.bias)]
+    if layers is None or (stages and convolutions is None) or len({id(one) for one in parameters}) != len(parameters):
+        return None
+    if not all(map(_ordinary, parameters)) or not _fit_together(shape, stages, layers):
+        return None
+    updater = None if recipe.gradient_clip > 0 else optimizer
+    return FusedSequential(convolutions, layers, updater, recipe.label_smoothing)
+
+
+class FusedSequential:
+    """The parts of a model with the update of each. Weights, gradients and optimizer state stay where torch has them.
+
+    optimizer: updates each part within the backward pass, where it can; None: it shall not.
+    smoothing: the share of each image's label that goes to all classes alike, as in torch's cross entropy.
+    """
+
+    updates: bool
+    """Whether `learn` updates the weights; else it leaves every gradient in `.grad`."""
+
+    def __init__(
+        self,
+        convolutions: Convolutions | None,
+        layers: Sequence[Layer],
+        optimizer: Optimizer | None,
+        smoothing: float = 0.0,
+    ) -> None:
+        self._smoothing = smoothing
+        self._convolutions = convolutions
+        self._layers = tuple(layers)
+        parts: list[Layer | ConvPoolReluBlock] = [*(convolutions.stages if convolutions else ()), *layers]
+        updates = [None if optimizer is None else partial_update(optimizer, (p.weight, p.bias)) for p in parts]
+        self.updates = None not in updates
+        chosen = [
+            update if self.updates and update else _keep(part) for part, update in zip(parts, updates, strict=True)
+        ]
+        self._stage_updates, self._layer_updates = chosen[: -len(layers)], chosen[-len(layers) :]
+        self._whole = None if optimizer is None else FusedTrainStep.of(convolutions, layers, optimizer, smoothing)
+
+    @torch.no_grad()
+    def learn(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """One step on images [N, C, H, W] and labels int64 [N]: (mean cross entropy [], hits int64 []).
+
+        Read both before the next step.
+        """
+        if self._whole is not None and len(images) <= self._whole.most:
+            return self._whole.learn(images, labels)
+        inputs, masks, logits = self._forward(self._features(images))
+        loss, delta = _cross_entropy(logits, labels, self._smoothing)
+        for number in reversed(range(len(self._layers))):
+            x = inputs[number]
+            below = self._backward(number, x, delta)
+            if below is None:
+                break
+            delta = below
+            if number:
+                _through(self._layers[number - 1], delta, x, masks[number - 1])
+        if self._convolutions:
+            for update, gradients in zip(
+                reversed(self._stage_updates), self._convolutions.backward(delta), strict=True
+            ):
+                update(gradients)
+        return loss, count_hits(logits, labels)
+
+    @torch.no_grad()
+    def logits(self, images: Tensor) -> Tensor:
+        """The model in evaluation mode: images [N, C, H, W] -> [N, classes]."""
+        x = self._features(images)
+        for layer in self._layers:
+            x = linear(x, layer.weight, layer.bias, relu=layer.relu)
+        return x
+
+    def _backward(self, number: int, x: Tensor, delta: Tensor) -> Tensor | None:
+        """Update a layer, and give the gradient of its inputs `x` where something below it wants that."""
+        wanted = number > 0 or self._convolutions is not None
+        gradients = product(delta.t(), x), delta.sum(0)
+        below = product(delta, self._layers[number].weight) if wanted else None  # with the weights before their update
+        self._layer_updates[number](gradients)
+        return below
+
+    def _features(self, images: Tensor) -> Tensor:
+        return images.flatten(1) if self._convolutions is None else self._convolutions.forward(images)
+
+    def _forward(self, x: Tensor) -> tuple[list[Tensor], list[Tensor | None], Tensor]:
+        """(input of each layer, dropout mask of each layer, logits)."""
+        inputs: list[Tensor] = []
+        masks: list[Tensor | None] = []
+        for layer in self._layers:
+            inputs.append(x)
+            x = linear(x, layer.weight, layer.bias, relu=layer.relu)
+            mask = dropout_mask(x, layer.dropout) if layer.dropout else None
+            x = x if mask is None else x * mask
+            masks.append(mask)
+        return inputs, masks, x
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+    """(mean loss [], its gradient [N, classes])."""
+    count, classes = logits.shape
+    log_shares = torch.log_softmax(logits, 1)
+    loss = F.nll_loss(log_shares, labels)
+    own = torch.full((count, 1), 1.0 - smoothing)
+    if smoothing > 0:
+        loss = (1.0 - smoothing) * loss - smoothing * log_shares.mean()
+        delta = log_shares.exp_().sub_(smoothing / classes)
+    else:
+        delta = log_shares.exp_()
+    return loss, delta.scatter_add_(1, labels.unsqueeze(1), -own).mul_(1.0 / count)
+
+
+def _through(layer: Layer, delta: Tensor, out: Tensor, mask: Tensor | None) -> None:
+    """The gradient of `layer`'s output `out` becomes, in place, that of its product."""
+    if mask is not None:
+        delta.mul_(mask)
+    if layer.relu:
+        torch.ops.aten.threshold_backward.grad_input(delta, out, 0, grad_input=delta)
+
+
+def _keep(part: Layer | ConvPoolReluBlock) -> Update:
+    def keep(gradients: Sequence[Tensor]) -> None:
+        part.weight.grad, part.bias.grad = gradients
+
+    return keep
+
+
+def _fit_together(shape: tuple[int, int, int], stages: Sequence[ConvPoolReluBlock], layers: Sequence[Layer]) -> bool:
+    """Whether each part takes what the one below gives: of one that does not, autograd has the better error."""
+    channels, height, width = shape
+    for stage in stages:
+        if stage.weight.shape[1] != channels:
+            return False
+        channels, height, width = len(stage.bias), stage.rows, stage.columns
+    given = [channels * height * width, *(len(layer.bias) for layer in layers)]
+    return all(layer.weight.shape[1] == count for layer, count in zip(layers, given, strict=False))
+
+
+def _ordinary(parameter: Tensor) -> bool:
+    """A trained float32 tensor of its own on a CPU, whose gradient nobody watches."""
+    watched = parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None)
+    kind = parameter.dtype == torch.float32 and parameter.device.type == "cpu"
+    return kind and parameter.requires_grad and parameter.is_leaf and not watched
+
+
+def _changed(module: nn.Module) -> bool:
+    """Whether somebody listens to the passes of this module, or has given it another forward."""
+    return bool(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+        or "forward" in vars(module)
+    )

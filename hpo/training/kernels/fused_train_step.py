@@ -1,0 +1,232 @@
+"""A whole step of a chain in one call of chain.c: forward, cross entropy, backward and update.
+
+Between the kernels of a small network's step lay three hundred microseconds of Python and of torch's operators, more
+than the kernels take at a few images. And at a few images a step of a wide layer is reading and writing weights and
+optimizer state, which the kernels do once forward and once backward (docs/decisions/chains.md has the figures).
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+from hpo.training.kernels.convolutions import Convolutions, ConvPoolReluBlock, Shape
+from hpo.training.kernels.fused_optimizer import adam_state, group_of, sgd_state
+from hpo.training.kernels.layers import Layer, dropout_mask
+from hpo.training.kernels.native import library
+
+__all__ = ["FusedTrainStep"]
+
+MOST_IMAGES, MOST_IMAGES_NARROW = 64, 256
+"""Images from which on products by oneDNN are no slower, of layers with many weights and with few (AMD EPYC, Zen 5)."""
+NARROW = 100_000
+"""Weights that still count as few. The first layer's do not count where nothing below it wants a gradient."""
+
+_ADAM, _SGD, _MOMENTUM, _NESTEROV = range(4)
+
+
+class _Group(ctypes.Structure):
+    """This and the next four as in chain.c."""
+
+    _fields_ = (
+        *((name, ctypes.c_int32) for name in ("kind", "decoupled")),
+        *((name, ctypes.c_double) for name in ("lr", "beta1", "beta2", "eps", "decay", "momentum")),
+    )
+
+
+class _Parameter(ctypes.Structure):
+    _fields_ = (
+        ("group", ctypes.POINTER(_Group)),
+        ("size", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("value", "first", "second", "count")),
+    )
+
+
+class _Stage(ctypes.Structure):
+    _fields_ = (
+        ("shape", Shape),
+        *((name, _Parameter) for name in ("weight", "bias")),
+        *(
+            (name, ctypes.c_void_p)
+            for name in ("x", "y", "dx", "dy", "chosen", "scratch", "weight_gradient", "bias_gradient")
+        ),
+    )
+
+
+class _Layer(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_int32) for name in ("inputs", "outputs", "relu")),
+        *((name, _Parameter) for name in ("weight", "bias")),
+        *((name, ctypes.c_void_p) for name in ("x", "y", "delta", "mask")),
+    )
+
+
+class _Network(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_int32) for name in ("stages", "layers", "padding")),
+        ("smoothing", ctypes.c_float),
+        ("stage", ctypes.POINTER(_Stage)),
+        ("layer", ctypes.POINTER(_Layer)),
+        ("below", ctypes.c_void_p),
+    )
+
+
+class FusedTrainStep:
+    """The steps of stages and layers under one optimizer. Weights and optimizer state stay where torch has them.
+
+    smoothing: of the labels, as in torch's cross entropy
+    """
+
+    def __init__(
+        self,
+        convolutions: Convolutions | None,
+        layers: Sequence[Layer],
+        optimizer: Optimizer,
+        smoothing: float,
+        kernels: ctypes.CDLL,
+    ) -> None:
+        self._kernels, self._convolutions, self._layers = kernels, convolutions, tuple(layers)
+        wide = sum(layer.weight.numel() for layer in layers[0 if convolutions else 1 :]) > NARROW
+        self.most = MOST_IMAGES if wide else MOST_IMAGES_NARROW  # images up to which this way is the faster one
+        self._groups = [(_group(optimizer, options), options) for options in optimizer.param_groups]
+        self._held: list[Tensor] = []  # what the structures point to
+        self._rows = (_Layer * len(layers))(*[self._layer(layer, optimizer) for layer in layers])
+        stages = convolutions.stages if convolutions else ()
+        self._stages = (_Stage * len(stages))(*[self._stage(stage, optimizer) for stage in stages])
+        first = stages[0] if stages else None
+        padding = first.padding if first else 0
+        self._network = _Network(len(stages), len(layers), padding, smoothing, self._stages, self._rows)
+        self._pixels = first.weight.shape[1] * first.height * first.width if first else self._rows[0].inputs
+        self._loss, self._hits = torch.zeros(()), torch.zeros((), dtype=torch.int64)
+        self._capacity = 0
+        self._buffers: list[Tensor] = []
+
+    @classmethod
+    def of(
+        cls, convolutions: Convolutions | None, layers: Sequence[Layer], optimizer: Optimizer, smoothing: float = 0.0
+    ) -> FusedTrainStep | None:
+        """None where there are no kernels, or none for this optimizer. Every part takes what the one below it gives."""
+        contiguous = all(layer.weight.is_contiguous() and layer.bias.is_contiguous() for layer in layers)
+        if type(optimizer) not in (Adam, AdamW, SGD) or not contiguous:
+            return None
+        kernels = _tried_kernels()
+        return None if kernels is None else cls(convolutions, layers, optimizer, smoothing, kernels)
+
+    def learn(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """One step on images float32 [N, C, H, W] and labels int64 [N]: (mean cross entropy [], hits int64 []).
+
+        Both are overwritten by the next step. IndexError for a label that is no class, ValueError for images of
+        another size: no weight has changed then.
+        """
+        count = len(images)
+        if images.numel() != count * self._pixels:
+            raise ValueError(f"images {list(images.shape)} do not have {self._pixels} values each")
+        if count > self._capacity:
+            self._allocate(count)
+        for group, options in self._groups:
+            group.lr = options["lr"]
+        masks = self._masks(count)
+        images = images.contiguous()
+        status = self._kernels.learn(self._network, _at(images), _at(labels), count, _at(self._loss), _at(self._hits))
+        del masks  # until here
+        if status:
+            raise IndexError(f"a label of {labels.tolist()} is no class: there are {self._rows[-1].outputs}")
+        return self._loss, self._hits
+
+    def _masks(self, count: int) -> list[Tensor]:
+        masks = []
+        for layer, row in zip(self._layers, self._rows, strict=True):
+            if layer.dropout:
+                masks.append(dropout_mask(torch.empty((count, row.outputs)), layer.dropout))
+                row.mask = _at(masks[-1])
+        return masks
+
+    def _allocate(self, count: int) -> None:
+        """What the layers write for up to so many images, and the stages."""
+        outputs = [torch.empty((count, row.outputs)) for row in self._rows]
+        deltas = [torch.empty_like(output) for output in outputs]
+        features = torch.empty((2, count, self._rows[0].inputs))
+        for number, row in enumerate(self._rows):
+            row.x = _at(outputs[number - 1] if number else features[0])  # without stages, the images themselves
+            row.y, row.delta = _at(outputs[number]), _at(deltas[number])
+        if self._convolutions:
+            self._network.below = _at(features[1])
+            memory = self._convolutions.memory(count)
+            for number, stage in enumerate(self._stages):
+                stage.shape = memory.shapes[number]
+                stage.x, stage.y = map(_at, memory.arrays[number : number + 2])
+                stage.dx = _at(memory.gradients[number]) if number else None
+                stage.dy, stage.chosen = _at(memory.gradients[number + 1]), _at(memory.chosen[number])
+        self._capacity, self._buffers = count, [*outputs, *deltas, features]
+
+    def _layer(self, layer: Layer, optimizer: Optimizer) -> _Layer:
+        outputs, inputs = layer.weight.shape
+        parts = [self._parameter(parameter, optimizer) for parameter in (layer.weight, layer.bias)]
+        return _Layer(inputs, outputs, layer.relu, *parts)
+
+    def _stage(self, stage: ConvPoolReluBlock, optimizer: Optimizer) -> _Stage:
+        row = _Stage(Shape(), *[self._parameter(parameter, optimizer) for parameter in (stage.weight, stage.bias)])
+        room = [stage.scratch(self._kernels.lanes()), torch.empty_like(stage.weight), torch.empty_like(stage.bias)]
+        row.scratch, row.weight_gradient, row.bias_gradient = map(_at, room)
+        self._held += room
+        return row
+
+    def _parameter(self, parameter: Tensor, optimizer: Optimizer) -> _Parameter:
+        options = group_of(optimizer, parameter)
+        group = next(group for group, other in self._groups if other is options)
+        count: Tensor | None = None
+        if isinstance(optimizer, SGD):
+            buffer = sgd_state(optimizer, options, parameter)
+            first = second = parameter if buffer is None else buffer  # what the rule has not is not touched
+        else:
+            count, first, second = adam_state(optimizer, parameter)
+        self._held += [parameter, first, second, *([] if count is None else [count])]
+        places = map(_at, (parameter, first, second))
+        return _Parameter(ctypes.pointer(group), parameter.numel(), *places, None if count is None else _at(count))
+
+
+def _group(optimizer: Optimizer, options: dict[str, Any]) -> _Group:
+    group = _Group(decay=options["weight_decay"])
+    if isinstance(optimizer, SGD):
+        group.kind = (_NESTEROV if options["nesterov"] else _MOMENTUM) if options["momentum"] else _SGD
+        group.momentum = options["momentum"]
+    else:
+        group.kind, group.decoupled = _ADAM, isinstance(optimizer, AdamW)
+        group.beta1, group.beta2 = options["betas"]
+        group.eps = options["eps"]
+    return group
+
+
+@cache
+def _tried_kernels() -> ctypes.CDLL | None:
+    """The kernels, if this machine's compiler has made of them what torch computes."""
+    kernels = library("chain")
+    if kernels is None:
+        return None
+    pointer, number = ctypes.c_void_p, ctypes.c_int32
+    kernels.learn.argtypes = (ctypes.POINTER(_Network), pointer, pointer, number, pointer, pointer)
+    kernels.learn.restype = number
+    random = torch.Generator().manual_seed(0)  # of its own: a trial's random numbers do not depend on who came first
+    x, w, b = (torch.randn(shape, generator=random) for shape in ((7, 37), (9, 37), (9,)))
+    labels = torch.arange(7)
+    with torch.inference_mode(False), torch.enable_grad():
+        weight, bias = (nn.Parameter(value.clone()) for value in (w, b))
+        optimizer = SGD([weight, bias], lr=0.5)
+        leaves = w.requires_grad_(), b.requires_grad_()
+        loss = F.cross_entropy(F.linear(x, *leaves), labels, label_smoothing=0.1)
+        steps = torch.autograd.grad(loss, leaves)
+    found, _ = FusedTrainStep(None, [Layer(weight, bias)], optimizer, 0.1, kernels).learn(x, labels)
+    pairs = ((found, loss), (weight, w - 0.5 * steps[0]), (bias, b - 0.5 * steps[1]))
+    agree = all(torch.allclose(f, t, rtol=1e-3, atol=1e-3) for f, t in pairs)
+    return kernels if agree else None
+
+
+def _at(tensor: Tensor) -> int:
+    return tensor.data_ptr()

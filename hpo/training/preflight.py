@@ -1,0 +1,161 @@
+"""What can be known of a study before its first trial: every branch builds, the images are there, a step costs so much.
+
+Networks are built on the meta device, where a thousand layers take no memory and no time.
+"""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import nn
+
+from hpo.errors import DataError, HpoError
+from hpo.messages import Inspect, Inspected, Job
+from hpo.models.build import build_model, count_parameters, resolve, trace
+from hpo.training.configuration import Recipe
+from hpo.training.device import peak_memory_bytes, reset_peak_memory, set_deterministic, synchronize
+from hpo.training.scoring import score
+from hpo.training.train_state import TrainState, model_parameters
+from hpo.training.train_val_split import DataCache
+
+__all__ = ["inspect_study"]
+
+STEPS, SECONDS = 5, 3.0
+"""How many steps a rehearsal times, and after how long it is content with fewer."""
+
+Problem = dict[str, Any]
+
+
+def inspect_study(request: Inspect, data: DataCache, device: torch.device) -> Inspected:
+    """Build every configuration, then load the images, then rehearse if asked. The first problem ends it."""
+    jobs = [Job(**{**request.job, "config": config}) for config in request.configs]
+    costs: list[dict[str, Any]] = []
+    for job in jobs:
+        cost = _build(job)
+        if "fact" in cost:
+            return Inspected(problem=cost)
+        costs.append(cost)
+    try:
+        data.parts(jobs[0])
+        return Inspected(None, costs, _rehearsals(jobs, costs, data, device) if request.rehearse else [])
+    except HpoError as error:
+        return Inspected(problem=_described(error))
+
+
+def _build(job: Job) -> dict[str, Any]:
+    """What the job's network costs, or the problem with it."""
+    shape = tuple(job.dataset["shape"])
+    classes = len(job.dataset["classes"])
+    try:
+        try:
+            network, (macs, logits) = _on(torch.device("meta"), job, shape, classes)
+        except (RuntimeError, NotImplementedError):  # it may read values while it is built, which meta tensors lack
+            with torch.random.fork_rng([]):
+                network, (macs, logits) = _on(torch.device("cpu"), job, shape, classes)
+    except DataError as error:
+        return _described(error)
+    except Exception as error:  # noqa: BLE001 - a builder is the user's code and may raise anything
+        return _broken(job, error)
+    if logits != [2, classes]:
+        fact = f"the model gives {logits} for two images of {classes} classes, expected [2, {classes}]"
+        return _problem(fact, [_branch(job)], "let the builder's last layer have `classes` outputs")
+    return {"parameters": count_parameters(network), "macs": macs, "batch_size": job.config.get("batch_size")}
+
+
+def _on(device: torch.device, job: Job, shape: Any, classes: int) -> tuple[nn.Module, tuple[int, list[int]]]:
+    with device:
+        network = build_model(job.model["builder"], shape, classes, model_parameters(job))
+        entered = [""]
+        for name, module in network.named_modules():
+            module.register_forward_pre_hook(lambda module, _, name=name: entered.append(f"{name}: {module}"))
+        try:
+            return network, trace(network, shape)
+        except Exception as error:
+            error.add_note(f"in its module {entered[-1].splitlines()[0]}")
+            raise
+
+
+def _rehearsals(
+    jobs: list[Job], costs: list[dict[str, Any]], data: DataCache, device: torch.device
+) -> list[dict[str, Any]]:
+    """A few real steps of the configuration with the least and of the one with the most arithmetic per step."""
+    order = sorted(range(len(jobs)), key=lambda index: (costs[index]["macs"] * costs[index]["batch_size"], index))
+    chosen = dict.fromkeys([order[0], order[-1]])
+    return [{"config": jobs[index].config, **costs[index], **_rehearse(jobs[index], data, device)} for index in chosen]
+
+
+def _rehearse(job: Job, data: DataCache, device: torch.device) -> dict[str, Any]:
+    """train_images, step_seconds, epoch_seconds (validation included) and peak_memory_bytes of real steps."""
+    reset_peak_memory(device)
+    recipe, parts = Recipe.read(job.config), data.parts(job)
+    set_deterministic(recipe.deterministic)
+    learner = TrainState(job, recipe, parts, device, fold=0)
+    learner.begin_epoch(recipe.freeze_epochs)
+    batches = learner.batches(0)
+    learner.step(batches[0])  # the first step also chooses and prepares kernels
+    synchronize(device)
+    steps, start = 0, perf_counter()
+    while steps < STEPS and perf_counter() - start < SECONDS:
+        learner.step(batches[(1 + steps) % len(batches)])
+        synchronize(device)
+        steps += 1
+    step_seconds = (perf_counter() - start) / steps
+    sample = parts.validation[:512]
+    start = perf_counter()
+    score(learner.model, parts.images.batch, sample, recipe, device, lambda: False)
+    validation_seconds = (perf_counter() - start) * len(parts.validation) / len(sample)
+    return {
+        "train_images": len(parts.train),
+        "step_seconds": step_seconds,
+        "epoch_seconds": step_seconds * len(batches) + validation_seconds,
+        "peak_memory_bytes": peak_memory_bytes(device),
+    }
+
+
+def _broken(job: Job, error: Exception) -> Problem:
+    """A builder or a forward pass that raises: which branch, and which line of the model."""
+    evidence = [f"branch: {_branch(job)}"]
+    if isinstance(error, HpoError):
+        return {**_described(error), "evidence": [*error.evidence, *evidence]}
+    evidence += [_line(error) or _definition(job), *getattr(error, "__notes__", ())[-1:]]
+    said = str(error).strip().splitlines()
+    fact = f"the model cannot be built: {type(error).__name__}: {said[0] if said else ''}".rstrip(": ")
+    return _problem(fact, evidence, "mend that line, or take the branch out of the space")
+
+
+def _branch(job: Job) -> str:
+    parameters = ", ".join(f"{name}={value}" for name, value in model_parameters(job).items())
+    return f"{job.model['builder']}({parameters})"
+
+
+def _line(error: BaseException) -> str:
+    """The innermost line that is neither torch's nor ours; "" where there is none, as in a plain Sequential."""
+    ours = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]), build_model.__code__.co_filename)
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(ours)]
+    return f"{frames[-1].filename}, line {frames[-1].lineno}: {frames[-1].line}" if frames else ""
+
+
+def _definition(job: Job) -> str:
+    """Where the builder stands; its name where it is no function of Python's."""
+    code = getattr(inspect.unwrap(resolve(job.model["builder"], "model builder")), "__code__", None)
+    if code is None:
+        return str(job.model["builder"])
+    return f"{code.co_filename}, line {code.co_firstlineno}: def {code.co_name}"
+
+
+def _described(error: HpoError) -> Problem:
+    return {
+        "kind": type(error).__name__,
+        "fact": error.fact,
+        "evidence": list(error.evidence),
+        "next": error.next,
+    }
+
+
+def _problem(fact: str, evidence: list[str], step: str) -> Problem:
+    return {"kind": "StudyError", "fact": fact, "evidence": evidence, "next": step}

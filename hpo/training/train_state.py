@@ -1,0 +1,205 @@
+"""A model with everything that changes while it trains, so that all of it can be written down and put back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hpo.messages import Job
+from hpo.models.build import build_model
+from hpo.training.augmenting import mixer, training_batch
+from hpo.training.average import WeightAverage
+from hpo.training.checkpoint import TrainingSnapshot
+from hpo.training.configuration import Recipe, derive_seed
+from hpo.training.kernels.fused_sequential import fused_sequential
+from hpo.training.optimizers import build_optimizer, optimizer_tensors, restore_optimizer, set_lr
+from hpo.training.schedules import Schedule, TrainLength
+from hpo.training.scoring import score
+from hpo.training.step import Batch, Step
+from hpo.training.stopping import Stopping
+from hpo.training.train_val_split import TrainValSplit
+
+__all__ = ["TrainState", "build_network", "model_parameters"]
+
+
+class TrainState:
+    """One model on one fold, from its initial weights on, or from those of `network` on the device."""
+
+    def __init__(
+        self,
+        job: Job,
+        recipe: Recipe,
+        parts: TrainValSplit,
+        device: torch.device,
+        fold: int,
+        *,
+        network: nn.Module | None = None,
+    ) -> None:
+        self.recipe, self.parts, self.device = recipe, parts, device
+        torch.manual_seed(derive_seed(job.seed, "weights", fold))
+        self._order_seed = derive_seed(job.seed, "order", fold)
+        self.model = network if network is not None else build_network(job, recipe, device)
+        self.optimizer = build_optimizer(self.model, recipe, device)
+        self.average = WeightAverage(self.model, recipe.ema_decay) if recipe.ema_decay > 0 else None
+        self.generator = torch.Generator(device).manual_seed(derive_seed(job.seed, "augmentation", fold))
+        self.stopping = Stopping(job.plan)
+        self.steps_per_epoch = len(self.batches(0))
+        self.schedule = Schedule(recipe, TrainLength(self.steps_per_epoch, job.plan["epochs"]))
+        self.step = Step(
+            self.model,
+            training_batch(parts.images, recipe, self.generator),
+            self.optimizer,
+            recipe,
+            device,
+            mixup=mixer(recipe, self.generator),
+            average=self.average,
+            chain=fused_sequential(self.model, _shape(job), self.optimizer, recipe, device),
+        )
+        self._best: dict[str, Tensor] = {}
+        self._frozen = _body(self.model) if recipe.freeze_epochs else []
+        self._lr = recipe.lr
+
+    def batches(self, epoch: int) -> tuple[Tensor, ...]:
+        """The indices of every step of `epoch` (from 0), int64 [batch_size] each, the last one shorter.
+
+        The order follows from the seed and the epoch alone. A last batch of one image is left out: batch normalisation
+        cannot train on it.
+        """
+        generator = torch.Generator().manual_seed(derive_seed(self._order_seed, epoch))
+        train, size = self.parts.train, self.recipe.batch_size
+        order = train[torch.randperm(len(train), generator=generator).to(train.device)]
+        batches: tuple[Tensor, ...] = order.split(size)
+        return batches[:-1] if len(batches) > 1 and len(batches[-1]) == 1 < size else batches
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Freeze or release the body of the model, as `freeze_epochs` says for `epoch` (from 0)."""
+        for parameter in self._frozen:
+            parameter.requires_grad_(epoch >= self.recipe.freeze_epochs)
+
+    def set_lr(self, step: int) -> None:
+        """The scheduled learning rate of `step`, counted from 0 over all epochs."""
+        lr = self.schedule.lr(step)
+        if lr != self._lr:
+            set_lr(self.optimizer, lr)
+            self._lr = lr
+
+    @contextmanager
+    def judged(self) -> Iterator[nn.Module]:
+        """The model with the weights it is judged by: their average where the recipe keeps one."""
+        if self.average is None:
+            yield self.model
+            return
+        with self.average.in_place():
+            yield self.model
+
+    def score(self, batch: Batch, interrupted: Callable[[], bool]) -> tuple[float, float] | None:
+        """(loss, accuracy) of the validation part; None when `interrupted`."""
+        index = self.parts.validation
+        with self.judged() as model:
+            return score(model, batch, index, self.recipe, self.device, interrupted, logits_of=self.step.logits)
+
+    def keep_weights(self) -> None:
+        """Remember the weights the model is judged by now as the best."""
+        with self.judged() as model, torch.no_grad():
+            for name, value in model.state_dict().items():
+                if name in self._best:
+                    self._best[name].copy_(value)
+                else:
+                    self._best[name] = value.clone()
+
+    def restore_best(self) -> None:
+        """Put back what `keep_weights` remembered last; what `judged` gives is then the same."""
+        if self._best:
+            self.model.load_state_dict(self._best)
+            self.average = None
+
+    def adopt_average(self) -> None:
+        """From now on the averaged weights are the model's own."""
+        if self.average is not None:
+            self.average.adopt()
+            self.average = None
+
+    def size_bytes(self) -> int:
+        """About how large a snapshot is."""
+        weights: int = sum(value.nbytes for value in self.model.state_dict().values())
+        state: int = sum(value.nbytes for value in optimizer_tensors(self.optimizer).values())
+        return weights * (1 + bool(self._best) + (self.average is not None)) + state
+
+    def snapshot(self) -> TrainingSnapshot:
+        tensors = {
+            **_named("model", self.model.state_dict()),
+            **_named("optimizer", optimizer_tensors(self.optimizer)),
+            **_named("average", self.average.tensors() if self.average else {}),
+            **_named("best", self._best),
+            "sums.loss": self.step.sums.loss,
+            "sums.hits": self.step.sums.hits,
+            "random.cpu": torch.get_rng_state(),
+            "random.augmentation": self.generator.get_state(),
+        }
+        if self.device.type == "cuda":
+            tensors["random.cuda"] = torch.cuda.get_rng_state(self.device)
+        return TrainingSnapshot(
+            {
+                "stopping": self.stopping.state_dict(),
+                "schedule": self.schedule.state_dict(),
+                "average_updates": self.average.updates if self.average else 0,
+                "sum_images": self.step.sums.images,
+            },
+            tensors,
+        )
+
+    def load(self, snapshot: TrainingSnapshot) -> None:
+        """Become what `snapshot` was taken of. The snapshot is of a learner of the same job and fold."""
+        tensors, progress = snapshot.tensors, snapshot.progress
+        self.model.load_state_dict(_under("model", tensors))
+        restore_optimizer(self.optimizer, _under("optimizer", tensors))
+        if self.average is not None:
+            self.average.load(_under("average", tensors), progress["average_updates"])
+        self._best = {name: value.to(self.device) for name, value in _under("best", tensors).items()}
+        self.step.sums.loss.copy_(tensors["sums.loss"])
+        self.step.sums.hits.copy_(tensors["sums.hits"])
+        self.step.sums.images = progress["sum_images"]
+        self.stopping.load_state_dict(progress["stopping"])
+        self.schedule.load_state_dict(progress["schedule"])
+        self.generator.set_state(tensors["random.augmentation"])
+        torch.set_rng_state(tensors["random.cpu"])
+        if "random.cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
+
+
+def model_parameters(job: Job) -> dict[str, Any]:
+    """The part of the configuration that the model's builder reads."""
+    return {name: job.config[name] for name in job.model["reads"] if name in job.config}
+
+
+def build_network(job: Job, recipe: Recipe, device: torch.device) -> nn.Module:
+    """The network of the job's configuration, on the device and in the recipe's memory format."""
+    model = build_model(job.model["builder"], _shape(job), len(job.dataset["classes"]), model_parameters(job))
+    model = model.to(device)
+    return model.to(memory_format=torch.channels_last) if recipe.channels_last else model
+
+
+def _shape(job: Job) -> tuple[int, int, int]:
+    channels, height, width = job.dataset["shape"]
+    return channels, height, width
+
+
+def _body(model: nn.Module) -> list[nn.Parameter]:
+    """All parameters but those of the head: the module called `head` or `classifier`, else the last linear layer."""
+    head = getattr(model, "head", None) or getattr(model, "classifier", None)
+    if not isinstance(head, nn.Module):
+        head = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
+    kept = {id(parameter) for parameter in head.parameters()}
+    return [parameter for parameter in model.parameters() if id(parameter) not in kept]
+
+
+def _named(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}.{name}": value for name, value in tensors.items()}
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name[len(prefix) + 1 :]: value for name, value in tensors.items() if name.startswith(f"{prefix}.")}

@@ -1,0 +1,110 @@
+"""The images a job trains and is scored on, kept on the device from one job to the next."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hpo.data.files import Folders, RawImages, Split
+from hpo.data.image_set import ImageSet
+from hpo.data.load import load_split
+from hpo.data.splits import channel_statistics, folds, split, subset
+from hpo.messages import Job
+
+__all__ = ["DataCache", "TrainValSplit"]
+
+
+@dataclass(frozen=True)
+class TrainValSplit:
+    """One data set on the device and which of its images do what: indices int64 [n], on the device too.
+
+    checksum: SHA-256 of the whole train split.
+    """
+
+    images: ImageSet
+    train: Tensor
+    validation: Tensor
+    checksum: str
+
+
+class DataCache:
+    """Splits and parts by what made them. A trainer serves one study at a time, so few are kept.
+
+    The test split is opened by `test` alone.
+    """
+
+    KEPT = 2 * 10  # the folds of two studies; their images are shared, an entry is two lists of indices
+
+    def __init__(self, folders: Folders, device: torch.device) -> None:
+        self._folders = folders
+        self._device = device
+        self._splits: dict[tuple[str, Split], RawImages] = {}
+        self._parts: OrderedDict[tuple[object, ...], TrainValSplit] = OrderedDict()
+
+    def parts(self, job: Job, fold: int = 0) -> TrainValSplit:
+        """The train split as `job.plan` divides it; in phase "final" all of it is to train on.
+
+        Raises DataError for missing or altered files, StudyError for a division that leaves nothing.
+        """
+        plan = job.plan
+        whole = job.phase == "final"
+        count = None if whole else plan.get("folds")
+        share = plan["validation"] if plan.get("validation") is not None else job.dataset["validation"]
+        division = (whole, fold, count, share, plan["split_seed"], plan.get("subset"))
+        key = (job.dataset["loader"], *division)
+        if key not in self._parts:
+            raw = self._split(job, "train")
+            labels = raw.labels.cpu()
+            index = torch.arange(len(labels))
+            if plan.get("subset"):
+                index = subset(index, labels, plan["subset"], plan["split_seed"])
+            train, validation = _divide(labels[index], whole, fold, count, share, plan["split_seed"])
+            self._parts[key] = self._assemble(raw, index[train], index[validation])
+        self._parts.move_to_end(key)
+        while len(self._parts) > self.KEPT:
+            self._parts.popitem(last=False)
+        return self._parts[key]
+
+    def test(self, job: Job, train: ImageSet) -> ImageSet:
+        """The test split, normalised by the constants of what the model was trained on."""
+        raw = self._split(job, "test")
+        return ImageSet(raw.images, raw.labels, train.mean, train.std, self._device)
+
+    def _assemble(self, raw: RawImages, train: Tensor, validation: Tensor) -> TrainValSplit:
+        mean, std = channel_statistics(raw.images, train.to(self._device))
+        images = ImageSet(raw.images, raw.labels, mean, std, self._device)
+        return TrainValSplit(images, train.to(self._device), validation.to(self._device), raw.checksum)
+
+    def _split(self, job: Job, name: Split) -> RawImages:
+        dataset = job.dataset
+        key = (str(dataset["loader"]), name)
+        if key not in self._splits:
+            if not any(loader == key[0] for loader, _ in self._splits):
+                self._splits.clear()
+                self._parts.clear()
+            channels, height, width = dataset["shape"]
+            raw = load_split(
+                dataset["name"],
+                dataset["loader"],
+                name,
+                self._folders,
+                (channels, height, width),
+                len(dataset["classes"]),
+            )
+            # On the device once; every ImageSet of this split shares it.
+            self._splits[key] = RawImages(raw.images.to(self._device), raw.labels.to(self._device), raw.checksum)
+        return self._splits[key]
+
+
+def _divide(
+    labels: Tensor, whole: bool, fold: int, count: int | None, share: float, seed: int
+) -> tuple[Tensor, Tensor]:
+    """(train, validation) indices int64 into labels [N]."""
+    if whole:
+        return torch.arange(len(labels)), torch.empty(0, dtype=torch.int64)
+    if count:
+        return folds(labels, count, seed)[fold]
+    return split(labels, share, seed)

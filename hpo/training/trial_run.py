@@ -1,0 +1,248 @@
+"""One job under way, in the parts that the loop of hpo.training.fit puts in order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from time import perf_counter, time
+from typing import Any
+
+import torch
+
+from hpo.messages import Epoch, Finished, Job
+from hpo.models.build import count_macs, count_parameters
+from hpo.training.augmenting import laid_out
+from hpo.training.checkpoint import Checkpoints, TrainingSnapshot
+from hpo.training.configuration import Recipe
+from hpo.training.device import peak_memory_bytes, reset_peak_memory, set_deterministic, supports_bf16
+from hpo.training.final import export, keep_last_and_best, score_final
+from hpo.training.network_metrics import network_metrics
+from hpo.training.progress import StopRequest, TrainingProgress, divergence
+from hpo.training.train_state import TrainState
+from hpo.training.train_val_split import DataCache
+
+__all__ = ["TrialRun"]
+
+
+class TrialRun:
+    """One job under way: what it has learned so far, and the parts that hpo.training.fit puts in order."""
+
+    progress: TrainingProgress
+    learner: TrainState
+
+    def __init__(
+        self,
+        job: Job,
+        data: DataCache,
+        device: torch.device,
+        on_epoch: Callable[[Epoch], None],
+        stop: StopRequest,
+        on_warning: Callable[[str], None],
+    ) -> None:
+        self.job, self.plan, self.data, self.device = job, job.plan, data, device
+        self.checkpoints = Checkpoints(job, self._warn)
+        self.recipe = Recipe.read(job.config)
+        self._on_epoch, self._on_warning, self._stop = on_epoch, on_warning, stop
+        self._final = job.phase == "final"
+        self._folds: int = 1 if self._final else job.plan.get("folds") or 1
+        self._epochs: int = job.plan.get("stop_after") or job.plan["epochs"]
+        self._classes = len(job.dataset["classes"])
+        self._metrics: dict[str, float] = {}
+        self._facts: dict[str, Any] = {"warnings": []}
+        self._out_of_time = False
+
+    def begin(self) -> None:
+        """Load the data, build the model, and take up what a checkpoint holds."""
+        start = perf_counter()
+        reset_peak_memory(self.device)
+        set_deterministic(self.recipe.deterministic)
+        checksum = self.data.parts(self.job).checksum
+        snapshot = self._snapshot(checksum)
+        self.progress = TrainingProgress(**snapshot.progress["trial"]) if snapshot else TrainingProgress(checksum)
+        self._open_fold()
+        self._count()
+        if snapshot is not None:
+            self.learner.load(snapshot)
+        self._facts["resumed_epoch"] = len(self.progress.curve) if snapshot else None
+        self._facts["data_checksum"] = checksum
+        self._facts["setup_seconds"] = perf_counter() - start
+        for epoch in self.progress.reported(self.job.trial_id):
+            self._on_epoch(epoch)
+
+    def start_clock(self) -> None:
+        """Count `max_seconds` from here, less what earlier attempts took."""
+        limit = math.inf if self._final else self.plan.get("max_seconds") or math.inf
+        self._deadline = perf_counter() + limit - self.progress.train_seconds - self.progress.eval_seconds
+
+    def finished(self, outcome: str, reason: str = "") -> Finished:
+        """The message that ends the trial. A trial that is not complete carries the best it had, if any."""
+        progress = self.progress
+        best = dict(progress.mean() or progress.best)
+        best_epoch = round(best.pop("epoch", 0))
+        self._note_initial_loss()
+        facts = {
+            **self._facts,
+            "train_seconds": progress.train_seconds,
+            "eval_seconds": progress.eval_seconds,
+            "peak_memory_bytes": peak_memory_bytes(self.device),
+            "initial_loss": progress.initial_loss,
+            "expected_initial_loss": math.log(self._classes),
+            "out_of_time": self._out_of_time,
+        }
+        if self._folds > 1:
+            facts["folds"] = progress.results
+        metrics = best | self._metrics
+        return Finished(self.job.trial_id, outcome, len(progress.curve), best_epoch, metrics, facts, reason)
+
+    def diverged(self, metrics: Mapping[str, float]) -> str | None:
+        """In words, why it is no use to go on after an epoch with these metrics."""
+        reason = divergence(metrics, self._classes)
+        return f"{reason} in epoch {len(self.progress.curve) + 1}" if reason else None
+
+    def _snapshot(self, checksum: str) -> TrainingSnapshot | None:
+        snapshot = self.checkpoints.load()
+        if snapshot is not None and snapshot.progress["trial"]["data_checksum"] != checksum:
+            self._warn("the data set has changed since the last checkpoint; training starts again")
+            return None
+        return snapshot
+
+    def _open_fold(self) -> None:
+        parts = self.data.parts(self.job, self.progress.fold)
+        self.learner = TrainState(self.job, self.recipe, parts, self.device, self.progress.fold)
+        self._judge_batch = laid_out(parts.images, self.recipe)
+
+    def _count(self) -> None:
+        """Size and cost of the model. Before a snapshot is loaded: a count on real tensors may draw random numbers."""
+        channels, height, width = self.job.dataset["shape"]
+        macs = count_macs(self.learner.model, (channels, height, width))
+        self._metrics |= {"parameters": count_parameters(self.learner.model), "macs": macs}
+        self._facts |= self._metrics
+        if self.recipe.precision == "bf16" and not supports_bf16(self.device):
+            self._facts["precision"] = "float32"
+
+    @property
+    def over(self) -> bool:
+        """Whether every fold is done, or the time is up."""
+        return self._out_of_time or self.progress.fold >= self._folds
+
+    @property
+    def fold_over(self) -> bool:
+        over = self.learner.stopping.over and not self._final
+        return over or self._out_of_time or self.progress.epoch >= self._epochs
+
+    def train_epoch(self) -> bool:
+        """The steps that are left of the epoch; false when Stop came in between."""
+        learner, progress, stop = self.learner, self.progress, self._stop
+        batches = learner.batches(progress.epoch)
+        before = progress.epoch * len(batches)
+        learner.begin_epoch(progress.epoch)
+        start = perf_counter()
+        for number in range(progress.step, len(batches)):
+            if stop.asked:
+                break
+            if number and perf_counter() >= self._deadline:
+                self._out_of_time = True
+                break
+            learner.set_lr(before + number)
+            learner.step(batches[number])
+            progress.step = number + 1
+        learner.step.sums.read()  # waits for the device
+        seconds = perf_counter() - start
+        progress.epoch_seconds += seconds
+        progress.train_seconds += seconds
+        return not stop.asked
+
+    def score_epoch(self) -> dict[str, float] | None:
+        """What the epoch is judged by; None when Stop came during validation."""
+        train_loss, train_accuracy = self.learner.step.sums.read()
+        metrics = {"train_loss": train_loss, "train_accuracy": train_accuracy, "lr": self._last_lr()}
+        if self._final:
+            return metrics
+        start = perf_counter()
+        scored = self.learner.score(self._judge_batch, lambda: self._stop.asked)
+        self.progress.eval_seconds += perf_counter() - start
+        if scored is None:
+            return None
+        return metrics | {"val_loss": scored[0], "val_accuracy": scored[1]}
+
+    def _last_lr(self) -> float:
+        before = self.progress.epoch * self.learner.steps_per_epoch
+        return self.learner.schedule.lr(before + self.progress.step - 1)
+
+    def end_epoch(self, metrics: dict[str, float]) -> None:
+        """Take in a scored epoch, report it, and write a checkpoint if one is due."""
+        learner, progress = self.learner, self.progress
+        self._out_of_time |= perf_counter() >= self._deadline
+        if self._final:
+            progress.best = {**metrics, "epoch": progress.epoch + 1}
+        elif learner.stopping.update(progress.epoch + 1, metrics):
+            progress.best = {**metrics, "epoch": progress.epoch + 1}
+            if learner.stopping.keeps_weights:
+                learner.keep_weights()
+        learner.schedule.epoch_done(metrics.get("val_loss", metrics["train_loss"]))
+        self._note_initial_loss()
+        seconds = progress.end_epoch()
+        learner.step.sums.reset()
+        number = len(progress.curve) + 1
+        epoch = Epoch(self.job.trial_id, number, metrics, seconds, self._reports(metrics), at=time())
+        progress.report(epoch)
+        self._on_epoch(epoch)
+        if self.checkpoints.due(learner.size_bytes()):
+            self._save()
+
+    def _reports(self, metrics: Mapping[str, float]) -> list[tuple[int, float]]:
+        """For the pruner: the epoch's objective, or after a fold's last epoch the mean of the folds so far."""
+        objective = self.plan["objective"]
+        if self._folds == 1:
+            return [(self.progress.epoch, metrics[objective])] if objective in metrics else []
+        if not self.fold_over:
+            return []
+        done = [*self.progress.results, self.progress.best]
+        return [(len(done), sum(result[objective] for result in done) / len(done))]
+
+    def end_fold(self) -> None:
+        """Take up the best weights and, if there is another fold, begin it."""
+        if self.plan.get("keep_weights"):
+            keep_last_and_best(self.job, self.learner, self._warn)
+        self.learner.restore_best()
+        self.progress.end_fold()
+        if not self.over:
+            self._open_fold()
+
+    def close(self) -> None:
+        """What only the trained model tells: in a search its latency where the study asks, else the test split."""
+        if self._final:
+            start = perf_counter()
+            self.learner.adopt_average()
+            metrics, facts = score_final(self.job, self.recipe, self.learner.model, self.data, self.device)
+            self._metrics |= metrics
+            self._facts |= facts
+            self.progress.eval_seconds += perf_counter() - start
+            export(self.job, self.learner.model, self.learner.parts.images, self._metrics, self._warn)
+        else:
+            image, _ = self._judge_batch(self.learner.parts.validation[:1])
+            self._metrics |= network_metrics(self.job, self.recipe, self.learner.model, image, self.device)
+
+    def _note_initial_loss(self) -> None:
+        """Once, after the first steps: a classifier that knows nothing has a loss of ln(classes)."""
+        first = self.learner.step.first_loss
+        if self.progress.initial_loss is not None or first is None:
+            return
+        loss, expected = float(first), math.log(self._classes)
+        self.progress.initial_loss = loss
+        if not 0.5 * expected < loss < 2.0 * expected:
+            self._warn(f"the first batch has a loss of {loss:.3g}, where guessing among the classes has {expected:.3g}")
+
+    def put_down(self) -> None:
+        """Write down where the trial stands, if it is to go on later."""
+        self._note_initial_loss()
+        if self._stop.keep:
+            self._save()
+
+    def _save(self) -> None:
+        state = self.learner.snapshot()
+        self.checkpoints.save(TrainingSnapshot({**state.progress, "trial": self.progress.as_json()}, state.tensors))
+
+    def _warn(self, sentence: str) -> None:
+        self._facts["warnings"].append(sentence)
+        self._on_warning(sentence)
