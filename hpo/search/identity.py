@@ -31,8 +31,8 @@ class Identity:
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
-    @property
-    def worker_id(self) -> str:
+    def new_worker_id(self) -> str:
+        """Another one at each call: a process may search several times."""
         return f"{self.host}:{self.pid}:{uuid.uuid4().hex[:8]}"
 
 

@@ -89,6 +89,7 @@ def open_for(
     leave_at: float | None,
     settings: Settings,
     identity: Identity,
+    worker_id: str,
     facts: Mapping[str, Any],
 ) -> OpenStudy:
     opening = OpenOptions(
@@ -102,7 +103,7 @@ def open_for(
     live_seconds = settings.lease_seconds
     return persistently(
         engine,
-        lambda: open_study(engine, found, opening, identity.worker_id, identity, facts, live_seconds=live_seconds),
+        lambda: open_study(engine, found, opening, worker_id, identity, facts, live_seconds=live_seconds),
     )
 
 
@@ -112,6 +113,7 @@ def storage_thread(
     options: RunOptions,
     settings: Settings,
     identity: Identity,
+    worker_id: str,
     wake: Callable[[], None],
 ) -> StorageThread:
     embedded = options.storage is None and settings.storage is None
@@ -120,7 +122,7 @@ def storage_thread(
         engine,
         asker,
         Reaper(asker.study_id, identity, grace_seconds=settings.lease_seconds / 2),
-        worker_id=identity.worker_id,
+        worker_id=worker_id,
         lease_seconds=settings.lease_seconds,
         wake=wake,
         revive=revive,

@@ -118,22 +118,23 @@ class Search:
         # about the study only then, because looking at the images writes a cache, and a refusal leaves nothing behind.
         slots[0].start()
         identity, facts = own_identity(), code_facts()
+        worker_id = identity.new_worker_id()
         engine = connect(options, settings)
         slots[0].send(request(found))
         inspect(found, slots[0])
         replayed = persistently(engine, lambda: replay(engine, settings.home))
-        opened = open_for(engine, found, options, leave_at, settings, identity, facts)
+        opened = open_for(engine, found, options, leave_at, settings, identity, worker_id, facts)
         checkpoints = settings.checkpoint_dir / f"{found.study.name}-{opened.uid}"
         asker = AskTell(found.study, opened.study_id, opened.mirror, checkpoints, identity.host, len(slots))
-        thread = storage_thread(engine, asker, options, settings, identity, waker(wakeup.waker))
-        facts = {**facts, "worker": identity.worker_id, "host": identity.host}
+        thread = storage_thread(engine, asker, options, settings, identity, worker_id, waker(wakeup.waker))
+        facts = {**facts, "worker": worker_id, "host": identity.host}
         progress = search_progress(found, options, asker, facts)
         say(options, [*replayed, opened.agreed.said, opened.note, endless(found, options, opened.agreed)])
         loop = Loop(found, thread, slots, progress, wakeup.sleeper, settings.patience_seconds)
         if leave_at is not None and (options.worker or opened.agreed.leave_seconds is not None):
             loop.leave_at = loop.deadline = leave_at  # else it is the study's, kept in the database
         loop.leave_trials = opened.agreed.leave_trials
-        origin = Origin(opened.uid, opened.study_id, identity.worker_id)
+        origin = Origin(opened.uid, opened.study_id, worker_id)
         return cls(loop, asker, progress, origin, settings, wakeup)
 
     def __enter__(self) -> Self:

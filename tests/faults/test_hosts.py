@@ -308,8 +308,8 @@ def test_another_version_of_hpo_goes_on_with_a_note(new_world: NewWorld) -> None
     """An upgrade in the middle of a study must be possible; only files that decide a result are named."""
     world = new_world()
     world.run("--trials", "1")
-    for file in ("models/mlp.py", "hpo/cli/app.py"):
+    for file in ("hpo/models/mlp.py", "hpo/cli/app.py"):
         world.sql(f"UPDATE hpo_sources SET files = regexp_replace(files, '(\"{file}\": \").{{8}}', '\\1--------')")
     output = world.run("--trials", "2")
-    assert "note: hpo's own code changed since the last finished trial (models/mlp.py)" in output
+    assert "note: hpo's own code changed since the last finished trial (hpo/models/mlp.py)" in output
     world.check(finished=2)

@@ -96,11 +96,11 @@ def test_what_is_not_as_it_was_is_named(
 
 def test_changed_source_files_are_named(again: Again, changed: Changed) -> None:
     change = "UPDATE hpo_sources SET files = replace(files, '{}', '{}') WHERE :yes"
-    here, there = '"models/mlp.py"', '"models/gone.py"'
+    here, there = '"hpo/models/mlp.py"', '"hpo/models/gone.py"'
     with changed(change.format(here, there), change.format(there, here), yes=True):
         done = again(0)
     found = {change.what: (change.then is None, change.now is None) for change in done.changes}
-    assert found == {"source file models/gone.py": (False, True), "source file models/mlp.py": (True, False)}
+    assert found == {"source file hpo/models/gone.py": (False, True), "source file hpo/models/mlp.py": (True, False)}
 
 
 def test_a_changed_table_is_named_and_the_recorded_one_trained(again: Again, tmp_path: Path) -> None:

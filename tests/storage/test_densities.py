@@ -7,7 +7,7 @@ import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import TPESampler
 
-from hpo.storage.optuna_internals import _Estimator
+from hpo.sampling.column_tpe import _Estimator
 
 SPACE: dict[str, BaseDistribution] = {
     "width": IntDistribution(8, 1024, log=True),

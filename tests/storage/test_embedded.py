@@ -167,11 +167,11 @@ def test_many_come_and_go_and_some_are_killed(home: Path) -> None:
 
 @pytest.mark.faults
 def test_an_interrupted_initdb_is_forgotten(home: Path) -> None:
-    (home / "server.new-1" / "base").mkdir(parents=True)
+    (home / "postgres.new-1" / "base").mkdir(parents=True)
     (home / "postgres" / "base").mkdir(parents=True)
     embedded_url(home)
-    assert not (home / "server.new-1").exists()
-    assert list(home.glob("server.broken-*"))
+    assert not (home / "postgres.new-1").exists()
+    assert list(home.glob("postgres.broken-*"))
 
 
 def test_data_without_its_version_is_kept_and_reported(home: Path) -> None:
@@ -197,7 +197,7 @@ def test_a_server_that_does_not_start_shows_its_log(home: Path) -> None:
         configuration.write("no_such_setting = 1\n")
     with pytest.raises(StorageError, match="no_such_setting") as caught:
         embedded_url(home)
-    assert "server.log" in caught.value.next
+    assert "postgres.log" in caught.value.next
 
 
 def test_a_long_path_works(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def test_a_device_without_bf16_trains_in_float32_and_says_so(
 ) -> None:
     """To the bit what float32 gives, and a fact of the trial; where the hardware has bf16 there is no such fact."""
     for has in (True, False):
-        for module in ("step", "trial", "chains"):
+        for module in ("step", "trial_run", "kernels.fused_sequential"):
             monkeypatch.setattr(f"hpo.training.{module}.supports_bf16", lambda device, has=has: has)
         asked, plain = (bench.fit(make_job(precision=precision)) for precision in ("bf16", "float32"))
         assert asked.facts.get("precision") == (None if has else "float32")
@@ -280,7 +280,7 @@ def test_failures_are_told_apart(make_job: Any) -> None:
     ):
         finished = failure(job, error)
         assert finished.outcome == "out_of_memory"
-        assert finished.reason.startswith("batch [32, 1, 8, 8]; models.mlp:mlp(layers=2, hidden_units=[32, 16]")
+        assert finished.reason.startswith("batch [32, 1, 8, 8]; hpo.models.mlp:mlp(layers=2, hidden_units=[32, 16]")
     bad = failure(job, DataError("train-labels is damaged", evidence=["MD5 1"], next="fetch it"))
     assert (bad.outcome, bad.reason, bad.details) == (
         "bad_data",
