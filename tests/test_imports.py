@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LONGEST = 300
 
 ROOMS = [
-    ["errors", "wording", "seeds", "signals", "atomic_file", "messages"],
+    ["errors", "wording", "seeds", "signals", "atomic_file", "messages", "torch_internals"],
     ["duration", "settings", "models", "storage.embedded"],
     ["data", "training.kernels"],
     ["study"],
@@ -38,7 +38,7 @@ ROOMS = [
 LIGHT = ["hpo", "hpo.models", "hpo.data", "hpo.errors", "hpo.duration", "hpo.settings", "hpo.messages", "hpo.cli.app"]
 """What `hpo --help` and a study's file load, and all of hpo.study."""
 
-TRAINER_SIDE = ("hpo.training", "hpo.trainer", "hpo.inference", "hpo.models", "hpo.data")
+TRAINER_SIDE = ("hpo.torch_internals", "hpo.training", "hpo.trainer", "hpo.inference", "hpo.models", "hpo.data")
 COORDINATOR_SIDE = ("hpo.storage", "hpo.sampling", "hpo.search", "hpo.cli", "hpo.api")
 
 

@@ -19,8 +19,8 @@ from torch import nn
 
 from hpo.training.average import WeightAverage
 from hpo.training.configuration import Recipe
+from hpo.training.fast_paths import fused
 from hpo.training.kernels import native
-from hpo.training.kernels.fused_sequential import fused_sequential
 from hpo.training.kernels.fused_train_step import MOST_IMAGES, FusedTrainStep
 from hpo.training.kernels.layers import read_layers
 from hpo.training.optimizers import build_optimizer, optimizer_tensors
@@ -77,7 +77,7 @@ def train(
     """(the step, weights and optimizer state and average by name) after steps of B, B - 1, B - 2, B ... images."""
     optimizer = build_optimizer(model, recipe, CPU)
     average = WeightAverage(model, recipe.ema_decay) if recipe.ema_decay else None
-    chain = fused_sequential(model, shape, optimizer, recipe, CPU) if by_hand else None
+    chain = fused(model, shape, optimizer, recipe, CPU) if by_hand else None
     step = Step(model, images(shape).batch, optimizer, recipe, CPU, average=average, chain=chain)
     torch.manual_seed(1)  # of dropout
     random = torch.Generator().manual_seed(1)
@@ -212,16 +212,16 @@ OTHERS = {
 def test_other_models_are_left_to_autograd(model: nn.Module) -> None:
     """Whatever is not exactly a chain of known float32 layers that fit is not taken for one: no error, no chain."""
     recipe = Recipe.read({"batch_size": 4, "lr": 1e-3})
-    assert fused_sequential(model, SHAPE, build_optimizer(model, recipe, CPU), recipe, CPU) is None
+    assert fused(model, SHAPE, build_optimizer(model, recipe, CPU), recipe, CPU) is None
 
 
 @pytest.mark.parametrize("setting", [{"mixup_alpha": 0.2}, {"freeze_epochs": 1}, {"precision": "bf16"}])
 def test_other_recipes_are_left_to_autograd(setting: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """What a chain cannot do, autograd does."""
-    monkeypatch.setattr("hpo.training.kernels.fused_sequential.supports_bf16", lambda device: True)
+    monkeypatch.setattr("hpo.training.fast_paths.supports_bf16", lambda device: True)
     recipe = Recipe.read({"batch_size": 4, "lr": 1e-3, **setting})
     model = perceptron(SHAPE, 10)
-    assert fused_sequential(model, SHAPE, build_optimizer(model, recipe, CPU), recipe, CPU) is None
+    assert fused(model, SHAPE, build_optimizer(model, recipe, CPU), recipe, CPU) is None
 
 
 def whole(model: nn.Module, settings: dict[str, Any]) -> FusedTrainStep | None:
@@ -290,7 +290,7 @@ def test_rmsprop_goes_by_products() -> None:
 
 _TRAINED = """
 import sys, torch
-from hpo.training.kernels.fused_sequential import fused_sequential
+from hpo.training.fast_paths import fused
 from hpo.training.configuration import Recipe
 from hpo.training.kernels.layers import read_layers
 from hpo.training.optimizers import build_optimizer
@@ -298,7 +298,7 @@ from hpo.models.mlp import perceptron
 
 recipe, cpu, model = Recipe.read({"batch_size": 2, "lr": 0.1}), torch.device("cpu"), perceptron((1, 8, 8), 10)
 optimizer = build_optimizer(model, recipe, cpu)
-chain = fused_sequential(model, (1, 8, 8), optimizer, recipe, cpu)
+chain = fused(model, (1, 8, 8), optimizer, recipe, cpu)
 chain.learn(torch.zeros(2, 1, 8, 8), torch.zeros(2, dtype=torch.int64))
 assert "torch._dynamo" not in sys.modules, "a chain has loaded the compiler"
 """

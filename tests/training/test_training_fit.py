@@ -134,7 +134,7 @@ def test_a_device_without_bf16_trains_in_float32_and_says_so(
 ) -> None:
     """To the bit what float32 gives, and a fact of the trial; where the hardware has bf16 there is no such fact."""
     for has in (True, False):
-        for module in ("step", "trial_run", "kernels.fused_sequential"):
+        for module in ("step", "trial_run", "fast_paths"):
             monkeypatch.setattr(f"hpo.training.{module}.supports_bf16", lambda device, has=has: has)
         asked, plain = (bench.fit(make_job(precision=precision)) for precision in ("bf16", "float32"))
         assert asked.facts.get("precision") == (None if has else "float32")
