@@ -58,7 +58,7 @@ class OpenStudy:
 
     study_id: int
     uid: str
-    mirror: StudyCache
+    cache: StudyCache
     resumed: bool
     freed: int
     agreed: BudgetDecision
@@ -105,9 +105,9 @@ def open_study(
             commit=commit,
             code=code,
         )
-        mirror = StudyCache(study_id, study.name, _directions(study), *queries.study_attrs(connection, study_id))
-        mirror.apply(trials)
-    return OpenStudy(study_id, str(stored.facts["uid"]), mirror, resumed, freed, agreed, note)
+        cache = StudyCache(study_id, study.name, _directions(study), *queries.study_attrs(connection, study_id))
+        cache.apply(trials)
+    return OpenStudy(study_id, str(stored.facts["uid"]), cache, resumed, freed, agreed, note)
 
 
 def prepare_study(

@@ -27,7 +27,7 @@ from hpo.storage.engine import open_engine, resolve_url
 from hpo.study.discovery import FoundStudy
 from hpo.study.samplers import Grid
 from hpo.trainers.devices import find_slots
-from hpo.trainers.per_gpu import sharing
+from hpo.trainers.per_gpu import choose_trainers_per_gpu
 from hpo.trainers.preflight import inspect_with
 from hpo.trainers.process import TrainerProcess
 from hpo.trainers.slot import Slot, SlotSpec
@@ -54,7 +54,7 @@ def slot_specs(found: FoundStudy, options: RunOptions, settings: Settings) -> li
         return specs(options.workers_per_gpu)
     alone = specs(1)
     gpu = next((spec.device for spec in alone if spec.device.startswith("cuda")), None)
-    return alone if gpu is None else specs(sharing(found, gpu, options.trainer))
+    return alone if gpu is None else specs(choose_trainers_per_gpu(found, gpu, options.trainer))
 
 
 def spawn(command: Sequence[str], spec: SlotSpec) -> TrainerProcess:
@@ -108,7 +108,7 @@ def open_for(
 
 def storage_thread(
     engine: Engine,
-    asker: AskTell,
+    ask_tell: AskTell,
     options: RunOptions,
     settings: Settings,
     identity: Identity,
@@ -118,8 +118,8 @@ def storage_thread(
     revive: Callable[[], object] = partial(embedded_url, settings.home) if embedded else lambda: None
     return StorageThread(
         engine,
-        asker,
-        Reaper(asker.study_id, identity, grace_seconds=settings.lease_seconds / 2),
+        ask_tell,
+        Reaper(ask_tell.study_id, identity, grace_seconds=settings.lease_seconds / 2),
         worker_id=identity.worker_id,
         lease_seconds=settings.lease_seconds,
         wake=wake,
@@ -127,8 +127,10 @@ def storage_thread(
     )
 
 
-def search_progress(found: FoundStudy, options: RunOptions, asker: AskTell, facts: Mapping[str, Any]) -> SearchProgress:
-    watching = (asker, facts, options.on_snapshot, options.on_notice)
+def search_progress(
+    found: FoundStudy, options: RunOptions, ask_tell: AskTell, facts: Mapping[str, Any]
+) -> SearchProgress:
+    watching = (ask_tell, facts, options.on_snapshot, options.on_notice)
     if options.tensorboard is not None:
         return TensorBoardProgress(options.tensorboard, found.study, *watching)
     return SearchProgress(*watching)

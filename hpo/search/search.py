@@ -78,10 +78,16 @@ class Search:
     """One coordinator at work on one study: `open`, `run`, `close`."""
 
     def __init__(
-        self, loop: Loop, asker: AskTell, progress: SearchProgress, origin: Origin, settings: Settings, wakeup: Wakeup
+        self,
+        loop: Loop,
+        ask_tell: AskTell,
+        progress: SearchProgress,
+        origin: Origin,
+        settings: Settings,
+        wakeup: Wakeup,
     ) -> None:
-        self.loop, self.asker, self.progress = loop, asker, progress
-        self.ledger = loop.ledger
+        self.loop, self.ask_tell, self.progress = loop, ask_tell, progress
+        self.storage_thread = loop.storage_thread
         self._found, self._origin, self._settings, self._wakeup = loop.found, origin, settings, wakeup
 
     @classmethod
@@ -124,17 +130,17 @@ class Search:
         replayed = persistently(engine, lambda: replay(engine, settings.home))
         opened = open_for(engine, found, options, leave_at, settings, identity, facts)
         checkpoints = settings.checkpoint_dir / f"{found.study.name}-{opened.uid}"
-        asker = AskTell(found.study, opened.study_id, opened.mirror, checkpoints, identity.host, len(slots))
-        thread = storage_thread(engine, asker, options, settings, identity, waker(wakeup.waker))
+        ask_tell = AskTell(found.study, opened.study_id, opened.cache, checkpoints, identity.host, len(slots))
+        thread = storage_thread(engine, ask_tell, options, settings, identity, waker(wakeup.waker))
         facts = {**facts, "worker": identity.worker_id, "host": identity.host}
-        progress = search_progress(found, options, asker, facts)
-        say(options, [*replayed, opened.agreed.said, opened.note, endless(found, options, opened.agreed)])
+        progress = search_progress(found, options, ask_tell, facts)
+        say(options, [*replayed, opened.agreed.message, opened.note, endless(found, options, opened.agreed)])
         loop = Loop(found, thread, slots, progress, wakeup.sleeper, settings.patience_seconds)
         if leave_at is not None and (options.worker or opened.agreed.leave_seconds is not None):
             loop.leave_at = loop.deadline = leave_at  # else it is the study's, kept in the database
         loop.leave_trials = opened.agreed.leave_trials
         origin = Origin(opened.uid, opened.study_id, identity.worker_id)
-        return cls(loop, asker, progress, origin, settings, wakeup)
+        return cls(loop, ask_tell, progress, origin, settings, wakeup)
 
     def __enter__(self) -> Self:
         return self
@@ -171,11 +177,13 @@ class Search:
 
     def result(self, stopped: str) -> Result:
         """The study as this host knows it."""
-        return Result(self._found.study.name, stopped, self.progress.best(), self._counts(), tuple(self.asker.trials()))
+        return Result(
+            self._found.study.name, stopped, self.progress.best(), self._counts(), tuple(self.ask_tell.trials())
+        )
 
     def _closing_seconds(self, *, interrupted: bool) -> float:
         """How long to wait for the database at the end; a process told to leave has eight seconds in all."""
-        return 3.0 if interrupted else max(1.0, self._settings.patience_seconds - self.ledger.outage.seconds)
+        return 3.0 if interrupted else max(1.0, self._settings.patience_seconds - self.storage_thread.outage.seconds)
 
     def _write(self, patience_seconds: float) -> WriteBatch:
         """Write what is left; what could not be written. Says so when that takes a while."""
@@ -186,7 +194,7 @@ class Search:
         notice.daemon = True
         notice.start()
         try:
-            return self.ledger.close(patience_seconds)
+            return self.storage_thread.close(patience_seconds)
         finally:
             notice.cancel()
 
@@ -211,8 +219,8 @@ class Search:
 
     def _counts(self) -> Mapping[str, int]:
         """Trials by outcome at the end: the database's word, or this host's knowledge where that could not be had."""
-        if self.ledger.last_counts is not None:
-            return self.ledger.last_counts.as_mapping()
+        if self.storage_thread.last_counts is not None:
+            return self.storage_thread.last_counts.as_mapping()
         names = {
             "COMPLETE": "complete",
             "PRUNED": "pruned",
@@ -221,6 +229,6 @@ class Search:
             "WAITING": "waiting",
         }
         counts = dict.fromkeys(names.values(), 0)
-        for trial in self.asker.trials():
+        for trial in self.ask_tell.trials():
             counts[names[trial.state.name]] += 1
         return counts

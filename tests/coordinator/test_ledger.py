@@ -29,10 +29,10 @@ class Remembering(Reaper):
 def test_an_outage_makes_the_reaper_forget_what_it_saw_before(tmp_path: Path) -> None:
     """A lease seen run out just before, and not renewed since because nobody could, is not to be reaped at once."""
     study = find_study("mlp_digits").study
-    asker = AskTell(study, 1, StudyCache(1, study.name, (StudyDirection.MAXIMIZE,)), tmp_path, "host", 1)
+    ask_tell = AskTell(study, 1, StudyCache(1, study.name, (StudyDirection.MAXIMIZE,)), tmp_path, "host", 1)
     reaper = Remembering(1, own_identity(), 1.0)
     nobody = open_engine("postgresql://nobody@127.0.0.1:1/none")
-    ledger = StorageThread(nobody, asker, reaper, worker_id="w", lease_seconds=60.0, wake=lambda: None)
+    ledger = StorageThread(nobody, ask_tell, reaper, worker_id="w", lease_seconds=60.0, wake=lambda: None)
     ledger.start()
     assert isinstance(ledger.events.get(timeout=30), DatabaseUnavailable)
     assert reaper.forgot

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 
 from hpo.errors import StudyError, UsageError
 from hpo.evaluation.candidates import choose
-from hpo.evaluation.evaluate import EvaluateOptions, How, evaluate
+from hpo.evaluation.evaluate import EvaluateOptions, EvaluationProgress, evaluate
 from hpo.report import build_report, write_report
 from hpo.results.reading import open_for_reading, read_study
 from hpo.seeds import trial_seed
@@ -122,7 +122,7 @@ def test_the_winner_s_files_are_optuna_artifacts(evaluated: Evaluated, home: Set
 
 def test_finished_runs_are_kept(evaluated: Evaluated, home: Settings, tmp_path: Path) -> None:
     """The same evaluation again trains nothing and says the same; one more seed trains only the new runs."""
-    seen: list[How] = []
+    seen: list[EvaluationProgress] = []
     said: list[str] = []
     options = EvaluateOptions(top=2, seeds=2, known=True, out=tmp_path, on_progress=seen.append, on_notice=said.append)
     again = evaluate("quick", options, home)

@@ -120,7 +120,7 @@ PROTECTIONS = (
     Protection(
         "the requeue",
         "search/loop.py",
-        "self.ledger.requeue(trial, attempts=0 if stopping or slot.quarantined else 1)",
+        "self.storage_thread.requeue(trial, attempts=0 if stopping or slot.quarantined else 1)",
         "pass",
         TRIALS + "a_trial_whose_trainer_dies_is_resumed_on_a_fresh_one",
         "still there after",
@@ -186,7 +186,7 @@ PROTECTIONS = (
     Protection(
         "the putting down",
         "search/loop.py",
-        "        self.fleet.stop()\n",
+        "        self.pool.stop()\n",
         "",
         HOSTS + "a_signal_puts_every_trial_down_within_8_seconds",
         "each trainer had the time",
@@ -194,8 +194,8 @@ PROTECTIONS = (
     Protection(
         "not waiting for the deaf",
         "search/loop.py",
-        "while self.fleet.busy and time.monotonic() < limit:",
-        "while self.fleet.busy:",
+        "while self.pool.busy and time.monotonic() < limit:",
+        "while self.pool.busy:",
         HOSTS + "trainers_that_hear_nothing_do_not_keep_a_process_that_is_to_leave",
         "still there after",
     ),
@@ -235,8 +235,8 @@ PROTECTIONS = (
     Protection(
         "keeping what was in flight",
         "search/storage_thread.py",
-        "self._in_flight.merge(self.asker.mirror.take_writes())",
-        "self._in_flight = self.asker.mirror.take_writes()",
+        "self._in_flight.merge(self.ask_tell.cache.take_writes())",
+        "self._in_flight = self.ask_tell.cache.take_writes()",
         DATABASE + "a_server_away_for_longer_than_the_lease_costs_nothing",
         "still there after",
     ),
@@ -459,7 +459,7 @@ PROTECTIONS = (
     Protection(
         "no slot left is said",
         "search/loop.py",
-        "        self.fleet.check()\n",
+        "        self.pool.check()\n",
         "",
         TRIALS + "a_host_without_a_working_slot_says_so_and_leaves_its_trials",
         "still there after",
