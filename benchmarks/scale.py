@@ -2,7 +2,7 @@
 
     python -m benchmarks.scale [--workers 1 8 64 256] [--rounds 2] [--seconds 30] [--sampler tpe] [--record]
 
-A worker is what a host runs: a loop, a storage thread with its own connection, and one slot. Its trainer is a thread that says
+A worker is what a host runs: a loop, a storage thread, its connection, and one slot. Its trainer is a thread that says
 what a trainer says, after so long; trial lengths are lognormal around the given median. Workers are threads in a few
 processes, so that 256 of them fit into a small machine's memory; what they cost here is in the table beside what the
 server costs, because on a cluster only the server is shared.

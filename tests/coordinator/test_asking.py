@@ -46,8 +46,8 @@ def open_asker(engine: Engine, study: Study) -> AskTell:
         queries.register(
             connection, study_id, fingerprint="f", declaration={}, source="s", seed=study.seed, facts={"uid": "u"}
         )
-    mirror = StudyCache(study_id, study.name, directions)
-    return AskTell(study, study_id, mirror, Path("checkpoints"), "host", workers=1)
+    cache = StudyCache(study_id, study.name, directions)
+    return AskTell(study, study_id, cache, Path("checkpoints"), "host", workers=1)
 
 
 def ask(engine: Engine, ask_tell: AskTell) -> Trial:

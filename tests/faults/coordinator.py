@@ -16,7 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hpo import api, cli
+from hpo import api
+from hpo.cli.main import main
 from hpo.search import identity
 
 
@@ -54,4 +55,4 @@ if __name__ == "__main__":
         believe_in_another_host(os.environ["OTHER_HOST"])
     if "CLOCK" in os.environ:
         set_clock(float(os.environ["CLOCK"]))
-    cli.main()
+    main()
