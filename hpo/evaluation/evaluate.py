@@ -19,10 +19,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from hpo.errors import StudyError, UsageError
 from hpo.evaluation.candidates import Candidate, choose
 from hpo.evaluation.document import document, winner
-from hpo.evaluation.opening import OpenedEvaluation, open_evaluation
+from hpo.evaluation.open_evaluation import OpenedEvaluation, open_evaluation
 from hpo.evaluation.run_scheduler import RunScheduler
 from hpo.evaluation.runs import Run, RunResult, final_run, search_run
-from hpo.evaluation.winner import save_winner
+from hpo.evaluation.winner_files import save_winner
 from hpo.messages import Epoch
 from hpo.seeds import trial_seed
 from hpo.settings import Settings

@@ -28,8 +28,8 @@ from hpo.search.events import (
 )
 from hpo.search.failure_tracker import FailureTracker
 from hpo.search.outcomes import Outcome, classify, given_up, pruned
-from hpo.search.progress import SearchProgress
 from hpo.search.reaper import MAX_ATTEMPTS
+from hpo.search.reporting import SearchProgress
 from hpo.search.storage_thread import StorageThread
 from hpo.study.discovery import FoundStudy
 from hpo.trainers.jobs import make_job

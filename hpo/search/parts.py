@@ -17,8 +17,8 @@ from hpo.search.identity import Identity
 from hpo.search.open_study import OpenOptions, OpenStudy, open_study
 from hpo.search.options import RunOptions
 from hpo.search.outage import persistently
-from hpo.search.progress import SearchProgress
 from hpo.search.reaper import Reaper
+from hpo.search.reporting import SearchProgress
 from hpo.search.storage_thread import StorageThread
 from hpo.search.tensorboard import TensorBoardProgress
 from hpo.settings import Settings

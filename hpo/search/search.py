@@ -30,7 +30,7 @@ from hpo.search.parts import (
     spawn,
     storage_thread,
 )
-from hpo.search.progress import SearchProgress
+from hpo.search.reporting import SearchProgress
 from hpo.settings import Settings
 from hpo.signals import caught_signals, waker, why_left
 from hpo.storage.journal import Origin, keep, replay

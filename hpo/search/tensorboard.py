@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hpo.errors import UsageError
 from hpo.messages import Epoch
 from hpo.search.outcomes import Outcome
-from hpo.search.progress import SearchProgress
+from hpo.search.reporting import SearchProgress
 from hpo.study.parameters import Categorical, Int
 from hpo.study.study import Study
 from hpo.trainers.trial import Trial
