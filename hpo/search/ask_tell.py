@@ -115,7 +115,3 @@ class AskTell:
     def trials(self) -> list[FrozenTrial]:
         """Every trial of the study, by number, as this host knows them. Not copies: do not change them."""
         return self.cache.get_all_trials(self.study_id, deepcopy=False)
-
-    @property
-    def directions(self) -> list[optuna.study.StudyDirection]:
-        return self.cache.get_study_directions(self.study_id)

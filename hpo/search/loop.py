@@ -170,7 +170,7 @@ class Loop:
             slot.health.works()
         self.storage_thread.report(trial, message)
         self._progress.epoch(trial, message)
-        if message.report and not message.replayed and self.storage_thread.ask_tell.should_prune(trial):
+        if message.report and not message.replayed and self.storage_thread.should_prune(trial):
             slot.stop(keep=False)
             self._finish(slot, trial, pruned(self.study, trial))
 

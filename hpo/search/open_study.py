@@ -23,7 +23,7 @@ from hpo.study.samplers import Grid
 from hpo.study.study import Study, check_same_declaration
 from hpo.trainers.jobs import study_job
 
-__all__ = ["OpenOptions", "OpenStudy", "open_study", "prepare_study"]
+__all__ = ["OpenOptions", "OpenStudy", "directions_of", "open_study", "prepare_study"]
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def open_study(
             commit=commit,
             code=code,
         )
-        cache = StudyCache(study_id, study.name, _directions(study), *queries.study_attrs(connection, study_id))
+        cache = StudyCache(study_id, study.name, directions_of(study), *queries.study_attrs(connection, study_id))
         cache.apply(trials)
     return OpenStudy(study_id, str(stored.facts["uid"]), cache, resumed, freed, agreed, note)
 
@@ -132,7 +132,7 @@ def _open(
     row = queries.find_study(connection, study.name)
     if row is None and not opening.create:
         raise _unknown(study.name, [other.name for other in queries.list_studies(connection)])
-    study_id = row.study_id if row else queries.create_study(connection, study.name, _directions(study))
+    study_id = row.study_id if row else queries.create_study(connection, study.name, directions_of(study))
     stored = queries.declaration(connection, study_id)
     if row is not None and stored is None:
         raise StudyError(
@@ -164,7 +164,8 @@ def _set_budget(
     return agree(connection, study_id, others, opening.timeout_seconds, opening.trials_target)
 
 
-def _directions(study: Study) -> tuple[StudyDirection, ...]:
+def directions_of(study: Study) -> tuple[StudyDirection, ...]:
+    """One for each objective, as Optuna has them."""
     return tuple(StudyDirection[direction.upper()] for direction in study.directions)
 
 

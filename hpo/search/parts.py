@@ -108,18 +108,22 @@ def open_for(
 
 def storage_thread(
     engine: Engine,
-    ask_tell: AskTell,
+    found: FoundStudy,
+    opened: OpenStudy,
+    slots: int,
     options: RunOptions,
     settings: Settings,
     identity: Identity,
     wake: Callable[[], None],
 ) -> StorageThread:
+    checkpoints = settings.checkpoint_dir / f"{found.study.name}-{opened.uid}"
+    ask_tell = AskTell(found.study, opened.study_id, opened.cache, checkpoints, identity.host, slots)
     embedded = options.storage is None and settings.storage is None
     revive: Callable[[], object] = partial(embedded_url, settings.home) if embedded else lambda: None
     return StorageThread(
         engine,
         ask_tell,
-        Reaper(ask_tell.study_id, identity, grace_seconds=settings.lease_seconds / 2),
+        Reaper(opened.study_id, identity, grace_seconds=settings.lease_seconds / 2),
         worker_id=identity.worker_id,
         lease_seconds=settings.lease_seconds,
         wake=wake,
@@ -128,11 +132,11 @@ def storage_thread(
 
 
 def search_progress(
-    found: FoundStudy, options: RunOptions, ask_tell: AskTell, facts: Mapping[str, Any]
+    found: FoundStudy, options: RunOptions, thread: StorageThread, facts: Mapping[str, Any]
 ) -> SearchProgress:
-    watching = (ask_tell, facts, options.on_snapshot, options.on_notice)
+    watching = (found.study, thread, facts, options.on_snapshot, options.on_notice)
     if options.tensorboard is not None:
-        return TensorBoardProgress(options.tensorboard, found.study, *watching)
+        return TensorBoardProgress(options.tensorboard, *watching)
     return SearchProgress(*watching)
 
 

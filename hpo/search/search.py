@@ -13,7 +13,6 @@ from typing import Self
 
 from hpo.errors import StorageError
 from hpo.result import Result
-from hpo.search.ask_tell import AskTell
 from hpo.search.code import code_facts
 from hpo.search.identity import own_identity
 from hpo.search.loop import Loop
@@ -80,13 +79,12 @@ class Search:
     def __init__(
         self,
         loop: Loop,
-        ask_tell: AskTell,
         progress: SearchProgress,
         origin: Origin,
         settings: Settings,
         wakeup: Wakeup,
     ) -> None:
-        self.loop, self.ask_tell, self.progress = loop, ask_tell, progress
+        self.loop, self.progress = loop, progress
         self.storage_thread = loop.storage_thread
         self._found, self._origin, self._settings, self._wakeup = loop.found, origin, settings, wakeup
 
@@ -129,18 +127,17 @@ class Search:
         inspect(found, slots[0])
         replayed = persistently(engine, lambda: replay(engine, settings.home))
         opened = open_for(engine, found, options, leave_at, settings, identity, facts)
-        checkpoints = settings.checkpoint_dir / f"{found.study.name}-{opened.uid}"
-        ask_tell = AskTell(found.study, opened.study_id, opened.cache, checkpoints, identity.host, len(slots))
-        thread = storage_thread(engine, ask_tell, options, settings, identity, waker(wakeup.waker))
+        wake = waker(wakeup.waker)
+        thread = storage_thread(engine, found, opened, len(slots), options, settings, identity, wake)
         facts = {**facts, "worker": identity.worker_id, "host": identity.host}
-        progress = search_progress(found, options, ask_tell, facts)
+        progress = search_progress(found, options, thread, facts)
         say(options, [*replayed, opened.agreed.message, opened.note, endless(found, options, opened.agreed)])
         loop = Loop(found, thread, slots, progress, wakeup.sleeper, settings.patience_seconds)
         if leave_at is not None and (options.worker or opened.agreed.leave_seconds is not None):
             loop.leave_at = loop.deadline = leave_at  # else it is the study's, kept in the database
         loop.leave_trials = opened.agreed.leave_trials
         origin = Origin(opened.uid, opened.study_id, identity.worker_id)
-        return cls(loop, ask_tell, progress, origin, settings, wakeup)
+        return cls(loop, progress, origin, settings, wakeup)
 
     def __enter__(self) -> Self:
         return self
@@ -178,7 +175,7 @@ class Search:
     def result(self, stopped: str) -> Result:
         """The study as this host knows it."""
         return Result(
-            self._found.study.name, stopped, self.progress.best(), self._counts(), tuple(self.ask_tell.trials())
+            self._found.study.name, stopped, self.progress.best(), self._counts(), tuple(self.storage_thread.trials())
         )
 
     def _closing_seconds(self, *, interrupted: bool) -> float:
@@ -229,6 +226,6 @@ class Search:
             "WAITING": "waiting",
         }
         counts = dict.fromkeys(names.values(), 0)
-        for trial in self.ask_tell.trials():
+        for trial in self.storage_thread.trials():
             counts[names[trial.state.name]] += 1
         return counts

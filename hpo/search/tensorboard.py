@@ -33,8 +33,7 @@ class TensorBoardProgress(SearchProgress):
     """
 
     def __init__(self, folder: str, study: Study, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self._study = study
+        super().__init__(study, *arguments)
         self._folder = Path(folder).expanduser() / study.name
         self._writers: dict[int, EventFileWriter] = {}
         self._resumed: set[int] = set()

@@ -235,8 +235,8 @@ PROTECTIONS = (
     Protection(
         "keeping what was in flight",
         "search/storage_thread.py",
-        "self._in_flight.merge(self.ask_tell.cache.take_writes())",
-        "self._in_flight = self.ask_tell.cache.take_writes()",
+        "self._in_flight.merge(self._ask_tell.cache.take_writes())",
+        "self._in_flight = self._ask_tell.cache.take_writes()",
         DATABASE + "a_server_away_for_longer_than_the_lease_costs_nothing",
         "still there after",
     ),
