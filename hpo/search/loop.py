@@ -28,7 +28,7 @@ from hpo.search.events import (
 )
 from hpo.search.failure_tracker import FailureTracker
 from hpo.search.outcomes import Outcome, classify, given_up, pruned
-from hpo.search.reaper import MAX_ATTEMPTS
+from hpo.search.reaper import MAX_ATTEMPTS, MAX_HOSTS
 from hpo.search.reporting import SearchProgress
 from hpo.search.storage_thread import StorageThread
 from hpo.study.discovery import FoundStudy
@@ -213,12 +213,15 @@ class Loop:
     def _on_trainer_lost(self, slot: Slot) -> None:
         trial, stopping = slot.trial, slot.stopping
         how, what = slot.lost(), ""
-        if trial is not None and stopping is None and trial.attempts >= MAX_ATTEMPTS and not slot.quarantined:
+        # A trial that was being released, or that an unhealthy device killed, has lost no attempt of its own.
+        counts = trial is not None and stopping is None and not slot.quarantined
+        if trial is not None and counts:
+            trial.count_trainer_death()
+        if trial is not None and counts and _used_up(trial):
             what = f" under trial {trial.number}, for the last time"
             self._finish(slot, trial, given_up(trial, how))
         elif trial is not None and (stopping is None or stopping.keep):
-            # A trial put down on purpose or killed by a sick device has lost no attempt of its own.
-            self.storage_thread.requeue(trial, attempts=0 if stopping or slot.quarantined else 1)
+            self.storage_thread.requeue(trial, trainer_died=counts)
             what = f" under trial {trial.number}, which will be resumed"
         slot.trial = None
         self._progress.notice(f"trainer on {slot.spec.device} ended ({how}){what}")
@@ -258,3 +261,8 @@ class Loop:
         for trial in [*self._waiting, *(slot.trial for slot in self.pool.slots if slot.trial is not None)]:
             self.storage_thread.requeue(trial)
         self.pool.kill()
+
+
+def _used_up(trial: Trial) -> bool:
+    """Whether a trial whose trainer died has no attempt left. Hosts lost under it count only towards MAX_HOSTS."""
+    return trial.trainer_deaths >= MAX_ATTEMPTS or trial.attempts >= MAX_HOSTS

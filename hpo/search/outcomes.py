@@ -61,7 +61,8 @@ def classify(study: Study, trial: Trial, message: Finished, baseline: Mapping[st
 
 def given_up(trial: Trial, how: str) -> Outcome:
     """The outcome of a trial under which trainers died until its attempts were used up; `how` the last one ended."""
-    reason = f"its trainer ended ({how}) in {trial.attempts} attempts"
+    of = "" if trial.trainer_deaths == trial.attempts else f" of {trial.attempts}"
+    reason = f"its trainer ended ({how}) in {trial.trainer_deaths}{of} attempts"
     failure = {"kind": "attempts", "attempts": trial.attempts, "reason": reason}
     return Outcome(TrialState.FAIL, None, {**_attributes(trial, None), "failure": failure}, {}, reason)
 

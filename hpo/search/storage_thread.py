@@ -108,9 +108,9 @@ class StorageThread:
         self._record(lambda: self._ask_tell.tell(trial.trial_id, state, values, attributes, constraints), trial)
         self._wake.set()
 
-    def requeue(self, trial: Trial, *, attempts: int = 0) -> None:
-        """Release a trial unfinished, for this or another host to resume. `attempts`: how many this one has cost it."""
-        self._record(lambda: self._ask_tell.cache.requeue(Requeue(trial.trial_id, attempts, trial.checkpoint)), trial)
+    def requeue(self, trial: Trial, *, trainer_died: bool = False) -> None:
+        """Release a trial unfinished, for this or another host to resume; `trainer_died` costs it an attempt."""
+        self._record(lambda: self._ask_tell.requeue(trial, trainer_died=trainer_died), trial)
         self._wake.set()
 
     def should_prune(self, trial: Trial) -> bool:
