@@ -35,8 +35,6 @@ from hpo.trainers.snapshot import Best, SlotView, Snapshot
 __all__ = ["run_on_ray"]
 
 LOOK_SECONDS = 2.0
-SILENT_SECONDS = 60.0
-"""A worker that has not been heard of for so long is not shown any more."""
 LEAVE_SECONDS = 12.0
 """A coordinator told to leave needs eight seconds at most; one that is cut off loses nothing but time."""
 _SECRET = {"HPO_STORAGE", "HPO_STORAGE_PASSWORD_FILE", "HPO_DASHBOARD_PASSWORD"}
@@ -60,13 +58,15 @@ def run_on_ray(found: FoundStudy, options: RunOptions, settings: Settings) -> Re
             options.on_notice(agreed.message)
         with _cluster(options.ray), _signals() as received:
             nodes = NodeActors(found, options, storage, _environment(settings))
-            stopped = _supervise(nodes, engine, received, agreed)
+            stopped = _supervise(nodes, engine, received, agreed, settings.lease_seconds)
         return _result(read_study(engine, found.study.name), stopped)
     finally:
         engine.dispose()
 
 
-def _supervise(nodes: NodeActors, engine: Engine, received: list[int], agreed: BudgetDecision) -> str:
+def _supervise(
+    nodes: NodeActors, engine: Engine, received: list[int], agreed: BudgetDecision, lease_seconds: float
+) -> str:
     """Until the study is over, a signal comes, or nobody is left to work on it. Why it stopped."""
     began = time.monotonic()
     show = nodes.options.on_snapshot
@@ -92,7 +92,7 @@ def _supervise(nodes: NodeActors, engine: Engine, received: list[int], agreed: B
             raise next(error for error in nodes.ended if isinstance(error, HpoError))
         nodes.cover()
         if show is not None and view is not None:
-            show(_snapshot(nodes.found, view, seconds, away_seconds=seconds - heard))
+            show(_snapshot(nodes.found, view, seconds, seconds - heard, lease_seconds))
     nodes.leave(LEAVE_SECONDS)
     return why_left(received)
 
@@ -166,9 +166,11 @@ def _result(view: StudyView, stopped: str) -> Result:
     return Result(view.name, stopped, _best(view), view.counts, view.trials)
 
 
-def _snapshot(found: FoundStudy, view: StudyView, elapsed_seconds: float, away_seconds: float) -> Snapshot:
+def _snapshot(
+    found: FoundStudy, view: StudyView, elapsed_seconds: float, away_seconds: float, lease_seconds: float
+) -> Snapshot:
     study = found.study
-    at_work = [one for one in view.workers if one.state == "running" and one.silent_seconds < SILENT_SECONDS]
+    at_work = [one for one in view.workers if one.state == "running" and one.silent_seconds < lease_seconds]
     return Snapshot(
         study=study.name,
         objective=study.objectives[0],
