@@ -77,6 +77,7 @@ def evaluate(
             "the same command goes on from there"
         )
         return 128 + done.interrupted
+    assert done.document is not None
     if as_json:
         emit_json(done.document)
         return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -18,12 +17,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from hpo.errors import StudyError, UsageError
 from hpo.evaluation.candidates import Candidate, choose
-from hpo.evaluation.document import document, winner
+from hpo.evaluation.document import document, winner, write_document
 from hpo.evaluation.open_evaluation import OpenedEvaluation, open_evaluation
 from hpo.evaluation.run_scheduler import RunScheduler
 from hpo.evaluation.runs import Run, RunResult, final_run, search_run
 from hpo.evaluation.winner_files import save_winner
 from hpo.messages import Epoch
+from hpo.results.evaluation import EvaluationDocument
 from hpo.seeds import trial_seed
 from hpo.settings import Settings
 from hpo.signals import caught_signals
@@ -64,12 +64,12 @@ class EvaluateOptions:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """document: docs/evaluation.md, empty when interrupted; folder: where evaluation.json and winner/ are.
+    """document: docs/evaluation.md, None when interrupted; folder: where evaluation.json and winner/ are.
 
     interrupted: the signal that came before the end, else None
     """
 
-    document: dict[str, Any]
+    document: EvaluationDocument | None
     folder: Path
     progress: EvaluationProgress
     interrupted: int | None = None
@@ -99,7 +99,7 @@ def evaluate(reference: str, options: EvaluateOptions, settings: Settings) -> Ev
             with caught_signals(scheduler, theirs) as received, scheduler:
                 finished = session.work(scheduler)
             if not finished:
-                return Evaluation({}, session.folder, session.progress, received[0] if received else signal.SIGINT)
+                return Evaluation(None, session.folder, session.progress, received[0] if received else signal.SIGINT)
             return Evaluation(session.conclude(), session.folder, session.progress)
     finally:
         opened.engine.dispose()
@@ -160,7 +160,7 @@ class _Session:
             self.options.on_notice(f"{run.label}: {result.finished.outcome}: {result.finished.reason}")
         self.options.on_progress(self.progress)
 
-    def conclude(self) -> dict[str, Any]:
+    def conclude(self) -> EvaluationDocument:
         """Write and store everything; the document."""
         made = self._document()
         row = winner(made["configurations"])
@@ -175,7 +175,7 @@ class _Session:
         pairs = [(run, self.results[run.key]) for run in (final, search)]
         files = save_winner(self.folder / "winner", row, pairs[0], pairs[1], facts)
         files.append(self.folder / "evaluation.json")
-        files[-1].write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+        write_document(files[-1], made)
         with self._database() as connection:
             save_evaluation(connection, self.opened.study_id, made)
         trial = next((one for one in self.opened.view.trials if one.number == row["trial"]), None)
@@ -211,7 +211,7 @@ class _Session:
         final = next(run for run in self.runs if run.candidate.key == key and self.results[run.key].complete)
         return final, search_run(self.opened.found, final.candidate, self.scratch)
 
-    def _document(self) -> dict[str, Any]:
+    def _document(self) -> EvaluationDocument:
         results = {candidate.key: self._results_of(candidate) for candidate in self.candidates}
         return document(self.opened.found.study, self.candidates, results, seeds=self.options.seeds)
 
