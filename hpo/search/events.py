@@ -97,7 +97,7 @@ class DatabaseRecovered:
 
 @dataclass(frozen=True)
 class FatalError:
-    """The ledger cannot go on: a bug, or a database that changed under it."""
+    """The storage thread cannot go on: a bug, or a database that changed under it."""
 
     error: BaseException
 

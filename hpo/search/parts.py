@@ -17,8 +17,8 @@ from hpo.search.identity import Identity
 from hpo.search.open_study import OpenOptions, OpenStudy, open_study
 from hpo.search.options import RunOptions
 from hpo.search.outage import persistently
-from hpo.search.progress import SearchProgress
 from hpo.search.reaper import Reaper
+from hpo.search.reporting import SearchProgress
 from hpo.search.storage_thread import StorageThread
 from hpo.search.tensorboard import TensorBoardProgress
 from hpo.settings import Settings
@@ -27,7 +27,7 @@ from hpo.storage.engine import open_engine, resolve_url
 from hpo.study.discovery import FoundStudy
 from hpo.study.samplers import Grid
 from hpo.trainers.devices import find_slots
-from hpo.trainers.per_gpu import sharing
+from hpo.trainers.per_gpu import choose_trainers_per_gpu
 from hpo.trainers.preflight import inspect_with
 from hpo.trainers.process import TrainerProcess
 from hpo.trainers.slot import Slot, SlotSpec
@@ -54,7 +54,7 @@ def slot_specs(found: FoundStudy, options: RunOptions, settings: Settings) -> li
         return specs(options.workers_per_gpu)
     alone = specs(1)
     gpu = next((spec.device for spec in alone if spec.device.startswith("cuda")), None)
-    return alone if gpu is None else specs(sharing(found, gpu, options.trainer))
+    return alone if gpu is None else specs(choose_trainers_per_gpu(found, gpu, options.trainer))
 
 
 def spawn(command: Sequence[str], spec: SlotSpec) -> TrainerProcess:
@@ -89,7 +89,6 @@ def open_for(
     leave_at: float | None,
     settings: Settings,
     identity: Identity,
-    worker_id: str,
     facts: Mapping[str, Any],
 ) -> OpenStudy:
     opening = OpenOptions(
@@ -103,36 +102,41 @@ def open_for(
     live_seconds = settings.lease_seconds
     return persistently(
         engine,
-        lambda: open_study(engine, found, opening, worker_id, identity, facts, live_seconds=live_seconds),
+        lambda: open_study(engine, found, opening, identity.worker_id, identity, facts, live_seconds=live_seconds),
     )
 
 
 def storage_thread(
     engine: Engine,
-    asker: AskTell,
+    found: FoundStudy,
+    opened: OpenStudy,
+    slots: int,
     options: RunOptions,
     settings: Settings,
     identity: Identity,
-    worker_id: str,
     wake: Callable[[], None],
 ) -> StorageThread:
+    checkpoints = settings.checkpoint_dir / f"{found.study.name}-{opened.uid}"
+    ask_tell = AskTell(found.study, opened.study_id, opened.cache, checkpoints, identity.host, slots)
     embedded = options.storage is None and settings.storage is None
     revive: Callable[[], object] = partial(embedded_url, settings.home) if embedded else lambda: None
     return StorageThread(
         engine,
-        asker,
-        Reaper(asker.study_id, identity, grace_seconds=settings.lease_seconds / 2),
-        worker_id=worker_id,
+        ask_tell,
+        Reaper(opened.study_id, identity, grace_seconds=settings.lease_seconds / 2),
+        worker_id=identity.worker_id,
         lease_seconds=settings.lease_seconds,
         wake=wake,
         revive=revive,
     )
 
 
-def search_progress(found: FoundStudy, options: RunOptions, asker: AskTell, facts: Mapping[str, Any]) -> SearchProgress:
-    watching = (asker, facts, options.on_snapshot, options.on_notice)
+def search_progress(
+    found: FoundStudy, options: RunOptions, thread: StorageThread, facts: Mapping[str, Any]
+) -> SearchProgress:
+    watching = (found.study, thread, facts, options.on_snapshot, options.on_notice)
     if options.tensorboard is not None:
-        return TensorBoardProgress(options.tensorboard, found.study, *watching)
+        return TensorBoardProgress(options.tensorboard, *watching)
     return SearchProgress(*watching)
 
 

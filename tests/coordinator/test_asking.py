@@ -46,20 +46,20 @@ def open_asker(engine: Engine, study: Study) -> AskTell:
         queries.register(
             connection, study_id, fingerprint="f", declaration={}, source="s", seed=study.seed, facts={"uid": "u"}
         )
-    mirror = StudyCache(study_id, study.name, directions)
-    return AskTell(study, study_id, mirror, Path("checkpoints"), "host", workers=1)
+    cache = StudyCache(study_id, study.name, directions)
+    return AskTell(study, study_id, cache, Path("checkpoints"), "host", workers=1)
 
 
-def ask(engine: Engine, asker: AskTell) -> Trial:
+def ask(engine: Engine, ask_tell: AskTell) -> Trial:
     with engine.begin() as connection:
-        (claim,) = asker.claim(connection, WORKER, 30.0, 1)
-        asker.synchronise(connection, [claim.trial_id])
-    return asker.sample(claim)
+        (claim,) = ask_tell.claim(connection, WORKER, 30.0, 1)
+        ask_tell.synchronise(connection, [claim.trial_id])
+    return ask_tell.sample(claim)
 
 
-def flush(engine: Engine, asker: AskTell) -> None:
+def flush(engine: Engine, ask_tell: AskTell) -> None:
     with engine.begin() as connection:
-        assert not queries.save(connection, asker.mirror.take_writes(), WORKER).lost
+        assert not queries.save(connection, ask_tell.cache.take_writes(), WORKER).lost
 
 
 def score(params: dict[str, Any], epoch: int) -> float:
@@ -69,13 +69,13 @@ def score(params: dict[str, Any], epoch: int) -> float:
 @pytest.mark.parametrize("sampler", [TPE(startup_trials=5), Random(), CmaEs(), QMC()], ids=str)
 def test_proposals_and_prunings_are_those_of_stock_optuna_on_the_same_history(engine: Engine, sampler: Any) -> None:
     study = make_study(sampler=sampler, pruner=MedianPruner(startup_trials=3, warmup_epochs=1))
-    asker = open_asker(engine, study)
+    ask_tell = open_asker(engine, study)
     stock = optuna.create_study(
         study_name=study.name, direction="maximize", pruner=study.pruner.build(study.epochs, workers=1)
     )
     pruned = 0
     for number in range(25):
-        ours = ask(engine, asker)
+        ours = ask(engine, ask_tell)
         stock.sampler = sampler.build(study.rows, sampler_seed(study.seed, number))
         theirs = stock.ask()
         study.rows.sample(lambda name, row, theirs=theirs: suggest(theirs, name, row))  # type: ignore[misc]
@@ -83,26 +83,26 @@ def test_proposals_and_prunings_are_those_of_stock_optuna_on_the_same_history(en
         state = TrialState.COMPLETE
         for epoch in range(1, study.epochs + 1):
             value = score(ours.params, epoch)
-            asker.mirror.set_trial_intermediate_value(ours.trial_id, epoch, value)
+            ask_tell.cache.set_trial_intermediate_value(ours.trial_id, epoch, value)
             theirs.report(value, epoch)
-            assert asker.should_prune(ours) == theirs.should_prune()
+            assert ask_tell.should_prune(ours) == theirs.should_prune()
             if theirs.should_prune():
                 state = TrialState.PRUNED
                 break
         pruned += state is TrialState.PRUNED
-        asker.tell(ours.trial_id, state, [value], {}, {})
+        ask_tell.tell(ours.trial_id, state, [value], {}, {})
         stock.tell(theirs, value if state is TrialState.COMPLETE else None, state=state)
-        flush(engine, asker)
+        flush(engine, ask_tell)
     assert pruned >= 3
 
 
 def test_a_trial_claimed_again_keeps_its_parameters(engine: Engine) -> None:
-    asker = open_asker(engine, make_study())
-    first = ask(engine, asker)
-    flush(engine, asker)
-    asker.mirror.requeue(queries.Requeue(first.trial_id, 1))
-    flush(engine, asker)
-    again = ask(engine, asker)
+    ask_tell = open_asker(engine, make_study())
+    first = ask(engine, ask_tell)
+    flush(engine, ask_tell)
+    ask_tell.cache.requeue(queries.Requeue(first.trial_id, 1))
+    flush(engine, ask_tell)
+    again = ask(engine, ask_tell)
     assert (again.number, again.params, again.config, again.attempt) == (0, first.params, first.config, 2)
 
 
@@ -118,10 +118,10 @@ def test_what_another_host_finished_is_seen_before_the_next_proposal(engine: Eng
 
 def test_several_objectives_are_pruned_on_the_first(engine: Engine) -> None:
     study = make_study(objective=("val_accuracy", "parameters"), pruner=SuccessiveHalving(min_epochs=1))
-    asker = open_asker(engine, study)
+    ask_tell = open_asker(engine, study)
     verdicts = []
     for value in (0.9, 0.8, 0.7, 0.6, 0.5):
-        trial = ask(engine, asker)
-        asker.mirror.set_trial_intermediate_value(trial.trial_id, 1, value)
-        verdicts.append(asker.should_prune(trial))
+        trial = ask(engine, ask_tell)
+        ask_tell.cache.set_trial_intermediate_value(trial.trial_id, 1, value)
+        verdicts.append(ask_tell.should_prune(trial))
     assert verdicts == [False, True, True, True, True]

@@ -48,14 +48,14 @@ def test_a_second_run_takes_neither_time_nor_trials_from_the_one_at_work(
     engine: Engine, timeout: float | None, trials: int | None
 ) -> None:
     """Less or none: the study's budget stays, the newcomer joins it and is told; its own limits are its own."""
-    assert run(engine, "first", 3600.0, 20).said == ""
+    assert run(engine, "first", 3600.0, 20).message == ""
     second = run(engine, "second", timeout, trials)
     assert budget(second) == (3600.0, 20)
     assert (second.leave_seconds, second.leave_trials) == (timeout, trials)
-    assert "another run works on this study until " in second.said
-    assert "for 20 trials in all; this one joins it" in second.said
-    assert ("leaves at " in second.said) == (timeout is not None)
-    assert ("after 3 trials in all, by its own limit" in second.said) == (trials is not None)
+    assert "another run works on this study until " in second.message
+    assert "for 20 trials in all; this one joins it" in second.message
+    assert ("leaves at " in second.message) == (timeout is not None)
+    assert ("after 3 trials in all, by its own limit" in second.message) == (trials is not None)
 
 
 def test_a_run_without_a_limit_is_not_given_one(engine: Engine) -> None:
@@ -64,7 +64,7 @@ def test_a_run_without_a_limit_is_not_given_one(engine: Engine) -> None:
     second = run(engine, "second", 10.0, 3)
     assert budget(second) == (None, None)
     assert (second.leave_seconds, second.leave_trials) == (10.0, 3)
-    assert "without a limit" in second.said
+    assert "without a limit" in second.message
 
 
 def test_more_time_and_more_trials_are_taken_and_said(engine: Engine) -> None:
@@ -72,10 +72,10 @@ def test_more_time_and_more_trials_are_taken_and_said(engine: Engine) -> None:
     longer = run(engine, "second", 3600.0)
     assert budget(longer) == (3600.0, 20)
     assert longer.leave_seconds is None
-    assert "extends that: until " in longer.said
+    assert "extends that: until " in longer.message
     more = run(engine, "third", trials=30)
     assert budget(more) == (3600.0, 30)
-    assert "for 30 trials in all" in more.said
+    assert "for 30 trials in all" in more.message
     assert more.leave_trials is None
 
 
@@ -92,7 +92,7 @@ def test_with_nobody_at_work_or_the_budget_used_up_a_run_sets_its_own(engine: En
     with engine.begin() as connection:
         connection.execute(text(ended))
     second = run(engine, "second", 600.0)
-    assert (budget(second), second.said) == ((600.0, None), "")
+    assert (budget(second), second.message) == ((600.0, None), "")
 
 
 def test_a_run_that_was_killed_on_this_machine_is_nobody_to_join(engine: Engine) -> None:
@@ -100,13 +100,13 @@ def test_a_run_that_was_killed_on_this_machine_is_nobody_to_join(engine: Engine)
     first = own_identity()
     run(engine, first.host, 3600.0, boot_id=first.boot_id, pid=2**22 + 1)
     second = run(engine, "again", 600.0, boot_id=first.boot_id)
-    assert (budget(second), second.said) == ((600.0, None), "")
+    assert (budget(second), second.message) == ((600.0, None), "")
 
 
 def test_opening_again_after_a_broken_connection_finds_no_other_run(engine: Engine) -> None:
     """The first attempt may have been committed: the same worker is not another one."""
     run(engine, "first", 3600.0)
-    assert run(engine, "first", 3600.0).said == ""
+    assert run(engine, "first", 3600.0).message == ""
 
 
 def test_a_ray_run_joins_as_well(engine: Engine) -> None:

@@ -1,4 +1,4 @@
-"""What the live picture counts: never behind the lines below it, and `running` is what trains."""
+"""What the live view counts: never behind the lines below it, and `running` is what trains."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ def elsewhere(number: int, state: str) -> FrozenTrial:
 
 
 class Watched:
-    """A mirror, and the tally of it."""
+    """A study cache, and the live counts of it."""
 
     def __init__(self) -> None:
-        self.mirror = StudyCache(STUDY, "watched", [optuna.study.StudyDirection.MAXIMIZE])
+        self.cache = StudyCache(STUDY, "watched", [optuna.study.StudyDirection.MAXIMIZE])
         self.claimed: set[int] = set()
-        self.tally = LiveCounts(self.mirror, STUDY, self.claimed)
-        self._heard = 0
+        self.live = LiveCounts(self.cache, STUDY, self.claimed)
+        self._revision = 0
 
     def counts(self, database: Counts, training: int) -> dict[str, int]:
-        changed, self._heard = self.mirror.finished_since(self._heard)
-        self.tally.heed(changed)
-        return {name: number for name, number in self.tally.counts(database, training).items() if number}
+        changed, self._revision = self.cache.finished_since(self._revision)
+        self.live.update(changed)
+        return {name: number for name, number in self.live.counts(database, training).items() if number}
 
     def claim(self, number: int) -> None:
-        self.mirror.start(Claim(100 + number, number, attempt=1, checkpoint=None, fresh=True))
+        self.cache.start(Claim(100 + number, number, attempt=1, checkpoint=None, fresh=True))
 
     def end(self, number: int, state: TrialState) -> None:
-        self.mirror.set_trial_state_values(100 + number, state, [0.5])
+        self.cache.set_trial_state_values(100 + number, state, [0.5])
 
 
 @pytest.fixture
@@ -64,16 +64,16 @@ def test_a_trial_asked_for_ahead_is_waiting_until_a_slot_trains_it(watched: Watc
 
 
 def test_a_trial_that_is_being_asked_for_is_not_taken_for_another_hosts(watched: Watched) -> None:
-    """The database says RUNNING of it, and the mirror not yet that it is ours."""
+    """The database says RUNNING of it, and the cache not yet that it is ours."""
     watched.claim(0)
     watched.claimed.add(101)
-    watched.mirror.apply([elsewhere(1, "RUNNING")])
+    watched.cache.apply([elsewhere(1, "RUNNING")])
     assert watched.counts(Counts(running=2), training=1) == {"running": 1, "waiting": 1}
 
 
 def test_trials_of_other_hosts_count_as_the_database_has_them(watched: Watched) -> None:
-    """Their ends come with the database's count, their running ones with the mirror."""
-    watched.mirror.apply([elsewhere(0, "COMPLETE"), elsewhere(1, "RUNNING"), elsewhere(2, "WAITING")])
+    """Their ends come with the database's count, their running ones with the cache."""
+    watched.cache.apply([elsewhere(0, "COMPLETE"), elsewhere(1, "RUNNING"), elsewhere(2, "WAITING")])
     watched.claim(3)
     assert watched.counts(Counts(complete=4, running=2, waiting=1), training=1) == {
         "complete": 4,
@@ -86,6 +86,6 @@ def test_a_trial_that_was_taken_back_is_not_counted_twice(watched: Watched) -> N
     watched.claim(0)
     watched.end(0, TrialState.PRUNED)
     assert watched.counts(Counts(running=1), training=0) == {"pruned": 1}
-    watched.mirror.drop(100)
-    watched.mirror.apply([elsewhere(0, "RUNNING")])
+    watched.cache.drop(100)
+    watched.cache.apply([elsewhere(0, "RUNNING")])
     assert watched.counts(Counts(running=1), training=0) == {"running": 1}

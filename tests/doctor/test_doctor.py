@@ -20,7 +20,7 @@ from hpo.doctor import Finding, checkup
 from hpo.doctor.database import examine_database
 from hpo.doctor.devices import examine_data, examine_devices
 from hpo.doctor.machine import examine_checkpoints, examine_disk, examine_environment, examine_versions
-from hpo.doctor.trials import examine_trials
+from hpo.doctor.stale_trials import examine_trials
 from hpo.search.identity import own_identity
 from hpo.settings import Settings
 from hpo.storage import queries

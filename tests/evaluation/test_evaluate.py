@@ -21,8 +21,9 @@ from safetensors.torch import load_file
 
 from hpo.errors import StudyError, UsageError
 from hpo.evaluation.candidates import choose
-from hpo.evaluation.evaluate import EvaluateOptions, How, evaluate
+from hpo.evaluation.evaluate import EvaluateOptions, EvaluationProgress, evaluate
 from hpo.report import build_report, write_report
+from hpo.results.evaluation import ConfigurationRow, EvaluationDocument, MeanRow, RunRow, SearchRerun, Verdict
 from hpo.results.reading import open_for_reading, read_study
 from hpo.seeds import trial_seed
 from hpo.settings import Settings
@@ -104,6 +105,19 @@ def test_the_document_is_in_the_database(evaluated: Evaluated, home: Settings) -
     assert stored == evaluated.evaluation.document == json.loads((evaluated.folder / "evaluation.json").read_text())
 
 
+def test_the_document_has_the_keys_of_its_types(evaluated: Evaluated) -> None:
+    """EvaluationDocument says what evaluation.json holds: no key more and none less, down to each run."""
+    document = json.loads((evaluated.folder / "evaluation.json").read_text())
+    assert document.keys() == EvaluationDocument.__annotations__.keys()
+    assert document["verdict"].keys() == Verdict.__annotations__.keys()
+    assert document["search_rerun"].keys() == SearchRerun.__annotations__.keys()
+    for row in document["configurations"]:
+        assert row.keys() == ConfigurationRow.__annotations__.keys()
+        for name in ("test_accuracy", "test_loss", "macro_f1", "train_seconds"):
+            assert row[name].keys() == MeanRow.__annotations__.keys()
+        assert all(run.keys() == RunRow.__annotations__.keys() for run in row["runs"])
+
+
 def test_the_winner_s_files_are_optuna_artifacts(evaluated: Evaluated, home: Settings) -> None:
     """Plain Optuna lists them on the winning trial (or the study) and the store has their bytes."""
     engine = open_for_reading(None, home)
@@ -122,7 +136,7 @@ def test_the_winner_s_files_are_optuna_artifacts(evaluated: Evaluated, home: Set
 
 def test_finished_runs_are_kept(evaluated: Evaluated, home: Settings, tmp_path: Path) -> None:
     """The same evaluation again trains nothing and says the same; one more seed trains only the new runs."""
-    seen: list[How] = []
+    seen: list[EvaluationProgress] = []
     said: list[str] = []
     options = EvaluateOptions(top=2, seeds=2, known=True, out=tmp_path, on_progress=seen.append, on_notice=said.append)
     again = evaluate("quick", options, home)

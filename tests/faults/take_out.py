@@ -1,13 +1,12 @@
 """Take the protections of docs/failures.md out, one at a time, in a copy of this project: their tests must fail.
 
-    python tests/faults/take_out.py [WORD...]     those with one of the words in their name, file or test
+    python tests/faults/take_out.py [WORD...]     those with one of the words in their name, place or test
 
 Prints where each stands and how its test failed; ends with 1 if one did not fail, or failed in other words.
 """
 
 from __future__ import annotations
 
-import ast
 import os
 import shutil
 import subprocess
@@ -15,6 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from altered_code import altered
 from protections import PROTECTIONS, Protection
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,21 +30,11 @@ def copy_project(to: Path) -> None:
     world.write_text(world.read_text().replace("PATIENCE = 180.0", "PATIENCE = 40.0"))
 
 
-def function_of(protection: Protection, source: str) -> str:
-    """The function that the protection stands in."""
-    line = source[: source.index(protection.code)].count("\n") + 1
-    scopes = (ast.FunctionDef, ast.ClassDef)
-    inside = [
-        n for n in ast.walk(ast.parse(source)) if isinstance(n, scopes) and n.lineno <= line <= (n.end_lineno or 0)
-    ]
-    return ".".join(node.name for node in sorted(inside, key=lambda node: node.lineno)) or "module"
-
-
 def take_out(protection: Protection, copy: Path) -> str:
     """How its test failed; "" if it did not, or in other words."""
     path = copy / "hpo" / protection.file
     source = path.read_text()
-    path.write_text(source.replace(protection.code, protection.without))
+    path.write_text(altered(source, protection.function, protection.code, protection.without))
     options = ["-q", "-x", "-p", "no:cacheprovider", "--tb=short", f"--basetemp={copy / 'tmp'}"]
     try:
         run = subprocess.run(
@@ -67,9 +57,11 @@ def main(words: list[str]) -> int:
         copy = Path(folder)
         copy_project(copy)
         for protection in PROTECTIONS:
-            if words and not any(word in f"{protection.name} {protection.file} {protection.test}" for word in words):
+            if words and not any(
+                word in f"{protection.name} {protection.file} {protection.function} {protection.test}" for word in words
+            ):
                 continue
-            place = f"{protection.file}, {function_of(protection, (copy / 'hpo' / protection.file).read_text())}"
+            place = f"{protection.file}, {protection.function}"
             how = take_out(protection, copy)
             missed += not how
             print(f"{protection.name} | {place} | {protection.test} | {how or 'NOT SEEN'}", flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections import Counter
 from typing import Any
 
@@ -113,6 +114,22 @@ def test_a_trial_that_kills_every_trainer_is_given_up_after_three_attempts(new_w
     assert "SIGKILL" in failure["reason"]
     assert len(world.log("die:SIGKILL")) == 3
     assert Counter(trial.state.name for trial in world.trials()) == {"COMPLETE": 5, "FAIL": 1}
+
+
+def test_hosts_that_were_lost_do_not_use_up_what_a_trial_may_lose_by_its_trainers(new_world: NewWorld) -> None:
+    """Two hosts vanished under it; then its trainers die three times, not once, before it is given up."""
+    world = new_world(fake={"trials": {"1": "!die:SIGKILL"}})
+    world.hold.write_text("1")
+    first = world.start("--trials", "6")
+    world.reached(1, number=1)
+    first.send(signal.SIGTERM)
+    first.ends(143)
+    world.sql("UPDATE hpo_leases l SET attempt = 3 FROM trials t WHERE t.trial_id = l.trial_id AND t.number = 1")
+    world.hold.unlink()
+    world.run("--trials", "6")
+    world.check(finished=6)
+    assert len(world.log("die:SIGKILL")) == 3
+    assert "in 3 of 5 attempts" in world.trial(1).user_attrs["failure"]["reason"]
 
 
 def test_a_sick_slot_is_quarantined_and_its_trials_run_elsewhere(new_world: NewWorld, tmp_path: Any) -> None:

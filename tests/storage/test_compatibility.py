@@ -51,17 +51,17 @@ def searched(engine: Engine) -> str:
             connection, study_id, fingerprint=STUDY.fingerprint(), declaration=STUDY.declaration(),
             source="", seed=0, facts={"uid": "u"},
         )  # fmt: skip
-    asker = AskTell(STUDY, study_id, StudyCache(study_id, STUDY.name, (direction,)), Path("checkpoints"), "host", 1)
+    ask_tell = AskTell(STUDY, study_id, StudyCache(study_id, STUDY.name, (direction,)), Path("checkpoints"), "host", 1)
     for number in range(42):
         with engine.begin() as connection:
-            (claim,) = asker.claim(connection, WORKER, 30.0, 1)
-            asker.synchronise(connection, [claim.trial_id])
-        trial = asker.sample(claim)
+            (claim,) = ask_tell.claim(connection, WORKER, 30.0, 1)
+            ask_tell.synchronise(connection, [claim.trial_id])
+        trial = ask_tell.sample(claim)
         if number == 40:
-            asker.mirror.requeue(queries.Requeue(trial.trial_id, 0, trial.checkpoint))
+            ask_tell.cache.requeue(queries.Requeue(trial.trial_id, 0, trial.checkpoint))
         elif number < 40:
-            _train(asker, trial)
-        writes = asker.mirror.take_writes()
+            _train(ask_tell, trial)
+        writes = ask_tell.cache.take_writes()
         writes.epoch(EpochRow(trial.trial_id, 1, val_accuracy=0.5))
         with engine.begin() as connection:
             assert not queries.save(connection, writes, WORKER).lost
@@ -73,20 +73,20 @@ def searched(engine: Engine) -> str:
     return engine.url.set(drivername="postgresql+psycopg2").render_as_string(hide_password=False)
 
 
-def _train(asker: AskTell, trial: Any) -> None:
+def _train(ask_tell: AskTell, trial: Any) -> None:
     rng = random.Random(trial.number)
     state = TrialState.FAIL if trial.number == 7 else TrialState.COMPLETE
     value = 0.0
     for epoch in range(1, STUDY.epochs + 1):
         value = 0.9 - 0.01 * abs(trial.params["hidden_units"] - 40) - 0.5 * trial.params["lr"] + 0.01 * epoch
         value += rng.gauss(0, 0.01)
-        asker.mirror.set_trial_intermediate_value(trial.trial_id, epoch, value)
-        if asker.should_prune(trial):
+        ask_tell.cache.set_trial_intermediate_value(trial.trial_id, epoch, value)
+        if ask_tell.should_prune(trial):
             state = TrialState.PRUNED
             break
     constraints = {"memory": 1.0} if trial.number == 11 else {}
     values = None if state == TrialState.FAIL else [value]
-    asker.tell(trial.trial_id, state, values, {"config": trial.config}, constraints)
+    ask_tell.tell(trial.trial_id, state, values, {"config": trial.config}, constraints)
 
 
 def test_load_study_reads_every_state_with_values_curves_and_attributes(searched: str) -> None:

@@ -12,12 +12,13 @@ from optuna.trial import FrozenTrial
 
 from hpo.messages import Epoch
 from hpo.results.best import best_trial
-from hpo.search.ask_tell import AskTell
 from hpo.search.budget import described
 from hpo.search.events import Counts
-from hpo.search.live_counts import LiveCounts
+from hpo.search.open_study import directions_of
 from hpo.search.outcomes import Outcome
+from hpo.search.storage_thread import StorageThread
 from hpo.seeds import trial_seed
+from hpo.study.study import Study
 from hpo.trainers.slot import Slot
 from hpo.trainers.snapshot import Best, Snapshot
 from hpo.trainers.trial import Trial
@@ -36,12 +37,14 @@ class SearchProgress:
 
     def __init__(
         self,
-        asker: AskTell,
+        study: Study,
+        storage_thread: StorageThread,
         facts: Mapping[str, Any],
         on_snapshot: Callable[[Snapshot], None] | None = None,
         on_notice: Callable[[str], None] | None = None,
     ) -> None:
-        self._asker = asker
+        self._study = study
+        self._storage_thread = storage_thread
         self._facts = dict(facts)
         self._on_snapshot = on_snapshot
         self._on_notice = on_notice
@@ -49,13 +52,13 @@ class SearchProgress:
         self._shown = 0.0
         self._best: Best | None = None
         self._leader: FrozenTrial | None = None
-        self._heard = 0
-        self._tally = LiveCounts(asker.mirror, asker.study_id, asker.claimed)
+        self._revision = 0
+        self._live_counts = storage_thread.live_counts()
 
     @property
     def baseline(self) -> Mapping[str, float]:
         """The metrics of the baseline, trial 0; empty until it is done."""
-        for trial in self._asker.trials()[:1]:
+        for trial in self._storage_thread.trials()[:1]:
             metrics = trial.user_attrs.get("metrics")
             return dict(metrics) if isinstance(metrics, Mapping) else {}
         return {}
@@ -65,7 +68,7 @@ class SearchProgress:
         ready = slot.ready
         return {
             **self._facts,
-            "seed": trial_seed(self._asker.study.seed, trial.number),
+            "seed": trial_seed(self._study.seed, trial.number),
             "device": slot.spec.device,
             "device_name": ready.device_name if ready else "",
             "versions": ready.versions if ready else {},
@@ -74,13 +77,13 @@ class SearchProgress:
 
     def best(self) -> Best | None:
         """The best trial so far, of all hosts as far as this one has heard."""
-        changed, self._heard = self._asker.mirror.finished_since(self._heard)
-        self._tally.heed(changed)
+        changed, self._revision = self._storage_thread.finished_since(self._revision)
+        self._live_counts.update(changed)
         if changed:
             leader = self._leader
             taken_back = leader is not None and any(trial.number == leader.number for trial in changed)
-            contenders = self._asker.trials() if leader is None or taken_back else [leader, *changed]
-            self._leader = found = best_trial(contenders, self._asker.directions)
+            contenders = self._storage_thread.trials() if leader is None or taken_back else [leader, *changed]
+            self._leader = found = best_trial(contenders, directions_of(self._study))
             self._best = Best(found.number, found.values[0], found.params) if found and found.values else None
         return self._best
 
@@ -103,14 +106,14 @@ class SearchProgress:
     def close(self) -> None:
         """The run is over. Nothing to do here; subclasses finish what they write."""
 
-    def told(self, trial: Trial, verdict: Outcome) -> None:
+    def finished(self, trial: Trial, outcome: Outcome) -> None:
         """A trial ended here: one line, and another when it is the best so far."""
         before = self._best
         best = self.best()
-        state = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}[verdict.state.name]
+        state = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}[outcome.state.name]
         at = f" after {trial.epoch} epoch{'s' if trial.epoch != 1 else ''}" if trial.epoch else ""
-        detail = verdict.line or (
-            f"{self._asker.study.objectives[0]} {score(trial.score)}" if trial.score is not None else ""
+        detail = outcome.line or (
+            f"{self._study.objectives[0]} {score(trial.score)}" if trial.score is not None else ""
         )
         self.notice(f"trial {trial.number} {state}{at}{': ' if detail else ''}{detail}")
         if best is not None and best.trial == trial.number and (before is None or before.trial != best.trial):
@@ -134,12 +137,12 @@ class SearchProgress:
 
     def snapshot(self, counts: Counts, deadline: float | None, slots: Sequence[Slot], away_seconds: float) -> Snapshot:
         now = time.monotonic()
-        study, best = self._asker.study, self.best()  # which hears what the counts then know
+        study, best = self._study, self.best()  # which hears what the counts then know
         return Snapshot(
             study=study.name,
             objective=study.objectives[0],
             direction=study.directions[0],
-            counts=self._tally.counts(counts, sum(slot.state == "training" for slot in slots)),
+            counts=self._live_counts.counts(counts, sum(slot.state == "training" for slot in slots)),
             best=best,
             seconds_left=max(0.0, deadline - now) if deadline is not None else None,
             trials_target=counts.trials_target,

@@ -13,16 +13,16 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import shutil
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from hpo.atomic_file import AtomicFile
 from hpo.errors import UsageError
 from hpo.evaluation.runs import Run, RunResult
+from hpo.results.evaluation import ConfigurationRow
 
 __all__ = ["FILES", "save_winner"]
 
@@ -32,7 +32,7 @@ COLUMNS = ("phase", "epoch", "train_loss", "train_acc", "val_acc", "test_acc", "
 
 def save_winner(
     folder: Path,
-    row: Mapping[str, Any],
+    row: ConfigurationRow,
     final: tuple[Run, RunResult],
     search: tuple[Run, RunResult],
     facts: Mapping[str, Any],
@@ -44,15 +44,15 @@ def save_winner(
     (final_run, final_result), (search_run, search_result) = final, search
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _copy(final_run.folder / "model.safetensors", folder / "model.safetensors")
+        _write(folder / "model.safetensors", (final_run.folder / "model.safetensors").read_bytes())
         described = json.loads((final_run.folder / "config.json").read_text())
         described |= _about(row, final_run, facts)
-        _write(folder / "config.json", json.dumps(described, indent=1) + "\n")
-        _write(folder / "metrics.csv", _metrics(final_result, search_result))
+        _write(folder / "config.json", (json.dumps(described, indent=1) + "\n").encode())
+        _write(folder / "metrics.csv", _metrics(final_result, search_result).encode())
         for name in ("best.safetensors", "last.safetensors"):
             source = search_run.folder / name
             if source.is_file():
-                _copy(source, folder / name)
+                _write(folder / name, source.read_bytes())
             else:  # it diverged this time: what lies there is of another evaluation
                 (folder / name).unlink(missing_ok=True)
     except OSError as error:
@@ -63,10 +63,16 @@ def save_winner(
     return [folder / name for name in FILES if (folder / name).is_file()]
 
 
-def _about(row: Mapping[str, Any], run: Run, facts: Mapping[str, Any]) -> dict[str, Any]:
-    kept = ("name", "trial", "params", "epochs", "epochs_from", "test_accuracy", "macro_f1", "search_val_accuracy")
+def _about(row: ConfigurationRow, run: Run, facts: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        **{name: row[name] for name in kept},
+        "name": row["name"],
+        "trial": row["trial"],
+        "params": row["params"],
+        "epochs": row["epochs"],
+        "epochs_from": row["epochs_from"],
+        "test_accuracy": row["test_accuracy"],
+        "macro_f1": row["macro_f1"],
+        "search_val_accuracy": row["search_val_accuracy"],
         **facts,
         "hpo": version("hpo"),
         "trained_on": "train and validation",
@@ -100,13 +106,6 @@ def _rows(phase: str, result: RunResult) -> Iterator[dict[str, Any]]:
         }
 
 
-def _copy(source: Path, target: Path) -> None:
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    shutil.copyfile(source, temporary)
-    os.replace(temporary, target)
-
-
-def _write(target: Path, text: str) -> None:
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, target)
+def _write(target: Path, content: bytes) -> None:
+    with AtomicFile(target, durable=False) as file:
+        file.write(content)
