@@ -98,7 +98,12 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def ordinary_arithmetic() -> Iterator[None]:
-    """A trainer flushes denormal numbers in its whole thread; the next test (hypothesis, for one) wants them back."""
+    """As in a trainer, one thread (or OMP_NUM_THREADS), whatever the test before it set; denormal numbers as usual.
+
+    A device that a test opens flushes them to zero in the whole thread; hypothesis, for one, wants them back.
+    """
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 1)))
     yield
     if torch := sys.modules.get("torch"):
         torch.set_flush_denormal(False)

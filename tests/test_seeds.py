@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from zlib import crc32
 
@@ -17,3 +18,12 @@ def test_a_test_draws_what_its_name_and_the_seed_decide(request: pytest.FixtureR
     assert random.random() == random.Random(seed).random()
     assert np.random.random() == np.random.RandomState(seed).random()
     assert torch.equal(torch.rand(3), torch.rand(3, generator=torch.Generator().manual_seed(seed)))
+
+
+@pytest.mark.parametrize("which", ["first", "second"])
+def test_a_test_begins_with_the_arithmetic_of_a_fresh_process(which: str) -> None:
+    """One thread or OMP_NUM_THREADS, and denormal numbers kept, whatever the test before has set."""
+    assert torch.get_num_threads() == int(os.environ.get("OMP_NUM_THREADS", 1))
+    assert torch.tensor(1e-40) * 1.0 != 0.0
+    torch.set_num_threads(2)
+    torch.set_flush_denormal(True)
