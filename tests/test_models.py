@@ -18,13 +18,13 @@ from hpo.errors import StudyError
 PARAMETERS: dict[str, dict[str, Any]] = {
     "shallow": {"hidden_units": 40},
     "mlp": {"layers": 2, "hidden_units": [40, 30], "dropout": 0.2},
-    "squeezenet": {"squeeze_ratio": 0.03, "dropout": 0.1},
+    "squeezenet": {"squeeze_ratio": 0.125, "dropout": 0.1},
     "mobilenet_v1": {"width": 0.125},
     "mobilenet_v2": {"width": 0.25, "stem_stride": 1},
     "mobilenet_v3_small": {"width": 0.25, "stem_stride": 1},
     "mobilenet_v3_large": {"width": 0.5, "stem_stride": 1},
 }
-LR = {"squeezenet": 2e-3}
+LR = {"squeezenet": 5e-4}  # at four times that its loss leaps, and where it is after forty steps is luck
 SHAPES = [(1, 8, 8), (1, 28, 28), (3, 29, 31), (3, 32, 32)]
 
 
@@ -39,6 +39,7 @@ TRAINED = [(name, shape) for name, shape in CASES if shape == (3, 32, 32)] + [("
 
 @pytest.fixture(autouse=True)
 def _seed() -> None:
+    """Whatever --seed says: some draws of a narrow network without normalisation do favour a class at first."""
     torch.manual_seed(0)
 
 

@@ -27,6 +27,7 @@ def address(empty_database_url: str, settings: Settings) -> Iterator[str]:
     study.set_user_attr(f"attr {EVIL}", EVIL)
     study.set_user_attr("dashboard:note:0", EVIL)
     for value in (1.0, 2.0):
+        study.enqueue_trial({f"row {EVIL}": EVIL})  # not the tame one, by luck
         trial = study.ask()
         trial.suggest_categorical(f"row {EVIL}", [EVIL, "tame"])
         trial.set_user_attr(f"attr {EVIL}", EVIL)

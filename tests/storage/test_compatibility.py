@@ -103,7 +103,8 @@ def test_load_study_reads_every_state_with_values_curves_and_attributes(searched
 
 
 def test_stock_optuna_goes_on_with_the_study(searched: str) -> None:
-    study = optuna.load_study(study_name=STUDY.name, storage=searched)
+    sampler = optuna.samplers.TPESampler(seed=1)
+    study = optuna.load_study(study_name=STUDY.name, storage=searched, sampler=sampler)
     trial = study.ask()  # the waiting one first, as Optuna does
     assert trial.number == 40
     study.tell(trial, 0.5)

@@ -336,7 +336,7 @@ def test_what_is_read_is_what_optuna_reads(engine: Engine, study_id: int, databa
 
 def test_reading_works_on_sqlite(tmp_path: object) -> None:
     url = f"sqlite:///{tmp_path}/optuna.db"
-    study = optuna.create_study(storage=url, study_name="s")
+    study = optuna.create_study(storage=url, study_name="s", sampler=optuna.samplers.RandomSampler(seed=1))
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
     engine = open_engine(url)
     with engine.begin() as c:

@@ -48,8 +48,9 @@ def kernels_are_compiled_elsewhere(home: Path, clean_environment: None, monkeypa
     monkeypatch.setattr(native, "COMPILE_SECONDS", 600.0)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def device() -> torch.device:
+    """Opened for each test: it changes the arithmetic of the whole thread, which is put back after the test."""
     return open_device("cpu")
 
 
@@ -59,8 +60,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
 
 
 @pytest.fixture(scope="session")
-def data(folders: Folders, device: torch.device) -> DataCache:
-    return DataCache(folders, device)
+def data(folders: Folders) -> DataCache:
+    return DataCache(folders, torch.device("cpu"))
 
 
 @pytest.fixture

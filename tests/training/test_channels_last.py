@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -182,7 +183,7 @@ def test_without_the_kernels_bf16_leaves_depthwise_convolutions_in_float32(
     why: str, monkeypatch: pytest.MonkeyPatch, counted: list[str]
 ) -> None:
     """torch's own gradient in bf16 takes up to 40 times as long as in float32."""
-    layer = LAYERS["depthwise 3x3"][0]
+    layer = copy.deepcopy(LAYERS["depthwise 3x3"][0])  # whose gradients would be those of the next test too
     images = images_for(layer, 9).bfloat16()
     if why == "no compiler":
         monkeypatch.setattr(channels_last, "_tried_kernels", lambda: None)
