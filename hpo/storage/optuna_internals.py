@@ -1,4 +1,4 @@
-"""Optuna's tables and private internals: the only file that knows any of them (contract: tests/storage/test_mirror.py).
+"""Optuna's tables and private internals: the only file that knows any of them.
 
 Written against Optuna 5.0, schema v3.2.0.a. Enum values are stored by name; datetimes are naive UTC.
 """

@@ -3,7 +3,7 @@
 A chain is any number of convolution stages (hpo.training.kernels.convolutions) and then linear layers.
 
 `FusedSequential.learn` is specified by the autograd way in hpo.training.step: the same weights after many steps within
-rounding (tests/training/test_chains.py). It is faster in four ways: small batches in one call of C (fused_train_step),
+rounding (tests/unit/training). It is faster in four ways: small batches in one call of C (fused_train_step),
 larger ones by oneDNN's products (gemm), each layer updated while its gradient is in the cache (fused_optimizer), and
 no graph.
 """
