@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.storages import InMemoryStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
-
-from hpo.storage.optuna_internals import FrozenStudy, trial_id_of
 
 __all__ = ["replica_study"]
 
@@ -47,7 +46,7 @@ class _Frozen(InMemoryStorage):
     def get_study_user_attrs(self, study_id: int) -> dict[str, object]:
         return {}
 
-    def get_all_studies(self) -> list[FrozenStudy]:
+    def get_all_studies(self) -> list[Any]:
         return []
 
     def get_all_trials(self, study_id: int, deepcopy: bool = True, states: object = None) -> list[FrozenTrial]:
@@ -75,5 +74,5 @@ def _copy(trial: FrozenTrial, objectives: Sequence[int], shown: Callable[[str], 
         user_attrs={},
         system_attrs=trial.system_attrs,  # constraints live here
         intermediate_values={},
-        trial_id=trial_id_of(trial),
+        trial_id=trial.number,
     )

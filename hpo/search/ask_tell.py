@@ -50,6 +50,7 @@ class AskTell:
         self._checkpoints = checkpoints
         self._host = host
         self._sampling = Sampling(study, mirror)
+        self.note = self._sampling.note  # what the user should know of the sampler, or ""
         self._pruner = make_pruner(study, mirror, workers)
         self._pruning = _FirstObjective(study_name=study.name, storage=mirror, pruner=self._pruner)
 

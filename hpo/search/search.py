@@ -128,7 +128,7 @@ class Search:
         thread = storage_thread(engine, asker, options, settings, identity, waker(wakeup.waker))
         facts = {**facts, "worker": identity.worker_id, "host": identity.host}
         progress = search_progress(found, options, asker, facts)
-        say(options, [*replayed, opened.agreed.said, opened.note, endless(found, options, opened.agreed)])
+        say(options, [*replayed, opened.agreed.said, opened.note, asker.note, endless(found, options, opened.agreed)])
         loop = Loop(found, thread, slots, progress, wakeup.sleeper, settings.patience_seconds)
         if leave_at is not None and (options.worker or opened.agreed.leave_seconds is not None):
             loop.leave_at = loop.deadline = leave_at  # else it is the study's, kept in the database

@@ -12,7 +12,8 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from hpo.storage import tables
-from hpo.storage.optuna_internals import artifact_key, table
+from hpo.storage.optuna_internals import artifact_key
+from hpo.storage.optuna_schema import table
 
 __all__ = ["EVALUATION_FORMAT", "add_trial_artifact", "read_evaluation", "read_runs", "save_evaluation", "save_run"]
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Select, String, cast, literal, null, select, 
 from sqlalchemy.sql import ColumnElement
 
 from hpo.storage import tables
-from hpo.storage.optuna_internals import as_value, distribution_from, table
+from hpo.storage.optuna_schema import as_value, distribution_from, table
 from hpo.storage.save import local_time
 
 __all__ = ["read_changes", "read_epochs", "running_ids", "states"]

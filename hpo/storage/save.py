@@ -11,7 +11,7 @@ from typing import Any
 from optuna.trial import TrialState
 from sqlalchemy import Connection, text
 
-from hpo.storage.optuna_internals import as_stored, distribution_text
+from hpo.storage.optuna_schema import as_stored, distribution_text
 from hpo.storage.tables import COUNTED_ATTEMPTS, UTC_NOW
 from hpo.storage.write_batch import SaveResult, WriteBatch
 

@@ -10,7 +10,7 @@ import optuna
 from sqlalchemy import Connection, Engine, exc, text
 
 from hpo.errors import StorageError
-from hpo.storage import optuna_internals, tables
+from hpo.storage import optuna_internals, optuna_schema, tables
 from hpo.storage.failures import storage_error
 
 __all__ = ["SchemaState", "ensure_schema", "schema_state"]
@@ -80,8 +80,8 @@ def _create(engine: Engine) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
         if _check(_look(connection)):
             return
-        optuna_internals.metadata.create_all(connection)
-        optuna_internals.stamp(connection)
+        optuna_schema.metadata.create_all(connection)
+        optuna_schema.stamp(connection)
         tables.metadata.create_all(connection)
         for statement in (*_INDEXES, _CODE):
             connection.execute(text(statement))
@@ -105,7 +105,7 @@ def _look(connection: Connection) -> SchemaState:
     elif row[3]:
         # Before alembic (Optuna < 1.0), or a process of Optuna that died between its tables and its stamp.
         stamped = connection.execute(text("SELECT max(schema_version) FROM version_info")).scalar()
-        if stamped not in (None, optuna_internals.LEGACY_SCHEMA_VERSION):
+        if stamped not in (None, optuna_schema.LEGACY_SCHEMA_VERSION):
             revision = f"before alembic ({stamped})"
     return SchemaState(int(row[0]), revision, optuna_internals.head_revision(), not row[1])
 

@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from sqlalchemy import Connection, func, insert, select, text
 
 from hpo.storage import tables
-from hpo.storage.optuna_internals import table
+from hpo.storage.optuna_schema import table
 
 __all__ = [
     "Budget",

@@ -16,7 +16,7 @@ from optuna.storages import RDBStorage
 from sqlalchemy import event, inspect, text
 
 from hpo.errors import StorageError
-from hpo.storage import optuna_internals, schema, tables
+from hpo.storage import optuna_internals, optuna_schema, schema, tables
 from hpo.storage.engine import open_engine
 from hpo.storage.schema import SchemaState, ensure_schema, schema_state
 
@@ -56,6 +56,39 @@ def test_the_tables_are_those_that_optuna_makes(empty_database_url: str, databas
     ours.dispose()
 
 
+_COLUMNS = (
+    "SELECT table_name, column_name, data_type, character_maximum_length, is_nullable, column_default, udt_name"
+    " FROM information_schema.columns WHERE table_schema = 'public' AND table_name NOT LIKE 'hpo%'"
+)
+_CONSTRAINTS = (
+    "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint"
+    " WHERE connamespace = 'public'::regnamespace AND conrelid::regclass::text NOT LIKE 'hpo%'"
+)
+_OWN_INDEXES = (
+    "SELECT indexdef FROM pg_indexes"
+    " WHERE schemaname = 'public' AND tablename NOT LIKE 'hpo%' AND indexname NOT LIKE 'hpo%'"
+)
+_ENUMS = (
+    "SELECT typname, array_agg(enumlabel::text ORDER BY enumsortorder)"
+    " FROM pg_enum JOIN pg_type ON pg_type.oid = enumtypid GROUP BY typname"
+)
+
+
+@pytest.mark.parametrize("query", [_COLUMNS, _CONSTRAINTS, _OWN_INDEXES, _ENUMS])
+def test_columns_constraints_indexes_and_enums_are_those_that_optuna_makes(
+    empty_database_url: str, database_url: str, query: str
+) -> None:
+    """hpo.storage.optuna_schema spells the tables out: to the last column as the installed Optuna has them."""
+    RDBStorage(empty_database_url)
+    theirs, ours = open_engine(empty_database_url), open_engine(database_url)
+    with theirs.begin() as a, ours.begin() as b:
+        found = [sorted(repr(row) for row in connection.execute(text(query))) for connection in (a, b)]
+    assert found[0] == found[1]
+    assert len(found[0]) > 3
+    theirs.dispose()
+    ours.dispose()
+
+
 def test_a_database_that_plain_optuna_made_gets_our_tables(empty_database_url: str) -> None:
     study = optuna.create_study(storage=empty_database_url, study_name="s")
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
@@ -68,7 +101,7 @@ def test_a_database_that_plain_optuna_made_gets_our_tables(empty_database_url: s
 
 def test_a_database_left_half_made_is_completed(empty_database_url: str) -> None:
     engine = open_engine(empty_database_url)
-    optuna_internals.metadata.create_all(engine)
+    optuna_schema.metadata.create_all(engine)
     ensure_schema(engine)
     assert schema_state(engine).ready
     engine.dispose()
