@@ -18,10 +18,11 @@ from sqlalchemy.engine import Connection, Engine, make_url
 from hpo.errors import HpoError, StorageError, StudyError, near_miss
 from hpo.results.best import best_trial
 from hpo.settings import Settings
-from hpo.storage import optuna_internals, queries, tables
+from hpo.storage import optuna_internals, optuna_schema, queries, tables
 from hpo.storage.engine import hide_password, open_engine, resolve_url, storage_error
 from hpo.storage.evaluations import read_evaluation
 from hpo.storage.journal import replay
+from hpo.storage.schema import knows_installed_optuna
 from hpo.study.discovery import find_study
 from hpo.wording import STATES
 
@@ -90,7 +91,7 @@ def open_for_reading(storage: str | None, settings: Settings) -> Engine:
     engine = open_engine(url, application_name="hpo read")
     with _storage_errors(engine), engine.connect() as connection:
         _check_tables(connection)
-    if engine.dialect.name == "postgresql":
+    if engine.dialect.name == "postgresql" and knows_installed_optuna():
         _replay(engine, settings.home)
     return engine
 
@@ -211,7 +212,7 @@ def _check_tables(connection: Connection) -> None:
             next="check the URL; `hpo run` and `hpo db init` make the tables",
         )
     revision = connection.execute(sqlalchemy.text("SELECT max(version_num) FROM alembic_version")).scalar()
-    if revision != optuna_internals.head_revision():
+    if revision not in (*optuna_schema.REVISIONS, optuna_internals.head_revision()):
         raise StorageError(
             f"{place} has the tables of another Optuna: schema {revision}",
             evidence=[f"the installed Optuna {optuna.__version__} works with {optuna_internals.head_revision()}"],

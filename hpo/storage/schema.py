@@ -1,4 +1,4 @@
-"""Make the tables, once, whoever comes first; refuse a database that another version of Optuna has made."""
+"""Make the tables, once, whoever comes first; refuse an Optuna, or a database of one, that hpo was not written for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ from hpo.errors import StorageError
 from hpo.storage import optuna_internals, optuna_schema, tables
 from hpo.storage.failures import storage_error
 
-__all__ = ["SchemaState", "ensure_schema", "schema_state"]
+__all__ = [
+    "SchemaState",
+    "check_installed_optuna",
+    "check_schema",
+    "ensure_schema",
+    "knows_installed_optuna",
+    "schema_state",
+]
 
 _LOCK = 0x68706F  # "hpo": any number that all our processes agree on
 _MIN_SERVER = 130000
@@ -44,8 +51,10 @@ class SchemaState:
 def ensure_schema(engine: Engine) -> None:
     """Afterwards the database has Optuna's tables and ours. Two statements when it had them; eight processes may race.
 
-    Raises StorageError, having changed nothing, for PostgreSQL before 13 or tables of another Optuna schema.
+    Raises StorageError, having changed nothing, for PostgreSQL before 13, an Optuna whose schema hpo was not written
+    for, or tables of another schema.
     """
+    check_installed_optuna()
     url = engine.url.render_as_string(hide_password=False)
     try:
         with engine.begin() as connection:
@@ -63,6 +72,29 @@ def ensure_schema(engine: Engine) -> None:
                 time.sleep(0.5)
     except exc.SQLAlchemyError as error:
         raise storage_error(error, url) from error
+
+
+def knows_installed_optuna() -> bool:
+    """Whether hpo was written for the schema of the installed Optuna."""
+    return optuna_internals.head_revision() in optuna_schema.REVISIONS
+
+
+def check_installed_optuna() -> None:
+    """Raise StorageError for an Optuna whose schema hpo was not written for. Asks no database."""
+    if not knows_installed_optuna():
+        installed = optuna_internals.head_revision()
+        raise StorageError(
+            f"Optuna {optuna.__version__} keeps its tables in schema {installed}, which this hpo does not know",
+            evidence=[f"hpo was tried with schema {', '.join(optuna_schema.REVISIONS)} (Optuna {optuna_schema.TRIED})"],
+            next=f"`pip install optuna=={optuna_schema.TRIED}`, or a newer hpo; commands that only read work meanwhile",
+        )
+
+
+def check_schema(engine: Engine) -> None:
+    """Raise StorageError where `ensure_schema` would; nothing is written. SQLAlchemy's errors come through."""
+    check_installed_optuna()
+    with engine.connect() as connection:
+        _check(_look(connection))
 
 
 def schema_state(engine: Engine) -> SchemaState:

@@ -15,6 +15,7 @@ from alembic.script import ScriptDirectory
 from optuna.storages import RDBStorage
 from sqlalchemy import event, inspect, text
 
+from hpo.cli.main import run_command
 from hpo.errors import StorageError
 from hpo.storage import optuna_internals, optuna_schema, schema, tables
 from hpo.storage.engine import open_engine
@@ -130,6 +131,68 @@ def test_another_optuna_schema_is_refused(database_url: str, revision: str, next
     assert optuna_internals.head_revision() in str(caught.value)
     assert not inspect(engine).has_table("hpo_epochs")
     engine.dispose()
+
+
+@pytest.fixture
+def unknown_optuna(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the installed Optuna were of a schema that hpo was not written for."""
+    monkeypatch.setattr(optuna_schema, "REVISIONS", ("v0.0.0.x",))
+
+
+@pytest.mark.parametrize("words", ["run --trials 2", "worker", "db init", "db init --trials 2"])
+@pytest.mark.parametrize("embedded", [False, True])
+def test_an_optuna_of_an_unknown_schema_is_refused_before_anything_is_written(
+    words: str,
+    embedded: bool,
+    unknown_optuna: None,
+    empty_database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("HPO_HOME", str(tmp_path / "home"))
+    if not embedded:
+        monkeypatch.setenv("HPO_STORAGE", empty_database_url)
+    study = [] if words == "db init" else ["--study", "mlp_digits"]
+    assert run_command([*words.split(), *study]) == StorageError.exit_code
+    said = capsys.readouterr().err
+    assert optuna_internals.head_revision() in said
+    assert "v0.0.0.x" in said
+    assert not (tmp_path / "home" / "postgres").exists()
+    engine = open_engine(empty_database_url)
+    assert inspect(engine).get_table_names() == []
+    engine.dispose()
+
+
+@pytest.mark.parametrize("words", ["status", "best", "trials", "report"])
+def test_commands_that_read_work_with_an_optuna_of_an_unknown_schema(
+    words: str,
+    unknown_optuna: None,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    optuna.create_study(storage=database_url, study_name="s").optimize(
+        lambda trial: trial.suggest_float("x", 0, 1), n_trials=3
+    )
+    monkeypatch.chdir(tmp_path)
+    assert run_command([words, "--study", "s", "--storage", database_url]) == 0, capsys.readouterr().err
+
+
+def test_a_run_is_refused_by_a_database_of_another_schema_before_a_journal_is_written_into_it(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine = open_engine(database_url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = 'v9.9.0'"))
+    engine.dispose()
+    monkeypatch.setenv("HPO_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("hpo.search.search.replay", lambda *_: pytest.fail("a journal was written"))
+    assert run_command(["run", "--study", "mlp_digits", "--storage", database_url]) == StorageError.exit_code
+    said = capsys.readouterr().err
+    assert "v9.9.0" in said
+    assert optuna_internals.head_revision() in said
 
 
 def test_an_old_server_is_refused() -> None:
