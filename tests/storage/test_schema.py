@@ -223,3 +223,8 @@ def test_the_revisions_read_from_optunas_scripts_are_those_alembic_finds() -> No
     script = ScriptDirectory.from_config(config)
     assert optuna_internals.head_revision() == script.get_current_head()
     assert optuna_internals.known_revisions() == {each.revision for each in script.walk_revisions()}
+
+
+def test_the_pin_names_the_optuna_that_hpo_says_it_was_tried_with() -> None:
+    pins = (Path(__file__).resolve().parents[2] / "constraints.txt").read_text().splitlines()
+    assert f"optuna=={optuna_schema.TRIED}" in pins
