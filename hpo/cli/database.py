@@ -63,8 +63,9 @@ def init(
     """Make the tables, and a study with its budget. Safe to repeat and safe to race; `hpo run` does it by itself."""
     from hpo.settings import Settings
     from hpo.storage.engine import hide_password, open_engine, resolve_url
-    from hpo.storage.schema import ensure_schema
+    from hpo.storage.schema import check_installed_optuna, ensure_schema
 
+    check_installed_optuna()
     url = resolve_url(Settings.read(), storage)
     engine = open_engine(url, application_name="hpo db init")
     try:

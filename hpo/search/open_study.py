@@ -17,6 +17,7 @@ from hpo.search.identity import Identity, own_identity
 from hpo.search.reaper import Reaper
 from hpo.settings import Settings
 from hpo.storage import queries
+from hpo.storage.optuna_schema import DIRECTION_OF
 from hpo.storage.schema import ensure_schema
 from hpo.storage.study_cache import StudyCache
 from hpo.study.discovery import FoundStudy
@@ -170,7 +171,7 @@ def _set_budget(
 
 def directions_of(study: Study) -> tuple[StudyDirection, ...]:
     """One for each objective, as Optuna has them."""
-    return tuple(StudyDirection[direction.upper()] for direction in study.directions)
+    return tuple(DIRECTION_OF[direction] for direction in study.directions)
 
 
 def _register(

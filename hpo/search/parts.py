@@ -24,6 +24,7 @@ from hpo.search.tensorboard import TensorBoardProgress
 from hpo.settings import Settings
 from hpo.storage.embedded.embedded import embedded_url
 from hpo.storage.engine import open_engine, resolve_url
+from hpo.storage.schema import check_installed_optuna, check_schema
 from hpo.study.discovery import FoundStudy
 from hpo.study.samplers import Grid
 from hpo.trainers.devices import find_slots
@@ -62,10 +63,12 @@ def spawn(command: Sequence[str], spec: SlotSpec) -> TrainerProcess:
 
 
 def connect(options: RunOptions, settings: Settings) -> Engine:
+    """An engine on a database that answers and that this hpo may write to, or StorageError before it starts one."""
+    check_installed_optuna()
     # A statement that hangs must be given up in time for another try before the lease runs out.
     statement_seconds = min(30.0, max(3.0, settings.lease_seconds / 3))
     engine = open_engine(resolve_url(settings, options.storage), statement_seconds=statement_seconds)
-    persistently(engine, lambda: engine.connect().close())
+    persistently(engine, lambda: check_schema(engine))
     return engine
 
 

@@ -18,6 +18,7 @@ from hpo.search.open_study import directions_of
 from hpo.search.outcomes import Outcome
 from hpo.search.storage_thread import StorageThread
 from hpo.seeds import trial_seed
+from hpo.storage.optuna_schema import STATES
 from hpo.study.study import Study
 from hpo.trainers.slot import Slot
 from hpo.trainers.snapshot import Best, Snapshot
@@ -110,7 +111,7 @@ class SearchProgress:
         """A trial ended here: one line, and another when it is the best so far."""
         before = self._best
         best = self.best()
-        state = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}[outcome.state.name]
+        state = STATES[outcome.state]
         at = f" after {trial.epoch} epoch{'s' if trial.epoch != 1 else ''}" if trial.epoch else ""
         detail = outcome.line or (
             f"{self._study.objectives[0]} {score(trial.score)}" if trial.score is not None else ""

@@ -33,6 +33,7 @@ from hpo.search.reporting import SearchProgress
 from hpo.settings import Settings
 from hpo.signals import caught_signals, waker, why_left
 from hpo.storage.journal import Origin, keep, replay
+from hpo.storage.optuna_schema import STATES
 from hpo.storage.queries import WriteBatch
 from hpo.study.discovery import FoundStudy
 from hpo.trainers.memory import available_bytes, check_memory
@@ -131,7 +132,8 @@ class Search:
         thread = storage_thread(engine, found, opened, len(slots), options, settings, identity, wake)
         facts = {**facts, "worker": identity.worker_id, "host": identity.host}
         progress = search_progress(found, options, thread, facts)
-        say(options, [*replayed, opened.agreed.message, opened.note, endless(found, options, opened.agreed)])
+        notes = [opened.agreed.message, opened.note, thread.sampler_note, endless(found, options, opened.agreed)]
+        say(options, [*replayed, *notes])
         loop = Loop(found, thread, slots, progress, wakeup.sleeper, settings.patience_seconds)
         if leave_at is not None and (options.worker or opened.agreed.leave_seconds is not None):
             loop.leave_at = loop.deadline = leave_at  # else it is the study's, kept in the database
@@ -218,14 +220,7 @@ class Search:
         """Trials by outcome at the end: the database's word, or this host's knowledge where that could not be had."""
         if self.storage_thread.last_counts is not None:
             return self.storage_thread.last_counts.as_mapping()
-        names = {
-            "COMPLETE": "complete",
-            "PRUNED": "pruned",
-            "FAIL": "failed",
-            "RUNNING": "running",
-            "WAITING": "waiting",
-        }
-        counts = dict.fromkeys(names.values(), 0)
+        counts = dict.fromkeys(STATES.values(), 0)
         for trial in self.storage_thread.trials():
-            counts[names[trial.state.name]] += 1
+            counts[STATES[trial.state]] += 1
         return counts

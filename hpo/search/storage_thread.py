@@ -117,6 +117,11 @@ class StorageThread:
         """The pruner's decision on what was reported so far, in memory."""
         return self._ask_tell.should_prune(trial)
 
+    @property
+    def sampler_note(self) -> str:
+        """What the user should know of the sampler; "" when there is nothing."""
+        return self._ask_tell.note
+
     def trials(self) -> list[FrozenTrial]:
         """Every trial of the study, by number, as this host knows them. Not copies: do not change them."""
         return self._ask_tell.trials()

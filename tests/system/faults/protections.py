@@ -382,7 +382,7 @@ PROTECTIONS = (
         "only under one's own lease",
         "storage/save.py",
         "_sort_out",
-        "state == 'RUNNING' and holder == worker_id",
+        "state == RUNNING and holder == worker_id",
         "True",
         "system/storage/test_rows.py::test_saving_twice_is_harmless_and_somebody_elses_outcome_is_kept",
         "assert",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.samplers import TPESampler
 
-from hpo.sampling.column_tpe import _Estimator
+from hpo.sampling.densities import log_density
+from hpo.storage.optuna_internals import TPEInternals
 
 SPACE: dict[str, BaseDistribution] = {
     "width": IntDistribution(8, 1024, log=True),
@@ -38,7 +38,8 @@ def test_densities_are_those_of_optunas_estimator(names: list[str], observed: in
     rng = np.random.default_rng(7)
     observations, points = draws(rng, observed), draws(rng, 50)
     space = {name: SPACE[name] for name in names}
-    parameters = TPESampler()._parzen_estimator_parameters
-    estimator = _Estimator({name: observations[name] for name in names}, space, parameters)
+    tpe = TPEInternals(startup_trials=1, seed=0)
+    estimator = tpe.estimator({name: observations[name] for name in names}, space)
     samples = {name: points[name] for name in names}
-    np.testing.assert_allclose(estimator.quick_log_pdf(samples), estimator.log_pdf(samples), rtol=0, atol=1e-9)
+    quick = log_density(*tpe.kernels(estimator, samples))
+    np.testing.assert_allclose(quick, estimator.log_pdf(samples), rtol=0, atol=1e-9)
