@@ -65,12 +65,15 @@ def test_a_third_of_the_channels_go(name: str, tmp_path: Path) -> None:
 def test_the_command_writes_a_table_a_document_and_a_model_that_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """On the digits: an untrained winner learns while it is fine-tuned, at 40 % of its channels less."""
+    """On the digits: an untrained winner learns while it is fine-tuned, at 40 % of its channels less.
+
+    In twelve epochs: of 60 seeds it was right about 0.17 of the images at most before, and about 0.89 at least after.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HPO_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(compressing, "LR_SHARE", 1.0)
     winner(tmp_path / "reports" / "mlp_digits" / "winner", "mlp_digits", layers=2, hidden_units=[80, 60])
-    assert run_command(["compress", "--study", "mlp_digits", "--ratio", "0.4", "--epochs", "4", "--json"]) == 0
+    assert run_command(["compress", "--study", "mlp_digits", "--ratio", "0.4", "--epochs", "12", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["before"]["parameters"] == 64 * 80 + 80 + 80 * 60 + 60 + 60 * 10 + 10
     assert facts["after"]["parameters"] == 64 * 48 + 48 + 48 * 36 + 36 + 36 * 10 + 10

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -18,13 +19,14 @@ from hpo.errors import StudyError
 PARAMETERS: dict[str, dict[str, Any]] = {
     "shallow": {"hidden_units": 40},
     "mlp": {"layers": 2, "hidden_units": [40, 30], "dropout": 0.2},
-    "squeezenet": {"squeeze_ratio": 0.125, "dropout": 0.1},
+    "squeezenet": {"dropout": 0.1},  # of few squeezed channels all may be silent
     "mobilenet_v1": {"width": 0.125},
     "mobilenet_v2": {"width": 0.25, "stem_stride": 1},
     "mobilenet_v3_small": {"width": 0.25, "stem_stride": 1},
     "mobilenet_v3_large": {"width": 0.5, "stem_stride": 1},
 }
-LR = {"squeezenet": 5e-4}  # at four times that its loss leaps, and where it is after forty steps is luck
+MOST_STEPS = 200
+"""Of Adam at its usual rate: five times what the slowest model, SqueezeNet, took at worst of 60 seeds. Most take 20."""
 SHAPES = [(1, 8, 8), (1, 28, 28), (3, 29, 31), (3, 32, 32)]
 
 
@@ -57,11 +59,18 @@ def test_every_model_gives_logits_for_every_image_size_of_its_row(name: str, sha
 
 @pytest.mark.parametrize(("name", "shape"), CASES)
 def test_every_model_starts_undecided(name: str, shape: tuple[int, int, int]) -> None:
-    """The first cross entropy on normalised images is near ln(classes): no class is favoured by initialisation."""
-    model = build(name, shape).eval()
-    with torch.no_grad():
-        loss = nn.functional.cross_entropy(model(torch.randn(256, *shape)), torch.arange(256) % 10)
-    assert float(loss) == pytest.approx(math.log(10), abs=0.25)
+    """The first cross entropy on normalised images is near ln(classes): no class is favoured by initialisation.
+
+    The median of eleven seeds: a SqueezeNet of a few seeds in a hundred, 7 of 200 counted, starts further off, as its
+    narrow layers leave much to chance. That six of eleven do, if each does so with 3.5 %, has a probability of 1e-6.
+    """
+    losses = []
+    for seed in range(11):
+        torch.manual_seed(seed)
+        model = build(name, shape).eval()
+        with torch.no_grad():
+            losses.append(float(nn.functional.cross_entropy(model(torch.randn(64, *shape)), torch.arange(64) % 10)))
+    assert abs(median(losses) - math.log(10)) < 0.5
 
 
 @pytest.mark.parametrize(("name", "shape"), TRAINED)
@@ -75,18 +84,26 @@ def test_every_model_sends_gradients_to_all_parameters(name: str, shape: tuple[i
 
 @pytest.mark.parametrize(("name", "shape"), TRAINED)
 def test_every_model_learns_a_batch_by_heart(name: str, shape: tuple[int, int, int]) -> None:
-    """Forty Adam steps on one small batch at least halve its loss."""
+    """Adam halves the loss of one small batch.
+
+    Of images that can be told apart: the average over all pixels of noise, which most of these models look at, is
+    nearly the same for every image. Without dropout, which would make each loss a draw. What counts is that the loss
+    gets there, not that it is there after the last of so many steps.
+    """
     model = build(name, shape)
-    images, labels = torch.randn(16, *shape), torch.arange(16) % 10
-    optimizer = torch.optim.Adam(model.parameters(), lr=LR.get(name, 1e-2))
-    losses = []
-    for _ in range(40):
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    images, labels = nn.functional.interpolate(torch.randn(16, shape[0], 4, 4), size=shape[1:]), torch.arange(16) % 10
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    losses: list[float] = []
+    while not losses or losses[-1] >= losses[0] / 2:
+        assert len(losses) <= MOST_STEPS, losses
         optimizer.zero_grad()
         loss = nn.functional.cross_entropy(model(images), labels)
         loss.backward()
         optimizer.step()
         losses.append(float(loss.detach()))
-    assert losses[-1] < losses[0] / 2
 
 
 @pytest.mark.parametrize("name", MODELS)

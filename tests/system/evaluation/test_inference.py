@@ -12,11 +12,14 @@ import torch
 from evaluation.conftest import Evaluated
 from hpo.data.digits import load
 from hpo.data.files import Folders
+from numerics import EPS, accuracies, assert_as_exact, twin
 from PIL import Image
+from torch import Tensor
 
 from hpo.cli.main import run_command
 from hpo.errors import UsageError
-from hpo.inference.exporting import export_model
+from hpo.inference import exporting
+from hpo.inference.exporting import INPUTS, export_model
 from hpo.inference.model import SavedModel, load_model
 from hpo.inference.predicting import predict, read_image
 from hpo.results.reading import open_for_reading, read_study
@@ -31,11 +34,21 @@ def model(evaluated: Evaluated) -> SavedModel:
 def test_the_saved_model_scores_what_the_evaluation_recorded(
     evaluated: Evaluated, model: SavedModel, tmp_path: Path
 ) -> None:
-    """On the test split, as raw uint8 images, it has exactly the accuracy of its run."""
+    """On the test split, as raw uint8 images, it has exactly the accuracy of its run, ties of two classes aside."""
     test = load("test", Folders(None, tmp_path))
     with torch.inference_mode():
-        right = (model.classifier(test.images).argmax(1) == test.labels).float().mean()
-    assert float(right) == pytest.approx(model.about["metrics"]["test_accuracy"])
+        least, most = accuracies(model.classifier(test.images), test.labels)
+    assert least <= model.about["metrics"]["test_accuracy"] <= most
+    assert most - least < 0.01
+
+
+def assert_answers(model: SavedModel, images: Tensor, logits: Tensor) -> float:
+    """`logits` are as near to the exact ones as the model's; the largest difference between the two."""
+    wide = images if images.dtype == torch.uint8 else images.double()
+    with torch.inference_mode():
+        torchs, exact = model.classifier(images), twin(model.classifier, torch.float64)(wide)
+    assert_as_exact({"logits": logits}, [{"logits": torchs}], {"logits": exact})
+    return float((torchs - logits).abs().max())
 
 
 @pytest.mark.parametrize("input_type", ["float32", "uint8"])
@@ -44,22 +57,23 @@ def test_onnx_runtime_gives_the_same_answers(model: SavedModel, tmp_path: Path, 
     onnxruntime = pytest.importorskip("onnxruntime", reason="pip install onnx onnxruntime onnxscript")
     pytest.importorskip("onnxscript", reason="pip install onnx onnxruntime onnxscript")
     done = export_model(model, "onnx", tmp_path / "sub" / "m.onnx", input_type=input_type)
-    assert done.max_difference < 1e-4
     session = onnxruntime.InferenceSession(str(done.path), providers=["CPUExecutionProvider"])
-    pixels = torch.randint(0, 256, (5, *model.shape), dtype=torch.uint8)
-    given = pixels.numpy() if input_type == "uint8" else pixels.numpy().astype(np.float32) / 255
-    (logits,) = session.run(["logits"], {"images": given})
-    with torch.inference_mode():
-        np.testing.assert_allclose(logits, model.classifier(pixels).numpy(), rtol=1e-4, atol=1e-4)
+    differences = []
+    for images in (
+        exporting._images(model, size, INPUTS[input_type]) for size in (1, 3, 32)
+    ):  # what the exporter has compared
+        logits = torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
+        differences.append(assert_answers(model, images, logits))
+    assert done.max_difference == max(differences)
     assert json.loads(session.get_modelmeta().custom_metadata_map["classes"]) == list("0123456789")
 
 
 def test_torch_export_gives_the_same_answers(model: SavedModel, tmp_path: Path) -> None:
     """A .pt2 file that torch loads without any code of ours."""
     done = export_model(model, "torch-export", tmp_path / "m.pt2")
-    images = torch.rand(7, *model.shape)
+    images = torch.rand(7, *model.shape, generator=torch.Generator().manual_seed(0))
     with done.path.open("rb") as file, torch.inference_mode():
-        torch.testing.assert_close(torch.export.load(file).module()(images), model.classifier(images))
+        assert_answers(model, images, torch.export.load(file).module()(images))
 
 
 def test_an_unknown_format_is_refused(model: SavedModel, tmp_path: Path) -> None:
@@ -88,7 +102,7 @@ def test_images_of_every_kind_are_read(model: SavedModel, tmp_path: Path) -> Non
     assert all(torch.equal(image, images[0]) for image in images)
     found = predict(model, paths)
     assert found[0].probability == max(found[0].probabilities.values())
-    assert sum(found[0].probabilities.values()) == pytest.approx(1.0, abs=1e-5)
+    assert sum(found[0].probabilities.values()) == pytest.approx(1.0, abs=10 * EPS)  # an eps for each class
     assert read_image(paths[0], (3, 8, 8), resize=False).shape == (3, 8, 8)
 
 

@@ -61,10 +61,13 @@ def test_an_interval_of_accuracies_is_possible_and_holds_the_mean() -> None:
 
 
 def test_the_interval_of_accuracies_holds_the_true_accuracy() -> None:
-    """Simulated: images differ in how hard they are, seeds in how good they are; 95 % hold the accuracy on new ones."""
+    """Simulated: images differ in how hard they are, seeds in how good they are; 95 % hold the accuracy on new ones.
+
+    Of ten thousand 0.3 to 0.7 % did not: that more than 5 % of a thousand do not is no chance (below 1e-6).
+    """
     random = np.random.default_rng(3)
     held = 0
-    for _ in range(600):
+    for _ in range(1_000):
         hard = random.beta(6, 0.4, size=400)  # how often each test image is right
         skill = random.normal(0.0, 0.01, size=(3, 1))
         runs = (random.random((3, 400)) < np.clip(hard + skill, 0, 1)).mean(axis=1)
@@ -72,7 +75,7 @@ def test_the_interval_of_accuracies_holds_the_true_accuracy() -> None:
         assert found.low is not None
         assert found.high is not None
         held += found.low <= 6 / 6.4 <= found.high
-    assert held >= 0.94 * 600
+    assert held >= 0.95 * 1_000
 
 
 def test_the_comparison_is_welch_s() -> None:
@@ -110,13 +113,16 @@ def test_runs_without_spread_are_compared_exactly(second: float, n: int, p: floa
 
 
 def test_equal_configurations_are_rarely_told_apart() -> None:
-    """With the best of three equal ones against an equal baseline, at most about one in twenty is a false alarm."""
+    """With the best of three equal ones against an equal baseline, at most one in twenty is a false alarm.
+
+    Of ten thousand 1.1 to 2.6 % were, in each thousand: that more than 5 % of one are is no chance (below 1e-6).
+    """
     random = np.random.default_rng(7)
     alarms = 0
-    for _ in range(400):
+    for _ in range(1_000):
         runs = random.normal(0.97, 0.004, size=(4, 5))
         best = max(runs[:3], key=np.mean)
         found = compare(list(best), list(runs[3]), chosen_among=3)
         assert found is not None
         alarms += found.beyond_chance
-    assert alarms <= 0.06 * 400
+    assert alarms <= 0.05 * 1_000

@@ -13,6 +13,7 @@ import pytest
 import synthetic
 import torch
 from hpo.models.build import build_model
+from numerics import accuracies
 from safetensors.torch import load_file
 
 from hpo.errors import DataError
@@ -68,8 +69,8 @@ def test_a_trial_reports_every_epoch_and_its_best(bench: Bench, make_job: Any) -
 
 
 def test_it_learns(bench: Bench, make_job: Any) -> None:
-    """Five epochs on all digits: above 95 % validation accuracy."""
-    job = make_job(hidden_units=[128, 64], plan={"epochs": 8, "subset": None})
+    """Twelve epochs on all digits: above 95 % validation accuracy, six images of 287 below the worst of 60 seeds."""
+    job = make_job(hidden_units=[128, 64], plan={"epochs": 12, "subset": None})
     assert bench.fit(job).metrics["val_accuracy"] > 0.95
 
 
@@ -85,7 +86,7 @@ def test_the_best_weights_are_restored(make_job: Any, data: Any, device: torch.d
         trial.progress.step = 1
         rescored = trial.score_epoch()
         assert rescored is not None
-        assert rescored["val_loss"] == pytest.approx(finished.metrics["val_loss"], abs=1e-6)
+        assert rescored["val_loss"] == finished.metrics["val_loss"]
 
 
 def test_a_loss_that_is_not_finite_is_diverged(bench: Bench, make_job: Any) -> None:
@@ -119,7 +120,7 @@ def test_folds_report_their_running_mean(bench: Bench, make_job: Any) -> None:
     results = [fold["val_accuracy"] for fold in finished.facts["folds"]]
     assert [report[0] for report in reports if report] == [(n, pytest.approx(sum(results[:n]) / n)) for n in (1, 2, 3)]
     assert finished.metrics["val_accuracy"] == pytest.approx(sum(results) / 3)
-    assert len(set(results)) > 1
+    assert len({fold["val_loss"] for fold in finished.facts["folds"]}) == 3  # other images each
     assert [epoch.epoch for epoch in bench.epochs] == [1, 2, 3, 4, 5, 6]
 
 
@@ -179,7 +180,9 @@ def test_the_final_phase_scores_the_test_split_and_saves_the_model(bench: Bench,
     test = bench.data.test(job, bench.data.parts(job).images)
     images, labels = test.batch(torch.arange(len(test)))
     with torch.inference_mode():
-        assert (model(images).argmax(1) == labels).double().mean().item() == finished.metrics["test_accuracy"]
+        least, most = accuracies(model(images), labels)
+    assert least <= finished.metrics["test_accuracy"] <= most
+    assert most - least < 0.01  # no more than three images in doubt
 
 
 def test_a_finished_trial_is_answered_without_training(bench: Bench, make_job: Any, tmp_path: Path) -> None:
