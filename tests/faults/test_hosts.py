@@ -285,13 +285,13 @@ def test_a_changed_file_of_the_users_own_model_is_refused_until_that_is_meant(ne
     assert str(net) in refused
     assert "--changed-code" in refused
     assert len(world.trials()) == 2
-    assert "old and new trials stand side by side" in world.run("--trials", "3", "--changed-code")
-    assert "side by side" not in world.run("--trials", "4")
+    assert "mixes old and new trials" in world.run("--trials", "3", "--changed-code")
+    assert "mixes old and new" not in world.run("--trials", "4")
     world.check(finished=4)
 
 
 def test_trials_that_only_failed_are_no_reason_to_refuse_the_mended_model(new_world: NewWorld) -> None:
-    """`mend the model; hpo run goes on from here` is what a repeated failure promises."""
+    """`fix the model, then run again` is what a repeated failure promises."""
     world = new_world(fake={"every": "failed"})
     world.study = str(world.folder / "own.py")
     (world.folder / "own.py").write_text(OWN_MODEL)
@@ -308,8 +308,8 @@ def test_another_version_of_hpo_goes_on_with_a_note(new_world: NewWorld) -> None
     """An upgrade in the middle of a study must be possible; only files that decide a result are named."""
     world = new_world()
     world.run("--trials", "1")
-    for file in ("models/mlp.py", "hpo/cli/app.py"):
+    for file in ("hpo/models/mlp.py", "hpo/cli/app.py"):
         world.sql(f"UPDATE hpo_sources SET files = regexp_replace(files, '(\"{file}\": \").{{8}}', '\\1--------')")
     output = world.run("--trials", "2")
-    assert "note: hpo's own code changed since the last finished trial (models/mlp.py)" in output
+    assert "note: hpo's own code changed since the last finished trial (hpo/models/mlp.py)" in output
     world.check(finished=2)
