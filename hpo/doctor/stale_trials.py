@@ -1,4 +1,4 @@
-"""Trials and leases that nobody holds any more: found, and put right when asked to."""
+"""Trials and leases that nobody holds any more: found, and repaired on request."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _free_the_dead(connection: Connection) -> int:
 
 
 def _requeue(connection: Connection, stale: list[_Stale]) -> int:
-    """Let them wait again; how many had no attempt left and are told as failed instead."""
+    """Put them back into the queue. Returns how many had no attempt left and failed instead."""
     failed = 0
     due = {
         lease.trial_id: lease.expires_at
@@ -114,4 +114,4 @@ def _about_trials(stale: list[_Stale], freed: int, failed: int, fix: bool) -> Fi
 def _about_leases(leases: int, fix: bool) -> Finding:
     if leases and not fix:
         return Finding("leases", "warn", f"{leases} are left on trials that do not run", next="`hpo doctor --fix`")
-    return Finding("leases", "ok", f"{leases} left-over ones freed" if leases else "none is left over")
+    return Finding("leases", "ok", f"{leases} leftover leases freed" if leases else "none is left over")

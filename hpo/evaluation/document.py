@@ -112,7 +112,7 @@ def verdict(rows: Sequence[ConfigurationRow]) -> Verdict:
     baseline = next((row for row in rows if row["baseline"] and row["test_accuracy"]), None)
     others = [row for row in rows if not row["baseline"] and row["test_accuracy"]]
     if baseline is None or not others:
-        missing = "no run of the baseline is complete" if baseline is None else "there is nothing beside the baseline"
+        missing = "no run of the baseline is complete" if baseline is None else "there is only the baseline"
         return {"beats_baseline": None, "sentence": f"Nothing to compare: {missing}."}
     best = winner(others)
     assert best is not None
@@ -122,8 +122,8 @@ def verdict(rows: Sequence[ConfigurationRow]) -> Verdict:
     found = compare(one["values"], two["values"], chosen_among=len(others))
     if found is None:
         sentence = (
-            f"{_who(best)} came to {one['mean']:.4f} and the baseline to {two['mean']:.4f}, but with one run each "
-            "nothing tells skill from luck: use --seeds 3 or more."
+            f"{_who(best)} scored {one['mean']:.4f} and the baseline {two['mean']:.4f}, but one run each cannot tell "
+            "skill from luck: use --seeds 3 or more."
         )
         return {"beats_baseline": None, "best": best["name"], "sentence": sentence}
     return {

@@ -1,4 +1,4 @@
-"""`hpo evaluate`: choose, retrain, score once, compare, save. What is done stays done: an interrupted one goes on."""
+"""`hpo evaluate`: choose, retrain, score once, compare, save. Finished runs are kept: an interrupted one resumes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ __all__ = ["EvaluateOptions", "Evaluation", "EvaluationProgress", "evaluate"]
 
 @dataclass(frozen=True)
 class EvaluationProgress:
-    """How far an evaluation is."""
+    """How far an evaluation has come."""
 
     runs_done: int
     runs: int
@@ -76,7 +76,7 @@ class Evaluation:
 
 
 def evaluate(reference: str, options: EvaluateOptions, settings: Settings) -> Evaluation:
-    """Evaluate the study that `reference` names. Raises HpoError for whatever the user has to act on."""
+    """Evaluate the study that `reference` names. Raises HpoError for whatever the user must act on."""
     if options.top < 1 or options.seeds < 1:
         raise UsageError(f"--top {options.top} and --seeds {options.seeds} must be at least 1")
     specs = find_slots(
@@ -115,7 +115,7 @@ class _Session:
         self.candidates = choose(study, opened.view, top=options.top, known=options.known)
         used = {trial_seed(study.seed, trial.number) for trial in opened.view.trials}
         used |= {trial.user_attrs["seed"] for trial in opened.view.trials if "seed" in trial.user_attrs}
-        # Seed by seed, not configuration by configuration: cut short, every configuration has had its turn.
+        # Seed by seed, not configuration by configuration: if it is cut short, every configuration has had its turn.
         self.runs = [
             final_run(opened.found, candidate, index, used, scratch)
             for index in range(options.seeds)
@@ -130,7 +130,7 @@ class _Session:
         planned = [*self.runs, *(self.extra or ())]
         total = sum(run.epochs for run in planned)
         done, many = sum(1 for run in planned if run.key in self.results), len(planned)
-        if self.extra is None:  # whichever wins is trained once more, as in the search: said from the start
+        if self.extra is None:  # the winner is trained once more, as in the search: counted from the start
             total, many = total + max(run.epochs for run in self.runs), many + 1
         return EvaluationProgress(done, many, min(self.epochs_done, total), total)
 
@@ -184,14 +184,14 @@ class _Session:
         return made
 
     def _train_winner(self, scheduler: RunScheduler, stored: dict[str, Any]) -> bool:
-        """See that the winner's weights are there: of its first run, and of its training as in the search."""
+        """Make sure of the winner's weights: those of its first run, and those of its training as in the search."""
         row = winner(self._document()["configurations"])
         if row is None:
             failed = [result.finished for result in self.results.values()]
             raise StudyError(
-                "no run of the evaluation came to an end",
+                "no run of the evaluation is complete",
                 evidence=sorted({f"{one.outcome}: {one.reason}" for one in failed}) + list(failed[0].details[-6:]),
-                next="mend what stands above; the same command goes on from there",
+                next="fix the errors above; the same command then resumes",
             )
         final, search = self._winning_runs(row["key"])
         missing = []
@@ -202,7 +202,7 @@ class _Session:
         else:
             missing.append(search)
         for run in missing:
-            shutil.rmtree(run.folder, ignore_errors=True)  # an earlier answer without weights is of no use
+            shutil.rmtree(run.folder, ignore_errors=True)  # an earlier result without weights is of no use
         self.extra = missing
         return scheduler.run(missing)
 
@@ -242,7 +242,7 @@ def _alone(scratch: Path, name: str) -> Iterator[None]:
             yield
     except Timeout:
         raise UsageError(
-            f'another `hpo evaluate` of "{name}" is under way here', next="wait for it, or end it: its runs are kept"
+            f'another `hpo evaluate` of "{name}" is running here', next="wait for it, or stop it: its runs are kept"
         ) from None
     except PermissionError as error:
         raise UsageError(f"cannot write to {scratch}", evidence=[str(error)], next="set HPO_CHECKPOINT_DIR") from error

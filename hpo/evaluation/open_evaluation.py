@@ -37,7 +37,7 @@ def open_evaluation(reference: str, name: str | None, storage: str | None, setti
     """
     engine = open_for_reading(storage, settings)
     if engine.dialect.name != "postgresql":
-        resolve_url(settings, storage)  # says why: results have to be written
+        resolve_url(settings, storage)  # raises, and says why: results have to be written
     ensure_schema(engine)
     there = name or stored_name(engine, reference)
     view = read_study(engine, there)
@@ -47,7 +47,7 @@ def open_evaluation(reference: str, name: str | None, storage: str | None, setti
         stored = queries.declaration(connection, row.study_id)
     if stored is None:
         raise StudyError(
-            f'"{there}" was not made by hpo, so there is nothing to train it by',
+            f'"{there}" was not made by hpo, so there is no declaration to train it from',
             next="`hpo report` reads any Optuna study; `hpo evaluate` needs one of `hpo run`",
         )
     found = as_stored(find_again(reference, stored.source), there, stored.declaration)

@@ -59,7 +59,7 @@ class RunScheduler:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let every trainer write a checkpoint of what it is on, so that the same run goes on there, and end it."""
+        """Let every trainer write a checkpoint, so that its run resumes from there, and end it."""
         self._leaving = True
         self._pool.stop()
         limit = time.monotonic() + STOP_SECONDS
@@ -68,7 +68,7 @@ class RunScheduler:
         self._pool.kill()
 
     def run(self, runs: Sequence[Run]) -> bool:
-        """Do all `runs`, in this order; False when a signal came first. Raises DataError, DeviceError."""
+        """Train all `runs`, in this order. Returns False when a signal came first. Raises DataError, DeviceError."""
         self._queue.extend((1, run) for run in runs)
         if runs and not self._started:
             self._started = True
@@ -84,7 +84,7 @@ class RunScheduler:
         for slot in self._pool.slots:
             if slot.free and self._queue:
                 attempt, run = self._queue.popleft()
-                # Numbers are never used twice: a late word about an earlier attempt is not taken for this one.
+                # Numbers are never used twice: a late message about an earlier attempt is not taken for this one.
                 self._numbers += 1
                 self._runs[self._numbers] = attempt, run
                 self._curves[self._numbers] = []

@@ -53,12 +53,12 @@ def save_winner(
             source = search_run.folder / name
             if source.is_file():
                 _write(folder / name, source.read_bytes())
-            else:  # it diverged this time: what lies there is of another evaluation
+            else:  # it diverged this time: the file there belongs to another evaluation
                 (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise UsageError(
             f"cannot write the winner to {folder}: {error.strerror or error}",
-            next="give another --out; what was trained is kept, so it takes seconds",
+            next="give another --out; finished runs are kept, so it takes seconds",
         ) from error
     return [folder / name for name in FILES if (folder / name).is_file()]
 

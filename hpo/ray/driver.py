@@ -1,7 +1,7 @@
 """`hpo run --ray`: one coordinator on every node of a Ray cluster that has the resources.
 
 Ray decides where a coordinator runs, starts it again when its node dies, and asks the autoscaler for a node when there
-is none. What a study needs beyond that is in PostgreSQL as always: a coordinator that comes back is one more worker.
+is none. Everything else is in PostgreSQL as always: a coordinator that was started again is one more worker.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = ["run_on_ray"]
 
 LOOK_SECONDS = 2.0
 LEAVE_SECONDS = 12.0
-"""A coordinator told to leave needs eight seconds at most; one that is cut off loses nothing but time."""
+"""A coordinator needs eight seconds at most to stop; one that is killed loses nothing but time."""
 _SECRET = {"HPO_STORAGE", "HPO_STORAGE_PASSWORD_FILE", "HPO_DASHBOARD_PASSWORD"}
 
 
@@ -67,7 +67,7 @@ def run_on_ray(found: FoundStudy, options: RunOptions, settings: Settings) -> Re
 def _supervise(
     nodes: NodeActors, engine: Engine, received: list[int], agreed: BudgetDecision, lease_seconds: float
 ) -> str:
-    """Until the study is over, a signal comes, or nobody is left to work on it. Why it stopped."""
+    """Wait until the study is over, a signal comes or no coordinator is left. Returns why it stopped."""
     began = time.monotonic()
     show = nodes.options.on_snapshot
     if not nodes.cover():
@@ -116,7 +116,7 @@ def _reachable(storage: str, address: str) -> str:
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    """What nodes are told of this process's environment: its HPO_ settings, and no secrets."""
+    """What nodes get of this process's environment: its HPO_ settings, and no secrets."""
     ours = {name: value for name, value in os.environ.items() if name.startswith("HPO_") and name not in _SECRET}
     return {"HPO_HOME": str(settings.home), "HPO_CHECKPOINT_DIR": str(settings.checkpoint_dir), **ours}
 
@@ -141,7 +141,7 @@ def _cluster(address: str) -> Iterator[None]:
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Ctrl-C, SIGTERM and SIGHUP have every node put its trials down."""
+    """Ctrl-C, SIGTERM and SIGHUP make every node release its trials."""
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield received

@@ -1,4 +1,4 @@
-"""Which process a worker is, so that a later one on the same machine can tell for certain that it is gone."""
+"""Which process a worker is, so that a later one on the same machine can be certain that it is gone."""
 
 from __future__ import annotations
 

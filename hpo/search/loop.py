@@ -40,7 +40,7 @@ from hpo.trainers.trial import Trial
 __all__ = ["Loop"]
 
 STOP_SECONDS = 3.0
-"""How long trainers may take to checkpoint and put their trials down, of the five that a deadline has."""
+"""How long trainers may take to checkpoint and release their trials; a deadline leaves five seconds for everything."""
 
 
 class Loop:
@@ -77,7 +77,7 @@ class Loop:
     def run(self) -> str:
         """Work until there is a reason to stop: "deadline", "trials", "exhausted", "signal", "database" (away).
 
-        Raises HpoError for what the user must act on. Either way every trainer has left and every trial is put down.
+        Raises HpoError for what the user must act on. Either way every trainer has ended and every trial is released.
         """
         self.pool.start()
         self.storage_thread.start()
@@ -138,7 +138,7 @@ class Loop:
             case TrialLost(trial_id, reason):
                 self._on_trial_lost(trial_id, reason)
             case DatabaseUnavailable(reason):
-                self._progress.notice(f"database away: {reason}; training goes on and results are kept")
+                self._progress.notice(f"database away: {reason}; training continues and results are kept")
             case DatabaseRecovered(seconds):
                 self._progress.notice(f"database back after {seconds:.0f} s")
             case FatalError(error) if not self._stopped:
@@ -218,7 +218,7 @@ class Loop:
         if trial is not None and counts:
             trial.count_trainer_death()
         if trial is not None and counts and _used_up(trial):
-            what = f" under trial {trial.number}, for the last time"
+            what = f" under trial {trial.number}, which has no attempt left"
             self._finish(slot, trial, given_up(trial, how))
         elif trial is not None and (stopping is None or stopping.keep):
             self.storage_thread.requeue(trial, trainer_died=counts)
@@ -229,7 +229,7 @@ class Loop:
             self._progress.notice(f"{slot.spec.device} left alone: {slot.health.lost_in_a_row} trainers lost in a row")
 
     def _remove_checkpoint(self, trial_id: int) -> None:
-        """Once the database has a trial's end, and its trainer has let go of it."""
+        """Called once the database has a trial's end; waits for the trainer to be done with it."""
         if any(slot.stopping is not None and slot.stopping.trial_id == trial_id for slot in self.pool.slots):
             return
         if path := self._checkpoints.pop(trial_id, ""):
@@ -252,7 +252,7 @@ class Loop:
         return "exhausted" if counts.exhausted and idle else ""
 
     def _release_everything(self) -> None:
-        """Checkpoint and requeue what runs within STOP_SECONDS; kill what does not answer. Nothing is lost by it."""
+        """Checkpoint and requeue what runs within STOP_SECONDS; kill what does not answer. Nothing is lost."""
         self.storage_thread.want(0, self.pool.report())
         self.pool.stop()
         limit = time.monotonic() + STOP_SECONDS

@@ -53,8 +53,8 @@ class OpenOptions:
 class OpenStudy:
     """uid tells studies of one name in different databases apart, for checkpoints in one folder.
 
-    agreed: the budget it works under, and what is to be said of it
-    note: what is to be said of the code that trained the study so far
+    agreed: the budget it works under, with a sentence for the user
+    note: a sentence for the user about the code that trained the study so far; "" when it is the same
     """
 
     study_id: int
@@ -90,7 +90,7 @@ def open_study(
         agreed = _set_budget(connection, study_id, opening, worker_id, live_seconds)
         check_same_code(connection, study, study_id, code, commit, live_seconds)
         trials = queries.read_changes(connection, study_id)
-        # Beside somebody who runs this very code, that question was answered before.
+        # A worker that is active runs this very code, so the question was answered when it started.
         note = "" if queries.at_work(connection, study_id, live_seconds) else check_finished_code(
             connection, study, study_id, trials, accepted=opening.changed_code
         )  # fmt: skip
@@ -164,7 +164,7 @@ def _set_budget(
     queries.lock_budget(connection, study_id)
     if opening.budget == "once":
         return initial_budget(connection, study_id, opening.timeout_seconds, opening.trials_target)
-    # Opened a second time after a connection broke over the first, a run is not to find itself there.
+    # Opened a second time because a connection broke during the first, a run must not take itself for another.
     others = [each for each in queries.at_work(connection, study_id, live_seconds) if each.worker_id != worker_id]
     return agree(connection, study_id, others, opening.timeout_seconds, opening.trials_target)
 
@@ -190,7 +190,7 @@ def _register(
 
 
 def _fill_queue(connection: Connection, study: Study, study_id: int) -> None:
-    """The baseline is trial 0, so every report can say "better than"; a grid follows it whole."""
+    """The baseline is trial 0, so that every report can say "better than"; then all points of a grid, if it is one."""
     _enqueue(connection, study_id, study, [study.baseline], "baseline")
     if isinstance(study.sampler, Grid):
         points: list[tuple[dict[str, Any], dict[str, Any]]] = [
@@ -216,5 +216,5 @@ def _unknown(name: str, known: list[str]) -> StudyError:
     return StudyError(
         f'the database has no study "{name}"',
         evidence=[near_miss(name, known)] if known else ["it has no study at all"],
-        next="start it with `hpo run`, then workers can join",
+        next="start it with `hpo run`; then workers can join",
     )

@@ -73,9 +73,9 @@ def connect(options: RunOptions, settings: Settings) -> Engine:
 
 
 def inspect(found: FoundStudy, slot: Slot) -> None:
-    """Refuse a study whose networks cannot be built or whose images are not there. The trainer then goes on to train.
+    """Refuse a study whose networks cannot be built or whose images are missing. The trainer is then ready to train.
 
-    One that died over it is the loop's to explain, as any trainer that dies.
+    If it dies over this, the loop reports it as it reports any trainer that dies.
     """
     assert slot.process is not None
     answer = inspect_with(slot.process, found.study.name)
@@ -153,4 +153,4 @@ def endless(found: FoundStudy, options: RunOptions, agreed: BudgetDecision) -> s
     limits = (options.timeout, options.trials, agreed.budget.seconds_left, agreed.budget.trials_target)
     if options.worker or isinstance(found.study.sampler, Grid) or any(limit is not None for limit in limits):
         return ""
-    return "neither timeout nor trials were given: this goes on until Ctrl-C"
+    return "neither a timeout nor a number of trials was given: the search runs until Ctrl-C"

@@ -1,4 +1,4 @@
-"""What people see of a run: snapshots a few times a second, and a line for each event worth one."""
+"""What people see of a run: a snapshot a few times a second, and a line for each event worth one."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ SNAPSHOT_SECONDS = 0.25
 
 
 class SearchProgress:
-    """Watches a run and tells `on_snapshot` and `on_notice`.
+    """Watches a run and calls `on_snapshot` and `on_notice`. Only the loop's thread uses it.
 
-    facts: of this host and code (git commit, worker), recorded on every trial told here
+    facts: of this host and code (git commit, worker), recorded on every trial that ends here
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class SearchProgress:
         }
 
     def best(self) -> Best | None:
-        """The best trial so far, of all hosts as far as this one has heard."""
+        """The best trial so far of all hosts, as far as this one knows."""
         changed, self._revision = self._storage_thread.finished_since(self._revision)
         self._live_counts.update(changed)
         if changed:
@@ -93,7 +93,7 @@ class SearchProgress:
             self._on_notice(text)
 
     def counted(self, before: Counts, now: Counts) -> None:
-        """The database was asked. Says so when somebody changed the budget meanwhile."""
+        """The database was asked. Tells the user when somebody changed the budget meanwhile."""
         moved = now.until != before.until and not _same_moment(now.until, before.until)
         if before.asked and (moved or now.trials_target != before.trials_target):
             was = described(before.until, before.trials_target)
@@ -129,7 +129,7 @@ class SearchProgress:
         *,
         last: bool = False,
     ) -> None:
-        """Give out a snapshot, at most four times a second unless it is the last."""
+        """Send a snapshot, at most four times a second unless it is the last."""
         now = time.monotonic()
         if self._on_snapshot is None or (now - self._shown < SNAPSHOT_SECONDS and not last):
             return
@@ -138,7 +138,7 @@ class SearchProgress:
 
     def snapshot(self, counts: Counts, deadline: float | None, slots: Sequence[Slot], away_seconds: float) -> Snapshot:
         now = time.monotonic()
-        study, best = self._study, self.best()  # which hears what the counts then know
+        study, best = self._study, self.best()  # first: it brings the live counts up to date
         return Snapshot(
             study=study.name,
             objective=study.objectives[0],

@@ -228,7 +228,7 @@ class StorageThread:
             self.last_counts = self._ask_tell.count(connection)
 
     def _renew(self, connection: Connection) -> None:
-        """Once every sixth of a lease: keep ours, notice what was taken, free what others let go of."""
+        """Once every sixth of a lease: keep ours, notice what was taken, free what others have lost."""
         ours = set(self._ask_tell.cache.own_ids())
         held = queries.renew(connection, self._worker_id, self._lease_seconds, json.dumps(self._slots)).held
         self._last_renewal = time.monotonic()

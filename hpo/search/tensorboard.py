@@ -62,7 +62,7 @@ class TensorBoardProgress(SearchProgress):
     def _epoch(self, trial: Trial, message: Epoch) -> None:
         writer = self._writer(trial)
         if message.replayed and trial.trial_id in self._resumed:
-            return  # written before it was put down
+            return  # written before the trial was released
         scalars = {**message.metrics, "epoch_seconds": message.seconds}
         _write(writer, _scalars(scalars), message.at or time.time(), message.epoch)
 
@@ -93,10 +93,10 @@ class TensorBoardProgress(SearchProgress):
             write()
         except OSError as error:
             self._broken = True
-            self.notice(f"nothing more is written for TensorBoard: {error.strerror or error} in {self._folder}")
+            self.notice(f"TensorBoard logging stopped: {error.strerror or error} in {self._folder}")
 
     def close(self) -> None:
-        for writer in self._writers.values():  # of trials put down: they go on in a file of their own
+        for writer in self._writers.values():  # of released trials: whoever resumes them writes to another file
             self._safely(writer.close)
         self._writers.clear()
 

@@ -1,4 +1,4 @@
-"""A trial in the hands of a coordinator."""
+"""A trial that a coordinator works on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Trial:
     config:  resolved: what the trainer reads. params: what Optuna stores.
     attempt: counted from 1; grows when a trainer died under the trial or a host lost it
     got_on:  an epoch was finished in this attempt
-    trainer_deaths: trainers that died under it since it last finished an epoch, on any host; lost hosts do not count
+    trainer_deaths: how often its trainer died since it last finished an epoch, on any host; lost hosts do not count
     """
 
     trial_id: int
@@ -32,7 +32,7 @@ class Trial:
 
     @property
     def attempts(self) -> int:
-        """Tries since the trial last got anywhere, as the database counts them too (tables.COUNTED_ATTEMPTS)."""
+        """Attempts since the trial last finished an epoch, as the database counts them (tables.COUNTED_ATTEMPTS)."""
         return 1 if self.got_on else self.attempt
 
     def count_trainer_death(self) -> None:

@@ -156,7 +156,7 @@ def test_leases_left_on_finished_trials_are_freed_on_request(engine: Engine, stu
     with engine.begin() as connection:
         connection.execute(text("UPDATE trials SET state = 'FAIL'"))
     assert by_check(examine_trials(engine, fix=False))["leases"].level == "warn"
-    assert "2 left-over ones freed" in by_check(examine_trials(engine, fix=True))["leases"].fact
+    assert "2 leftover leases freed" in by_check(examine_trials(engine, fix=True))["leases"].fact
     assert by_check(examine_trials(engine, fix=False))["leases"].level == "ok"
 
 
@@ -254,7 +254,7 @@ def test_altered_data_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_data_folder_that_is_not_there_is_warned_of(tmp_path: Path) -> None:
     first = next(iter(examine_data(tmp_path / "nowhere")))
-    assert (first.level, "nowhere is no folder" in first.fact) == ("warn", True)
+    assert (first.level, "nowhere is not a folder" in first.fact) == ("warn", True)
     assert all(finding.level != "warn" for finding in examine_data(tmp_path))
 
 

@@ -123,7 +123,7 @@ def away_for_too_long(world: World, server: OwnServer) -> Path:
     let_go(world)
     output = process.ends(4)
     assert "the database was away" in output
-    assert f"next: `hpo run --study {world.study}` when it answers" in output, "as it was typed"
+    assert f"next: when the database is back, `hpo run --study {world.study}`" in output, "as it was typed"
     assert len(world.log("complete")) == 2
     [journal] = (world.folder / "home" / "journal").glob("*.jsonl")
     assert f"2 outcomes kept in {journal}" in output
@@ -142,7 +142,7 @@ def test_a_run_that_waits_for_its_database_at_the_end_says_until_when(
     world.sql("UPDATE hpo_studies SET deadline = now() + interval '8 s'")
     process.says("another process changed the budget")
     own_server.stop()
-    process.says("waiting until ")
+    process.says("waiting for the database until ")
     process.ends(4)
     assert str(world.folder / "home" / "journal") in process.output
     own_server.start()

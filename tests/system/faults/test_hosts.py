@@ -285,13 +285,13 @@ def test_a_changed_file_of_the_users_own_model_is_refused_until_that_is_meant(ne
     assert str(net) in refused
     assert "--changed-code" in refused
     assert len(world.trials()) == 2
-    assert "old and new trials stand side by side" in world.run("--trials", "3", "--changed-code")
-    assert "side by side" not in world.run("--trials", "4")
+    assert "mixes old and new trials" in world.run("--trials", "3", "--changed-code")
+    assert "mixes old and new" not in world.run("--trials", "4")
     world.check(finished=4)
 
 
 def test_trials_that_only_failed_are_no_reason_to_refuse_the_mended_model(new_world: NewWorld) -> None:
-    """`mend the model; hpo run goes on from here` is what a repeated failure promises."""
+    """`fix the model, then run again` is what a repeated failure promises."""
     world = new_world(fake={"every": "failed"})
     world.study = str(world.folder / "own.py")
     (world.folder / "own.py").write_text(OWN_MODEL)

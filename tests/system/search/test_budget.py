@@ -153,4 +153,4 @@ def test_a_search_without_a_budget_says_that_it_has_no_end(
     hpo.run(STUDY, trials=1, workers=1, trainer=trainer)
     assert caplog.messages == []
     hpo.run(STUDY, workers=1, trainer=trainer, on_started=lambda stop: stop())
-    assert caplog.messages == ["neither timeout nor trials were given: this goes on until Ctrl-C"]
+    assert caplog.messages == ["neither a timeout nor a number of trials was given: the search runs until Ctrl-C"]
