@@ -443,7 +443,7 @@ def test_a_loader_that_breaks_its_rows_promise_is_refused(
     body: str, message: str, tmp_path: Path, folders: Folders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Shape, type and label range are checked before any training."""
-    imports = "import torch\nfrom data.files import RawImages\n"
+    imports = "import torch\nfrom hpo.data.files import RawImages\n"
     function = f"def load(split, folders):\n    return RawImages({body}, '')\n"
     (tmp_path / "loader_of_a_user.py").write_text(imports + function)
     monkeypatch.syspath_prepend(str(tmp_path))

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LONGEST = 300
 
 ROOMS = [
-    ["errors", "wording", "seeds", "signals", "atomic_file", "messages"],
+    ["errors", "former_names", "wording", "seeds", "signals", "atomic_file", "messages"],
     ["duration", "settings", "models", "storage.embedded"],
     ["data", "training.kernels"],
     ["study"],
