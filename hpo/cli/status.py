@@ -8,6 +8,7 @@ import typer
 
 from hpo.cli.options import AnyStoredStudyOption, JsonOption, ReadStorageOption, StoredStudyOption, read_stored
 from hpo.cli.output import emit, emit_json, emit_rich
+from hpo.settings import Settings
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["best", "status", "trials"]
 
 WATCH_SECONDS = 2.0
-SILENT_SECONDS = 120.0
 
 
 def status(
@@ -122,7 +122,8 @@ def status_json(view: StudyView) -> dict[str, Any]:
 
 def present_workers(view: StudyView) -> list[WorkerRow]:
     """Those that are still at it: a silent one's leases have run out, so it is gone or as good as gone."""
-    return [one for one in view.workers if one.silent_seconds < SILENT_SECONDS and one.state not in ("stopped", "gone")]
+    silent = Settings.read().lease_seconds
+    return [one for one in view.workers if one.silent_seconds < silent and one.state not in ("stopped", "gone")]
 
 
 def _show_all(storage: str | None, watch: bool, as_json: bool) -> None:
@@ -171,24 +172,24 @@ def _chosen(view: StudyView, state: str | None, top: int | None) -> list[FrozenT
     from hpo.cli.wording import COUNTS
     from hpo.errors import UsageError, near_miss
     from hpo.results.best import ranked
-    from hpo.wording import STATES
+    from hpo.storage.optuna_schema import STATES
 
     if state is not None and state not in COUNTS:
         raise UsageError(f'--state "{state}" is no state of a trial', evidence=[near_miss(state, COUNTS)])
     found = ranked(view.trials, view.directions) if top else list(view.trials)
     if state is not None:
-        found = [trial for trial in found if STATES[trial.state.name] == state]
+        found = [trial for trial in found if STATES[trial.state] == state]
     return found[:top]
 
 
 def _trial_json(trial: FrozenTrial) -> dict[str, Any]:
-    from hpo.wording import STATES
+    from hpo.storage.optuna_schema import STATES
 
     # Optuna's times are naive and local; with their offset they mean the same everywhere.
     seconds = trial.duration.total_seconds() if trial.duration else None
     return {
         "trial": trial.number,
-        "state": STATES[trial.state.name],
+        "state": STATES[trial.state],
         "values": trial.values,
         "params": dict(trial.params),
         "steps": len(trial.intermediate_values),

@@ -92,10 +92,10 @@ def _application(storage: str | None, settings: Settings) -> Callable[..., Any]:
     from hpo.results.reading import open_for_reading
     from hpo.storage.artifacts import artifact_store
     from hpo.storage.engine import open_engine, resolve_url
-    from hpo.storage.schema import ensure_schema
+    from hpo.storage.schema import ensure_schema, knows_installed_optuna
 
     url = resolve_url(settings, storage, write=False)
-    if make_url(url).get_backend_name() == "postgresql":
+    if make_url(url).get_backend_name() == "postgresql" and knows_installed_optuna():
         engine = open_engine(url, application_name="hpo dashboard")
         ensure_schema(engine)  # an empty database crashes the dashboard (optuna-dashboard #469)
     else:

@@ -14,7 +14,7 @@ from hpo.doctor.database import examine_database
 from hpo.doctor.devices import examine_data, examine_devices
 from hpo.doctor.finding import Finding, failed
 from hpo.doctor.machine import examine_checkpoints, examine_disk, examine_environment, examine_versions
-from hpo.doctor.trials import examine_trials
+from hpo.doctor.stale_trials import examine_trials
 from hpo.errors import HpoError
 from hpo.settings import Settings
 from hpo.storage.engine import open_engine, resolve_url, storage_error

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from hpo.doctor.finding import Finding, Level
 from hpo.results.reading import place_of
-from hpo.storage.schema import schema_state
+from hpo.storage.schema import knows_installed_optuna, schema_state
 
 __all__ = ["examine_database"]
 
@@ -34,11 +34,14 @@ def examine_database(engine: Engine) -> Iterator[Finding]:
 
 def _schema(engine: Engine) -> Finding:
     state = schema_state(engine)
-    if state.ready:
+    if state.ready and knows_installed_optuna():
         return Finding("schema", "ok", f"Optuna's tables ({state.optuna}) and hpo's are there")
     if state.server_version < 130000:
         fact = f"the server is PostgreSQL {state.server_version // 10000}; 13 is the oldest that works"
         return Finding("schema", "fail", fact, next="upgrade the server")
+    if not knows_installed_optuna():
+        fact = f"the installed Optuna wants schema {state.wanted}, which this hpo does not know"
+        return Finding("schema", "fail", fact, next="install the Optuna that hpo was tried with, or a newer hpo")
     if state.optuna not in (None, state.wanted):
         fact = f"the tables are of another Optuna: {state.optuna}, wanted {state.wanted}"
         return Finding("schema", "fail", fact, next="`optuna storage upgrade --storage URL` after a backup")

@@ -9,15 +9,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pandas
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from hpo.report.importance import Importances, find_importances
 from hpo.report.parameters import ReportParameter, find_parameters
 from hpo.report.saving import Saving, pruning_saving
 from hpo.report.trials import curves_table, trials_table, value_columns
 from hpo.results.best import pareto_front, ranked
+from hpo.results.evaluation import ConfigurationRow, EvaluationDocument, as_document
 from hpo.results.reading import StudyView
-from hpo.storage.evaluations import EVALUATION_FORMAT
 
 __all__ = ["BaselineGain", "Failure", "ReportData", "build_report"]
 
@@ -95,16 +95,16 @@ class ReportData:
         )
 
     @property
-    def evaluation(self) -> Mapping[str, Any] | None:
+    def evaluation(self) -> EvaluationDocument | None:
         """The document of `hpo evaluate`; None where there is none, or one of another format."""
-        document = self.view.evaluation
-        return document if document is not None and document.get("format") == EVALUATION_FORMAT else None
+        return as_document(self.view.evaluation)
 
     @property
-    def winner(self) -> Mapping[str, Any] | None:
+    def winner(self) -> ConfigurationRow | None:
         """The configuration that won the evaluation."""
-        rows = self.evaluation["configurations"] if self.evaluation else ()
-        return next((row for row in rows if self.evaluation and row["name"] == self.evaluation["winner"]), None)
+        document = self.evaluation
+        rows = document["configurations"] if document else []
+        return next((row for row in rows if document and row["name"] == document["winner"]), None)
 
     def origin(self, trial: FrozenTrial) -> str:
         """Where a trial's parameters come from: "baseline", "known 1" and so on; empty for what the sampler chose."""
@@ -130,7 +130,7 @@ def build_report(view: StudyView, *, top: int = 10) -> ReportData:
     complete = tuple(
         trial
         for trial in view.trials
-        if trial.state.name == "COMPLETE" and trial.values and all(math.isfinite(value) for value in trial.values)
+        if trial.state == TrialState.COMPLETE and trial.values and all(math.isfinite(value) for value in trial.values)
     )
     single = len(view.directions) == 1
     best = (
@@ -159,7 +159,7 @@ def _failures(view: StudyView) -> tuple[Failure, ...]:
         if isinstance(recorded, Mapping):
             key = (str(recorded.get("kind", "failed")), str(recorded.get("reason", "")).strip() or "no reason recorded")
             found.setdefault(key, []).append(trial)
-        elif trial.state.name == "FAIL":
+        elif trial.state == TrialState.FAIL:
             found.setdefault(("failed", "no reason recorded"), []).append(trial)
     failures = [
         Failure(kind, reason, tuple(trial.number for trial in trials), _traceback(trials[0]))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.storages import InMemoryStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
-from hpo.storage.optuna_internals import FrozenStudy, trial_id_of
+from hpo.storage.optuna_schema import DIRECTION_OF
 
 __all__ = ["replica_study"]
 
@@ -22,7 +23,7 @@ def replica_study(
 ) -> Study:
     """A study with these trials and these of their objectives; names and categories go through `shown`."""
     copies = [_copy(trial, objectives, shown) for trial in trials]
-    return Study("replica", _Frozen(copies, [StudyDirection[name.upper()] for name in directions]))
+    return Study("replica", _Frozen(copies, [DIRECTION_OF[name] for name in directions]))
 
 
 class _Frozen(InMemoryStorage):
@@ -47,7 +48,7 @@ class _Frozen(InMemoryStorage):
     def get_study_user_attrs(self, study_id: int) -> dict[str, object]:
         return {}
 
-    def get_all_studies(self) -> list[FrozenStudy]:
+    def get_all_studies(self) -> list[Any]:
         return []
 
     def get_all_trials(self, study_id: int, deepcopy: bool = True, states: object = None) -> list[FrozenTrial]:
@@ -75,5 +76,5 @@ def _copy(trial: FrozenTrial, objectives: Sequence[int], shown: Callable[[str], 
         user_attrs={},
         system_attrs=trial.system_attrs,  # constraints live here
         intermediate_values={},
-        trial_id=trial_id_of(trial),
+        trial_id=trial.number,
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import optuna
 from optuna.samplers import BaseSampler
 from optuna.search_space import IntersectionSearchSpace
 
 from hpo.sampling.column_tpe import ColumnTPE
 from hpo.sampling.observations import TrialObservations
+from hpo.sampling.rehearsal import rehearse
 from hpo.seeds import sampler_seed
 from hpo.storage.study_cache import StudyCache
 from hpo.study.pruners import Hyperband
@@ -17,14 +19,18 @@ __all__ = ["Sampling"]
 
 
 class Sampling:
-    """Makes samplers for the trials of one study: their proposals are, bit by bit, those of hpo.study.samplers."""
+    """Makes samplers for the trials of one study: their proposals are, bit by bit, those of hpo.study.samplers.
+
+    note: what is to be said of the sampler: that Optuna's own proposes, where ColumnTPE cannot work; else ""
+    """
 
     def __init__(self, study: Study, mirror: StudyCache) -> None:
         self._study = study
         directions = mirror.directions
         # With several objectives TPE ranks by fronts, and Hyperband shows a sampler only the trials of one bracket.
         plain = isinstance(study.sampler, TPE) and len(directions) == 1 and not isinstance(study.pruner, Hyperband)
-        self._columns = TrialObservations(mirror, directions[0]) if plain else None
+        self.note = _note(rehearse()) if plain else ""
+        self._columns = TrialObservations(mirror, directions[0]) if plain and not self.note else None
         self._space = IntersectionSearchSpace(include_pruned=True)
 
     def sampler(self, number: int) -> BaseSampler:
@@ -34,3 +40,12 @@ class Sampling:
             return declared.build(self._study.rows, seed)
         assert isinstance(declared, TPE)
         return ColumnTPE(self._columns, self._space, startup_trials=declared.startup_trials, seed=seed)
+
+
+def _note(reason: str) -> str:
+    if not reason:
+        return ""
+    return (
+        f"note: Optuna's own TPESampler proposes the trials, more slowly in a long study: hpo's does not work with"
+        f" Optuna {optuna.__version__} ({reason})"
+    )

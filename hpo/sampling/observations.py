@@ -38,8 +38,8 @@ class TrialObservations:
     those that violate a constraint. Single objective only. Not thread-safe.
     """
 
-    def __init__(self, mirror: StudyCache, direction: StudyDirection) -> None:
-        self._mirror = mirror
+    def __init__(self, study: StudyCache, direction: StudyDirection) -> None:
+        self.study = study
         self._sign = 1.0 if direction == StudyDirection.MINIMIZE else -1.0
         self._heard = 0
         self._kept = np.zeros(256, dtype=bool)  # by trial number: complete or pruned
@@ -53,7 +53,7 @@ class TrialObservations:
 
     def refresh(self) -> None:
         """Take in what finished since the last time."""
-        changed, self._heard = self._mirror.finished_since(self._heard)
+        changed, self._heard = self.study.finished_since(self._heard)
         for trial in changed:
             self._remove(trial.number)
             if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):

@@ -26,13 +26,13 @@ MOST_TRIALS = 2**31 - 1
 class BudgetDecision:
     """What a run works under.
 
-    said:          a sentence for its user when another run was there first
+    message:       a sentence for its user when another run was there first
     leave_seconds: from now until this run leaves, sooner than the study's deadline; None when it stays until then
     leave_trials:  the study's finished trials at which this run leaves, fewer than the study's target; None likewise
     """
 
     budget: queries.Budget
-    said: str = ""
+    message: str = ""
     leave_seconds: float | None = None
     leave_trials: int | None = None
 
@@ -63,14 +63,14 @@ def agree(
     after = queries.budget(connection, study_id)
     shorter = seconds if seconds is not None and (left is None or seconds < left) else None
     fewer = trials if trials is not None and (target is None or trials < target) else None
-    said = [f"another run works on this study {described(before.deadline, target)}; this one joins it"]
+    parts = [f"another run works on this study {described(before.deadline, target)}; this one joins it"]
     if later or more:
-        said.append(f"and extends that: {described(after.deadline, after.trials_target)}")
+        parts.append(f"and extends that: {described(after.deadline, after.trials_target)}")
     leaves = [] if shorter is None else [f"at {_clock(time.time() + shorter)}"]
     leaves += [] if fewer is None else [f"after {_in_all(fewer)}"]
     if leaves:
-        said.append(f"and leaves {' or '.join(leaves)}, by its own limit")
-    return BudgetDecision(after, ", ".join(said), shorter, fewer)
+        parts.append(f"and leaves {' or '.join(leaves)}, by its own limit")
+    return BudgetDecision(after, ", ".join(parts), shorter, fewer)
 
 
 def initial_budget(connection: Connection, study_id: int, seconds: float | None, trials: int | None) -> BudgetDecision:

@@ -21,7 +21,7 @@ OUT_OF_MEMORY = 3
 
 
 class FailureTracker:
-    """Watches the verdicts of one coordinator, in the order in which they fall."""
+    """Watches the outcomes of one coordinator, in the order in which they fall."""
 
     def __init__(self, study: str) -> None:
         self._study = study
@@ -29,13 +29,13 @@ class FailureTracker:
         self._out_of_memory = 0
         self._told = False
 
-    def note(self, verdict: Outcome) -> str | None:
-        """A sentence for the user, if this verdict makes one due. Raises RepeatedFailure at SAME_FAILURES."""
-        failure = verdict.attributes.get("failure", {})
-        self._failures.append(same_error(failure) if verdict.state is TrialState.FAIL else "")
+    def record(self, outcome: Outcome) -> str | None:
+        """A sentence for the user, if this outcome makes one due. Raises RepeatedFailure at SAME_FAILURES."""
+        failure = outcome.attributes.get("failure", {})
+        self._failures.append(same_error(failure) if outcome.state is TrialState.FAIL else "")
         if len(self._failures) == SAME_FAILURES and self._failures[0] and len(set(self._failures)) == 1:
             raise RepeatedFailure(
-                f"{SAME_FAILURES} trials in a row failed with the same error: {verdict.line}",
+                f"{SAME_FAILURES} trials in a row failed with the same error: {outcome.line}",
                 evidence=failure.get("traceback", [])[-6:],
                 next="mend the model or the study; `hpo run` goes on from here (with --changed-code if others worked)",
             )

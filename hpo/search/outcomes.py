@@ -37,7 +37,7 @@ class Outcome:
 
 
 def classify(study: Study, trial: Trial, message: Finished, baseline: Mapping[str, float]) -> Outcome:
-    """The verdict on a trial that ended by itself. `baseline` holds the baseline trial's metrics, if it is done."""
+    """The outcome of a trial that ended by itself. `baseline` holds the baseline trial's metrics, if it is done."""
     attributes = _attributes(trial, message)
     if message.outcome == "complete":
         values = tuple(float(message.metrics[metric]) for metric in study.objectives)
@@ -60,14 +60,15 @@ def classify(study: Study, trial: Trial, message: Finished, baseline: Mapping[st
 
 
 def given_up(trial: Trial, how: str) -> Outcome:
-    """The verdict on a trial under which trainers died until its attempts were used up; `how` the last one ended."""
-    reason = f"its trainer ended ({how}) in {trial.attempts} attempts"
+    """The outcome of a trial under which trainers died until its attempts were used up; `how` the last one ended."""
+    of = "" if trial.trainer_deaths == trial.attempts else f" of {trial.attempts}"
+    reason = f"its trainer ended ({how}) in {trial.trainer_deaths}{of} attempts"
     failure = {"kind": "attempts", "attempts": trial.attempts, "reason": reason}
     return Outcome(TrialState.FAIL, None, {**_attributes(trial, None), "failure": failure}, {}, reason)
 
 
 def pruned(study: Study, trial: Trial) -> Outcome:
-    """The verdict on a trial that its pruner ended. As in Optuna, its value is the last one reported."""
+    """The outcome of a trial that its pruner ended. As in Optuna, its value is the last one reported."""
     return Outcome(TrialState.PRUNED, _last(study, trial), _attributes(trial, None))
 
 

@@ -17,17 +17,18 @@ from hpo.search.identity import Identity
 from hpo.search.open_study import OpenOptions, OpenStudy, open_study
 from hpo.search.options import RunOptions
 from hpo.search.outage import persistently
-from hpo.search.progress import SearchProgress
 from hpo.search.reaper import Reaper
+from hpo.search.reporting import SearchProgress
 from hpo.search.storage_thread import StorageThread
 from hpo.search.tensorboard import TensorBoardProgress
 from hpo.settings import Settings
 from hpo.storage.embedded.embedded import embedded_url
 from hpo.storage.engine import open_engine, resolve_url
+from hpo.storage.schema import check_installed_optuna, check_schema
 from hpo.study.discovery import FoundStudy
 from hpo.study.samplers import Grid
 from hpo.trainers.devices import find_slots
-from hpo.trainers.per_gpu import sharing
+from hpo.trainers.per_gpu import choose_trainers_per_gpu
 from hpo.trainers.preflight import inspect_with
 from hpo.trainers.process import TrainerProcess
 from hpo.trainers.slot import Slot, SlotSpec
@@ -54,7 +55,7 @@ def slot_specs(found: FoundStudy, options: RunOptions, settings: Settings) -> li
         return specs(options.workers_per_gpu)
     alone = specs(1)
     gpu = next((spec.device for spec in alone if spec.device.startswith("cuda")), None)
-    return alone if gpu is None else specs(sharing(found, gpu, options.trainer))
+    return alone if gpu is None else specs(choose_trainers_per_gpu(found, gpu, options.trainer))
 
 
 def spawn(command: Sequence[str], spec: SlotSpec) -> TrainerProcess:
@@ -62,10 +63,12 @@ def spawn(command: Sequence[str], spec: SlotSpec) -> TrainerProcess:
 
 
 def connect(options: RunOptions, settings: Settings) -> Engine:
+    """An engine on a database that answers and that this hpo may write to, or StorageError before it starts one."""
+    check_installed_optuna()
     # A statement that hangs must be given up in time for another try before the lease runs out.
     statement_seconds = min(30.0, max(3.0, settings.lease_seconds / 3))
     engine = open_engine(resolve_url(settings, options.storage), statement_seconds=statement_seconds)
-    persistently(engine, lambda: engine.connect().close())
+    persistently(engine, lambda: check_schema(engine))
     return engine
 
 
@@ -108,18 +111,22 @@ def open_for(
 
 def storage_thread(
     engine: Engine,
-    asker: AskTell,
+    found: FoundStudy,
+    opened: OpenStudy,
+    slots: int,
     options: RunOptions,
     settings: Settings,
     identity: Identity,
     wake: Callable[[], None],
 ) -> StorageThread:
+    checkpoints = settings.checkpoint_dir / f"{found.study.name}-{opened.uid}"
+    ask_tell = AskTell(found.study, opened.study_id, opened.cache, checkpoints, identity.host, slots)
     embedded = options.storage is None and settings.storage is None
     revive: Callable[[], object] = partial(embedded_url, settings.home) if embedded else lambda: None
     return StorageThread(
         engine,
-        asker,
-        Reaper(asker.study_id, identity, grace_seconds=settings.lease_seconds / 2),
+        ask_tell,
+        Reaper(opened.study_id, identity, grace_seconds=settings.lease_seconds / 2),
         worker_id=identity.worker_id,
         lease_seconds=settings.lease_seconds,
         wake=wake,
@@ -127,10 +134,12 @@ def storage_thread(
     )
 
 
-def search_progress(found: FoundStudy, options: RunOptions, asker: AskTell, facts: Mapping[str, Any]) -> SearchProgress:
-    watching = (asker, facts, options.on_snapshot, options.on_notice)
+def search_progress(
+    found: FoundStudy, options: RunOptions, thread: StorageThread, facts: Mapping[str, Any]
+) -> SearchProgress:
+    watching = (found.study, thread, facts, options.on_snapshot, options.on_notice)
     if options.tensorboard is not None:
-        return TensorBoardProgress(options.tensorboard, found.study, *watching)
+        return TensorBoardProgress(options.tensorboard, *watching)
     return SearchProgress(*watching)
 
 

@@ -13,7 +13,6 @@ from typing import Self
 
 from hpo.errors import StorageError
 from hpo.result import Result
-from hpo.search.ask_tell import AskTell
 from hpo.search.code import code_facts
 from hpo.search.identity import own_identity
 from hpo.search.loop import Loop
@@ -30,10 +29,11 @@ from hpo.search.parts import (
     spawn,
     storage_thread,
 )
-from hpo.search.progress import SearchProgress
+from hpo.search.reporting import SearchProgress
 from hpo.settings import Settings
 from hpo.signals import caught_signals, waker, why_left
 from hpo.storage.journal import Origin, keep, replay
+from hpo.storage.optuna_schema import STATES
 from hpo.storage.queries import WriteBatch
 from hpo.study.discovery import FoundStudy
 from hpo.trainers.memory import available_bytes, check_memory
@@ -78,10 +78,15 @@ class Search:
     """One coordinator at work on one study: `open`, `run`, `close`."""
 
     def __init__(
-        self, loop: Loop, asker: AskTell, progress: SearchProgress, origin: Origin, settings: Settings, wakeup: Wakeup
+        self,
+        loop: Loop,
+        progress: SearchProgress,
+        origin: Origin,
+        settings: Settings,
+        wakeup: Wakeup,
     ) -> None:
-        self.loop, self.asker, self.progress = loop, asker, progress
-        self.ledger = loop.ledger
+        self.loop, self.progress = loop, progress
+        self.storage_thread = loop.storage_thread
         self._found, self._origin, self._settings, self._wakeup = loop.found, origin, settings, wakeup
 
     @classmethod
@@ -123,18 +128,18 @@ class Search:
         inspect(found, slots[0])
         replayed = persistently(engine, lambda: replay(engine, settings.home))
         opened = open_for(engine, found, options, leave_at, settings, identity, facts)
-        checkpoints = settings.checkpoint_dir / f"{found.study.name}-{opened.uid}"
-        asker = AskTell(found.study, opened.study_id, opened.mirror, checkpoints, identity.host, len(slots))
-        thread = storage_thread(engine, asker, options, settings, identity, waker(wakeup.waker))
+        wake = waker(wakeup.waker)
+        thread = storage_thread(engine, found, opened, len(slots), options, settings, identity, wake)
         facts = {**facts, "worker": identity.worker_id, "host": identity.host}
-        progress = search_progress(found, options, asker, facts)
-        say(options, [*replayed, opened.agreed.said, opened.note, endless(found, options, opened.agreed)])
+        progress = search_progress(found, options, thread, facts)
+        notes = [opened.agreed.message, opened.note, thread.sampler_note, endless(found, options, opened.agreed)]
+        say(options, [*replayed, *notes])
         loop = Loop(found, thread, slots, progress, wakeup.sleeper, settings.patience_seconds)
         if leave_at is not None and (options.worker or opened.agreed.leave_seconds is not None):
             loop.leave_at = loop.deadline = leave_at  # else it is the study's, kept in the database
         loop.leave_trials = opened.agreed.leave_trials
         origin = Origin(opened.uid, opened.study_id, identity.worker_id)
-        return cls(loop, asker, progress, origin, settings, wakeup)
+        return cls(loop, progress, origin, settings, wakeup)
 
     def __enter__(self) -> Self:
         return self
@@ -171,11 +176,13 @@ class Search:
 
     def result(self, stopped: str) -> Result:
         """The study as this host knows it."""
-        return Result(self._found.study.name, stopped, self.progress.best(), self._counts(), tuple(self.asker.trials()))
+        return Result(
+            self._found.study.name, stopped, self.progress.best(), self._counts(), tuple(self.storage_thread.trials())
+        )
 
     def _closing_seconds(self, *, interrupted: bool) -> float:
         """How long to wait for the database at the end; a process told to leave has eight seconds in all."""
-        return 3.0 if interrupted else max(1.0, self._settings.patience_seconds - self.ledger.outage.seconds)
+        return 3.0 if interrupted else max(1.0, self._settings.patience_seconds - self.storage_thread.outage.seconds)
 
     def _write(self, patience_seconds: float) -> WriteBatch:
         """Write what is left; what could not be written. Says so when that takes a while."""
@@ -186,7 +193,7 @@ class Search:
         notice.daemon = True
         notice.start()
         try:
-            return self.ledger.close(patience_seconds)
+            return self.storage_thread.close(patience_seconds)
         finally:
             notice.cancel()
 
@@ -211,16 +218,9 @@ class Search:
 
     def _counts(self) -> Mapping[str, int]:
         """Trials by outcome at the end: the database's word, or this host's knowledge where that could not be had."""
-        if self.ledger.last_counts is not None:
-            return self.ledger.last_counts.as_mapping()
-        names = {
-            "COMPLETE": "complete",
-            "PRUNED": "pruned",
-            "FAIL": "failed",
-            "RUNNING": "running",
-            "WAITING": "waiting",
-        }
-        counts = dict.fromkeys(names.values(), 0)
-        for trial in self.asker.trials():
-            counts[names[trial.state.name]] += 1
+        if self.storage_thread.last_counts is not None:
+            return self.storage_thread.last_counts.as_mapping()
+        counts = dict.fromkeys(STATES.values(), 0)
+        for trial in self.storage_thread.trials():
+            counts[STATES[trial.state]] += 1
         return counts

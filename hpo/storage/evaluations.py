@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -12,7 +13,8 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from hpo.storage import tables
-from hpo.storage.optuna_internals import artifact_key, table
+from hpo.storage.optuna_internals import artifact_key
+from hpo.storage.optuna_schema import SYSTEM_ATTRS, table
 
 __all__ = ["EVALUATION_FORMAT", "add_trial_artifact", "read_evaluation", "read_runs", "save_evaluation", "save_run"]
 
@@ -32,7 +34,7 @@ def read_evaluation(connection: Connection, study_id: int) -> dict[str, Any] | N
     return None if text is None else dict(json.loads(text))
 
 
-def save_evaluation(connection: Connection, study_id: int, document: dict[str, Any]) -> None:
+def save_evaluation(connection: Connection, study_id: int, document: Mapping[str, Any]) -> None:
     """Make `document` the study's evaluation."""
     row = {"study_id": study_id, "document": json.dumps(document)}
     changed = {"document": row["document"], "recorded_at": func.now()}
@@ -58,7 +60,5 @@ def add_trial_artifact(connection: Connection, trial_id: int, meta: ArtifactMeta
     """Attach an artifact as `optuna.artifacts.upload_artifact` does, which refuses trials that have finished."""
     value = json.dumps(json.dumps(asdict(meta)))  # a system attribute holds JSON, and Optuna stores the text as one
     connection.execute(
-        table("trial_system_attributes")
-        .insert()
-        .values(trial_id=trial_id, key=artifact_key(meta.artifact_id), value_json=value)
+        table(SYSTEM_ATTRS).insert().values(trial_id=trial_id, key=artifact_key(meta.artifact_id), value_json=value)
     )

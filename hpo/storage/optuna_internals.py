@@ -1,90 +1,81 @@
-"""Optuna's tables and private internals: the only file that knows any of them (contract: tests/storage/test_mirror.py).
+"""Optuna's private names: the only file that spells them (tests/unit/test_optuna_internals.py).
 
-Written against Optuna 5.0, schema v3.2.0.a. Enum values are stored by name; datetimes are naive UTC.
+Written against Optuna 5.0. Commands that only read do without every one of them; where one that a search would use is
+gone, it goes on without (hpo.sampling.choose).
 """
 
 from __future__ import annotations
 
-import math
 import re
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
-import optuna.storages._rdb.models as models
-from optuna.artifacts._upload import ARTIFACTS_ATTR_PREFIX
-from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
-from optuna.study._constrained_optimization import _CONSTRAINTS_KEY
-from optuna.study._frozen import FrozenStudy
-from optuna.trial import FrozenTrial
-from sqlalchemy import Connection, MetaData, Table, text
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
 
 __all__ = [
-    "FrozenStudy",
+    "PRIVATE_NAMES",
+    "TPEInternals",
     "artifact_key",
-    "as_stored",
-    "as_value",
     "constraint_key",
-    "distribution_from",
-    "distribution_text",
+    "frozen_study",
     "head_revision",
-    "metadata",
-    "stamp",
-    "table",
+    "known_revisions",
     "trial_id_of",
 ]
 
-_ALEMBIC = Path(models.__file__).parent / "alembic"
-metadata: MetaData = models.BaseModel.metadata
-LEGACY_SCHEMA_VERSION: int = models.SCHEMA_VERSION
+try:
+    from optuna.artifacts._upload import ARTIFACTS_ATTR_PREFIX
+except ImportError:
+    ARTIFACTS_ATTR_PREFIX = "artifacts:"
+try:
+    from optuna.study._constrained_optimization import _CONSTRAINTS_KEY
+except ImportError:
+    _CONSTRAINTS_KEY = "constraints"
 
-
-def artifact_key(artifact_id: str) -> str:
-    """The system attribute under which Optuna and its dashboard look for an artifact."""
-    return ARTIFACTS_ATTR_PREFIX + artifact_id
-
-
-def table(name: str) -> Table:
-    """One of Optuna's tables by its name in the database."""
-    return metadata.tables[name]
-
-
-@lru_cache(maxsize=4096)
-def distribution_from(stored: str) -> BaseDistribution:
-    """The distribution of a stored text. Shared between trials: distributions are never changed in place."""
-    return json_to_distribution(stored)
-
-
-def distribution_text(distribution: BaseDistribution) -> str:
-    return distribution_to_json(distribution)
-
-
-def as_stored(value: float) -> tuple[float | None, str]:
-    """A value and the name of its type, as `trial_values` and `trial_intermediate_values` keep them."""
-    if math.isnan(value):
-        return None, "NAN"
-    if math.isinf(value):
-        return None, "INF_POS" if value > 0 else "INF_NEG"
-    return float(value), "FINITE"
-
-
-_SPECIAL = {"NAN": math.nan, "INF_POS": math.inf, "INF_NEG": -math.inf}
-
-
-def as_value(stored: float | None, kind: str) -> float:
-    return _SPECIAL[kind] if stored is None else stored
+PRIVATE_NAMES = (
+    "optuna.artifacts._upload.ARTIFACTS_ATTR_PREFIX",
+    "optuna.samplers._tpe.parzen_estimator._ParzenEstimator",
+    "optuna.samplers._tpe.parzen_estimator._ParzenEstimator._mixture_distribution",
+    "optuna.samplers._tpe.parzen_estimator._ParzenEstimator._transform",
+    "optuna.samplers._tpe.sampler.TPESampler._get_params",
+    "optuna.samplers._tpe.sampler.TPESampler._n_ei_candidates",
+    "optuna.samplers._tpe.sampler.TPESampler._parzen_estimator_parameters",
+    "optuna.samplers._tpe.sampler.TPESampler._rng",
+    "optuna.samplers._tpe.sampler._RELATIVE_PARAMS_KEY",
+    "optuna.samplers._tpe.sampler._SYSTEM_ATTR_MAX_LENGTH",
+    "optuna.samplers._tpe.sampler.default_gamma",
+    "optuna.storages._rdb",
+    "optuna.study._constrained_optimization._CONSTRAINTS_KEY",
+    "optuna.study._frozen.FrozenStudy",
+    "optuna.trial.FrozenTrial._trial_id",
+)
+"""Every private name of Optuna that this file uses. Any of them may go; the tests take away one after the other."""
 
 
 @lru_cache(maxsize=1)
 def _revisions() -> tuple[str, frozenset[str]]:
-    """The newest schema revision of the installed Optuna and all it knows, read from its scripts: importing alembic for
-    this takes as long as importing Optuna, and every command that reads would wait for it."""
-    scripts = [path.read_text(encoding="utf-8") for path in (_ALEMBIC / "versions").glob("*.py")]
+    """The newest schema revision of the installed Optuna and all it knows.
+
+    Read from its scripts where they are in their place: importing alembic for this takes as long as importing Optuna,
+    and every command that reads would wait for it.
+    """
+    folder = Path(optuna.__file__).parent / "storages" / "_rdb" / "alembic" / "versions"
+    scripts = [path.read_text(encoding="utf-8") for path in folder.glob("*.py")]
     known, replaced = (
         {match[1] for script in scripts if (match := re.search(rf'^{name} = "(.+)"$', script, re.MULTILINE))}
         for name in ("revision", "down_revision")
     )
-    (head,) = known - replaced
-    return head, frozenset(known)
+    if len(heads := known - replaced) == 1:
+        return heads.pop(), frozenset(known)
+    asked = optuna.storages.RDBStorage("sqlite://")  # a database in memory
+    return asked.get_head_version(), frozenset(asked.get_all_versions())
 
 
 def head_revision() -> str:
@@ -96,24 +87,9 @@ def known_revisions() -> frozenset[str]:
     return _revisions()[1]
 
 
-def stamp(connection: Connection) -> None:
-    """Mark a database whose tables were just made as RDBStorage does: `version_info` and `alembic_version`."""
-    from alembic.config import Config
-    from alembic.migration import MigrationContext
-    from alembic.script import ScriptDirectory
-    from optuna.version import __version__
-
-    connection.execute(
-        text(
-            "INSERT INTO version_info (version_info_id, schema_version, library_version) VALUES (1, :schema, :library)"
-            " ON CONFLICT DO NOTHING"
-        ),
-        {"schema": LEGACY_SCHEMA_VERSION, "library": __version__},
-    )
-    config = Config()
-    # alembic reads this through configparser, where % begins a variable
-    config.set_main_option("script_location", str(_ALEMBIC).replace("%", "%%"))
-    MigrationContext.configure(connection).stamp(ScriptDirectory.from_config(config), head_revision())
+def artifact_key(artifact_id: str) -> str:
+    """The system attribute under which Optuna and its dashboard look for an artifact."""
+    return ARTIFACTS_ATTR_PREFIX + artifact_id
 
 
 def constraint_key(name: str) -> str:
@@ -121,6 +97,70 @@ def constraint_key(name: str) -> str:
     return f"{_CONSTRAINTS_KEY}:{name}"
 
 
+@lru_cache(maxsize=1)
+def _id_attribute() -> str:
+    """Where a FrozenTrial keeps its `trial_id`, which it takes but has no public attribute for."""
+    asked = -918273645
+    sample = FrozenTrial(
+        number=0, state=TrialState.RUNNING, value=None, datetime_start=None, datetime_complete=None, params={},
+        distributions={}, user_attrs={}, system_attrs={}, intermediate_values={}, trial_id=asked,
+    )  # fmt: skip
+    return next(name for name, value in vars(sample).items() if value == asked)
+
+
 def trial_id_of(trial: FrozenTrial) -> int:
     """The database's key of a trial."""
-    return trial._trial_id
+    return int(getattr(trial, _id_attribute()))
+
+
+def frozen_study(
+    name: str,
+    directions: Sequence[StudyDirection],
+    user_attrs: Mapping[str, Any],
+    system_attrs: Mapping[str, Any],
+    study_id: int,
+) -> Any:
+    """A study as `optuna.storages.BaseStorage.get_all_studies` lists it. Neither samplers nor pruners ask for that."""
+    try:
+        from optuna.study._frozen import FrozenStudy
+    except ImportError as error:
+        raise NotImplementedError(f"Optuna {optuna.__version__} has no FrozenStudy where 5.0 has it") from error
+    return FrozenStudy(name, None, dict(user_attrs), dict(system_attrs), study_id, directions=directions)
+
+
+Observations = dict[str, NDArray[np.float64]]
+
+
+class TPEInternals:
+    """The parts of one TPESampler that hpo.sampling.column_tpe puts together anew. Commands that read make none.
+
+    Where a part is gone or has changed, ImportError, AttributeError or TypeError comes up, here or in a method:
+    hpo.sampling.rehearsal finds that out before the first trial.
+    """
+
+    def __init__(self, startup_trials: int, seed: int) -> None:
+        from optuna.samplers._tpe import parzen_estimator, sampler
+
+        self._sampler = sampler.TPESampler(n_startup_trials=startup_trials, seed=seed)
+        self._estimator = parzen_estimator._ParzenEstimator
+        self.good_trials = sampler.default_gamma
+        self.params_key = sampler._RELATIVE_PARAMS_KEY
+        self.longest_attribute = sampler._SYSTEM_ATTR_MAX_LENGTH
+
+    def estimator(self, observations: Observations, space: dict[str, BaseDistribution]) -> Any:
+        """TPE's kernel estimator over `observations`, by parameter, in Optuna's internal representation."""
+        return self._estimator(observations, space, self._sampler._parzen_estimator_parameters)
+
+    def draw(self, estimator: Any) -> Observations:
+        """The candidates of one proposal, by parameter."""
+        samples: Observations = estimator.sample(self._sampler._rng.rng, self._sampler._n_ei_candidates)
+        return samples
+
+    def kernels(self, estimator: Any, samples: Observations) -> tuple[Any, Any, Any]:
+        """(points, weights, kernels) as hpo.sampling.densities.log_density takes them."""
+        mixture = estimator._mixture_distribution
+        return estimator._transform(samples), mixture.weights, mixture.distributions
+
+    def params_of(self, trial: FrozenTrial, study: optuna.Study) -> dict[str, Any]:
+        """The parameters of a running trial, those included that were proposed and not asked for yet."""
+        return self._sampler._get_params(trial, study)

@@ -1,4 +1,4 @@
-"""Make the tables, once, whoever comes first; refuse a database that another version of Optuna has made."""
+"""Make the tables, once, whoever comes first; refuse an Optuna, or a database of one, that hpo was not written for."""
 
 from __future__ import annotations
 
@@ -10,17 +10,26 @@ import optuna
 from sqlalchemy import Connection, Engine, exc, text
 
 from hpo.errors import StorageError
-from hpo.storage import optuna_internals, tables
+from hpo.storage import optuna_internals, optuna_schema, tables
 from hpo.storage.failures import storage_error
+from hpo.storage.optuna_schema import REVISION_TABLE, RUNNING, TRIALS, VERSION_TABLE, WAITING
 
-__all__ = ["SchemaState", "ensure_schema", "schema_state"]
+__all__ = [
+    "SchemaState",
+    "check_installed_optuna",
+    "check_schema",
+    "ensure_schema",
+    "knows_installed_optuna",
+    "schema_state",
+]
 
 _LOCK = 0x68706F  # "hpo": any number that all our processes agree on
 _MIN_SERVER = 130000
 # Optuna's own indexes make us read the whole study to find the few open trials, or the newest one.
 _INDEXES = (
-    "CREATE INDEX IF NOT EXISTS hpo_trials_open ON trials (study_id, state) WHERE state IN ('RUNNING', 'WAITING')",
-    "CREATE INDEX IF NOT EXISTS hpo_trials_order ON trials (study_id, trial_id)",
+    f"CREATE INDEX IF NOT EXISTS hpo_trials_open ON {TRIALS} (study_id, state)"
+    f" WHERE state IN ('{RUNNING}', '{WAITING}')",
+    f"CREATE INDEX IF NOT EXISTS hpo_trials_order ON {TRIALS} (study_id, trial_id)",
 )
 # A column that the tables of an earlier version lack.
 _CODE = "ALTER TABLE hpo_workers ADD COLUMN IF NOT EXISTS code text"
@@ -44,8 +53,10 @@ class SchemaState:
 def ensure_schema(engine: Engine) -> None:
     """Afterwards the database has Optuna's tables and ours. Two statements when it had them; eight processes may race.
 
-    Raises StorageError, having changed nothing, for PostgreSQL before 13 or tables of another Optuna schema.
+    Raises StorageError, having changed nothing, for PostgreSQL before 13, an Optuna whose schema hpo was not written
+    for, or tables of another schema.
     """
+    check_installed_optuna()
     url = engine.url.render_as_string(hide_password=False)
     try:
         with engine.begin() as connection:
@@ -65,6 +76,29 @@ def ensure_schema(engine: Engine) -> None:
         raise storage_error(error, url) from error
 
 
+def knows_installed_optuna() -> bool:
+    """Whether hpo was written for the schema of the installed Optuna."""
+    return optuna_internals.head_revision() in optuna_schema.REVISIONS
+
+
+def check_installed_optuna() -> None:
+    """Raise StorageError for an Optuna whose schema hpo was not written for. Asks no database."""
+    if not knows_installed_optuna():
+        installed = optuna_internals.head_revision()
+        raise StorageError(
+            f"Optuna {optuna.__version__} keeps its tables in schema {installed}, which this hpo does not know",
+            evidence=[f"hpo was tried with schema {', '.join(optuna_schema.REVISIONS)} (Optuna {optuna_schema.TRIED})"],
+            next=f"`pip install optuna=={optuna_schema.TRIED}`, or a newer hpo; commands that only read work meanwhile",
+        )
+
+
+def check_schema(engine: Engine) -> None:
+    """Raise StorageError where `ensure_schema` would; nothing is written. SQLAlchemy's errors come through."""
+    check_installed_optuna()
+    with engine.connect() as connection:
+        _check(_look(connection))
+
+
 def schema_state(engine: Engine) -> SchemaState:
     """The state of the database's tables, without judging it. Raises StorageError when it cannot be reached."""
     try:
@@ -80,8 +114,8 @@ def _create(engine: Engine) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
         if _check(_look(connection)):
             return
-        optuna_internals.metadata.create_all(connection)
-        optuna_internals.stamp(connection)
+        optuna_schema.metadata.create_all(connection)
+        optuna_schema.stamp(connection)
         tables.metadata.create_all(connection)
         for statement in (*_INDEXES, _CODE):
             connection.execute(text(statement))
@@ -96,16 +130,16 @@ def _look(connection: Connection) -> SchemaState:
     row = connection.execute(
         text(
             f"SELECT current_setting('server_version_num')::int, {missing} OR {_NO_CODE}, "
-            "to_regclass('alembic_version') IS NOT NULL, to_regclass('version_info') IS NOT NULL"
+            f"to_regclass('{REVISION_TABLE}') IS NOT NULL, to_regclass('{VERSION_TABLE}') IS NOT NULL"
         )
     ).one()
     revision: str | None = None
     if row[2]:
-        revision = connection.execute(text("SELECT max(version_num) FROM alembic_version")).scalar()
+        revision = connection.execute(text(f"SELECT max(version_num) FROM {REVISION_TABLE}")).scalar()
     elif row[3]:
         # Before alembic (Optuna < 1.0), or a process of Optuna that died between its tables and its stamp.
-        stamped = connection.execute(text("SELECT max(schema_version) FROM version_info")).scalar()
-        if stamped not in (None, optuna_internals.LEGACY_SCHEMA_VERSION):
+        stamped = connection.execute(text(f"SELECT max(schema_version) FROM {VERSION_TABLE}")).scalar()
+        if stamped not in (None, optuna_schema.LEGACY_SCHEMA_VERSION):
             revision = f"before alembic ({stamped})"
     return SchemaState(int(row[0]), revision, optuna_internals.head_revision(), not row[1])
 

@@ -11,7 +11,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
-from hpo.storage.optuna_internals import FrozenStudy
+from hpo.storage.optuna_internals import frozen_study
 from hpo.storage.write_batch import WriteBatch
 
 __all__ = ["SingleStudyStorage"]
@@ -63,10 +63,10 @@ class SingleStudyStorage(BaseStorage):
         with self._lock:
             return dict(self._system_attrs)
 
-    def get_all_studies(self) -> list[FrozenStudy]:
+    def get_all_studies(self) -> list[Any]:
         with self._lock:
             attrs = copy.deepcopy((self._user_attrs, self._system_attrs))
-        return [FrozenStudy(self._name, None, *attrs, self._study_id, directions=self._directions)]
+        return [frozen_study(self._name, self._directions, *attrs, self._study_id)]
 
     def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
         with self._lock:

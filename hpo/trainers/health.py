@@ -32,7 +32,7 @@ class Health:
         self._trials.add(trial_id)
 
     @property
-    def sick(self) -> bool:
+    def unhealthy(self) -> bool:
         the_trial_to_blame = self._proven and len(self._trials) == 1 and None not in self._trials
         return self.lost_in_a_row >= QUARANTINE_AFTER and not the_trial_to_blame
 

@@ -15,7 +15,7 @@ from hpo.trainers.process import TRAINER, TrainerProcess
 from hpo.trainers.slot import SlotSpec
 from hpo.trainers.trial import Trial
 
-__all__ = ["autotune_trainers_per_gpu", "measure", "sharing"]
+__all__ = ["autotune_trainers_per_gpu", "choose_trainers_per_gpu", "measure"]
 
 Probe = Callable[[int], float | None]
 """Trainers on one GPU to epochs per second of all of them; None where its memory does not hold so many."""
@@ -38,7 +38,7 @@ def autotune_trainers_per_gpu(probe: Probe) -> int:
     return best
 
 
-def sharing(found: FoundStudy, device: str, command: Sequence[str] = TRAINER) -> int:
+def choose_trainers_per_gpu(found: FoundStudy, device: str, command: Sequence[str] = TRAINER) -> int:
     """Trainers that pay on `device` for the baseline of the study."""
     study = found.study
     job = make_job(found, Trial(0, 0, 1, {}, study.baseline_config, ""))

@@ -65,7 +65,7 @@ class TrainerPool:
         """Slots that could use a trial now or as soon as their trainer has started."""
         return sum(1 for slot in self.working if slot.trial is None)
 
-    def ahead(self, ask_seconds: float, trial_seconds: float) -> int:
+    def prefetch(self, ask_seconds: float, trial_seconds: float) -> int:
         """How many trials to have ready beside those in hand: few, for one asked early knows less.
 
         Of s slots that end together n find a trial ready; the others wait until all of theirs are asked for, which

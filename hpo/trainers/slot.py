@@ -54,7 +54,7 @@ class Slot:
 
     @property
     def quarantined(self) -> bool:
-        return self.health.sick
+        return self.health.unhealthy
 
     @property
     def free(self) -> bool:

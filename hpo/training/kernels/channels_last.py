@@ -1,7 +1,7 @@
 """Layers of channels-last networks for which torch has no fast gradient on a CPU, by the kernels of channels_last.c.
 
 `fast_layers(model, device)` is a context in which the model's modules of these kinds compute the same in another way;
-outside it the model is as its builder made it. torch's are the specification (tests/training/test_channels_last.py).
+outside it the model is as its builder made it. torch's are the specification (tests/unit/training).
 Milliseconds of a gradient at batch 128, by torch and here, one Zen 5 core:
 
     depthwise 5x5, 240 channels of 4x4    float32   2.7   0.7     bf16   11.5   0.6
