@@ -61,6 +61,6 @@ def _found(study: str | Study | FoundStudy) -> FoundStudy:
     if isinstance(study, FoundStudy):
         return study
     if isinstance(study, Study):
-        # Trainers import the model by name, so they need the folders this process imports from.
-        return FoundStudy(study, Path(sys.argv[0] or "."), tuple(path for path in sys.path if path) or ("",))
+        # Trainers import the model by name, so they need the folders this process imports from; "" is the current one.
+        return FoundStudy(study, Path(sys.argv[0] or "."), tuple(path or str(Path.cwd()) for path in sys.path))
     return find_study(study)
