@@ -9,7 +9,10 @@ from pathlib import Path
 
 from hpo.errors import UsageError
 
-__all__ = ["Settings"]
+__all__ = ["RENAMED", "Settings"]
+
+RENAMED = {"workers": "trainers", "workers_per_gpu": "trainers_per_gpu"}
+"""Old name and name: of arguments of `hpo.run`, and so of options (--trainers) and variables (HPO_TRAINERS)."""
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def test_trainers_take_nothing_of_ours_from_the_current_folder(tmp_path: Path, d
     (tmp_path / "mine.py").write_text(STUDY.format(name="MODELS"))
     hpo = f"import sys; sys.path[:1] = [{str(ROOT)!r}]; from hpo.cli.main import main; main()"
     done = python(
-        tmp_path, "-c", hpo, "run", "--study", "mine.py", "--trials", "1", "--workers", "1", "--storage", database_url
+        tmp_path, "-c", hpo, "run", "--study", "mine.py", "--trials", "1", "--trainers", "1", "--storage", database_url
     )
     assert done.returncode == 0, done.stderr
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from hpo.cli import check, compress, database, declared, doctor, evaluate, report, reproduce, run, status, winner
+from hpo.cli.old_names import Command
 
 __all__ = ["app"]
 
@@ -29,7 +30,7 @@ _EPILOG = """Exit codes:
 - 141 the reader of a pipe left
 
 Environment: HPO_STORAGE, HPO_STORAGE_PASSWORD_FILE, HPO_HOME, HPO_DATA_DIR, HPO_CHECKPOINT_DIR, HPO_DEVICES,
-HPO_WORKERS, HPO_WORKERS_PER_GPU, HPO_TIMEOUT, HPO_TRIALS, HPO_COMMIT, HPO_HEARTBEAT, HPO_LEASE_SECONDS,
+HPO_TRAINERS, HPO_TRAINERS_PER_GPU, HPO_TIMEOUT, HPO_TRIALS, HPO_COMMIT, HPO_HEARTBEAT, HPO_LEASE_SECONDS,
 HPO_PATIENCE_SECONDS.
 README.md says what each does.
 """
@@ -63,20 +64,20 @@ def _options(
     pass
 
 
-app.command("run", rich_help_panel="Search")(run.run)
-app.command("worker", rich_help_panel="Search")(run.worker)
-app.command("studies", rich_help_panel="Declarations")(declared.studies)
-app.command("space", rich_help_panel="Declarations")(declared.space)
-app.command("check", rich_help_panel="Declarations")(check.check)
-app.command("status", rich_help_panel="Results")(status.status)
-app.command("best", rich_help_panel="Results")(status.best)
-app.command("trials", rich_help_panel="Results")(status.trials)
-app.command("report", rich_help_panel="Results")(report.report)
-app.command("evaluate", rich_help_panel="Results")(evaluate.evaluate)
-app.command("export", rich_help_panel="Results")(winner.export)
-app.command("compress", rich_help_panel="Results")(compress.compress)
-app.command("predict", rich_help_panel="Results")(winner.predict)
-app.command("reproduce", rich_help_panel="Results")(reproduce.reproduce)
-app.command("dashboard", rich_help_panel="Results")(database.dashboard)
-app.command("doctor", rich_help_panel="Database")(doctor.doctor)
+app.command("run", cls=Command, rich_help_panel="Search")(run.run)
+app.command("worker", cls=Command, rich_help_panel="Search")(run.worker)
+app.command("studies", cls=Command, rich_help_panel="Declarations")(declared.studies)
+app.command("space", cls=Command, rich_help_panel="Declarations")(declared.space)
+app.command("check", cls=Command, rich_help_panel="Declarations")(check.check)
+app.command("status", cls=Command, rich_help_panel="Results")(status.status)
+app.command("best", cls=Command, rich_help_panel="Results")(status.best)
+app.command("trials", cls=Command, rich_help_panel="Results")(status.trials)
+app.command("report", cls=Command, rich_help_panel="Results")(report.report)
+app.command("evaluate", cls=Command, rich_help_panel="Results")(evaluate.evaluate)
+app.command("export", cls=Command, rich_help_panel="Results")(winner.export)
+app.command("compress", cls=Command, rich_help_panel="Results")(compress.compress)
+app.command("predict", cls=Command, rich_help_panel="Results")(winner.predict)
+app.command("reproduce", cls=Command, rich_help_panel="Results")(reproduce.reproduce)
+app.command("dashboard", cls=Command, rich_help_panel="Results")(database.dashboard)
+app.command("doctor", cls=Command, rich_help_panel="Database")(doctor.doctor)
 app.add_typer(database.db, name="db", rich_help_panel="Database")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hpo.cli.declared import space_tables
-from hpo.cli.options import DeviceOption, JsonOption, StudyOption, SubsetOption, WorkersOption
+from hpo.cli.options import DeviceOption, JsonOption, StudyOption, SubsetOption, TrainersOption
 from hpo.cli.output import emit_json, emit_rich, progress_console
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def check(
     ] = None,
     subset: SubsetOption = None,
     device: DeviceOption = None,
-    workers: WorkersOption = None,
+    trainers: TrainersOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check a study before a device is spent: build every branch, run a few real steps, estimate time and memory.
@@ -50,7 +50,9 @@ def check(
     seconds = parse_duration(timeout) if timeout is not None else None
     found = _subset(find_study(study), subset)  # declaring it has checked its table
     not_compared = compare_stored(found.study, Settings.read()) if subset is None else ""
-    slots = find_slots(device or os.environ.get("HPO_DEVICES"), workers=workers, workers_per_gpu=1, environ=os.environ)
+    slots = find_slots(
+        device or os.environ.get("HPO_DEVICES"), trainers=trainers, trainers_per_gpu=1, environ=os.environ
+    )
     with progress_console().status(f"building every branch of {found.study.name}, then a few steps"):
         inspection = inspect_study(found, slots[0].device)
     facts = _facts(found.study, inspection, seconds, len(slots))

@@ -1,4 +1,4 @@
-"""How many trainers share a GPU under `--workers-per-gpu auto`: as many as still pay, found out by trying."""
+"""How many trainers share a GPU under `--trainers-per-gpu auto`: as many as still pay, found out by trying."""
 
 from __future__ import annotations
 
