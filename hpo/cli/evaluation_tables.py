@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from hpo.cli.layout import labelled_lines, plain_table
 from hpo.cli.summary import program
-from hpo.report.words import size
-from hpo.wording import params_text
+from hpo.wording import bytes_text, params_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -53,15 +52,9 @@ def _heading(document: Mapping[str, Any]) -> str:
     )
 
 
-def _table() -> Table:
-    return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
-
-
 def _scores(rows: Sequence[Mapping[str, Any]], winner: str) -> Table:
-    table = _table()
-    table.add_column("configuration")
-    for name in ("test accuracy", "95 % interval", "macro F1", "in the search", "gap", "runs"):
-        table.add_column(name, justify="right")
+    numbers = ("test accuracy", "95 % interval", "macro F1", "in the search", "gap", "runs")
+    table = plain_table("configuration", *numbers, right=numbers)
     for row in rows:
         test, found = row["test_accuracy"], row["search_val_accuracy"]
         gap = row["optimism_gap"]
@@ -78,17 +71,15 @@ def _scores(rows: Sequence[Mapping[str, Any]], winner: str) -> Table:
 
 
 def _costs(rows: Sequence[Mapping[str, Any]], winner: str) -> Table:
-    table = _table()
-    table.add_column("configuration")
-    for name in ("parameters", "size", "latency p50", "p95", "images/s", "epochs", "training"):
-        table.add_column(name, justify="right")
+    numbers = ("parameters", "size", "latency p50", "p95", "images/s", "epochs", "training")
+    table = plain_table("configuration", *numbers, right=numbers)
     for row in rows:
         if not row["test_accuracy"]:
             continue
         table.add_row(
             _name(row, winner),
             f"{row['parameters']:,}",
-            size(row["model_bytes"]),
+            bytes_text(row["model_bytes"]),
             f"{row['latency_p50_ms']:.3f} ms",
             f"{row['latency_p95_ms']:.3f} ms",
             f"{row['images_per_second']:,.0f}",
@@ -112,9 +103,7 @@ def _confusion(document: Mapping[str, Any], best: Mapping[str, Any]) -> Table:
 
 
 def _ending(document: Mapping[str, Any], best: Mapping[str, Any], folder: Path) -> Table:
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
+    table = labelled_lines()
     verdict = document["verdict"]
     style = {True: "green", False: "yellow", None: "yellow"}[verdict["beats_baseline"]]
     table.add_row("winner", f"[bold green]{escape(best['name'])}[/]  {escape(params_text(best['params']))}")

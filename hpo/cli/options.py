@@ -29,6 +29,8 @@ __all__ = [
     "TrainersPerGpuOrAutoOption",
     "declared_study",
     "read_stored",
+    "timeout_option",
+    "trials_option",
 ]
 
 
@@ -142,6 +144,18 @@ TrainersPerGpuOrAutoOption = Annotated[
         help="Trainers that share each GPU; auto tries 1, 2, 4 ... on the baseline for as long as they pay.",
     ),
 ]
+
+
+def timeout_option(meaning: str, *, envvar: str | None = None) -> Any:
+    """`--timeout TIME`; what it limits differs from command to command."""
+    return typer.Option("--timeout", "-t", metavar="TIME", envvar=envvar, help=meaning, show_default=False)
+
+
+def trials_option(meaning: str) -> Any:
+    """`--trials N`, or HPO_TRIALS."""
+    return typer.Option("--trials", "-n", metavar="N", min=1, envvar="HPO_TRIALS", help=meaning, show_default=False)
+
+
 ChangedCodeOption = Annotated[
     bool,
     typer.Option("--changed-code", help="Go on although the file of your model changed since the last finished trial."),

@@ -18,6 +18,8 @@ from hpo.cli.options import (
     TrainersOption,
     TrainersPerGpuOrAutoOption,
     declared_study,
+    timeout_option,
+    trials_option,
 )
 
 __all__ = ["run", "worker"]
@@ -27,26 +29,14 @@ def run(
     study: StudyOption,
     timeout: Annotated[
         str | None,
-        typer.Option(
-            "--timeout",
-            "-t",
-            metavar="TIME",
+        timeout_option(
+            "Wall-clock budget of the whole study: 90s, 10m, 3h, 1h30m. Unfinished trials are kept for next time.",
             envvar="HPO_TIMEOUT",
-            help="Wall-clock budget of the whole study: 90s, 10m, 3h, 1h30m. Unfinished trials are kept for next time.",
-            show_default=False,
         ),
     ] = None,
     trials: Annotated[
         int | None,
-        typer.Option(
-            "--trials",
-            "-n",
-            metavar="N",
-            min=1,
-            envvar="HPO_TRIALS",
-            help="Finish exactly N trials in all, however many workers there are.",
-            show_default=False,
-        ),
+        trials_option("Finish exactly N trials in all, however many workers there are."),
     ] = None,
     storage: StorageOption = None,
     device: DeviceOption = None,
@@ -109,12 +99,8 @@ def worker(
     study: StudyOption,
     timeout: Annotated[
         str | None,
-        typer.Option(
-            "--timeout",
-            "-t",
-            metavar="TIME",
-            help="Leave after this long, as a batch job must; the study goes on. Without it: when the study is over.",
-            show_default=False,
+        timeout_option(
+            "Leave after this long, as a batch job must; the study goes on. Without it: when the study is over."
         ),
     ] = None,
     storage: StorageOption = None,
@@ -133,8 +119,8 @@ def worker(
     from hpo import api
     from hpo.cli.heartbeat import beating
     from hpo.cli.output import notice
+    from hpo.cli.states import counts_text
     from hpo.cli.watching import watcher
-    from hpo.cli.wording import counts_text
     from hpo.duration import parse_duration
 
     with watcher(quiet=quiet) as display:
