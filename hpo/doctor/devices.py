@@ -22,7 +22,7 @@ START_SECONDS, DATA_SECONDS = 120.0, 300.0
 def examine_devices(devices: str | None) -> Iterator[Finding]:
     """One finding for each device: a trainer is started on it, and multiplies before it says that it is ready."""
     try:
-        specs = find_slots(devices, workers=None, workers_per_gpu=1, environ=os.environ)
+        specs = find_slots(devices, trainers=None, trainers_per_gpu=1, environ=os.environ)
     except HpoError as error:
         yield failed("device", error)
         return

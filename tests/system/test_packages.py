@@ -98,7 +98,7 @@ def test_trainers_import_a_users_models_package(
     """A study's own builder is found in `models/` beside it, and hpo's own model in hpo."""
     write(tmp_path, mine=STUDY.format(builder="models.net:build"), models____init__="", models__net=MODEL)
     write(tmp_path, data____init__=NOT_HPOS, studies____init__=NOT_HPOS)
-    options = ["--trials", "1", "--workers", "1", "--storage", database_url, "--device", "cpu"]
+    options = ["--trials", "1", "--trainers", "1", "--storage", database_url, "--device", "cpu"]
     done = installed[kind].run(tmp_path, *words, "--study", "mine.py", *options)
     assert done.returncode == 0, done.stderr
     assert "1 complete" in done.stdout
@@ -110,7 +110,7 @@ def test_a_notebook_beside_files_of_these_names_searches(
 ) -> None:
     """A study declared in a cell, with a model from models.py in the current folder."""
     write(tmp_path, models=MODEL, data=NOT_HPOS, studies=NOT_HPOS)
-    run = f'result = hpo.run(study, trials=1, workers=1, storage="{database_url}")'
+    run = f'result = hpo.run(study, trials=1, trainers=1, storage="{database_url}")'
     cells = [STUDY.format(builder="models:build"), run, "print(result.counts)"]
     done = installed[kind].run(tmp_path, "python", "-c", NOTEBOOK, stdin="# cell\n".join(cells))
     assert "'complete': 1" in done.stdout, done.stdout + done.stderr
