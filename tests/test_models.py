@@ -24,7 +24,8 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "mobilenet_v3_small": {"width": 0.25, "stem_stride": 1},
     "mobilenet_v3_large": {"width": 0.5, "stem_stride": 1},
 }
-LR = {"squeezenet": 5e-4}  # at four times that its loss leaps, and where it is after forty steps is luck
+LR = {"squeezenet": 5e-4}
+"""At three times these rates a loss leaps, and where it is after forty steps hangs on the rounding."""
 SHAPES = [(1, 8, 8), (1, 28, 28), (3, 29, 31), (3, 32, 32)]
 
 
@@ -78,7 +79,7 @@ def test_every_model_learns_a_batch_by_heart(name: str, shape: tuple[int, int, i
     """Forty Adam steps on one small batch at least halve its loss."""
     model = build(name, shape)
     images, labels = torch.randn(16, *shape), torch.arange(16) % 10
-    optimizer = torch.optim.Adam(model.parameters(), lr=LR.get(name, 1e-2))
+    optimizer = torch.optim.Adam(model.parameters(), lr=LR.get(name, 3e-3))
     losses = []
     for _ in range(40):
         optimizer.zero_grad()
