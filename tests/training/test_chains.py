@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -57,7 +56,6 @@ def small_cnn() -> nn.Module:
     )
 
 
-needs_compiler = pytest.mark.skipif(not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="no C compiler")
 # Widths that fill no vector; batches of every way a layer is computed: few images, more of them, products.
 MODELS = [
     pytest.param(lambda: mlp(SHAPE, 10, 2, [41, 27]), SHAPE, 7, id="mlp, a few images"),
@@ -66,8 +64,8 @@ MODELS = [
     pytest.param(lambda: mlp(SHAPE, 10, 2, [400, 260]), SHAPE, 70, id="mlp, by products"),
     pytest.param(lambda: mlp(SHAPE, 10, 2, [40, 24], 0.3), SHAPE, 7, id="mlp with dropout, a few images"),
     pytest.param(lambda: mlp(SHAPE, 10, 2, [40, 24], 0.3), SHAPE, 20, id="mlp with dropout"),
-    pytest.param(lambda: lenet((1, 28, 28), 10), (1, 28, 28), 20, id="lenet", marks=needs_compiler),
-    pytest.param(small_cnn, (2, 12, 12), 50, id="a small cnn", marks=needs_compiler),
+    pytest.param(lambda: lenet((1, 28, 28), 10), (1, 28, 28), 20, id="lenet", marks=pytest.mark.kernels),
+    pytest.param(small_cnn, (2, 12, 12), 50, id="a small cnn", marks=pytest.mark.kernels),
 ]
 
 
@@ -121,7 +119,7 @@ def test_logits_are_the_models(build: Callable[[], nn.Module], shape: tuple[int,
         torch.testing.assert_close(step.chain.logits(batch), model.eval()(batch), rtol=1e-4, atol=1e-5)
 
 
-@needs_compiler
+@pytest.mark.kernels
 def test_a_diverged_network_shows_it() -> None:
     """A weight that is not a number makes the loss not a number, through pooling and ReLU too."""
     model = lenet((1, 28, 28), 10)
@@ -231,7 +229,7 @@ def whole(model: nn.Module, settings: dict[str, Any]) -> WholeStep | None:
     return WholeStep.of(None, layers, build_optimizer(model, recipe, CPU))
 
 
-@needs_compiler
+@pytest.mark.kernels
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
 def test_a_step_in_one_call_shows_what_is_not_a_number(optimizer: str) -> None:
     """One pixel that is not a number: the loss is none either, nor is any weight that the pixel's image reached."""
@@ -245,7 +243,7 @@ def test_a_step_in_one_call_shows_what_is_not_a_number(optimizer: str) -> None:
     assert all(parameter.isnan().all() for parameter in model.parameters())
 
 
-@needs_compiler
+@pytest.mark.kernels
 @pytest.mark.parametrize("label", [-1, 10])
 def test_a_label_that_is_no_class_is_an_error_before_anything_changes(label: int) -> None:
     """As in torch, whose cross entropy says the same; in C it would be a write past the end."""
@@ -258,7 +256,7 @@ def test_a_label_that_is_no_class_is_an_error_before_anything_changes(label: int
     assert all(torch.equal(*pair) for pair in zip(before, model.parameters(), strict=True))
 
 
-@needs_compiler
+@pytest.mark.kernels
 def test_images_of_another_size_are_an_error() -> None:
     """In C they would be read past their end."""
     step = whole(perceptron(SHAPE, 10), {"optimizer": "sgd"})
@@ -267,7 +265,7 @@ def test_images_of_another_size_are_an_error() -> None:
         step.learn(torch.ones(2, 1, 7, 7), torch.tensor([1, 2]))
 
 
-@needs_compiler
+@pytest.mark.kernels
 @pytest.mark.parametrize(
     ("width", "batch", "calls"), [(1500, MOST_IMAGES, 1), (1500, MOST_IMAGES + 1, 0), (40, MOST_IMAGES + 1, 1)]
 )
