@@ -22,6 +22,8 @@ from data.augment import (
 )
 from data.image_set import ImageSet
 
+pytestmark = pytest.mark.numeric
+
 SHAPES = [(1, 28, 28), (3, 32, 32), (2, 9, 14)]
 
 

@@ -15,6 +15,8 @@ from hpo.errors import StudyError
 from models import MODELS, Model
 from models.build import build_model, count_macs, count_parameters, resolve, size_bytes
 
+pytestmark = pytest.mark.numeric
+
 PARAMETERS: dict[str, dict[str, Any]] = {
     "shallow": {"hidden_units": 40},
     "mlp": {"layers": 2, "hidden_units": [40, 30], "dropout": 0.2},

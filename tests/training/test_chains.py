@@ -25,6 +25,8 @@ from hpo.training.whole_step import MOST_IMAGES, WholeStep
 from models.lenet import lenet
 from models.mlp import mlp, perceptron
 
+pytestmark = pytest.mark.numeric
+
 CPU = torch.device("cpu")
 SHAPE = (1, 8, 8)
 RECIPES: dict[str, dict[str, Any]] = {

@@ -16,6 +16,8 @@ from hpo.training.configuration import Recipe
 from hpo.training.optimizers import build_optimizer
 from hpo.training.step import Step
 
+pytestmark = pytest.mark.numeric
+
 CPU = torch.device("cpu")
 
 LAYERS = {

@@ -24,6 +24,8 @@ from hpo.training.progress import StopRequest
 from hpo.training.trial import Trial
 from models.build import build_model
 
+pytestmark = pytest.mark.numeric
+
 GUARDED = {"loader": "synthetic:load_without_test", "name": "synthetic", "shape": [1, 28, 28]}
 EARLY = {"monitor": "val_accuracy", "patience": 2, "min_delta": 0.0}
 
