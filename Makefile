@@ -19,12 +19,13 @@ SECRETS := --no-verify --disable-plugin KeywordDetector --disable-plugin HexHigh
 	--disable-plugin Base64HighEntropyString --exclude-secrets '^(s3cr.*|own|pw|password|secret)$$'
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-quick lint bench chaos clean
+.PHONY: help install run test test-quick test-processors lint bench chaos clean
 
 help:
 	@echo "make run      search $(STUDY) for $(TIMEOUT) (STUDY=mlp_mnist TIMEOUT=3h for another)"
 	@echo "make test     the whole test suite, on a real PostgreSQL that comes with the package"
 	@echo "make test-quick   the unit tests and one whole run: three minutes"
+	@echo "make test-processors   the tests that compute, as processors with shorter vectors and other compilers do it"
 	@echo "make lint     ruff, mypy, and a scan for secrets"
 	@echo "make bench    a short form of every benchmark (HPO_DATA_DIR: a folder with MNIST)"
 	@echo "make chaos    kill, restart, cut and stall for five minutes, then see that nothing is lost (CHAOS=--help)"
@@ -49,6 +50,9 @@ test: install
 
 test-quick: install
 	$(BIN)/python -m pytest tests/unit $(QUICK) -n $(JOBS) --dist worksteal --durations=20
+
+test-processors: install
+	$(BIN)/python tests/processors.py
 
 lint: install
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ import random
 import signal
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -48,6 +49,15 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_report_header(config: pytest.Config) -> str:
     order = " --shuffle" if config.getoption("--shuffle") else ""
     return f"random numbers: --seed {config.getoption('--seed')}{order}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What this machine could not try, in a line."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(str(report.longrepr[2]).removeprefix("Skipped: ") for report in skipped)
+    if reasons:
+        each = [f"{reason} ({count})" for reason, count in sorted(reasons.items())]
+        terminalreporter.write_line(f"not covered here: {'; '.join(each)}")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from hpo.models import MODELS
 
 from hpo.messages import Job
 from hpo.training.device import open_device
-from hpo.training.kernels import native
+from hpo.training.kernels import channels_last, convolutions, fused_train_step, native
 from hpo.training.train_val_split import DataCache
 
 PLAN: dict[str, Any] = {
@@ -46,6 +47,30 @@ def kernels_are_compiled_elsewhere(home: Path, clean_environment: None, monkeypa
     """Compiled kernels go to a folder of this run, not to .hpo in the working folder, however long that takes."""
     monkeypatch.setenv("HPO_HOME", str(home))
     monkeypatch.setattr(native, "COMPILE_SECONDS", 600.0)
+
+
+@pytest.fixture(scope="session")
+def compiler_works(tmp_path_factory: pytest.TempPathFactory) -> bool:
+    """Whether what training compiles with makes a library of an empty file."""
+    folder = tmp_path_factory.mktemp("compiler")
+    (folder / "empty.c").touch()
+    try:
+        native._compile([str(folder / "empty.c")], folder / "empty.so")
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return True
+
+
+@pytest.fixture(autouse=True)
+def kernels_are_needed(
+    request: pytest.FixtureRequest, kernels_are_compiled_elsewhere: None, compiler_works: bool
+) -> None:
+    """A test marked `kernels` is skipped without a compiler, and fails where one has not made them."""
+    if request.node.get_closest_marker("kernels"):
+        if not compiler_works:
+            pytest.skip("kernels: no C compiler that works")
+        for module in (channels_last, convolutions, fused_train_step):
+            assert module._tried_kernels() is not None, f"{module.__name__} goes without kernels"
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ from torch import nn
 
 from hpo.errors import StudyError
 
+pytestmark = pytest.mark.numeric
+
 PARAMETERS: dict[str, dict[str, Any]] = {
     "shallow": {"hidden_units": 40},
     "mlp": {"layers": 2, "hidden_units": [40, 30], "dropout": 0.2},

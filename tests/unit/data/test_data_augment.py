@@ -24,6 +24,8 @@ from scipy import stats
 from torch import Generator, Tensor
 from torchvision.transforms import functional as reference
 
+pytestmark = pytest.mark.numeric
+
 SHAPES = [(1, 28, 28), (3, 32, 32), (2, 9, 14)]
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from compilers import needs_compiler
 from hpo.data.image_set import ImageSet
 from hpo.models.lenet import lenet
 from hpo.models.mlp import mlp, perceptron
@@ -26,6 +25,8 @@ from hpo.training.kernels.fused_train_step import MOST_IMAGES, FusedTrainStep
 from hpo.training.kernels.layers import read_layers
 from hpo.training.optimizers import build_optimizer
 from hpo.training.step import Step
+
+pytestmark = pytest.mark.numeric
 
 CPU = torch.device("cpu")
 SHAPE = (1, 8, 8)
@@ -67,8 +68,8 @@ MODELS = [
     pytest.param(lambda: mlp(SHAPE, 10, 2, [400, 260]), SHAPE, 70, id="mlp, by products"),
     pytest.param(lambda: mlp(SHAPE, 10, 2, [40, 24], 0.3), SHAPE, 7, id="mlp with dropout, a few images"),
     pytest.param(lambda: mlp(SHAPE, 10, 2, [40, 24], 0.3), SHAPE, 20, id="mlp with dropout"),
-    pytest.param(lambda: lenet((1, 28, 28), 10), (1, 28, 28), 20, id="lenet", marks=needs_compiler),
-    pytest.param(small_cnn, (2, 12, 12), 50, id="a small cnn", marks=needs_compiler),
+    pytest.param(lambda: lenet((1, 28, 28), 10), (1, 28, 28), 20, id="lenet", marks=pytest.mark.kernels),
+    pytest.param(small_cnn, (2, 12, 12), 50, id="a small cnn", marks=pytest.mark.kernels),
 ]
 
 
@@ -130,7 +131,7 @@ def test_logits_are_the_models(build: Callable[[], nn.Sequential], shape: tuple[
             assert_as_exact({"logits": ours}, [{"logits": torchs}], {"logits": exact(pixels.double())})
 
 
-@needs_compiler
+@pytest.mark.kernels
 def test_a_diverged_network_shows_it() -> None:
     """A weight that is not a number makes the loss not a number, through pooling and ReLU too."""
     model = lenet((1, 28, 28), 10)
@@ -238,7 +239,7 @@ def whole(model: nn.Module, settings: dict[str, Any]) -> FusedTrainStep | None:
     return FusedTrainStep.of(None, layers, build_optimizer(model, recipe, CPU))
 
 
-@needs_compiler
+@pytest.mark.kernels
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
 def test_a_step_in_one_call_shows_what_is_not_a_number(optimizer: str) -> None:
     """One pixel that is not a number: the loss is none either, nor is any weight that the pixel's image reached."""
@@ -252,7 +253,7 @@ def test_a_step_in_one_call_shows_what_is_not_a_number(optimizer: str) -> None:
     assert all(parameter.isnan().all() for parameter in model.parameters())
 
 
-@needs_compiler
+@pytest.mark.kernels
 @pytest.mark.parametrize("label", [-1, 10])
 def test_a_label_that_is_no_class_is_an_error_before_anything_changes(label: int) -> None:
     """As in torch, whose cross entropy says the same; in C it would be a write past the end."""
@@ -265,7 +266,7 @@ def test_a_label_that_is_no_class_is_an_error_before_anything_changes(label: int
     assert all(torch.equal(*pair) for pair in zip(before, model.parameters(), strict=True))
 
 
-@needs_compiler
+@pytest.mark.kernels
 def test_images_of_another_size_are_an_error() -> None:
     """In C they would be read past their end."""
     step = whole(perceptron(SHAPE, 10), {"optimizer": "sgd"})
@@ -274,7 +275,7 @@ def test_images_of_another_size_are_an_error() -> None:
         step.learn(torch.ones(2, 1, 7, 7), torch.tensor([1, 2]))
 
 
-@needs_compiler
+@pytest.mark.kernels
 @pytest.mark.parametrize(
     ("width", "batch", "calls"), [(1500, MOST_IMAGES, 1), (1500, MOST_IMAGES + 1, 0), (40, MOST_IMAGES + 1, 1)]
 )

@@ -18,6 +18,8 @@ from hpo.training.kernels.channels_last import fast_layers
 from hpo.training.optimizers import build_optimizer
 from hpo.training.step import Step
 
+pytestmark = pytest.mark.numeric
+
 CPU = torch.device("cpu")
 
 LAYERS = {
@@ -108,6 +110,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return ran
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize(("layer", "side"), CASES)
 def test_every_layer_computes_what_torchs_does(layer: nn.Module, side: int, counted: list[str]) -> None:
     """Output and gradients in float32: odd channels, odd sides, strides, borders."""
@@ -119,6 +122,7 @@ def test_every_layer_computes_what_torchs_does(layer: nn.Module, side: int, coun
     assert_as_exact(found, torchs, computed_exactly(layer, images))
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize(("layer", "side"), CASES)
 def test_bf16_is_as_near_to_float32_as_torchs(layer: nn.Module, side: int, counted: list[str]) -> None:
     """Under autocast; torch's gradients in bf16 may be the further ones, as it also rounds the weights' sums.
@@ -132,6 +136,7 @@ def test_bf16_is_as_near_to_float32_as_torchs(layer: nn.Module, side: int, count
     assert_as_exact(found, [torchs], exact, factor=1.0, floor=1.0, eps=torch.finfo(torch.bfloat16).eps)
 
 
+@pytest.mark.kernels
 def test_a_nan_comes_through_the_pooling() -> None:
     """A network that diverged must look it."""
     layer, images = nn.MaxPool2d(3, 2), torch.randn(1, 16, 7, 7, generator=torch.Generator().manual_seed(0))
@@ -141,6 +146,7 @@ def test_a_nan_comes_through_the_pooling() -> None:
         torch.testing.assert_close(found, expected, equal_nan=True, rtol=0, atol=0)
 
 
+@pytest.mark.kernels
 def test_outside_the_block_the_model_is_the_builders() -> None:
     """Also after an error, and for a layer that torch.export, torch-pruning or a hook may look at."""
     model = nn.Sequential(nn.MaxPool2d(2), nn.Conv2d(4, 4, 3, groups=4, bias=False), nn.AdaptiveAvgPool2d(1))

@@ -25,6 +25,8 @@ from hpo.training.outcomes import failure
 from hpo.training.progress import StopRequest
 from hpo.training.trial_run import TrialRun
 
+pytestmark = pytest.mark.numeric
+
 GUARDED = {"loader": "synthetic:load_without_test", "name": "synthetic", "shape": [1, 28, 28]}
 EARLY = {"monitor": "val_accuracy", "patience": 2, "min_delta": 0.0}
 

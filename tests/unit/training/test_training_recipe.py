@@ -23,6 +23,8 @@ from hpo.training.optimizers import OPTIMIZERS, build_optimizer, optimizer_tenso
 from hpo.training.schedules import SCHEDULES, Schedule, TrainLength
 from hpo.training.stopping import Stopping
 
+pytestmark = pytest.mark.numeric
+
 CPU = torch.device("cpu")
 
 

@@ -13,6 +13,8 @@ from hpo.training.fit import train
 from hpo.training.progress import StopRequest
 from hpo.training.trial_run import TrialRun
 
+pytestmark = pytest.mark.numeric
+
 SYNTHETIC = {"name": "synthetic", "loader": "synthetic:load", "shape": [1, 28, 28]}
 
 EVERYTHING = {
