@@ -1,4 +1,4 @@
-"""How states, objectives and parameters read, the same in a search's log, in every command and in a report."""
+"""How objectives and parameters read, the same in a search's log, in every command and in a report."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["STATES", "grouped", "params_text", "score", "value_text"]
-
-STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
-"""Optuna's names of a trial's states, and ours."""
+__all__ = ["grouped", "params_text", "score", "value_text"]
 
 _INDEXED = re.compile(r"(.+)_(\d+)")
 

@@ -1,16 +1,18 @@
-"""Optuna's private names are known to one file only, so that a new Optuna is met in one place."""
+"""Optuna's private names are known to one file, its tables to another, so that a new Optuna is met there."""
 
 from __future__ import annotations
 
 import ast
 import re
 from pathlib import Path
+from typing import Any
 
 import hpo
 from hpo.storage.optuna_internals import PRIVATE_NAMES
 
 ROOT = Path(hpo.__file__).parent
 THE_FILE = ROOT / "storage" / "optuna_internals.py"
+SCHEMA_FILE = ROOT / "storage" / "optuna_schema.py"
 PRIVATE = re.compile(
     r"optuna[a-z_.]*\._[a-z]"  # a private module
     r"|from optuna[a-z_.]* import .*\b_[a-zA-Z]"  # a private name
@@ -27,6 +29,36 @@ def test_only_one_file_knows_private_names_of_optuna() -> None:
     ]
     assert found == []
     assert PRIVATE.search(THE_FILE.read_text())
+
+
+STORED = re.compile(
+    r"^(RUNNING|WAITING|COMPLETE|PRUNED|FAIL|MINIMIZE|MAXIMIZE)$|'(RUNNING|WAITING|COMPLETE|PRUNED|FAIL)'"
+    r"|\b(FROM|JOIN|INTO|UPDATE|ON) (trials|studies|study_\w+|trial_\w+)\b|^(trials|studies)\.\w+ ="
+    r"|\b(study_directions|(study|trial)_(user|system)_attributes|trial_(params|values|intermediate_values))\b"
+    r"|\b(trialstate|trialvaluetype|trialintermediatevaluetype|alembic_version|version_info|fixed_params)\b"
+)
+
+
+def test_only_one_file_spells_optunas_tables_and_the_words_in_them() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}: {node.value.strip()}"
+        for path in sorted(ROOT.rglob("*.py"))
+        if path.name != "optuna_schema.py"
+        for node in _texts(ast.parse(path.read_text()))
+        if STORED.search(node.value)
+    ]
+    assert found == []
+    assert sum(bool(STORED.search(node.value)) for node in _texts(ast.parse(SCHEMA_FILE.read_text()))) > 8
+
+
+def _texts(tree: ast.Module) -> list[Any]:
+    """Every string in a file, f-strings in parts, except docstrings."""
+    alone = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    return [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in alone
+    ]
 
 
 def test_the_list_of_private_names_is_whole() -> None:

@@ -171,24 +171,24 @@ def _chosen(view: StudyView, state: str | None, top: int | None) -> list[FrozenT
     from hpo.cli.wording import COUNTS
     from hpo.errors import UsageError, near_miss
     from hpo.results.best import ranked
-    from hpo.wording import STATES
+    from hpo.storage.optuna_schema import STATES
 
     if state is not None and state not in COUNTS:
         raise UsageError(f'--state "{state}" is no state of a trial', evidence=[near_miss(state, COUNTS)])
     found = ranked(view.trials, view.directions) if top else list(view.trials)
     if state is not None:
-        found = [trial for trial in found if STATES[trial.state.name] == state]
+        found = [trial for trial in found if STATES[trial.state] == state]
     return found[:top]
 
 
 def _trial_json(trial: FrozenTrial) -> dict[str, Any]:
-    from hpo.wording import STATES
+    from hpo.storage.optuna_schema import STATES
 
     # Optuna's times are naive and local; with their offset they mean the same everywhere.
     seconds = trial.duration.total_seconds() if trial.duration else None
     return {
         "trial": trial.number,
-        "state": STATES[trial.state.name],
+        "state": STATES[trial.state],
         "values": trial.values,
         "params": dict(trial.params),
         "steps": len(trial.intermediate_values),

@@ -12,7 +12,8 @@ from rich.table import Table
 from hpo.cli.wording import COUNTS, STYLES, seconds_text
 from hpo.cli.wrapping import Entries
 from hpo.duration import format_duration
-from hpo.wording import STATES, grouped, params_text, score, value_text
+from hpo.storage.optuna_schema import STATES
+from hpo.wording import grouped, params_text, score, value_text
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -91,7 +92,7 @@ def failures_text(trials: Sequence[FrozenTrial]) -> str:
 
 
 def _trial(trial: FrozenTrial, objectives: int) -> list[str]:
-    state = STATES[trial.state.name]
+    state = STATES[trial.state]
     values = list(trial.values or ())[:objectives]
     shown = [score(value) for value in values] + ["-"] * (objectives - len(values))
     seconds = seconds_text(trial.duration.total_seconds()) if trial.duration else "-"

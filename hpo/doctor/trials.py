@@ -12,6 +12,7 @@ from hpo.doctor.finding import Finding
 from hpo.search.identity import own_identity
 from hpo.search.reaper import MAX_HOSTS, Reaper
 from hpo.storage import queries
+from hpo.storage.optuna_schema import RUNNING, STUDIES, TRIALS, WAITING
 
 __all__ = ["examine_trials"]
 
@@ -20,21 +21,21 @@ __all__ = ["examine_trials"]
 _STALE = text(
     "SELECT s.study_name, t.study_id, t.trial_id, t.number, l.expires_at IS NOT NULL AS held,"
     " extract(epoch FROM now() - l.expires_at) AS silent, coalesce(l.host, '?') AS host"
-    " FROM trials t JOIN hpo_studies h ON h.study_id = t.study_id JOIN studies s ON s.study_id = t.study_id"
+    f" FROM {TRIALS} t JOIN hpo_studies h ON h.study_id = t.study_id JOIN {STUDIES} s ON s.study_id = t.study_id"
     " LEFT JOIN hpo_leases l ON l.trial_id = t.trial_id"
-    " WHERE t.state = 'RUNNING' AND (l.worker_id IS NULL OR l.expires_at < now()) ORDER BY t.trial_id"
+    f" WHERE t.state = '{RUNNING}' AND (l.worker_id IS NULL OR l.expires_at < now()) ORDER BY t.trial_id"
 )
 # Leases on trials that are not running: harmless, but they make a host look busy.
 _IDLE = text(
-    "SELECT count(*) FROM hpo_leases l JOIN trials t ON t.trial_id = l.trial_id"
-    " WHERE l.worker_id IS NOT NULL AND t.state <> 'RUNNING' AND l.expires_at < now()"
+    f"SELECT count(*) FROM hpo_leases l JOIN {TRIALS} t ON t.trial_id = l.trial_id"
+    f" WHERE l.worker_id IS NOT NULL AND t.state <> '{RUNNING}' AND l.expires_at < now()"
 )
 _FREE_IDLE = text(
-    "UPDATE hpo_leases l SET worker_id = NULL, expires_at = NULL FROM trials t WHERE t.trial_id = l.trial_id"
-    " AND l.worker_id IS NOT NULL AND t.state <> 'RUNNING' AND l.expires_at < now()"
+    f"UPDATE hpo_leases l SET worker_id = NULL, expires_at = NULL FROM {TRIALS} t WHERE t.trial_id = l.trial_id"
+    f" AND l.worker_id IS NOT NULL AND t.state <> '{RUNNING}' AND l.expires_at < now()"
 )
 _REQUEUE = text(
-    "UPDATE trials t SET state = 'WAITING' WHERE t.trial_id = :trial AND t.state = 'RUNNING' AND NOT EXISTS"
+    f"UPDATE {TRIALS} t SET state = '{WAITING}' WHERE t.trial_id = :trial AND t.state = '{RUNNING}' AND NOT EXISTS"
     " (SELECT 1 FROM hpo_leases l WHERE l.trial_id = t.trial_id AND l.worker_id IS NOT NULL)"
 )
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from optuna.trial import FrozenTrial, TrialState
+
 from hpo.errors import StudyError
 from hpo.results.best import ranked
 from hpo.study.study import Study
 
 if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
-
     from hpo.results.reading import StudyView
 
 __all__ = ["Candidate", "choose"]
@@ -104,7 +104,7 @@ def _given(study: Study, trials: Sequence[FrozenTrial], config: Mapping[str, Any
     params = study.rows.parameters(config, what=name, complete=False)
     baseline = name == "baseline"
     for trial in trials:
-        if trial.state.name == "COMPLETE" and all(trial.params.get(key) == value for key, value in params.items()):
+        if trial.state == TrialState.COMPLETE and all(trial.params.get(key) == value for key, value in params.items()):
             return replace(_of_trial(study, trial), name=name, baseline=baseline)
     try:
         full = study.rows.configuration(params)

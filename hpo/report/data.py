@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pandas
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from hpo.report.importance import Importances, find_importances
 from hpo.report.parameters import ReportParameter, find_parameters
@@ -130,7 +130,7 @@ def build_report(view: StudyView, *, top: int = 10) -> ReportData:
     complete = tuple(
         trial
         for trial in view.trials
-        if trial.state.name == "COMPLETE" and trial.values and all(math.isfinite(value) for value in trial.values)
+        if trial.state == TrialState.COMPLETE and trial.values and all(math.isfinite(value) for value in trial.values)
     )
     single = len(view.directions) == 1
     best = (
@@ -159,7 +159,7 @@ def _failures(view: StudyView) -> tuple[Failure, ...]:
         if isinstance(recorded, Mapping):
             key = (str(recorded.get("kind", "failed")), str(recorded.get("reason", "")).strip() or "no reason recorded")
             found.setdefault(key, []).append(trial)
-        elif trial.state.name == "FAIL":
+        elif trial.state == TrialState.FAIL:
             found.setdefault(("failed", "no reason recorded"), []).append(trial)
     failures = [
         Failure(kind, reason, tuple(trial.number for trial in trials), _traceback(trials[0]))

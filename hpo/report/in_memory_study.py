@@ -10,6 +10,8 @@ from optuna.storages import InMemoryStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
+from hpo.storage.optuna_schema import DIRECTION_OF
+
 __all__ = ["replica_study"]
 
 
@@ -21,7 +23,7 @@ def replica_study(
 ) -> Study:
     """A study with these trials and these of their objectives; names and categories go through `shown`."""
     copies = [_copy(trial, objectives, shown) for trial in trials]
-    return Study("replica", _Frozen(copies, [StudyDirection[name.upper()] for name in directions]))
+    return Study("replica", _Frozen(copies, [DIRECTION_OF[name] for name in directions]))
 
 
 class _Frozen(InMemoryStorage):

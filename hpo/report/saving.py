@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import median
 
+from optuna.trial import TrialState
+
 from hpo.results.reading import StudyView
 
 __all__ = ["Saving", "pruning_saving"]
@@ -25,11 +27,11 @@ def pruning_saving(view: StudyView) -> Saving | None:
 
     Trials cut short because they diverged or ran out of memory count as failures, not as savings.
     """
-    steps = [len(trial.intermediate_values) for trial in view.trials if trial.state.name == "COMPLETE"]
+    steps = [len(trial.intermediate_values) for trial in view.trials if trial.state == TrialState.COMPLETE]
     pruned = [
         trial
         for trial in view.trials
-        if trial.state.name == "PRUNED" and trial.intermediate_values and "failure" not in trial.user_attrs
+        if trial.state == TrialState.PRUNED and trial.intermediate_values and "failure" not in trial.user_attrs
     ]
     if not pruned or not any(steps):
         return None

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial
 
 from hpo.results.best import eligible
 from hpo.results.reading import StudyView
-from hpo.wording import STATES
+from hpo.storage.optuna_schema import STATES
 
 __all__ = ["curves_table", "trials_table", "value_columns"]
 
@@ -69,7 +69,7 @@ def _row(trial: FrozenTrial, values: Sequence[str], may_win: bool) -> dict[str, 
     failure = failure if isinstance(failure, Mapping) else {}
     duration = trial.duration.total_seconds() if trial.duration is not None else None
     seconds = attrs.get("seconds")  # another script's attribute of that name may be anything
-    row: dict[str, Any] = {"number": trial.number, "state": STATES[trial.state.name]}
+    row: dict[str, Any] = {"number": trial.number, "state": STATES[trial.state]}
     row |= dict(zip(values, trial.values or [None] * len(values), strict=False))
     row |= {f"constraint_{name}": value for name, value in trial.constraints.items()}
     row |= {

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -15,6 +15,7 @@ from hpo.messages import Job
 from hpo.results.reading import read_study
 from hpo.storage import queries
 from hpo.storage.engine import storage_error
+from hpo.storage.optuna_schema import STATES
 
 __all__ = ["Record", "read_record"]
 
@@ -72,7 +73,7 @@ def _read(connection: Connection, name: str, trials: Sequence[FrozenTrial], numb
     if ending is None or "config" not in facts or "seed" not in facts:
         raise StudyError(
             f"trial {number} left nothing to reproduce",
-            evidence=[f"it is {trial.state.name}; {_why(facts)}"],
+            evidence=[f"it is {STATES[trial.state]}; {_why(facts)}"],
             next=f"`hpo trials --study {name}` lists those that finished",
         )
     job = Job(**stored.facts["job"])
@@ -101,7 +102,9 @@ def _ending(trial: FrozenTrial) -> str | None:
         return None
     failure = trial.user_attrs.get("failure")
     kind = failure.get("kind") if isinstance(failure, dict) else None
-    return str(kind) if kind else {"COMPLETE": "complete", "PRUNED": "pruned"}.get(trial.state.name)
+    return (
+        str(kind) if kind else STATES[trial.state] if trial.state in (TrialState.COMPLETE, TrialState.PRUNED) else None
+    )
 
 
 def _why(facts: Mapping[str, Any]) -> str:

@@ -1,13 +1,12 @@
-"""The one truth about "best": the command line, reports, export and evaluation all ask here. Imports no optuna."""
+"""The one truth about "best": the command line, reports, export and evaluation all ask here."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 __all__ = ["best_trial", "eligible", "pareto_front", "ranked", "trial_with"]
 
@@ -43,7 +42,7 @@ def eligible(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
     return [
         trial
         for trial in trials
-        if trial.state.name == "COMPLETE"
+        if trial.state == TrialState.COMPLETE
         and trial.values
         and all(math.isfinite(value) for value in trial.values)
         and all(value <= 0.0 for value in trial.constraints.values())
@@ -53,7 +52,7 @@ def eligible(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
 def trial_with(trials: Iterable[FrozenTrial], params: Mapping[str, Any]) -> FrozenTrial | None:
     """The first complete trial with exactly these flat parameters: how the baseline's trial is found again."""
     wanted = dict(params)
-    return next((trial for trial in trials if trial.state.name == "COMPLETE" and trial.params == wanted), None)
+    return next((trial for trial in trials if trial.state == TrialState.COMPLETE and trial.params == wanted), None)
 
 
 def _losses(trial: FrozenTrial, directions: Sequence[Any]) -> tuple[float, ...]:

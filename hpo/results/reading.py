@@ -22,9 +22,9 @@ from hpo.storage import optuna_internals, optuna_schema, queries, tables
 from hpo.storage.engine import hide_password, open_engine, resolve_url, storage_error
 from hpo.storage.evaluations import read_evaluation
 from hpo.storage.journal import replay
+from hpo.storage.optuna_schema import DIRECTION_WORDS, METRIC_NAMES, REVISION_TABLE, STATES, STUDIES, TRIALS
 from hpo.storage.schema import knows_installed_optuna
 from hpo.study.discovery import find_study
-from hpo.wording import STATES
 
 __all__ = [
     "StudyView",
@@ -70,7 +70,7 @@ class StudyView:
         """Trials by state, with the keys complete, pruned, failed, running and waiting."""
         counts = dict.fromkeys(STATES.values(), 0)
         for trial in self.trials:
-            counts[STATES[trial.state.name]] += 1
+            counts[STATES[trial.state]] += 1
         return counts
 
 
@@ -133,7 +133,7 @@ def read_study(engine: Engine, name: str, *, history: bool = False) -> StudyView
             raise _unknown(name, [study.name for study in queries.list_studies(connection)], engine)
         view = StudyView(
             name=name,
-            directions=tuple(direction.name.lower() for direction in found.directions),
+            directions=tuple(DIRECTION_WORDS[direction] for direction in found.directions),
             trials=tuple(queries.read_changes(connection, found.study_id)),
             objectives=_metric_names(connection, found.study_id, len(found.directions)),
         )
@@ -156,7 +156,7 @@ def stored_declaration(engine: Engine, name: str) -> tuple[Mapping[str, Any] | N
 
 def _metric_names(connection: Connection, study_id: int, objectives: int) -> tuple[str, ...]:
     """What `Study.set_metric_names` recorded, else names to tell the objectives apart."""
-    names = queries.study_attrs(connection, study_id)[1].get("study:metric_names")
+    names = queries.study_attrs(connection, study_id)[1].get(METRIC_NAMES)
     if isinstance(names, list) and len(names) == objectives:
         return tuple(str(name) for name in names)
     return ("value",) if objectives == 1 else tuple(f"value {index}" for index in range(objectives))
@@ -205,13 +205,13 @@ def _check_file(url: str) -> None:
 def _check_tables(connection: Connection) -> None:
     place = place_of(connection.engine)
     present = sqlalchemy.inspect(connection)
-    if not all(present.has_table(name) for name in ("studies", "trials", "alembic_version")):
+    if not all(present.has_table(name) for name in (STUDIES, TRIALS, REVISION_TABLE)):
         raise StorageError(
             f"{place} holds no studies",
             evidence=["it has none of Optuna's tables"],
             next="check the URL; `hpo run` and `hpo db init` make the tables",
         )
-    revision = connection.execute(sqlalchemy.text("SELECT max(version_num) FROM alembic_version")).scalar()
+    revision = connection.execute(sqlalchemy.text(f"SELECT max(version_num) FROM {REVISION_TABLE}")).scalar()
     if revision not in (*optuna_schema.REVISIONS, optuna_internals.head_revision()):
         raise StorageError(
             f"{place} has the tables of another Optuna: schema {revision}",

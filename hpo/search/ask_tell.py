@@ -18,9 +18,10 @@ from sqlalchemy.engine import Connection
 from hpo.sampling.choose import Sampling
 from hpo.sampling.distributions import suggest
 from hpo.sampling.pruning import make_pruner
-from hpo.search.events import COUNT_NAMES, Counts
+from hpo.search.events import Counts
 from hpo.storage import queries
 from hpo.storage.optuna_internals import constraint_key
+from hpo.storage.optuna_schema import STATES
 from hpo.storage.study_cache import StudyCache
 from hpo.study.samplers import Grid
 from hpo.study.study import Study
@@ -69,7 +70,7 @@ class AskTell:
     def count(self, connection: Connection, *, exhausted: bool = False) -> Counts:
         """The study as the database has it."""
         budget = queries.budget(connection, self.study_id)
-        counts = {COUNT_NAMES[state]: number for state, number in budget.counts.items()}
+        counts = {STATES[state]: number for state, number in budget.counts.items()}
         left, target = budget.seconds_left, budget.trials_target
         return Counts(**counts, seconds_left=left, trials_target=target, exhausted=exhausted, until=budget.deadline,
                       asked=True)  # fmt: skip

@@ -7,13 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from optuna.trial import TrialState
-
+from hpo.storage.optuna_schema import STATES
 from hpo.trainers.trial import Trial
-from hpo.wording import STATES
 
 __all__ = [
-    "COUNT_NAMES",
     "Counts",
     "DatabaseRecovered",
     "DatabaseUnavailable",
@@ -24,10 +21,6 @@ __all__ = [
     "TrialLost",
     "TrialsSaved",
 ]
-
-
-COUNT_NAMES = {TrialState[name]: shown for name, shown in STATES.items()}
-"""Optuna's states under the names people see."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +71,7 @@ class Counts:
         return replace(self, trials_target=min(targets, default=None))
 
     def as_mapping(self) -> Mapping[str, int]:
-        return {name: getattr(self, name) for name in COUNT_NAMES.values()}
+        return {name: getattr(self, name) for name in STATES.values()}
 
 
 @dataclass(frozen=True)

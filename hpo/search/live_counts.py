@@ -7,8 +7,9 @@ from collections.abc import Container, Iterable, Mapping
 
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo.search.events import COUNT_NAMES, Counts
+from hpo.search.events import Counts
 from hpo.storage.optuna_internals import trial_id_of
+from hpo.storage.optuna_schema import STATES
 from hpo.storage.study_cache import StudyCache
 
 __all__ = ["LiveCounts"]
@@ -31,7 +32,7 @@ class LiveCounts:
         for trial in changed:
             self._ended.pop(trial.number, None)
             if trial.state.is_finished():
-                self._ended[trial.number] = COUNT_NAMES[trial.state]
+                self._ended[trial.number] = STATES[trial.state]
 
     def counts(self, database: Counts, training: int) -> Mapping[str, int]:
         """Trials by state; `training` of them here. A trial held for the next free slot counts as waiting: it runs

@@ -16,6 +16,7 @@ from hpo.search.code import check_finished_code, check_same_code, code_digest, s
 from hpo.search.identity import Identity, own_identity
 from hpo.search.reaper import Reaper
 from hpo.storage import queries
+from hpo.storage.optuna_schema import DIRECTION_OF
 from hpo.storage.schema import ensure_schema
 from hpo.storage.study_cache import StudyCache
 from hpo.study.discovery import FoundStudy
@@ -165,7 +166,7 @@ def _set_budget(
 
 
 def _directions(study: Study) -> tuple[StudyDirection, ...]:
-    return tuple(StudyDirection[direction.upper()] for direction in study.directions)
+    return tuple(DIRECTION_OF[direction] for direction in study.directions)
 
 
 def _register(

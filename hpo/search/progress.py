@@ -18,6 +18,7 @@ from hpo.search.events import Counts
 from hpo.search.live_counts import LiveCounts
 from hpo.search.outcomes import Outcome
 from hpo.seeds import trial_seed
+from hpo.storage.optuna_schema import STATES
 from hpo.trainers.slot import Slot
 from hpo.trainers.snapshot import Best, Snapshot
 from hpo.trainers.trial import Trial
@@ -107,7 +108,7 @@ class SearchProgress:
         """A trial ended here: one line, and another when it is the best so far."""
         before = self._best
         best = self.best()
-        state = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}[verdict.state.name]
+        state = STATES[verdict.state]
         at = f" after {trial.epoch} epoch{'s' if trial.epoch != 1 else ''}" if trial.epoch else ""
         detail = verdict.line or (
             f"{self._asker.study.objectives[0]} {score(trial.score)}" if trial.score is not None else ""

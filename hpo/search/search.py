@@ -34,6 +34,7 @@ from hpo.search.progress import SearchProgress
 from hpo.settings import Settings
 from hpo.signals import caught_signals, waker, why_left
 from hpo.storage.journal import Origin, keep, replay
+from hpo.storage.optuna_schema import STATES
 from hpo.storage.queries import WriteBatch
 from hpo.study.discovery import FoundStudy
 from hpo.trainers.memory import available_bytes, check_memory
@@ -213,14 +214,7 @@ class Search:
         """Trials by outcome at the end: the database's word, or this host's knowledge where that could not be had."""
         if self.ledger.last_counts is not None:
             return self.ledger.last_counts.as_mapping()
-        names = {
-            "COMPLETE": "complete",
-            "PRUNED": "pruned",
-            "FAIL": "failed",
-            "RUNNING": "running",
-            "WAITING": "waiting",
-        }
-        counts = dict.fromkeys(names.values(), 0)
+        counts = dict.fromkeys(STATES.values(), 0)
         for trial in self.asker.trials():
-            counts[names[trial.state.name]] += 1
+            counts[STATES[trial.state]] += 1
         return counts

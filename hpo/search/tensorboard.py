@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from optuna.trial import TrialState
+
 from hpo.errors import UsageError
 from hpo.messages import Epoch
 from hpo.search.outcomes import Outcome
@@ -71,7 +73,7 @@ class TensorBoardProgress(SearchProgress):
         if verdict.values:
             scalars = dict(zip(names, verdict.values, strict=True))
             _write(writer, _scalars(scalars), time.time(), trial.epoch)
-        _write(writer, _session_end(failed=verdict.state.name == "FAIL"), time.time())
+        _write(writer, _session_end(failed=verdict.state == TrialState.FAIL), time.time())
         writer.close()
         del self._writers[trial.trial_id]
 

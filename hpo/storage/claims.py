@@ -10,6 +10,15 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from hpo.storage.optuna_schema import (
+    FIXED_PARAMS,
+    RUNNING,
+    STUDIES,
+    SYSTEM_ATTRS,
+    TRIALS,
+    USER_ATTRS,
+    WAITING,
+)
 from hpo.storage.save import local_time
 from hpo.storage.tables import UTC_NOW, NoStudy
 
@@ -34,16 +43,16 @@ class Claim:
     started: datetime | None = None
 
 
-_LOCK_STUDY = "SELECT study_id FROM studies WHERE study_id = :study FOR UPDATE"
+_LOCK_STUDY = f"SELECT study_id FROM {STUDIES} WHERE study_id = :study FOR UPDATE"
 
 # Optuna numbers by count(*); numbers are dense, so the newest trial's number says the same without reading them all.
-_NEXT = "coalesce((SELECT number + 1 FROM trials WHERE study_id = :study ORDER BY trial_id DESC LIMIT 1), 0)"
+_NEXT = f"coalesce((SELECT number + 1 FROM {TRIALS} WHERE study_id = :study ORDER BY trial_id DESC LIMIT 1), 0)"
 
 # Read inside the statement that uses it: whatever an earlier `hpo run` set, no host goes by an old number.
 _TARGET = "(SELECT trials_target FROM hpo_studies WHERE study_id = :study)"
 
 # Those that have begun are all but the waiting, and there is an index on the waiting.
-_BEGUN = f"({_NEXT} - (SELECT count(*) FROM trials WHERE study_id = :study AND state = 'WAITING'))"
+_BEGUN = f"({_NEXT} - (SELECT count(*) FROM {TRIALS} WHERE study_id = :study AND state = '{WAITING}'))"
 _ROOM = f"greatest(0, least(CAST(:limit AS bigint), coalesce({_TARGET} - {_BEGUN}, CAST(:limit AS bigint))))"
 
 # Every host of a study waits for this lock. For it to be held no longer than one answer and the commit, both statements
@@ -53,20 +62,20 @@ _CLAIM = text(
     f"""
     {_LOCK_STUDY};
     WITH picked AS (
-        SELECT t.trial_id FROM trials t LEFT JOIN hpo_leases l ON l.trial_id = t.trial_id
-        WHERE t.study_id = :study AND t.state = 'WAITING'
+        SELECT t.trial_id FROM {TRIALS} t LEFT JOIN hpo_leases l ON l.trial_id = t.trial_id
+        WHERE t.study_id = :study AND t.state = '{WAITING}'
         ORDER BY (l.host IS NOT DISTINCT FROM CAST(:host AS text)) DESC, t.number
         LIMIT {_ROOM} FOR UPDATE OF t SKIP LOCKED
     ),
     resumed AS (
-        UPDATE trials SET state = 'RUNNING', datetime_start = {UTC_NOW}
-        FROM picked WHERE trials.trial_id = picked.trial_id
-        RETURNING trials.trial_id, trials.number, trials.datetime_start
+        UPDATE {TRIALS} SET state = '{RUNNING}', datetime_start = {UTC_NOW}
+        FROM picked WHERE {TRIALS}.trial_id = picked.trial_id
+        RETURNING {TRIALS}.trial_id, {TRIALS}.number, {TRIALS}.datetime_start
     ),
-    next AS (SELECT {_NEXT} AS number FROM studies WHERE study_id = :study),
+    next AS (SELECT {_NEXT} AS number FROM {STUDIES} WHERE study_id = :study),
     made AS (
-        INSERT INTO trials (number, study_id, state, datetime_start)
-        SELECT next.number + i, :study, 'RUNNING', {UTC_NOW}
+        INSERT INTO {TRIALS} (number, study_id, state, datetime_start)
+        SELECT next.number + i, :study, '{RUNNING}', {UTC_NOW}
         FROM next, generate_series(0, CAST(:new AS int) - 1 - (SELECT CAST(count(*) AS int) FROM picked)) AS i
         WHERE next.number + i < coalesce({_TARGET}, 2147483647)
         ORDER BY i
@@ -81,8 +90,8 @@ _CLAIM = text(
         RETURNING l.trial_id, l.attempt, l.checkpoint
     )
     SELECT c.trial_id, c.number, l.attempt, l.checkpoint, c.fresh, c.datetime_start
-    FROM studies LEFT JOIN (claimed c JOIN leased l ON l.trial_id = c.trial_id) ON true
-    WHERE studies.study_id = :study ORDER BY c.fresh, c.number
+    FROM {STUDIES} LEFT JOIN (claimed c JOIN leased l ON l.trial_id = c.trial_id) ON true
+    WHERE {STUDIES}.study_id = :study ORDER BY c.fresh, c.number
     """
 )
 
@@ -119,8 +128,8 @@ def claim(
 
 
 _QUEUED = text(
-    "SELECT a.value_json FROM trial_system_attributes a JOIN trials t ON t.trial_id = a.trial_id"
-    " WHERE t.study_id = :study AND a.key = 'fixed_params'"
+    f"SELECT a.value_json FROM {SYSTEM_ATTRS} a JOIN {TRIALS} t ON t.trial_id = a.trial_id"
+    f" WHERE t.study_id = :study AND a.key = '{FIXED_PARAMS}'"
 )
 _ENQUEUE = text(
     f"""
@@ -129,17 +138,17 @@ _ENQUEUE = text(
         SELECT * FROM unnest(CAST(:fixed AS text[])) WITH ORDINALITY AS g(fixed, place)
     ),
     made AS (
-        INSERT INTO trials (number, study_id, state)
-        SELECT next.number + g.place - 1, :study, 'WAITING' FROM next, given g ORDER BY g.place
+        INSERT INTO {TRIALS} (number, study_id, state)
+        SELECT next.number + g.place - 1, :study, '{WAITING}' FROM next, given g ORDER BY g.place
         RETURNING trial_id, number
     ),
     fixed AS (
-        INSERT INTO trial_system_attributes (trial_id, key, value_json)
-        SELECT m.trial_id, 'fixed_params', g.fixed FROM next, made m JOIN given g ON true
+        INSERT INTO {SYSTEM_ATTRS} (trial_id, key, value_json)
+        SELECT m.trial_id, '{FIXED_PARAMS}', g.fixed FROM next, made m JOIN given g ON true
         WHERE m.number = next.number + g.place - 1
     ),
     attrs AS (
-        INSERT INTO trial_user_attributes (trial_id, key, value_json)
+        INSERT INTO {USER_ATTRS} (trial_id, key, value_json)
         SELECT m.trial_id, a.key, a.value
         FROM next, made m
         JOIN unnest(CAST(:places AS int[]), CAST(:keys AS text[]), CAST(:values AS text[])) AS a(place, key, value)

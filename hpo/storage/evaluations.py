@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from hpo.storage import tables
 from hpo.storage.optuna_internals import artifact_key
-from hpo.storage.optuna_schema import table
+from hpo.storage.optuna_schema import SYSTEM_ATTRS, table
 
 __all__ = ["EVALUATION_FORMAT", "add_trial_artifact", "read_evaluation", "read_runs", "save_evaluation", "save_run"]
 
@@ -59,7 +59,5 @@ def add_trial_artifact(connection: Connection, trial_id: int, meta: ArtifactMeta
     """Attach an artifact as `optuna.artifacts.upload_artifact` does, which refuses trials that have finished."""
     value = json.dumps(json.dumps(asdict(meta)))  # a system attribute holds JSON, and Optuna stores the text as one
     connection.execute(
-        table("trial_system_attributes")
-        .insert()
-        .values(trial_id=trial_id, key=artifact_key(meta.artifact_id), value_json=value)
+        table(SYSTEM_ATTRS).insert().values(trial_id=trial_id, key=artifact_key(meta.artifact_id), value_json=value)
     )

@@ -28,6 +28,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DataError
 
 from hpo.atomic_file import AtomicFile
+from hpo.storage.optuna_schema import TRIALS
 from hpo.storage.save import save
 from hpo.storage.write_batch import EpochRow, Requeue, TrialResult, WriteBatch
 
@@ -114,7 +115,7 @@ def _listed(trial_ids: Any, numbers: dict[int, int]) -> str:
 
 
 def _numbers(connection: Connection, trial_ids: list[int]) -> dict[int, int]:
-    query = text("SELECT trial_id, number FROM trials WHERE trial_id = ANY(CAST(:ids AS int[]))")
+    query = text(f"SELECT trial_id, number FROM {TRIALS} WHERE trial_id = ANY(CAST(:ids AS int[]))")
     return {row[0]: row[1] for row in connection.execute(query, {"ids": trial_ids})}
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from optuna.trial import TrialState
 from sqlalchemy import Connection, text
 
+from hpo.storage.optuna_schema import FAIL, RUNNING, STATE_TYPE, TRIALS, USER_ATTRS, WAITING
 from hpo.storage.tables import COUNTED_ATTEMPTS, UTC_NOW
 
 __all__ = ["Expired", "ReapResult", "Renewal", "expired", "reap", "release_worker", "renew"]
@@ -47,7 +48,7 @@ class ReapResult:
 
 
 _RENEW = text(
-    """
+    f"""
     WITH seen AS (
         UPDATE hpo_workers SET seen_at = now(), slots = coalesce(CAST(:slots AS text), slots)
         WHERE worker_id = :worker RETURNING 1
@@ -57,7 +58,7 @@ _RENEW = text(
         WHERE worker_id = :worker RETURNING trial_id
     )
     SELECT now(), EXISTS (SELECT 1 FROM seen), t.trial_id, CAST(t.state AS text)
-    FROM (SELECT 1) AS always LEFT JOIN (renewed r JOIN trials t ON t.trial_id = r.trial_id) ON true
+    FROM (SELECT 1) AS always LEFT JOIN (renewed r JOIN {TRIALS} t ON t.trial_id = r.trial_id) ON true
     """
 )
 _EXPIRED = text(
@@ -66,7 +67,7 @@ _EXPIRED = text(
 )
 # Trial first, lease second: the order of every statement here, so that two of them cannot wait for each other.
 _LOCK = (
-    f"SELECT t.trial_id, CAST(t.state AS text), {COUNTED_ATTEMPTS}, l.worker_id, l.host FROM trials t"
+    f"SELECT t.trial_id, CAST(t.state AS text), {COUNTED_ATTEMPTS}, l.worker_id, l.host FROM {TRIALS} t"
     " JOIN hpo_leases l ON l.trial_id = t.trial_id WHERE {which} ORDER BY t.trial_id FOR UPDATE"
 )
 # A holder that is saving at this moment is alive: SKIP LOCKED leaves it alone, and two reapers never wait in a circle.
@@ -78,16 +79,16 @@ _LOCK_WORKER = text(_LOCK.format(which="l.worker_id = :worker"))
 _GIVE_BACK = text(
     f"""
     WITH given AS (
-        SELECT * FROM unnest(CAST(:ids AS int[]), CAST(:states AS trialstate[]), CAST(:attempts AS int[]),
+        SELECT * FROM unnest(CAST(:ids AS int[]), CAST(:states AS {STATE_TYPE}[]), CAST(:attempts AS int[]),
                              CAST(:failures AS text[])) AS g(id, state, attempt, failure)
     ),
     moved AS (
-        UPDATE trials SET state = g.state,
-            datetime_complete = CASE WHEN g.state = 'FAIL' THEN {UTC_NOW} ELSE datetime_complete END
-        FROM given g WHERE trials.trial_id = g.id AND trials.state = 'RUNNING'
+        UPDATE {TRIALS} SET state = g.state,
+            datetime_complete = CASE WHEN g.state = '{FAIL}' THEN {UTC_NOW} ELSE datetime_complete END
+        FROM given g WHERE {TRIALS}.trial_id = g.id AND {TRIALS}.state = '{RUNNING}'
     ),
     explained AS (
-        INSERT INTO trial_user_attributes (trial_id, key, value_json)
+        INSERT INTO {USER_ATTRS} (trial_id, key, value_json)
         SELECT id, 'failure', failure FROM given WHERE failure IS NOT NULL
         ON CONFLICT (trial_id, key) DO UPDATE SET value_json = excluded.value_json
     )
@@ -137,11 +138,11 @@ def _give_back(connection: Connection, rows: list[Any], max_attempts: int, attem
     results = []
     bound: dict[str, list[Any]] = {"ids": [], "states": [], "attempts": [], "failures": []}
     for trial_id, state, attempt, worker_id, host in rows:
-        running = state == "RUNNING"
+        running = state == RUNNING
         used_up = running and attempt + attempt_delta > max_attempts
         failure = {"kind": "attempts", "attempts": attempt, "worker": worker_id, "host": host}
         bound["ids"].append(trial_id)
-        bound["states"].append("FAIL" if used_up else "WAITING")
+        bound["states"].append(FAIL if used_up else WAITING)
         bound["attempts"].append(attempt + (attempt_delta if running and not used_up else 0))
         bound["failures"].append(json.dumps(failure) if used_up else None)
         outcome = "failed" if used_up else "requeued" if running else "unchanged"

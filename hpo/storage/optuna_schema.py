@@ -50,6 +50,10 @@ STATES = {
 }
 """Optuna's states of a trial, and the names that people see."""
 
+DIRECTION_WORDS = {StudyDirection.MINIMIZE: "minimize", StudyDirection.MAXIMIZE: "maximize"}
+"""Optuna's directions of an objective, and the words of a study's declaration."""
+DIRECTION_OF = {word: direction for direction, word in DIRECTION_WORDS.items()}
+
 STUDIES, DIRECTIONS, TRIALS = "studies", "study_directions", "trials"
 STUDY_USER_ATTRS, STUDY_SYSTEM_ATTRS = "study_user_attributes", "study_system_attributes"
 USER_ATTRS, SYSTEM_ATTRS = "trial_user_attributes", "trial_system_attributes"

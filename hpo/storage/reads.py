@@ -11,12 +11,22 @@ from sqlalchemy import Connection, Select, String, cast, literal, null, select, 
 from sqlalchemy.sql import ColumnElement
 
 from hpo.storage import tables
-from hpo.storage.optuna_schema import as_value, distribution_from, table
+from hpo.storage.optuna_schema import (
+    INTERMEDIATE,
+    PARAMS,
+    SYSTEM_ATTRS,
+    TRIALS,
+    USER_ATTRS,
+    VALUES,
+    as_value,
+    distribution_from,
+    table,
+)
 from hpo.storage.save import local_time
 
 __all__ = ["read_changes", "read_epochs", "running_ids", "states"]
 
-_trials = table("trials")
+_trials = table(TRIALS)
 _STATES = {state.name: state for state in TrialState}
 
 
@@ -91,10 +101,8 @@ def states(connection: Connection, trial_ids: Iterable[int]) -> dict[int, TrialS
 
 def _fill(connection: Connection, trials: dict[int, FrozenTrial], which: ColumnElement[bool]) -> None:
     """Everything that belongs to the trials, as one union of rows (kind, trial, id, key, number, text, order)."""
-    params, values, intermediate = (
-        table(name) for name in ("trial_params", "trial_values", "trial_intermediate_values")
-    )
-    user, system = table("trial_user_attributes"), table("trial_system_attributes")
+    params, values, intermediate = (table(name) for name in (PARAMS, VALUES, INTERMEDIATE))
+    user, system = table(USER_ATTRS), table(SYSTEM_ATTRS)
     no_key, no_number = cast(null(), String), cast(null(), values.c.value.type)
 
     def part(kind: int, source: Any, key: Any, number: Any, words: Any, order: Any) -> Select[Any]:

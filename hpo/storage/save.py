@@ -11,7 +11,23 @@ from typing import Any
 from optuna.trial import TrialState
 from sqlalchemy import Connection, text
 
-from hpo.storage.optuna_schema import as_stored, distribution_text
+from hpo.storage.optuna_schema import (
+    INTERMEDIATE,
+    INTERMEDIATE_TYPE,
+    PARAMS,
+    RUNNING,
+    STATE_TYPE,
+    STUDY_SYSTEM_ATTRS,
+    STUDY_USER_ATTRS,
+    SYSTEM_ATTRS,
+    TRIALS,
+    USER_ATTRS,
+    VALUE_TYPE,
+    VALUES,
+    WAITING,
+    as_stored,
+    distribution_text,
+)
 from hpo.storage.tables import COUNTED_ATTEMPTS, UTC_NOW
 from hpo.storage.write_batch import SaveResult, WriteBatch
 
@@ -19,14 +35,14 @@ __all__ = ["save"]
 
 # FOR UPDATE as Optuna's own tell: a trial failed in the dashboard meanwhile is seen here, not overwritten.
 _GUARD = text(
-    """
+    f"""
     SELECT t.trial_id, CAST(t.state AS text), t.datetime_complete, l.worker_id
-    FROM trials t LEFT JOIN hpo_leases l ON l.trial_id = t.trial_id
+    FROM {TRIALS} t LEFT JOIN hpo_leases l ON l.trial_id = t.trial_id
     WHERE t.trial_id = ANY(CAST(:ids AS int[])) ORDER BY t.trial_id FOR UPDATE OF t
     """
 )
 _STORED_VALUES = text(
-    "SELECT trial_id, objective, value, CAST(value_type AS text) FROM trial_values"
+    f"SELECT trial_id, objective, value, CAST(value_type AS text) FROM {VALUES}"
     " WHERE trial_id = ANY(CAST(:ids AS int[])) ORDER BY trial_id, objective"
 )
 
@@ -69,8 +85,8 @@ def _sort_out(connection: Connection, writes: WriteBatch, worker_id: str, adopt:
             continue
         _, state, completed, holder = rows[trial_id]
         finish = writes.finishes.get(trial_id)
-        free = state == "WAITING" and holder is None
-        if (state == "RUNNING" and holder == worker_id) or (adopt and finish is not None and free):
+        free = state == WAITING and holder is None
+        if (state == RUNNING and holder == worker_id) or (adopt and finish is not None and free):
             owned.add(trial_id)
         elif finish is not None and finish.state.name == state:
             done[trial_id] = local_time(completed)
@@ -110,21 +126,21 @@ class _Upsert:
 
 
 _PARAMS = _Upsert(
-    "trial_params",
+    PARAMS,
     ("trial_id", "param_name", "param_value", "distribution_json"),
     ("int", "text", "double precision", "text"),
     2,
 )
 _INTERMEDIATE = _Upsert(
-    "trial_intermediate_values",
+    INTERMEDIATE,
     ("trial_id", "step", "intermediate_value", "intermediate_value_type"),
-    ("int", "int", "double precision", "trialintermediatevaluetype"),
+    ("int", "int", "double precision", INTERMEDIATE_TYPE),
     2,
 )
 _VALUES = _Upsert(
-    "trial_values",
+    VALUES,
     ("trial_id", "objective", "value", "value_type"),
-    ("int", "int", "double precision", "trialvaluetype"),
+    ("int", "int", "double precision", VALUE_TYPE),
     2,
 )
 _EPOCH_COLUMNS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr", "seconds")
@@ -198,16 +214,16 @@ def _child_rows(parts: _Parts, writes: WriteBatch, owned: set[int]) -> None:
         ],
     )
     for table, attrs in (
-        ("trial_user_attributes", writes.user_attrs),
-        ("trial_system_attributes", writes.system_attrs),
+        (USER_ATTRS, writes.user_attrs),
+        (SYSTEM_ATTRS, writes.system_attrs),
     ):
         parts.upsert(_attributes(table, "trial_id"), _attribute_rows(attrs, owned))
 
 
 def _study_rows(parts: _Parts, writes: WriteBatch) -> None:
     for table, attrs in (
-        ("study_user_attributes", writes.study_user_attrs),
-        ("study_system_attributes", writes.study_system_attrs),
+        (STUDY_USER_ATTRS, writes.study_user_attrs),
+        (STUDY_SYSTEM_ATTRS, writes.study_system_attrs),
     ):
         parts.upsert(_attributes(table, "study_id"), _attribute_rows(attrs, attrs.keys()))
 
@@ -231,16 +247,16 @@ def _outcomes(parts: _Parts, writes: WriteBatch, owned: set[int]) -> None:
             for objective, value in enumerate(finish.values or ())
         ]
         parts.upsert(_VALUES, rows)
-        source = parts.arrays(("int", "trialstate"), [(finish.trial_id, finish.state.name) for finish in finishes])
+        source = parts.arrays(("int", STATE_TYPE), [(finish.trial_id, finish.state.name) for finish in finishes])
         parts.queries.append(
-            f"UPDATE trials SET state = f.state, datetime_complete = {UTC_NOW} FROM {source} AS f(id, state)"
-            " WHERE trials.trial_id = f.id RETURNING trials.trial_id, trials.datetime_complete"
+            f"UPDATE {TRIALS} SET state = f.state, datetime_complete = {UTC_NOW} FROM {source} AS f(id, state)"
+            f" WHERE {TRIALS}.trial_id = f.id RETURNING {TRIALS}.trial_id, {TRIALS}.datetime_complete"
         )
         parts.answer = f"SELECT * FROM q{len(parts.queries) - 1}"
     requeues = [requeue for requeue in writes.requeues.values() if requeue.trial_id in owned]
     if requeues:
         source = parts.arrays(("int",), [(requeue.trial_id,) for requeue in requeues])
-        parts.queries.append(f"UPDATE trials SET state = 'WAITING' WHERE trial_id IN (SELECT * FROM {source})")
+        parts.queries.append(f"UPDATE {TRIALS} SET state = '{WAITING}' WHERE trial_id IN (SELECT * FROM {source})")
     freed = [(f.trial_id, 0, None) for f in finishes] + [(r.trial_id, r.attempt_delta, r.checkpoint) for r in requeues]
     if freed:
         parts.queries.append(

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, exc, text
 from hpo.errors import StorageError
 from hpo.storage import optuna_internals, optuna_schema, tables
 from hpo.storage.failures import storage_error
+from hpo.storage.optuna_schema import REVISION_TABLE, RUNNING, TRIALS, VERSION_TABLE, WAITING
 
 __all__ = [
     "SchemaState",
@@ -26,8 +27,9 @@ _LOCK = 0x68706F  # "hpo": any number that all our processes agree on
 _MIN_SERVER = 130000
 # Optuna's own indexes make us read the whole study to find the few open trials, or the newest one.
 _INDEXES = (
-    "CREATE INDEX IF NOT EXISTS hpo_trials_open ON trials (study_id, state) WHERE state IN ('RUNNING', 'WAITING')",
-    "CREATE INDEX IF NOT EXISTS hpo_trials_order ON trials (study_id, trial_id)",
+    f"CREATE INDEX IF NOT EXISTS hpo_trials_open ON {TRIALS} (study_id, state)"
+    f" WHERE state IN ('{RUNNING}', '{WAITING}')",
+    f"CREATE INDEX IF NOT EXISTS hpo_trials_order ON {TRIALS} (study_id, trial_id)",
 )
 # A column that the tables of an earlier version lack.
 _CODE = "ALTER TABLE hpo_workers ADD COLUMN IF NOT EXISTS code text"
@@ -128,15 +130,15 @@ def _look(connection: Connection) -> SchemaState:
     row = connection.execute(
         text(
             f"SELECT current_setting('server_version_num')::int, {missing} OR {_NO_CODE}, "
-            "to_regclass('alembic_version') IS NOT NULL, to_regclass('version_info') IS NOT NULL"
+            f"to_regclass('{REVISION_TABLE}') IS NOT NULL, to_regclass('{VERSION_TABLE}') IS NOT NULL"
         )
     ).one()
     revision: str | None = None
     if row[2]:
-        revision = connection.execute(text("SELECT max(version_num) FROM alembic_version")).scalar()
+        revision = connection.execute(text(f"SELECT max(version_num) FROM {REVISION_TABLE}")).scalar()
     elif row[3]:
         # Before alembic (Optuna < 1.0), or a process of Optuna that died between its tables and its stamp.
-        stamped = connection.execute(text("SELECT max(schema_version) FROM version_info")).scalar()
+        stamped = connection.execute(text(f"SELECT max(schema_version) FROM {VERSION_TABLE}")).scalar()
         if stamped not in (None, optuna_schema.LEGACY_SCHEMA_VERSION):
             revision = f"before alembic ({stamped})"
     return SchemaState(int(row[0]), revision, optuna_internals.head_revision(), not row[1])

@@ -12,7 +12,15 @@ from optuna.trial import TrialState
 from sqlalchemy import Connection, func, insert, select, text
 
 from hpo.storage import tables
-from hpo.storage.optuna_schema import table
+from hpo.storage.optuna_schema import (
+    DIRECTIONS,
+    STUDIES,
+    STUDY_SYSTEM_ATTRS,
+    STUDY_USER_ATTRS,
+    TRIALS,
+    metadata,
+    table,
+)
 
 __all__ = [
     "Budget",
@@ -89,7 +97,9 @@ def create_study(connection: Connection, name: str, directions: tuple[StudyDirec
     """The id of the study of this name, created as `optuna.create_study` does unless it is there (as it is, then)."""
     # A racing creator waits here for the other's commit.
     made = connection.execute(
-        text("INSERT INTO studies (study_name) VALUES (:name) ON CONFLICT (study_name) DO NOTHING RETURNING study_id"),
+        text(
+            f"INSERT INTO {STUDIES} (study_name) VALUES (:name) ON CONFLICT (study_name) DO NOTHING RETURNING study_id"
+        ),
         {"name": name},
     ).scalar()
     if made is None:
@@ -100,7 +110,7 @@ def create_study(connection: Connection, name: str, directions: tuple[StudyDirec
         {"direction": direction, "study_id": made, "objective": objective}
         for objective, direction in enumerate(directions)
     ]
-    connection.execute(insert(table("study_directions")), rows)
+    connection.execute(insert(table(DIRECTIONS)), rows)
     return int(made)
 
 
@@ -110,15 +120,13 @@ def delete_study(connection: Connection, name: str) -> bool:
     if found is None:
         return False
     bound = {"study": found.study_id}
-    connection.execute(text("SELECT 1 FROM studies WHERE study_id = :study FOR UPDATE"), bound)
-    children = sorted(
-        each.name for each in table("trials").metadata.tables.values() if "trial_id" in each.c and each.name != "trials"
-    )
+    connection.execute(text(f"SELECT 1 FROM {STUDIES} WHERE study_id = :study FOR UPDATE"), bound)
+    children = sorted(each.name for each in metadata.tables.values() if "trial_id" in each.c and each.name != TRIALS)
     for child in (*children, "hpo_epochs"):
-        trials_of = "SELECT trial_id FROM trials WHERE study_id = :study"
+        trials_of = f"SELECT trial_id FROM {TRIALS} WHERE study_id = :study"
         connection.execute(text(f"DELETE FROM {child} WHERE trial_id IN ({trials_of})"), bound)
     own = ("hpo_leases", "hpo_workers", "hpo_studies", "hpo_evaluation_runs", "hpo_evaluations")
-    for each in (*own, "trials", "study_directions", "study_user_attributes", "study_system_attributes", "studies"):
+    for each in (*own, TRIALS, DIRECTIONS, STUDY_USER_ATTRS, STUDY_SYSTEM_ATTRS, STUDIES):
         connection.execute(text(f"DELETE FROM {each} WHERE study_id = :study"), bound)
     return True
 
@@ -126,7 +134,7 @@ def delete_study(connection: Connection, name: str) -> bool:
 def study_attrs(connection: Connection, study_id: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """(user attributes, system attributes) of a study."""
     found: list[dict[str, Any]] = []
-    for name in ("study_user_attributes", "study_system_attributes"):
+    for name in (STUDY_USER_ATTRS, STUDY_SYSTEM_ATTRS):
         attrs = table(name)
         rows = connection.execute(select(attrs.c.key, attrs.c.value_json).where(attrs.c.study_id == study_id))
         found.append({key: json.loads(value) for key, value in rows})
@@ -202,13 +210,13 @@ def budget(connection: Connection, study_id: int) -> Budget:
 
 def counts(connection: Connection, study_id: int) -> dict[TrialState, int]:
     """How many trials the study has in each state; also on SQLite."""
-    trials = table("trials")
+    trials = table(TRIALS)
     query = select(trials.c.state, func.count()).where(trials.c.study_id == study_id).group_by(trials.c.state)
     return dict.fromkeys(TrialState, 0) | {row[0]: row[1] for row in connection.execute(query)}
 
 
 def _studies(connection: Connection, name: str | None) -> list[StudyRow]:
-    studies, directions = table("studies"), table("study_directions")
+    studies, directions = table(STUDIES), table(DIRECTIONS)
     query = select(studies.c.study_id, studies.c.study_name, directions.c.direction).join(
         directions, directions.c.study_id == studies.c.study_id
     )

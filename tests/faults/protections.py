@@ -342,7 +342,7 @@ PROTECTIONS = (
     Protection(
         "only under one's own lease",
         "storage/save.py",
-        'state == "RUNNING" and holder == worker_id',
+        "state == RUNNING and holder == worker_id",
         "True",
         "storage/test_rows.py::test_saving_twice_is_harmless_and_somebody_elses_outcome_is_kept",
         "assert",
