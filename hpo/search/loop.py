@@ -31,6 +31,7 @@ from hpo.search.outcomes import Outcome, classify, given_up, pruned
 from hpo.search.progress import SearchProgress
 from hpo.search.reaper import MAX_ATTEMPTS
 from hpo.search.storage_thread import StorageThread
+from hpo.storage.trial_record import make_record
 from hpo.study.discovery import FoundStudy
 from hpo.trainers.jobs import make_job
 from hpo.trainers.pool import TrainerPool
@@ -196,7 +197,7 @@ class Loop:
         slot.trial = None
         if math.isfinite(self._trial_seconds):
             self._trial_seconds += 0.2 * (slot.seconds - self._trial_seconds)
-        attributes = {**verdict.attributes, **self._progress.provenance(slot, trial)}
+        attributes = make_record(verdict.attributes, self._progress.provenance(slot, trial))
         self.ledger.finish(trial, verdict.state, verdict.values, attributes, verdict.constraints)
         self._progress.told(trial, verdict)
         if not self._stopped and (sentence := self._streaks.note(verdict)):
