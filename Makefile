@@ -4,6 +4,10 @@ PYTHON  ?= python3
 STUDY   ?= mlp_digits
 TIMEOUT ?= 2m
 TESTS   ?= tests
+# Test processes at a time.
+JOBS    ?= 2
+# The whole run that `make test-quick` adds to the unit tests.
+QUICK   := tests/system/test_whole_runs.py::test_a_run_gives_exactly_the_trials_asked_for_and_the_same_command_adds_none
 
 BIN   := .venv/bin
 STAMP := .venv/.installed
@@ -15,11 +19,12 @@ SECRETS := --no-verify --disable-plugin KeywordDetector --disable-plugin HexHigh
 	--disable-plugin Base64HighEntropyString --exclude-secrets '^(s3cr.*|own|pw|password|secret)$$'
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint bench chaos clean
+.PHONY: help install run test test-quick lint bench chaos clean
 
 help:
 	@echo "make run      search $(STUDY) for $(TIMEOUT) (STUDY=mlp_mnist TIMEOUT=3h for another)"
 	@echo "make test     the whole test suite, on a real PostgreSQL that comes with the package"
+	@echo "make test-quick   the unit tests and one whole run: three minutes"
 	@echo "make lint     ruff, mypy, and a scan for secrets"
 	@echo "make bench    a short form of every benchmark (HPO_DATA_DIR: a folder with MNIST)"
 	@echo "make chaos    kill, restart, cut and stall for five minutes, then see that nothing is lost (CHAOS=--help)"
@@ -40,7 +45,10 @@ run: install
 	$(BIN)/hpo run --study $(STUDY) --timeout $(TIMEOUT)
 
 test: install
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest $(TESTS) -n $(JOBS) --dist worksteal --durations=20
+
+test-quick: install
+	$(BIN)/python -m pytest tests/unit $(QUICK) -n $(JOBS) --dist worksteal --durations=20
 
 lint: install
 	$(BIN)/ruff check .
@@ -61,7 +69,7 @@ bench: install
 	$(BIN)/python -m benchmarks.search --short
 
 chaos: install
-	$(BIN)/python tests/faults/chaos.py $(CHAOS)
+	$(BIN)/python tests/system/faults/chaos.py $(CHAOS)
 
 clean:
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -3,7 +3,7 @@
     python -m benchmarks.coordination [--short] [--finished 100 1000 10000] [--slots 1 8] [--trials 40] [--rounds 3]
 
 Each round copies a database with so many finished trials and runs the same number of further trials both ways: `hpo`
-(opening, ledger, loop and real child processes that only pretend to train) and `stock` (RDBStorage; one process per
+(opening, storage thread, loop and real child processes that only pretend to train) and `stock` (RDBStorage; a process a
 slot: ask, suggest, report, should_prune, tell; same sampler, same pruner, same pretended training).
 Waiting is what a slot waits for anybody but itself: between trials, and while it reports.
 """
@@ -123,7 +123,7 @@ def _hpo_side(
     )
     opening = time.perf_counter() - began
     search.loop.run()
-    search.ledger.close(60.0)
+    search.storage_thread.close(60.0)
     return meter.stop() | {"opening": opening}
 
 

@@ -1,8 +1,8 @@
-"""How many hosts one PostgreSQL serves: real coordinators and ledgers, trials that only take time.
+"""How many hosts one PostgreSQL serves: real loops and storage threads, trials that only take time.
 
     python -m benchmarks.scale [--workers 1 8 64 256] [--rounds 2] [--seconds 30] [--sampler tpe] [--record]
 
-A worker is what a host runs: a loop, a ledger with its own connection, and one slot. Its trainer is a thread that says
+A worker is what a host runs: a loop, a storage thread, its connection, and one slot. Its trainer is a thread that says
 what a trainer says, after so long; trial lengths are lognormal around the given median. Workers are threads in a few
 processes, so that 256 of them fit into a small machine's memory; what they cost here is in the table beside what the
 server costs, because on a cluster only the server is shared.
@@ -221,7 +221,7 @@ def _hosts(pipe: Connection, url: str, count: int, home: str, options: dict[str,
         started.wait()
         try:
             one.loop.run()
-            one.ledger.close(30.0)
+            one.storage_thread.close(30.0)
         except Exception as error:  # noqa: BLE001
             errors.append(f"{type(error).__name__}: {str(error).splitlines()[0]}")
 

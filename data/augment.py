@@ -16,6 +16,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from hpo.torch_internals import sample_dirichlet
+
 __all__ = ["Augment", "crop", "cutout", "flip", "mixup", "random_crop", "random_cutout", "random_flip",
            "random_rotate", "rotate"]  # fmt: skip
 
@@ -126,6 +128,6 @@ def mixup(images: Tensor, labels: Tensor, alpha: float, generator: Generator) ->
     The loss is lam * loss(labels) + (1 - lam) * loss(others). H. Zhang et al., 2018, arXiv:1710.09412.
     """
     # torch.distributions.Beta draws the same way but takes no generator; a ratio of gammas would underflow to 0/0.
-    lam = torch._sample_dirichlet(torch.full((2,), alpha, device=images.device), generator)[0]
+    lam = sample_dirichlet(torch.full((2,), alpha, device=images.device), generator)[0]
     others = images.roll(1, 0)
     return torch.lerp(others, images, lam.to(images.dtype)), labels, labels.roll(1, 0), lam

@@ -21,7 +21,7 @@ def load_split(
     """
     data = resolve(loader, "data loader")(split, folders)
     if not isinstance(data, RawImages):
-        raise DataError(f"data loader {loader} returned {type(data).__name__}, not data.files.RawImages")
+        raise DataError(f"data loader {loader} returned {type(data).__name__}, not hpo.data.files.RawImages")
     images, labels = data.images, data.labels
     problems = []
     if images.dtype != torch.uint8 or tuple(images.shape[1:]) != tuple(shape):

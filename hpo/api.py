@@ -26,12 +26,12 @@ def run(
     """Search until the budget is used up, and return what was found. Resumes what an earlier run left.
 
     study:  a name from studies/, a path to a .py file (with `:attribute`), "module:attribute", or a Study
-    name:   store the trials under another name; subset: train on so many images only
-    timeout, trials: the budget. Without either this goes on until Ctrl-C (a grid: until it is done), and says so
+    name:   store the trials under another name; subset: train on only this many images
+    timeout, trials: the budget. Without either the search runs until Ctrl-C (a grid: until it is done), and says so
     storage, devices, workers, workers_per_gpu, enqueue_known, changed_code: as on the command line
-    worker: join a study that exists instead of starting one; its budget is kept, and `timeout` is this worker's own
+    worker: join an existing study instead of starting one; its budget stays, and `timeout` limits this worker alone
     ray:    the address of a Ray cluster, or "local": search on every node of it
-    Raises HpoError for anything the caller must act on; every trial is put down safely first.
+    Raises HpoError for anything the caller must act on; every trial is released safely first.
     """
     found = _found(study)
     changes: dict[str, Any] = {key: value for key, value in (("name", name), ("subset", subset)) if value is not None}

@@ -33,7 +33,7 @@ def waker(end: socket.socket) -> Callable[[], None]:
 
 @contextmanager
 def caught_signals(target: Interruptible, wakeup: socket.socket) -> Iterator[list[int]]:
-    """Ctrl-C, SIGTERM and SIGHUP put every trial down safely; a second one leaves at once.
+    """Ctrl-C, SIGTERM and SIGHUP set `target.interrupted`, so that it ends in order; a second one exits at once.
 
     A SIGTERM within a second of the first is the same one: engines send it to a process, its group and its container.
     So do a terminal that closes and its shell with SIGHUP.
@@ -72,7 +72,7 @@ def signals_to_leave() -> tuple[signal.Signals, ...]:
 
 
 def leave_on(number: int, _frame: object = None) -> None:
-    """A handler that makes an ordinary exit of a signal: what was registered for the exit is done."""
+    """A handler that turns a signal into an ordinary exit, so that exit handlers run."""
     _forget_lost_terminal()
     raise SystemExit(128 + number)
 
@@ -83,7 +83,7 @@ def why_left(received: Sequence[int]) -> str:
 
 
 def _forget_lost_terminal() -> None:
-    """Nothing may fail any more for want of a terminal to write to."""
+    """From now on nothing may fail because the terminal is gone."""
     for descriptor in (1, 2):
         with suppress(OSError):
             if stat.S_ISCHR(os.fstat(descriptor).st_mode) and not os.isatty(descriptor):

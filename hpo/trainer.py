@@ -28,6 +28,7 @@ from hpo.data.files import Folders
 from hpo.errors import DeviceError
 from hpo.messages import Finished, Inspect, Job, Message, Ready, Shutdown, Stop, decode, encode
 from hpo.settings import Settings
+from hpo.torch_internals import missing
 from hpo.training.device import device_name, open_device, release_memory
 from hpo.training.fit import fit
 from hpo.training.outcomes import failure
@@ -110,6 +111,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DeviceError as error:
         print(error, file=sys.stderr)  # noqa: T201 - the coordinator reads the child's stderr when it dies early
         return error.exit_code
+    if names := missing():
+        print(f"note: torch {torch.__version__} has no {', '.join(names)}: training is slower", file=sys.stderr)  # noqa: T201
     settings = Settings.read()
     folders = Folders(settings.data_dir or settings.home / "data", settings.home / "cache")
     data = DataCache(folders, device)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
+from zlib import crc32
 
 import hypothesis
 import psycopg2
@@ -30,6 +32,54 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("unhurried")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Both are printed at the top of a run, so that it can be run again as it was."""
+    group = parser.getgroup("reproducible runs")
+    group.addoption("--seed", type=int, default=0, help="of every test's random numbers, together with its name")
+    group.addoption("--shuffle", action="store_true", help="run the tests in an order that the seed decides")
+
+
+@pytest.hookimpl(tryfirst=True)  # before hypothesis reads its own option
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--hypothesis-seed") is None:
+        config.option.hypothesis_seed = config.getoption("--seed")
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    order = " --shuffle" if config.getoption("--shuffle") else ""
+    return f"random numbers: --seed {config.getoption('--seed')}{order}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--shuffle"):
+        items.sort(key=lambda item: _seed(config, item.nodeid))
+
+
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    """A module that draws while it is imported draws the same, whatever was imported before."""
+    _seed_everything(_seed(collector.config, collector.nodeid))
+
+
+@pytest.fixture(autouse=True)
+def seeded(request: pytest.FixtureRequest) -> None:
+    """Every test draws numbers of its own, the same in every run: alone, in any order, in any process."""
+    _seed_everything(_seed(request.config, request.node.nodeid))
+
+
+def _seed(config: pytest.Config, name: str) -> int:
+    """Of 32 bits, as numpy wants it; not `hash`, which is another in every process."""
+    return crc32(f"{config.getoption('--seed')} {name}".encode())
+
+
+def _seed_everything(seed: int) -> None:
+    """What is imported, that is: the tests of light imports stay light."""
+    random.seed(seed)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(seed)
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(seed)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def hangups_reach_children() -> Iterator[None]:
     """Processes inherit that SIGHUP is ignored, as under nohup, but no handler. The tests outlive their terminal."""
@@ -48,7 +98,12 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def ordinary_arithmetic() -> Iterator[None]:
-    """A trainer flushes denormal numbers in its whole thread; the next test (hypothesis, for one) wants them back."""
+    """As in a trainer, one thread (or OMP_NUM_THREADS), whatever the test before it set; denormal numbers as usual.
+
+    A device that a test opens flushes them to zero in the whole thread; hypothesis, for one, wants them back.
+    """
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 1)))
     yield
     if torch := sys.modules.get("torch"):
         torch.set_flush_denormal(False)

@@ -83,13 +83,15 @@ def _prepare(engine: Engine, study: str, timeout: str | None, trials: int | None
     from hpo.search.budget import check_trials
     from hpo.search.code import code_facts
     from hpo.search.open_study import OpenOptions, prepare_study
+    from hpo.settings import Settings
     from hpo.study.discovery import find_study
 
     seconds = parse_duration(timeout) if timeout is not None else None
     check_trials(trials)
     found = find_study(study)
     opening = OpenOptions(budget="once", timeout_seconds=seconds, trials_target=trials)
-    budget = prepare_study(engine, found, opening, code_facts()).budget
+    live_seconds = Settings.read().lease_seconds
+    budget = prepare_study(engine, found, opening, code_facts(), live_seconds=live_seconds).budget
     left = "no deadline" if budget.seconds_left is None else f"{format_duration(max(0.0, budget.seconds_left))} left"
     wanted = f" of {budget.trials_target}" if budget.trials_target is not None else ""
     notice(f"study {found.study.name}: {budget.finished}{wanted} trials finished, {left}")

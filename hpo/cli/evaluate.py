@@ -21,7 +21,7 @@ from hpo.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from hpo.evaluation.evaluate import How
+    from hpo.evaluation.evaluate import EvaluationProgress
 
 __all__ = ["evaluate"]
 
@@ -72,8 +72,12 @@ def evaluate(
             Settings.read(),
         )
     if done.interrupted is not None:
-        notice(f"stopped: {done.how.runs_done} of {done.how.runs} runs are done; the same command goes on from there")
+        notice(
+            f"stopped: {done.progress.runs_done} of {done.progress.runs} runs are done; "
+            "the same command goes on from there"
+        )
         return 128 + done.interrupted
+    assert done.document is not None
     if as_json:
         emit_json(done.document)
         return 0
@@ -106,11 +110,13 @@ class _Display:
         )
         self._task = self.bar.add_task("starting trainers", total=None)
 
-    def progress(self, how: How) -> None:
-        text = f"{how.runs_done} of {how.runs} runs"
-        started = how.epochs_done > 0
-        self.bar.update(self._task, description=text, completed=how.epochs_done, total=how.epochs if started else None)
-        tenth = 10 * how.runs_done // max(how.runs, 1)
+    def progress(self, progress: EvaluationProgress) -> None:
+        text = f"{progress.runs_done} of {progress.runs} runs"
+        started = progress.epochs_done > 0
+        self.bar.update(
+            self._task, description=text, completed=progress.epochs_done, total=progress.epochs if started else None
+        )
+        tenth = 10 * progress.runs_done // max(progress.runs, 1)
         if self._plain and not self._quiet and tenth != self._said:
             self._said = tenth
             self.notice(text)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.markup import escape
@@ -18,12 +18,14 @@ from hpo.wording import params_text
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from hpo.results.evaluation import ConfigurationRow, EvaluationDocument, MeanRow
+
 __all__ = ["evaluation_parts"]
 
 CLASSES_SHOWN = 20
 
 
-def evaluation_parts(document: Mapping[str, Any], folder: Path) -> list[RenderableType]:
+def evaluation_parts(document: EvaluationDocument, folder: Path) -> list[RenderableType]:
     """Everything that `hpo evaluate` prints, from the evaluation's document."""
     rows = document["configurations"]
     best = next(row for row in rows if row["name"] == document["winner"])
@@ -45,7 +47,7 @@ def evaluation_parts(document: Mapping[str, Any], folder: Path) -> list[Renderab
     return [*parts, _ending(document, best, folder)]
 
 
-def _heading(document: Mapping[str, Any]) -> str:
+def _heading(document: EvaluationDocument) -> str:
     study, images = escape(document["study"]), document["test_images"]
     return (
         f"[bold]{study}[/]  retrained on train and validation with {document['seeds']} fresh seeds each, "
@@ -57,19 +59,19 @@ def _table() -> Table:
     return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
 
 
-def _scores(rows: Sequence[Mapping[str, Any]], winner: str) -> Table:
+def _scores(rows: Sequence[ConfigurationRow], winner: str | None) -> Table:
     table = _table()
     table.add_column("configuration")
     for name in ("test accuracy", "95 % interval", "macro F1", "in the search", "gap", "runs"):
         table.add_column(name, justify="right")
     for row in rows:
-        test, found = row["test_accuracy"], row["search_val_accuracy"]
+        test, f1, found = row["test_accuracy"], row["macro_f1"], row["search_val_accuracy"]
         gap = row["optimism_gap"]
         table.add_row(
             _name(row, winner),
             f"[bold]{test['mean']:.4f}[/]" if test else "-",
             _interval(test),
-            f"{row['macro_f1']['mean']:.4f}" if test else "-",
+            f"{f1['mean']:.4f}" if f1 else "-",
             f"{found:.4f}" if found is not None else "-",
             f"{gap:+.4f}" if gap is not None else "-",
             _runs(row, short=True),
@@ -77,28 +79,29 @@ def _scores(rows: Sequence[Mapping[str, Any]], winner: str) -> Table:
     return table
 
 
-def _costs(rows: Sequence[Mapping[str, Any]], winner: str) -> Table:
+def _costs(rows: Sequence[ConfigurationRow], winner: str | None) -> Table:
     table = _table()
     table.add_column("configuration")
     for name in ("parameters", "size", "latency p50", "p95", "images/s", "epochs", "training"):
         table.add_column(name, justify="right")
     for row in rows:
-        if not row["test_accuracy"]:
+        seconds = row["train_seconds"]
+        if seconds is None:  # no run of it is complete
             continue
         table.add_row(
             _name(row, winner),
             f"{row['parameters']:,}",
-            size(row["model_bytes"]),
+            size(row["model_bytes"] or 0),
             f"{row['latency_p50_ms']:.3f} ms",
             f"{row['latency_p95_ms']:.3f} ms",
             f"{row['images_per_second']:,.0f}",
             str(row["epochs"]),
-            f"{row['train_seconds']['mean']:.1f} s",
+            f"{seconds['mean']:.1f} s",
         )
     return table
 
 
-def _confusion(document: Mapping[str, Any], best: Mapping[str, Any]) -> Table:
+def _confusion(document: EvaluationDocument, best: ConfigurationRow) -> Table:
     """Labels down, predictions across; the diagonal is right. A dot is a zero."""
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
     table.add_column("", style="dim", no_wrap=True)
@@ -111,7 +114,7 @@ def _confusion(document: Mapping[str, Any], best: Mapping[str, Any]) -> Table:
     return table
 
 
-def _ending(document: Mapping[str, Any], best: Mapping[str, Any], folder: Path) -> Table:
+def _ending(document: EvaluationDocument, best: ConfigurationRow, folder: Path) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
@@ -140,18 +143,18 @@ def _short(folder: Path) -> str:
     return str(folder.relative_to(here) if folder.is_relative_to(here) else folder)
 
 
-def _name(row: Mapping[str, Any], winner: str) -> str:
+def _name(row: ConfigurationRow, winner: str | None) -> str:
     name = escape(str(row["name"]))
     return f"[bold green]{name}[/]" if row["name"] == winner else name
 
 
-def _interval(test: Mapping[str, Any] | None) -> str:
+def _interval(test: MeanRow | None) -> str:
     if not test or test["low"] is None:
         return "-"
     return f"{test['low']:.4f} to {test['high']:.4f}"
 
 
-def _runs(row: Mapping[str, Any], *, short: bool = False) -> str:
+def _runs(row: ConfigurationRow, *, short: bool = False) -> str:
     done, failed = len(row["runs"]), len(row["failures"])
     if not short:
         return f"{done} run{'s' if done != 1 else ''}"

@@ -8,6 +8,7 @@ import typer
 
 from hpo.cli.options import AnyStoredStudyOption, JsonOption, ReadStorageOption, StoredStudyOption, read_stored
 from hpo.cli.output import emit, emit_json, emit_rich
+from hpo.settings import Settings
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["best", "status", "trials"]
 
 WATCH_SECONDS = 2.0
-SILENT_SECONDS = 120.0
 
 
 def status(
@@ -122,7 +122,8 @@ def status_json(view: StudyView) -> dict[str, Any]:
 
 def present_workers(view: StudyView) -> list[WorkerRow]:
     """Those that are still at it: a silent one's leases have run out, so it is gone or as good as gone."""
-    return [one for one in view.workers if one.silent_seconds < SILENT_SECONDS and one.state not in ("stopped", "gone")]
+    silent = Settings.read().lease_seconds
+    return [one for one in view.workers if one.silent_seconds < silent and one.state not in ("stopped", "gone")]
 
 
 def _show_all(storage: str | None, watch: bool, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""Is everything that a search needs in order? Database, trials, disk, devices, data and versions, one by one."""
+"""Checks whether everything a search needs is in order: database, trials, disk, devices, data and versions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The checks, one after another. None keeps another from running: the database being away is a finding like any."""
+"""The checks, one after another. None stops the others: a database that is away is a finding like any other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hpo.doctor.database import examine_database
 from hpo.doctor.devices import examine_data, examine_devices
 from hpo.doctor.finding import Finding, failed
 from hpo.doctor.machine import examine_checkpoints, examine_disk, examine_environment, examine_versions
-from hpo.doctor.trials import examine_trials
+from hpo.doctor.stale_trials import examine_trials
 from hpo.errors import HpoError
 from hpo.settings import Settings
 from hpo.storage.engine import open_engine, resolve_url, storage_error
@@ -26,10 +26,10 @@ STATEMENT_SECONDS = 10.0
 
 
 def checkup(settings: Settings, *, storage: str | None, devices: str | None, fix: bool) -> Iterator[Finding]:
-    """Every finding, as soon as it is there. With `fix`, stale trials and leases are put right on the way."""
+    """Yields every finding as soon as it is made. With `fix`, stale trials and leases are repaired on the way."""
     uids: set[str] | None = None
     if storage is None and settings.storage is None and not (settings.home / "postgres").is_dir():
-        yield Finding("database", "ok", f"none yet in {settings.home}; the first `hpo run` makes it")
+        yield Finding("database", "ok", f"none yet in {settings.home}; the first `hpo run` creates it")
         uids = set()
     else:
         engine = None
@@ -68,9 +68,9 @@ def _uids(engine: Engine) -> set[str]:
 
 
 def _journal(settings: Settings, uids: set[str] | None, *, fix: bool) -> Iterator[Finding]:
-    """Outcomes that a process could not tell the database before it had to leave. `uids` None: it could not be asked.
+    """Results that a process could not save before it had to stop. `uids` None: the database could not be asked.
 
-    With `fix`, those of studies that are not in the database are put aside, where no command looks for them.
+    With `fix`, those of studies that are not in the database are moved aside, where no command looks for them.
     """
     lost = [] if uids is None else orphans(settings.home, uids)
     names = tuple(path.name for path in lost[:5])
@@ -81,14 +81,14 @@ def _journal(settings: Settings, uids: set[str] | None, *, fix: bool) -> Iterato
     elif lost:
         yield Finding(
             "journal", "warn", f"{len(lost)} files hold outcomes of studies that this database does not have", names,
-            "if they are of another database, name that one; else `hpo doctor --fix` puts them aside",
+            "if they belong to another database, give its --storage; else `hpo doctor --fix` sets them aside",
         )  # fmt: skip
     waiting = [path for path in sorted((settings.home / "journal").glob("*.jsonl")) if path not in lost]
     if waiting:
         how_many = "file holds" if len(waiting) == 1 else "files hold"
         yield Finding(
             "journal", "warn", f"{len(waiting)} {how_many} outcomes the database has not heard of",
-            tuple(path.name for path in waiting[:5]), "`hpo run` writes them as soon as the database answers",
+            tuple(path.name for path in waiting[:5]), "`hpo run` saves them as soon as the database answers",
         )  # fmt: skip
 
 
@@ -96,6 +96,6 @@ def _guarded(check: str, findings: Iterable[Finding]) -> Iterator[Finding]:
     try:
         yield from findings
     except OSError as error:
-        yield Finding(check, "fail", f"cannot be looked at: {error}")
+        yield Finding(check, "fail", f"cannot be checked: {error}")
     except ValueError as error:
         yield Finding(check, "fail", f"cannot be read: {error}")

@@ -46,7 +46,9 @@ def _schema(engine: Engine) -> Finding:
         fact = f"the tables are of another Optuna: {state.optuna}, wanted {state.wanted}"
         return Finding("schema", "fail", fact, next="`optuna storage upgrade --storage URL` after a backup")
     missing = "Optuna's tables are" if state.optuna is None else "some of hpo's tables are"
-    return Finding("schema", "warn", f"{missing} not there yet", next="`hpo run` makes them, and `hpo db init` does")
+    return Finding(
+        "schema", "warn", f"{missing} not there yet", next="`hpo run` creates them, and so does `hpo db init`"
+    )
 
 
 def _connections(connection: Connection) -> Finding:
@@ -73,6 +75,6 @@ def _clock(connection: Connection) -> Finding:
         "clock",
         "warn",
         f"this host is {abs(off):.1f} s {way} the database",
-        ("searches keep the database's time, so nothing is lost; times in logs do not match",),
+        ("searches use the database's clock, so nothing is lost; times in logs do not match",),
         "let a time service (chrony, systemd-timesyncd) set both clocks",
     )

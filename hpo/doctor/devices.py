@@ -1,4 +1,4 @@
-"""What needs torch, asked of child processes: does every device compute, and are the data sets' files whole?"""
+"""Checks that need torch, done in child processes: does every device compute, and are the data sets' files intact?"""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _device(name: str, slots: int) -> Finding:
             return Finding("device", "ok", f"{name} computes: {message.device_name}, {many}", (f"torch {torch}",))
         return Finding(
             "device", "fail", f"{name}: its trainer ended before it was ready ({process.close()})",
-            ("what it said stands above",), "read it; then --device cpu, or another GPU",
+            ("see its output above",), "read it; then try --device cpu or another GPU",
         )  # fmt: skip
     finally:
         process.kill()
@@ -54,7 +54,9 @@ def examine_data(data_dir: Path | None) -> Iterator[Finding]:
     Files are looked for where trainers look, none is fetched.
     """
     if data_dir is not None and not data_dir.is_dir():
-        yield Finding("data", "warn", f"HPO_DATA_DIR={data_dir} is no folder", (), "make it, or unset HPO_DATA_DIR")
+        yield Finding(
+            "data", "warn", f"HPO_DATA_DIR={data_dir} is not a folder", (), "create it, or unset HPO_DATA_DIR"
+        )
     command = [sys.executable, "-m", "hpo.data.verify"]
     environment = trainer_environment(os.environ)
     done = subprocess.run(
@@ -68,7 +70,7 @@ def examine_data(data_dir: Path | None) -> Iterator[Finding]:
     )
     if done.returncode != 0:
         lines = tuple(done.stderr.strip().splitlines()[-3:])
-        yield Finding("data", "fail", f"looking at the data sets ended with code {done.returncode}", lines)
+        yield Finding("data", "fail", f"checking the data sets ended with code {done.returncode}", lines)
         return
     for row in json.loads(done.stdout):
         yield _data(**row)

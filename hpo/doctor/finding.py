@@ -14,7 +14,7 @@ Level = Literal["ok", "warn", "fail"]
 
 @dataclass(frozen=True)
 class Finding:
-    """level: "ok"; "warn", which costs speed or room or deserves a look; "fail", with which a search does not work.
+    """level: "ok"; "warn": it costs speed or space, or deserves a look; "fail": a search does not work with it.
 
     fact:    one sentence with the values in it
     details: lines that prove it; next: one thing to do about it
@@ -31,5 +31,5 @@ class Finding:
 
 
 def failed(check: str, error: HpoError) -> Finding:
-    """A check that ended in an error of ours."""
+    """The finding of a check that raised an HpoError."""
     return Finding(check, "fail", error.fact, error.evidence, error.next)

@@ -1,4 +1,4 @@
-"""This machine: room on its disks, checkpoints nobody needs, versions, and settings that undo what hpo sets."""
+"""This machine: free space on its disks, checkpoints nobody needs, versions, and settings that undo what hpo sets."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def examine_environment(environ: Mapping[str, str], storage: str | None) -> Find
     """Variables that undo what trainers are given, and a password where every user of the machine can read it."""
     found = [f"{name}={environ[name]} {why}" for name, why in UNDOING.items() if environ.get(name)]
     if storage is not None and _has_password(storage):
-        found.append("the password in --storage stands in the list of processes; HPO_STORAGE and a file do not")
+        found.append("the list of processes shows the password in --storage; HPO_STORAGE and a file do not show it")
     if found:
         return Finding(
             "environment", "warn", "settings that undo hpo's", tuple(found), "unset them, unless you mean it"

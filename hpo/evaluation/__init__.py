@@ -1,6 +1,7 @@
-"""The honest best: retrain what a search found, with fresh seeds, and read the test split once per run.
+"""An honest result: retrain what a search found, with fresh seeds, and read the test split once per run.
 
-candidates.py   which configurations       runs.py, conductor.py       their runs, on the slots of this host
-statistics.py   means, intervals, tests    document.py                 everything about an evaluation as one document
-evaluate.py     all of it together         winner.py                   the winner's files
+candidates.py        which configurations      runs.py, run_scheduler.py   their runs, on the slots of this host
+statistics.py        means, intervals, tests   document.py                 everything about an evaluation, typed
+evaluate.py          all of it together        winner_files.py             the winner's folder
+open_evaluation.py   the stored study
 """

@@ -60,8 +60,8 @@ def choose(study: Study, view: StudyView, *, top: int, known: bool) -> list[Cand
     if not best:
         raise StudyError(
             f'study "{view.name}" has no finished trial to evaluate',
-            evidence=["a trial counts when it is complete, finite, and holds every constraint"],
-            next=f"`hpo run --study {view.name}` goes on with the search",
+            evidence=["a trial counts when it is complete, finite, and keeps every constraint"],
+            next=f"`hpo run --study {view.name}` continues the search",
         )
     found: dict[str, Candidate] = {}
     for trial in best:
@@ -112,7 +112,7 @@ def _given(study: Study, trials: Sequence[FrozenTrial], config: Mapping[str, Any
         full = study.rows.configuration(params)
     except KeyError as missing:
         raise StudyError(
-            f"{name} does not say {missing}, and no trial with it has finished",
+            f"{name} has no value for {missing}, and no trial with it has finished",
             next="run the search with --enqueue-known first, or complete it in the study",
         ) from None
     return Candidate(name=name, config=study.resolve(full), params=params, baseline=baseline)

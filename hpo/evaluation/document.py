@@ -1,26 +1,32 @@
-"""The evaluation of a study as one document (docs/evaluation.md): what is printed, stored and written to a file."""
+"""An evaluation as one document (docs/evaluation.md), put together from its runs and written to its file.
+
+Its types are in hpo/results/evaluation.py, where readers find them too.
+"""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
+from hpo.atomic_file import AtomicFile
 from hpo.evaluation.candidates import Candidate
 from hpo.evaluation.runs import RunResult
 from hpo.evaluation.statistics import Comparison, MeanEstimate, compare, estimate, estimate_accuracy
+from hpo.results.evaluation import ConfigurationRow, EvaluationDocument, MeanRow, RunRow, Verdict
 from hpo.storage.evaluations import EVALUATION_FORMAT
 from hpo.study.study import Study
 
-__all__ = ["configuration", "document", "verdict", "winner"]
+__all__ = ["configuration", "document", "verdict", "winner", "write_document"]
 
 Results = Mapping[str, Sequence[RunResult]]
 
 
-def document(study: Study, candidates: Sequence[Candidate], results: Results, *, seeds: int) -> dict[str, Any]:
+def document(study: Study, candidates: Sequence[Candidate], results: Results, *, seeds: int) -> EvaluationDocument:
     """Everything about an evaluation. `results`: of every final run, by candidate key."""
     rows = [configuration(study, candidate, results[candidate.key]) for candidate in candidates]
     best = winner(rows)
@@ -40,17 +46,25 @@ def document(study: Study, candidates: Sequence[Candidate], results: Results, *,
     }
 
 
-def winner(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+def write_document(path: Path, document: EvaluationDocument) -> None:
+    """Write evaluation.json, whole or not at all. Raises OSError."""
+    with AtomicFile(path, durable=False) as file:
+        file.write((json.dumps(document, indent=1) + "\n").encode())
+
+
+def winner(rows: Sequence[ConfigurationRow]) -> ConfigurationRow | None:
     """The configuration with the highest mean test accuracy; None when no run of any is complete."""
-    done = [row for row in rows if row["test_accuracy"]]
-    return max(done, key=lambda row: row["test_accuracy"]["mean"], default=None)
+    done = [(test["mean"], row) for row in rows if (test := row["test_accuracy"])]
+    return max(done, key=lambda pair: pair[0])[1] if done else None
 
 
-def configuration(study: Study, candidate: Candidate, results: Sequence[RunResult]) -> dict[str, Any]:
+def configuration(study: Study, candidate: Candidate, results: Sequence[RunResult]) -> ConfigurationRow:
     """One configuration: what it is, and what its runs came to."""
     done = [result for result in results if result.complete]
     scores = [float(result.finished.metrics["test_accuracy"]) for result in done]
     test = _row(estimate_accuracy(scores, done[0].finished.facts["test_images"]), scores) if done else None
+    facts = [result.finished.facts for result in done]
+    first: Mapping[str, Any] = facts[0] if facts else {}
     return {
         "name": candidate.name,
         "key": candidate.key,
@@ -69,24 +83,9 @@ def configuration(study: Study, candidate: Candidate, results: Sequence[RunResul
             for result in results
             if not result.complete
         ],
-        **_measured(study, done),
-        "runs": [_run(result) for result in done],
-    }
-
-
-def _measured(study: Study, done: Sequence[RunResult]) -> dict[str, Any]:
-    facts = [result.finished.facts for result in done]
-    first: Mapping[str, Any] = facts[0] if facts else {}
-    classes = study.dataset_row.classes
-    return {
         "test_loss": _over(done, lambda result: result.finished.metrics["test_loss"]),
         "macro_f1": _over(done, lambda result: result.finished.facts["macro_f1"], most=1.0),
-        "per_class_accuracy": {
-            name: fmean(fact["per_class_accuracy"][index] for fact in facts) for index, name in enumerate(classes)
-        }
-        if facts
-        else {},
-        # Counts of all runs together: each test image appears once per run.
+        "per_class_accuracy": _per_class(study.dataset_row.classes, facts),
         "confusion": _sum([fact["confusion"] for fact in facts]),
         "test_images": first.get("test_images"),
         "parameters": first.get("parameters"),
@@ -97,24 +96,34 @@ def _measured(study: Study, done: Sequence[RunResult]) -> dict[str, Any]:
         "images_per_second": _median(facts, "images_per_second"),
         "train_seconds": _over(done, lambda result: result.finished.facts["train_seconds"]),
         "device": done[0].device if done else None,
+        "runs": [_run(result) for result in done],
     }
 
 
-def verdict(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _per_class(classes: Sequence[str], facts: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Mean accuracy of each class over the runs; empty without any."""
+    if not facts:
+        return {}
+    return {name: fmean(fact["per_class_accuracy"][index] for fact in facts) for index, name in enumerate(classes)}
+
+
+def verdict(rows: Sequence[ConfigurationRow]) -> Verdict:
     """Whether the best configuration of the search beats the baseline beyond chance, in numbers and in a sentence."""
     baseline = next((row for row in rows if row["baseline"] and row["test_accuracy"]), None)
     others = [row for row in rows if not row["baseline"] and row["test_accuracy"]]
     if baseline is None or not others:
-        missing = "no run of the baseline is complete" if baseline is None else "there is nothing beside the baseline"
+        missing = "no run of the baseline is complete" if baseline is None else "there is only the baseline"
         return {"beats_baseline": None, "sentence": f"Nothing to compare: {missing}."}
     best = winner(others)
     assert best is not None
     one, two = best["test_accuracy"], baseline["test_accuracy"]
+    assert one is not None
+    assert two is not None
     found = compare(one["values"], two["values"], chosen_among=len(others))
     if found is None:
         sentence = (
-            f"{_who(best)} came to {one['mean']:.4f} and the baseline to {two['mean']:.4f}, but with one run each "
-            "nothing tells skill from luck: use --seeds 3 or more."
+            f"{_who(best)} scored {one['mean']:.4f} and the baseline {two['mean']:.4f}, but one run each cannot tell "
+            "skill from luck: use --seeds 3 or more."
         )
         return {"beats_baseline": None, "best": best["name"], "sentence": sentence}
     return {
@@ -122,12 +131,16 @@ def verdict(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "best": best["name"],
         "test": f"{_test(found)} on the runs, two-sided, Bonferroni-corrected for having chosen the best",
         "n": [one["n"], two["n"]],
-        **asdict(found),
+        "difference": found.difference,
+        "low": found.low,
+        "high": found.high,
+        "p": found.p,
+        "chosen_among": found.chosen_among,
         "sentence": _sentence(best, found, one["n"], two["n"]),
     }
 
 
-def _sentence(best: Mapping[str, Any], found: Comparison, n: int, baseline_n: int) -> str:
+def _sentence(best: ConfigurationRow, found: Comparison, n: int, baseline_n: int) -> str:
     interval = (
         f"95 % interval {found.low:+.4f} to {found.high:+.4f}"
         if found.low is not None
@@ -147,12 +160,12 @@ def _test(found: Comparison) -> str:
     return "Welch's t-test" if found.low is not None else "exact permutation test"
 
 
-def _who(row: Mapping[str, Any]) -> str:
-    name = str(row["name"])
+def _who(row: ConfigurationRow) -> str:
+    name = row["name"]
     return name[0].upper() + name[1:]
 
 
-def _run(result: RunResult) -> dict[str, Any]:
+def _run(result: RunResult) -> RunRow:
     metrics, facts = result.finished.metrics, result.finished.facts
     return {
         "seed": result.seed,
@@ -167,16 +180,22 @@ def _run(result: RunResult) -> dict[str, Any]:
     }
 
 
-def _over(
-    done: Sequence[RunResult], value: Callable[[RunResult], float], *, most: float = math.inf
-) -> dict[str, Any] | None:
+def _over(done: Sequence[RunResult], value: Callable[[RunResult], float], *, most: float = math.inf) -> MeanRow | None:
     """Of a measure that is never below 0 nor above `most`."""
     values = [float(value(result)) for result in done]
     return _row(estimate(values, least=0.0, most=most), values) if values else None
 
 
-def _row(found: MeanEstimate, values: Sequence[float]) -> dict[str, Any]:
-    return {**asdict(found), "values": list(values)}
+def _row(found: MeanEstimate, values: Sequence[float]) -> MeanRow:
+    return {
+        "mean": found.mean,
+        "n": found.n,
+        "std": found.std,
+        "low": found.low,
+        "high": found.high,
+        "no_interval": found.no_interval,
+        "values": list(values),
+    }
 
 
 def _median(facts: Sequence[Mapping[str, Any]], name: str) -> float | None:

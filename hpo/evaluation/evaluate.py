@@ -1,8 +1,7 @@
-"""`hpo evaluate`: choose, retrain, score once, compare, save. What is done stays done: an interrupted one goes on."""
+"""`hpo evaluate`: choose, retrain, score once, compare, save. Finished runs are kept: an interrupted one resumes."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -18,12 +17,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from hpo.errors import StudyError, UsageError
 from hpo.evaluation.candidates import Candidate, choose
-from hpo.evaluation.document import document, winner
-from hpo.evaluation.opening import OpenedEvaluation, open_evaluation
+from hpo.evaluation.document import document, winner, write_document
+from hpo.evaluation.open_evaluation import OpenedEvaluation, open_evaluation
 from hpo.evaluation.run_scheduler import RunScheduler
 from hpo.evaluation.runs import Run, RunResult, final_run, search_run
-from hpo.evaluation.winner import save_winner
+from hpo.evaluation.winner_files import save_winner
 from hpo.messages import Epoch
+from hpo.results.evaluation import EvaluationDocument
 from hpo.seeds import trial_seed
 from hpo.settings import Settings
 from hpo.signals import caught_signals
@@ -33,12 +33,12 @@ from hpo.storage.evaluations import read_runs, save_evaluation, save_run
 from hpo.storage.trial_record import record_of
 from hpo.trainers.devices import find_slots
 
-__all__ = ["EvaluateOptions", "Evaluation", "How", "evaluate"]
+__all__ = ["EvaluateOptions", "Evaluation", "EvaluationProgress", "evaluate"]
 
 
 @dataclass(frozen=True)
-class How:
-    """How far an evaluation is."""
+class EvaluationProgress:
+    """How far an evaluation has come."""
 
     runs_done: int
     runs: int
@@ -59,25 +59,25 @@ class EvaluateOptions:
     devices: str | None = None
     workers: int | None = None
     workers_per_gpu: int = 1
-    on_progress: Callable[[How], None] = lambda how: None
+    on_progress: Callable[[EvaluationProgress], None] = lambda progress: None
     on_notice: Callable[[str], None] = lambda text: None
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """document: docs/evaluation.md, empty when interrupted; folder: where evaluation.json and winner/ are.
+    """document: docs/evaluation.md, None when interrupted; folder: where evaluation.json and winner/ are.
 
     interrupted: the signal that came before the end, else None
     """
 
-    document: dict[str, Any]
+    document: EvaluationDocument | None
     folder: Path
-    how: How
+    progress: EvaluationProgress
     interrupted: int | None = None
 
 
 def evaluate(reference: str, options: EvaluateOptions, settings: Settings) -> Evaluation:
-    """Evaluate the study that `reference` names. Raises HpoError for whatever the user has to act on."""
+    """Evaluate the study that `reference` names. Raises HpoError for whatever the user must act on."""
     if options.top < 1 or options.seeds < 1:
         raise UsageError(f"--top {options.top} and --seeds {options.seeds} must be at least 1")
     specs = find_slots(
@@ -94,14 +94,14 @@ def evaluate(reference: str, options: EvaluateOptions, settings: Settings) -> Ev
             for end in (ours, theirs):
                 end.setblocking(False)
             session = _Session(opened, options, settings, scratch)
-            conductor = RunScheduler(
+            scheduler = RunScheduler(
                 specs, ours, on_epoch=session.epoch, on_result=session.result, on_notice=options.on_notice
             )
-            with caught_signals(conductor, theirs) as received, conductor:
-                finished = session.work(conductor)
+            with caught_signals(scheduler, theirs) as received, scheduler:
+                finished = session.work(scheduler)
             if not finished:
-                return Evaluation({}, session.folder, session.how, received[0] if received else signal.SIGINT)
-            return Evaluation(session.conclude(), session.folder, session.how)
+                return Evaluation(None, session.folder, session.progress, received[0] if received else signal.SIGINT)
+            return Evaluation(session.conclude(), session.folder, session.progress)
     finally:
         opened.engine.dispose()
 
@@ -116,7 +116,7 @@ class _Session:
         self.candidates = choose(study, opened.view, top=options.top, known=options.known)
         used = {trial_seed(study.seed, trial.number) for trial in opened.view.trials}
         used |= {record["seed"] for record in map(record_of, opened.view.trials) if "seed" in record}
-        # Seed by seed, not configuration by configuration: cut short, every configuration has had its turn.
+        # Seed by seed, not configuration by configuration: if it is cut short, every configuration has had its turn.
         self.runs = [
             final_run(opened.found, candidate, index, used, scratch)
             for index in range(options.seeds)
@@ -127,15 +127,15 @@ class _Session:
         self.extra: list[Run] | None = None  # the winner's, once it is known
 
     @property
-    def how(self) -> How:
+    def progress(self) -> EvaluationProgress:
         planned = [*self.runs, *(self.extra or ())]
         total = sum(run.epochs for run in planned)
         done, many = sum(1 for run in planned if run.key in self.results), len(planned)
-        if self.extra is None:  # whichever wins is trained once more, as in the search: said from the start
+        if self.extra is None:  # the winner is trained once more, as in the search: counted from the start
             total, many = total + max(run.epochs for run in self.runs), many + 1
-        return How(done, many, min(self.epochs_done, total), total)
+        return EvaluationProgress(done, many, min(self.epochs_done, total), total)
 
-    def work(self, conductor: RunScheduler) -> bool:
+    def work(self, scheduler: RunScheduler) -> bool:
         """Train everything that is not done yet; False when a signal came first."""
         with self._database() as connection:
             stored = read_runs(connection, self.opened.study_id)
@@ -143,14 +143,14 @@ class _Session:
         self.epochs_done = sum(run.epochs for run in self.runs if run.key in self.results)
         if self.results:
             self.options.on_notice(f"{len(self.results)} of {len(self.runs)} runs are done already")
-        self.options.on_progress(self.how)
-        if not conductor.run([run for run in self.runs if run.key not in self.results]):
+        self.options.on_progress(self.progress)
+        if not scheduler.run([run for run in self.runs if run.key not in self.results]):
             return False
-        return self._train_winner(conductor, stored)
+        return self._train_winner(scheduler, stored)
 
     def epoch(self, run: Run, epoch: Epoch) -> None:
         self.epochs_done += 1
-        self.options.on_progress(self.how)
+        self.options.on_progress(self.progress)
 
     def result(self, run: Run, result: RunResult) -> None:
         self.results[run.key] = result
@@ -159,9 +159,9 @@ class _Session:
                 save_run(connection, self.opened.study_id, run.key, result.as_json())
         if not result.complete:
             self.options.on_notice(f"{run.label}: {result.finished.outcome}: {result.finished.reason}")
-        self.options.on_progress(self.how)
+        self.options.on_progress(self.progress)
 
-    def conclude(self) -> dict[str, Any]:
+    def conclude(self) -> EvaluationDocument:
         """Write and store everything; the document."""
         made = self._document()
         row = winner(made["configurations"])
@@ -176,7 +176,7 @@ class _Session:
         pairs = [(run, self.results[run.key]) for run in (final, search)]
         files = save_winner(self.folder / "winner", row, pairs[0], pairs[1], facts)
         files.append(self.folder / "evaluation.json")
-        files[-1].write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+        write_document(files[-1], made)
         with self._database() as connection:
             save_evaluation(connection, self.opened.study_id, made)
         trial = next((one for one in self.opened.view.trials if one.number == row["trial"]), None)
@@ -184,15 +184,15 @@ class _Session:
         self._remove_weights_except({final.folder, search.folder})
         return made
 
-    def _train_winner(self, conductor: RunScheduler, stored: dict[str, Any]) -> bool:
-        """See that the winner's weights are there: of its first run, and of its training as in the search."""
+    def _train_winner(self, scheduler: RunScheduler, stored: dict[str, Any]) -> bool:
+        """Make sure of the winner's weights: those of its first run, and those of its training as in the search."""
         row = winner(self._document()["configurations"])
         if row is None:
             failed = [result.finished for result in self.results.values()]
             raise StudyError(
-                "no run of the evaluation came to an end",
+                "no run of the evaluation is complete",
                 evidence=sorted({f"{one.outcome}: {one.reason}" for one in failed}) + list(failed[0].details[-6:]),
-                next="mend what stands above; the same command goes on from there",
+                next="fix the errors above; the same command then resumes",
             )
         final, search = self._winning_runs(row["key"])
         missing = []
@@ -203,16 +203,16 @@ class _Session:
         else:
             missing.append(search)
         for run in missing:
-            shutil.rmtree(run.folder, ignore_errors=True)  # an earlier answer without weights is of no use
+            shutil.rmtree(run.folder, ignore_errors=True)  # an earlier result without weights is of no use
         self.extra = missing
-        return conductor.run(missing)
+        return scheduler.run(missing)
 
     def _winning_runs(self, key: str) -> tuple[Run, Run]:
         """The winner's first complete run, so that no test score chooses between its seeds, and its search run."""
         final = next(run for run in self.runs if run.candidate.key == key and self.results[run.key].complete)
         return final, search_run(self.opened.found, final.candidate, self.scratch)
 
-    def _document(self) -> dict[str, Any]:
+    def _document(self) -> EvaluationDocument:
         results = {candidate.key: self._results_of(candidate) for candidate in self.candidates}
         return document(self.opened.found.study, self.candidates, results, seeds=self.options.seeds)
 
@@ -243,7 +243,7 @@ def _alone(scratch: Path, name: str) -> Iterator[None]:
             yield
     except Timeout:
         raise UsageError(
-            f'another `hpo evaluate` of "{name}" is under way here', next="wait for it, or end it: its runs are kept"
+            f'another `hpo evaluate` of "{name}" is running here', next="wait for it, or stop it: its runs are kept"
         ) from None
     except PermissionError as error:
         raise UsageError(f"cannot write to {scratch}", evidence=[str(error)], next="set HPO_CHECKPOINT_DIR") from error

@@ -26,7 +26,7 @@ STOP_SECONDS = 3.0
 
 
 class RunScheduler:
-    """`with RunScheduler(specs, ...) as conductor: conductor.run(runs)`; trainers start with the first run.
+    """`with RunScheduler(specs, ...) as scheduler: scheduler.run(runs)`; trainers start with the first run.
 
     wakeup:    a non-blocking socket that a signal handler writes to, after setting `interrupted`
     on_epoch:  called after each epoch of a run; on_result: with the result of each run, as it ends
@@ -43,7 +43,7 @@ class RunScheduler:
         on_notice: Callable[[str], None],
     ) -> None:
         self.interrupted = False
-        self._fleet = TrainerPool([Slot(index, spec, _spawn) for index, spec in enumerate(specs)])
+        self._pool = TrainerPool([Slot(index, spec, _spawn) for index, spec in enumerate(specs)])
         self._wakeup = wakeup
         self._on_epoch, self._on_result, self._on_notice = on_epoch, on_result, on_notice
         self._queue: deque[tuple[int, Run]] = deque()
@@ -59,32 +59,32 @@ class RunScheduler:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let every trainer write a checkpoint of what it is on, so that the same run goes on there, and end it."""
+        """Let every trainer write a checkpoint, so that its run resumes from there, and end it."""
         self._leaving = True
-        self._fleet.stop()
+        self._pool.stop()
         limit = time.monotonic() + STOP_SECONDS
-        while self._fleet.busy and time.monotonic() < limit:
+        while self._pool.busy and time.monotonic() < limit:
             self._listen(0.1)
-        self._fleet.kill()
+        self._pool.kill()
 
     def run(self, runs: Sequence[Run]) -> bool:
-        """Do all `runs`, in this order; False when a signal came first. Raises DataError, DeviceError."""
+        """Train all `runs`, in this order. Returns False when a signal came first. Raises DataError, DeviceError."""
         self._queue.extend((1, run) for run in runs)
         if runs and not self._started:
             self._started = True
-            self._fleet.start()
-        while (self._queue or self._fleet.busy) and not self.interrupted:
-            self._fleet.restart_lost()
-            self._fleet.check()
+            self._pool.start()
+        while (self._queue or self._pool.busy) and not self.interrupted:
+            self._pool.restart_lost()
+            self._pool.check()
             self._hand_out()
             self._listen(0.5)
         return not self.interrupted
 
     def _hand_out(self) -> None:
-        for slot in self._fleet.slots:
+        for slot in self._pool.slots:
             if slot.free and self._queue:
                 attempt, run = self._queue.popleft()
-                # Numbers are never used twice: a late word about an earlier attempt is not taken for this one.
+                # Numbers are never used twice: a late message about an earlier attempt is not taken for this one.
                 self._numbers += 1
                 self._runs[self._numbers] = attempt, run
                 self._curves[self._numbers] = []
@@ -92,14 +92,14 @@ class RunScheduler:
                 slot.give(Trial(self._numbers, self._numbers, attempt, {}, job.config, job.checkpoint), job)
 
     def _listen(self, seconds: float) -> None:
-        for slot in self._fleet.wait(self._wakeup, seconds):
-            self._hear(slot)
+        for slot in self._pool.wait(self._wakeup, seconds):
+            self._on_message(slot)
 
-    def _hear(self, slot: Slot) -> None:
+    def _on_message(self, slot: Slot) -> None:
         assert slot.process is not None
         message = slot.process.receive()
         if message is None:
-            self._lost(slot)
+            self._on_lost(slot)
         elif isinstance(message, Ready):
             slot.ready = message
         elif slot.trial is None or getattr(message, "trial_id", None) != slot.trial.trial_id:
@@ -108,9 +108,9 @@ class RunScheduler:
             self._curves[message.trial_id].append(curve_row(message))
             self._on_epoch(self._runs[message.trial_id][1], message)
         elif isinstance(message, Finished):
-            self._finished(slot, message)
+            self._on_finished(slot, message)
 
-    def _finished(self, slot: Slot, message: Finished) -> None:
+    def _on_finished(self, slot: Slot, message: Finished) -> None:
         _, run = self._runs.pop(message.trial_id)
         curve = self._curves.pop(message.trial_id)
         slot.trial = slot.stopping = None
@@ -123,7 +123,7 @@ class RunScheduler:
             device = slot.ready.device_name if slot.ready else ""
             self._on_result(run, RunResult(run.job.seed, f"{slot.spec.device} {device}".strip(), message, curve))
 
-    def _lost(self, slot: Slot) -> None:
+    def _on_lost(self, slot: Slot) -> None:
         trial = slot.trial
         how = slot.lost()
         slot.trial = None

@@ -30,7 +30,7 @@ class Run:
 
     @property
     def key(self) -> str:
-        """Changes with whatever decides the result, and with nothing else."""
+        """Differs when anything that decides the result differs, and only then."""
         job = self.job
         what = [job.config, job.plan, job.model, job.dataset, job.seed, job.phase]
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
@@ -83,9 +83,9 @@ def final_run(found: FoundStudy, candidate: Candidate, index: int, used: Collect
 
 
 def search_run(found: FoundStudy, candidate: Candidate, folder: Path) -> Run:
-    """Train `candidate` as the search did, seed and all, keeping the best and the last weights.
+    """Train `candidate` as the search did, with the same seed, and keep the best and the last weights.
 
-    Where it was never trained in the search it is trained as if it were the next trial.
+    A candidate that the search never trained is trained as if it were the next trial.
     """
     study = found.study
     plan = {**study.plan(), "folds": None, "keep_weights": True, "measure_latency": False}

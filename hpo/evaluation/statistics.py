@@ -1,4 +1,4 @@
-"""What several runs of one configuration come to, and whether one configuration beats another."""
+"""The mean of several runs of one configuration with its interval, and whether one configuration beats another."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Comparison", "MeanEstimate", "compare", "estimate", "estimate_accura
 CONFIDENCE = 0.95
 
 FEWEST = 3
-"""Runs below which no interval is given: two tell next to nothing about their spread, and one nothing."""
+"""With fewer runs no interval is given: two say next to nothing about their spread, and one says nothing."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class MeanEstimate:
 class Comparison:
     """Two means by Welch's t-test, which lets their variances differ.
 
-    difference: of the means, first minus second; low, high: its 95 % interval, None where no run differs from its like
+    difference: of the means, first minus second; low, high: its 95 % interval, None where all runs of each are alike
     p:          two-sided, already multiplied by `chosen_among` (Bonferroni), at most 1
     """
 
@@ -49,9 +49,9 @@ class Comparison:
 
 
 def estimate(values: Sequence[float], *, least: float = -math.inf, most: float = math.inf) -> MeanEstimate:
-    """Mean of at least one value, and Student's t interval of it: how far training seeds move the mean, and no more.
+    """Mean of at least one value, and its Student's t interval: how far training seeds move the mean, and no more.
 
-    least, most: what a value can be. The interval, which knows nothing of that, ends there.
+    least, most: the range of possible values, at which the interval is cut off.
     """
     mean, n, std, reason = _spread(values)
     if reason or not std:
@@ -64,10 +64,10 @@ def estimate_accuracy(values: Sequence[float], images: int) -> MeanEstimate:
     """Mean of accuracies on the same `images` test images, and an interval for new seeds and new images alike.
 
     Wilson's score interval with an effective number of images, as surveys in clusters have it (Korn and Graubard 1998;
-    Dean and Pagano 2015). The variance of the mean is at most p(1-p)/images, which all runs share and which more runs
-    do not lessen, plus that of the seeds, s^2/n. The images that would have that variance by themselves are the
-    effective number, and Satterthwaite's degrees of freedom give the quantile of t. It never leaves 0..1, and runs that
-    came out alike still have the width that the finite test split leaves.
+    Dean and Pagano 2015). The variance of the mean is at most p(1-p)/images, which all runs share and more runs do not
+    reduce, plus that of the seeds, s^2/n. The effective number of images is the one that alone would give this
+    variance, and Satterthwaite's degrees of freedom give the quantile of t. The interval stays within 0..1, and runs
+    that are all alike still have the width that a finite test split leaves.
     """
     mean, n, std, reason = _spread(values)
     if reason or std is None:
@@ -97,9 +97,9 @@ def _quantile(freedom: float) -> float:
 def compare(first: Sequence[float], second: Sequence[float], *, chosen_among: int = 1) -> Comparison | None:
     """Whether the means differ beyond chance; None unless both have at least two values.
 
-    chosen_among: of how many configurations `first` is the best. The best of several looks better than it is, so the
-    test is made that many times harder, and so is the interval. Where no run differs from its like, the exact
-    permutation test stands in for Welch's.
+    chosen_among: of how many configurations `first` is the best. The best of several looks better than it is, so test
+    and interval are corrected for that many (Bonferroni). Where the runs of each are all alike, the exact permutation
+    test replaces Welch's.
     """
     if len(first) < 2 or len(second) < 2:
         return None
@@ -107,8 +107,8 @@ def compare(first: Sequence[float], second: Sequence[float], *, chosen_among: in
     parts = [stdev(values) ** 2 / len(values) for values in (first, second)]
     error = math.sqrt(sum(parts))
     if error == 0.0:
-        # Every run of each came to the same value, and t is 0/0. That this happens by chance has the exact probability
-        # of one split of all runs in two (and its mirror image) among all such splits.
+        # All runs of each have the same value, and t is 0/0. The exact probability of this by chance is that of one
+        # split of all runs in two (and its mirror image) among all such splits.
         chance = 2 / math.comb(len(first) + len(second), len(first)) if difference else 1.0
         return Comparison(difference, None, None, min(1.0, chosen_among * chance), chosen_among)
     freedom = sum(parts) ** 2 / sum(part**2 / (len(v) - 1) for part, v in zip(parts, (first, second), strict=True))

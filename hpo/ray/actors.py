@@ -47,8 +47,8 @@ class Coordinator:
 
 @dataclass
 class NodeActors:
-    """The coordinators of one run. There are never more than nodes were seen alive at once, or each node that the
-    autoscaler brings for a lost one would call for another."""
+    """The coordinators of one run. There are never more of them than nodes were alive at once: else each node that the
+    autoscaler starts for a lost one would call for another."""
 
     found: FoundStudy
     options: RunOptions
@@ -78,7 +78,7 @@ class NodeActors:
                 self.ended.append(HpoError(f"a coordinator was lost: {str(error).splitlines()[0]}"))
 
     def leave(self, seconds: float) -> None:
-        """Have everyone put their trials down, and cut off who does not answer."""
+        """Tell every coordinator to stop, and kill those that do not answer within `seconds`."""
         for actor in self.actors.values():
             actor.stop.remote()
         until = time.monotonic() + seconds

@@ -1,7 +1,7 @@
 """`hpo run --ray`: one coordinator on every node of a Ray cluster that has the resources.
 
 Ray decides where a coordinator runs, starts it again when its node dies, and asks the autoscaler for a node when there
-is none. What a study needs beyond that is in PostgreSQL as always: a coordinator that comes back is one more worker.
+is none. Everything else is in PostgreSQL as always: a coordinator that was started again is one more worker.
 """
 
 from __future__ import annotations
@@ -35,10 +35,8 @@ from hpo.trainers.snapshot import Best, SlotView, Snapshot
 __all__ = ["run_on_ray"]
 
 LOOK_SECONDS = 2.0
-SILENT_SECONDS = 60.0
-"""A worker that has not been heard of for so long is not shown any more."""
 LEAVE_SECONDS = 12.0
-"""A coordinator told to leave needs eight seconds at most; one that is cut off loses nothing but time."""
+"""A coordinator needs eight seconds at most to stop; one that is killed loses nothing but time."""
 _SECRET = {"HPO_STORAGE", "HPO_STORAGE_PASSWORD_FILE", "HPO_DASHBOARD_PASSWORD"}
 
 
@@ -56,44 +54,46 @@ def run_on_ray(found: FoundStudy, options: RunOptions, settings: Settings) -> Re
     )
     try:
         agreed = prepare_study(engine, found, opening, code_facts(), live_seconds=settings.lease_seconds)
-        if agreed.said and options.on_notice is not None:
-            options.on_notice(agreed.said)
+        if agreed.message and options.on_notice is not None:
+            options.on_notice(agreed.message)
         with _cluster(options.ray), _signals() as received:
-            fleet = NodeActors(found, options, storage, _environment(settings))
-            stopped = _supervise(fleet, engine, received, agreed)
+            nodes = NodeActors(found, options, storage, _environment(settings))
+            stopped = _supervise(nodes, engine, received, agreed, settings.lease_seconds)
         return _result(read_study(engine, found.study.name), stopped)
     finally:
         engine.dispose()
 
 
-def _supervise(fleet: NodeActors, engine: Engine, received: list[int], agreed: BudgetDecision) -> str:
-    """Until the study is over, a signal comes, or nobody is left to work on it. Why it stopped."""
+def _supervise(
+    nodes: NodeActors, engine: Engine, received: list[int], agreed: BudgetDecision, lease_seconds: float
+) -> str:
+    """Wait until the study is over, a signal comes or no coordinator is left. Returns why it stopped."""
     began = time.monotonic()
-    show = fleet.options.on_snapshot
-    if not fleet.cover():
+    show = nodes.options.on_snapshot
+    if not nodes.cover():
         raise DeviceError(
-            f"no node of the Ray cluster has a {'CPU' if fleet.options.devices == 'cpu' else 'GPU'} to train on",
+            f"no node of the Ray cluster has a {'CPU' if nodes.options.devices == 'cpu' else 'GPU'} to train on",
             evidence=[f"{len(ray.nodes())} nodes: {ray.cluster_resources()}"],
             next="start nodes with --num-cpus or --num-gpus, or give another --device",
         )
     view: StudyView | None = None
     heard = 0.0
     while not received:
-        fleet.collect(LOOK_SECONDS)
-        seen, seconds = _look(engine, fleet.found.study.name), time.monotonic() - began
+        nodes.collect(LOOK_SECONDS)
+        seen, seconds = _look(engine, nodes.found.study.name), time.monotonic() - began
         if seen is not None:
             view, heard = seen, seconds
         finished = sum(trial.state.is_finished() for trial in view.trials) if view else 0
-        over = next((why for why in fleet.ended if isinstance(why, str)), agreed.reached(seconds, finished))
+        over = next((why for why in nodes.ended if isinstance(why, str)), agreed.reached(seconds, finished))
         if over:
-            fleet.leave(LEAVE_SECONDS)
+            nodes.leave(LEAVE_SECONDS)
             return over
-        if not fleet.actors:
-            raise next(error for error in fleet.ended if isinstance(error, HpoError))
-        fleet.cover()
+        if not nodes.actors:
+            raise next(error for error in nodes.ended if isinstance(error, HpoError))
+        nodes.cover()
         if show is not None and view is not None:
-            show(_snapshot(fleet.found, view, seconds, away_seconds=seconds - heard))
-    fleet.leave(LEAVE_SECONDS)
+            show(_snapshot(nodes.found, view, seconds, seconds - heard, lease_seconds))
+    nodes.leave(LEAVE_SECONDS)
     return why_left(received)
 
 
@@ -116,7 +116,7 @@ def _reachable(storage: str, address: str) -> str:
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    """What nodes are told of this process's environment: its HPO_ settings, and no secrets."""
+    """What nodes get of this process's environment: its HPO_ settings, and no secrets."""
     ours = {name: value for name, value in os.environ.items() if name.startswith("HPO_") and name not in _SECRET}
     return {"HPO_HOME": str(settings.home), "HPO_CHECKPOINT_DIR": str(settings.checkpoint_dir), **ours}
 
@@ -141,7 +141,7 @@ def _cluster(address: str) -> Iterator[None]:
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Ctrl-C, SIGTERM and SIGHUP have every node put its trials down."""
+    """Ctrl-C, SIGTERM and SIGHUP make every node release its trials."""
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield received
@@ -166,9 +166,11 @@ def _result(view: StudyView, stopped: str) -> Result:
     return Result(view.name, stopped, _best(view), view.counts, view.trials)
 
 
-def _snapshot(found: FoundStudy, view: StudyView, elapsed_seconds: float, away_seconds: float) -> Snapshot:
+def _snapshot(
+    found: FoundStudy, view: StudyView, elapsed_seconds: float, away_seconds: float, lease_seconds: float
+) -> Snapshot:
     study = found.study
-    at_work = [one for one in view.workers if one.state == "running" and one.silent_seconds < SILENT_SECONDS]
+    at_work = [one for one in view.workers if one.state == "running" and one.silent_seconds < lease_seconds]
     return Snapshot(
         study=study.name,
         objective=study.objectives[0],

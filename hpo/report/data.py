@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,8 +15,8 @@ from hpo.report.parameters import ReportParameter, find_parameters
 from hpo.report.saving import Saving, pruning_saving
 from hpo.report.trials import curves_table, trials_table, value_columns
 from hpo.results.best import pareto_front, ranked
+from hpo.results.evaluation import ConfigurationRow, EvaluationDocument, as_document
 from hpo.results.reading import StudyView
-from hpo.storage.evaluations import EVALUATION_FORMAT
 from hpo.storage.trial_record import record_of
 
 __all__ = ["BaselineGain", "Failure", "ReportData", "build_report"]
@@ -96,16 +95,16 @@ class ReportData:
         )
 
     @property
-    def evaluation(self) -> Mapping[str, Any] | None:
+    def evaluation(self) -> EvaluationDocument | None:
         """The document of `hpo evaluate`; None where there is none, or one of another format."""
-        document = self.view.evaluation
-        return document if document is not None and document.get("format") == EVALUATION_FORMAT else None
+        return as_document(self.view.evaluation)
 
     @property
-    def winner(self) -> Mapping[str, Any] | None:
+    def winner(self) -> ConfigurationRow | None:
         """The configuration that won the evaluation."""
-        rows = self.evaluation["configurations"] if self.evaluation else ()
-        return next((row for row in rows if self.evaluation and row["name"] == self.evaluation["winner"]), None)
+        document = self.evaluation
+        rows = document["configurations"] if document else []
+        return next((row for row in rows if document and row["name"] == document["winner"]), None)
 
     def origin(self, trial: FrozenTrial) -> str:
         """Where a trial's parameters come from: "baseline", "known 1" and so on; empty for what the sampler chose."""

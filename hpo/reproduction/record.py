@@ -44,7 +44,7 @@ class Record:
 
     @property
     def cut_by_the_clock(self) -> bool:
-        """Whether `max_seconds` ended it: then its last epoch ended after as many steps as there was time for."""
+        """Whether `max_seconds` ended it: then its last epoch has as many steps as there was time for."""
         return self.ending == "complete" and bool(self.facts.get("out_of_time"))
 
 

@@ -1,4 +1,4 @@
-"""`hpo reproduce`: one trial, trained again in a trainer of its own. Nothing is written anywhere."""
+"""`hpo reproduce`: train one trial again in a new trainer. Nothing is written anywhere."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from hpo.trainers.process import TrainerProcess
 __all__ = ["Reproduction", "reproduce"]
 
 _FIXED = ("parameters", "macs")
-"""Of what a trial records at its end, the numbers that neither a clock nor a curve decides."""
+"""The numbers a trial records at its end that depend neither on the clock nor on the curve."""
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What came of it. `same`: every number compared came out the same, bit for bit, and so did the ending.
+    """What a reproduction found. `same`: every number compared is the same, bit for bit, and so is the ending.
 
     compared:   epochs compared; then_epochs: that the trial recorded
     ending:     how it ended this time, "" where it was stopped after as many epochs as there were to compare
-    changes:    what is not as it was around the training, whether or not that changed a number
+    changes:    what differs around the training (code, versions, device, data), whether or not a number changed
     notes:      what kept something from being compared
     """
 
@@ -93,7 +93,7 @@ class _Retraining:
         self._record = record
         self._process = process
         self._on_epoch = on_epoch
-        # The last epoch of a trial that the clock ended is as long as that machine was fast.
+        # The last epoch of a trial that ran out of time depends on how fast that machine was.
         self.epochs = len(record.curve) - int(record.cut_by_the_clock)
 
     def run(self, sys_path: Any) -> None:
@@ -105,9 +105,7 @@ class _Retraining:
         while self.finished is None:
             message = self._process.receive()
             if message is None:
-                raise DeviceError(
-                    f"the trainer ended ({self._process.close()})", evidence=["what it said stands above"]
-                )
+                raise DeviceError(f"the trainer ended ({self._process.close()})", evidence=["see its output above"])
             if isinstance(message, Ready):
                 self.ready = message
             elif isinstance(message, Epoch) and not self.cut:
@@ -119,7 +117,7 @@ class _Retraining:
 
     def _epoch(self, message: Epoch) -> None:
         curve = self._record.curve
-        if message.epoch > len(curve):  # it went on where the trial had ended
+        if message.epoch > len(curve):  # it continues where the trial had ended
             self._stop()
             return
         new = mismatches(message.epoch, curve[message.epoch - 1], message.metrics)
@@ -136,7 +134,7 @@ class _Retraining:
 
 
 def _declared(reference: str, record: Record) -> tuple[FoundStudy | None, list[str]]:
-    """The study's declaration as it stands now, for the folders its modules are in and to see what changed in it."""
+    """The study's declaration as it is now, for the folders of its modules and to see what changed in it."""
     try:
         return as_stored(find_again(reference, record.source), record.study, record.declaration), []
     except StudyError as error:
@@ -186,12 +184,12 @@ def _checksum(finished: Finished) -> dict[str, Any]:
 def _notes(record: Record, done: _Retraining, went_on: bool) -> list[str]:
     notes = []
     if went_on:
-        notes.append(f"this time it went on after epoch {len(record.curve)}, where the trial had ended")
+        notes.append(f"this time it continued after epoch {len(record.curve)}, where the trial had ended")
     if record.cut_by_the_clock:
         limit = record.job.plan["max_seconds"]
         notes.append(f"epoch {len(record.curve)} was cut short by max_seconds={limit:g} and is not compared")
     if not record.job.config.get("deterministic") and done.ready is not None and done.ready.device != "cpu":
-        notes.append('the trial did not ask for "deterministic", so a GPU may add up in another order each time')
+        notes.append('the trial did not set "deterministic", so a GPU may sum in a different order each time')
     if int(record.facts.get("attempt") or 1) > 1:
         notes.append(f"the trial took {record.facts['attempt']} attempts; its curve is of all of them together")
     return notes

@@ -29,6 +29,9 @@ from hpo.trainers.trial import Trial
 
 __all__ = ["AskTell"]
 
+TRAINER_DEATHS = "trainer_deaths"
+"""A trial's user attribute: Trial.trainer_deaths, for whoever resumes it."""
+
 
 class _FirstObjective(optuna.Study):
     """A study as its pruner sees it. Optuna prunes single-objective studies only; ours prune on the first objective."""
@@ -39,27 +42,27 @@ class _FirstObjective(optuna.Study):
 
 
 class AskTell:
-    """Proposes trials of one study and judges them. Used by the ledger's thread, except `should_prune` (the loop's)."""
+    """Proposes trials of one study and ends them. Used by the storage thread, except `should_prune` (the loop's)."""
 
     def __init__(
-        self, study: Study, study_id: int, mirror: StudyCache, checkpoints: Path, host: str, workers: int
+        self, study: Study, study_id: int, cache: StudyCache, checkpoints: Path, host: str, workers: int
     ) -> None:
         self.study = study
         self.study_id = study_id
-        self.mirror = mirror
+        self.cache = cache
         self.claimed: set[int] = set()  # leased to this host, not proposed yet: nobody trains these
         self._checkpoints = checkpoints
         self._host = host
-        self._sampling = Sampling(study, mirror)
+        self._sampling = Sampling(study, cache)
         self.note = self._sampling.note  # what the user should know of the sampler, or ""
-        self._pruner = make_pruner(study, mirror, workers)
-        self._pruning = _FirstObjective(study_name=study.name, storage=mirror, pruner=self._pruner)
+        self._pruner = make_pruner(study, cache, workers)
+        self._pruning = _FirstObjective(study_name=study.name, storage=cache, pruner=self._pruner)
 
     def synchronise(self, connection: Connection, claimed: Sequence[int] = ()) -> None:
-        """Read into the mirror what changed since the last time: new trials, and unfinished ones of other hosts."""
+        """Read into the cache what changed since the last time: new trials, and unfinished ones of other hosts."""
         self.claimed.update(claimed)
-        also = [*self.mirror.open_ids(), *claimed]
-        self.mirror.apply(queries.read_changes(connection, self.study_id, self.mirror.last_trial_id, also))
+        also = [*self.cache.open_ids(), *claimed]
+        self.cache.apply(queries.read_changes(connection, self.study_id, self.cache.last_trial_id, also))
 
     def claim(self, connection: Connection, worker_id: str, lease_seconds: float, limit: int) -> list[queries.Claim]:
         """Lease up to `limit` trials: waiting ones (this host's own first), then new ones within the budget. To be
@@ -77,14 +80,15 @@ class AskTell:
 
     def sample(self, claim: queries.Claim) -> Trial:
         """Give a claimed trial its parameters: those it has, those it was enqueued with, the sampler's for the rest."""
-        self.mirror.start(claim)
+        self.cache.start(claim)
         self.claimed.discard(claim.trial_id)
         sampler = self._sampling.sampler(claim.number)
         # A new view for every trial: a Study remembers the trials it has read until its own `ask`, which is not used
         # here, and its sampler would go on seeing the study as it was at the first trial.
-        view = optuna.Study(study_name=self.study.name, storage=self.mirror, sampler=sampler, pruner=self._pruner)
+        view = optuna.Study(study_name=self.study.name, storage=self.cache, sampler=sampler, pruner=self._pruner)
         proposal = optuna.trial.Trial(view, claim.trial_id)
         config = self.study.rows.sample(lambda name, row: suggest(proposal, name, row))
+        deaths = int(self.cache.get_trial(claim.trial_id).user_attrs.get(TRAINER_DEATHS, 0))
         return Trial(
             trial_id=claim.trial_id,
             number=claim.number,
@@ -92,11 +96,12 @@ class AskTell:
             params=dict(proposal.params),
             config=self.study.resolve(config),
             checkpoint=str(self._checkpoints / str(claim.number)),
+            trainer_deaths=min(deaths, claim.attempt - 1),  # an epoch on a host that was lost began both counts anew
         )
 
     def should_prune(self, trial: Trial) -> bool:
-        """The pruner's verdict on what was reported so far."""
-        frozen = self.mirror.get_trial(trial.trial_id)
+        """The pruner's decision on what was reported so far."""
+        frozen = self.cache.get_trial(trial.trial_id)
         return bool(frozen.intermediate_values) and self._pruner.prune(self._pruning, frozen)
 
     def tell(
@@ -109,15 +114,17 @@ class AskTell:
     ) -> None:
         """End a trial in memory, its attributes and constraints first: Optuna takes none afterwards."""
         for name, value in attributes.items():
-            self.mirror.set_trial_user_attr(trial_id, name, value)
+            self.cache.set_trial_user_attr(trial_id, name, value)
         for name, value in constraints.items():
-            self.mirror.set_trial_system_attr(trial_id, constraint_key(name), value)
-        self.mirror.set_trial_state_values(trial_id, state, values)
+            self.cache.set_trial_system_attr(trial_id, constraint_key(name), value)
+        self.cache.set_trial_state_values(trial_id, state, values)
+
+    def requeue(self, trial: Trial, *, trainer_died: bool) -> None:
+        """Release a trial in memory: WAITING, with the attempt it has lost and how often its trainers died."""
+        if trainer_died:
+            self.cache.set_trial_user_attr(trial.trial_id, TRAINER_DEATHS, trial.trainer_deaths)
+        self.cache.requeue(queries.Requeue(trial.trial_id, int(trainer_died), trial.checkpoint))
 
     def trials(self) -> list[FrozenTrial]:
         """Every trial of the study, by number, as this host knows them. Not copies: do not change them."""
-        return self.mirror.get_all_trials(self.study_id, deepcopy=False)
-
-    @property
-    def directions(self) -> list[optuna.study.StudyDirection]:
-        return self.mirror.get_study_directions(self.study_id)
+        return self.cache.get_all_trials(self.study_id, deepcopy=False)

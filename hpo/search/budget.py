@@ -1,7 +1,7 @@
-"""What a study's deadline and trials target become when a run opens it, above all while another one is at work.
+"""What happens to a study's deadline and trials target when a run opens it, above all while another run is active.
 
-A run that comes second may give the study more time or more trials, and both say so. It never takes any away from the
-one that works: it joins that one's budget, and leaves by itself when its own time is over or its own trials are done.
+If a run is already active, the new one joins it. A larger budget extends both, and both say so; a smaller one ends only
+the new run, when its own time is over or its own trials are done.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from hpo.storage import queries
 __all__ = ["BudgetDecision", "agree", "check_trials", "described", "initial_budget"]
 
 MOST_TRIALS = 2**31 - 1
-"""A column of Optuna's numbers trials, and it is an integer of 32 bits."""
+"""Optuna numbers trials in a column of 32-bit integers."""
 
 
 @dataclass(frozen=True)
 class BudgetDecision:
     """What a run works under.
 
-    said:          a sentence for its user when another run was there first
+    message:       a sentence for the user when another run is already active; else ""
     leave_seconds: from now until this run leaves, sooner than the study's deadline; None when it stays until then
     leave_trials:  the study's finished trials at which this run leaves, fewer than the study's target; None likewise
     """
 
     budget: queries.Budget
-    said: str = ""
+    message: str = ""
     leave_seconds: float | None = None
     leave_trials: int | None = None
 
@@ -50,7 +50,7 @@ def agree(
     seconds: float | None,
     trials: int | None,
 ) -> BudgetDecision:
-    """Give the study this budget, or join the one that `others` work under. Lock the budget before asking for them."""
+    """Give the study this budget, or join the budget of `others`. Lock the budget before you look for `others`."""
     before = queries.budget(connection, study_id)
     if not others or before.used_up:
         queries.set_budget(connection, study_id, seconds, trials)
@@ -63,18 +63,18 @@ def agree(
     after = queries.budget(connection, study_id)
     shorter = seconds if seconds is not None and (left is None or seconds < left) else None
     fewer = trials if trials is not None and (target is None or trials < target) else None
-    said = [f"another run works on this study {described(before.deadline, target)}; this one joins it"]
+    parts = [f"another run works on this study {described(before.deadline, target)}; this one joins it"]
     if later or more:
-        said.append(f"and extends that: {described(after.deadline, after.trials_target)}")
+        parts.append(f"and extends that: {described(after.deadline, after.trials_target)}")
     leaves = [] if shorter is None else [f"at {_clock(time.time() + shorter)}"]
     leaves += [] if fewer is None else [f"after {_in_all(fewer)}"]
     if leaves:
-        said.append(f"and leaves {' or '.join(leaves)}, by its own limit")
-    return BudgetDecision(after, ", ".join(said), shorter, fewer)
+        parts.append(f"and leaves {' or '.join(leaves)}, by its own limit")
+    return BudgetDecision(after, ", ".join(parts), shorter, fewer)
 
 
 def initial_budget(connection: Connection, study_id: int, seconds: float | None, trials: int | None) -> BudgetDecision:
-    """Give the study this budget, but a deadline that has begun to run stays until the budget is used up."""
+    """Give the study this budget. A deadline that has been set stays until the budget is used up."""
     before = queries.budget(connection, study_id)
     if not before.used_up:
         seconds = before.seconds_left if before.seconds_left is not None else seconds

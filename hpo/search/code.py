@@ -66,7 +66,7 @@ def check_same_code(
             raise CodeMismatch(
                 f'another worker trains study "{study.name}" with other code',
                 evidence=[f"{worker.host}   {there}   code {worker.code}", f"this host   {here}   code {code}"],
-                next="bring both to one commit (+ marks changed files), or stop the other worker and wait "
+                next="check out the same commit on both (+ marks changed files), or stop the other worker and wait "
                 f"{live_seconds:.0f} s",
             )
 
@@ -77,7 +77,7 @@ def check_finished_code(
     """A sentence when the last trial with a result was trained by other code than this; "" when it is the same.
 
     Raises CodeMismatch when files of the user's own are among what changed, unless that is `accepted`. Another version
-    of hpo is not refused: its trials mean the same. Failed trials do not count, or no bug could be mended.
+    of hpo is not refused: its trials mean the same. Failed trials do not count, or no bug could ever be fixed.
     """
     results = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
     dated = [(trial.datetime_complete, trial) for trial in results if trial.datetime_complete is not None]
@@ -92,11 +92,11 @@ def check_finished_code(
         raise CodeMismatch(
             f'study "{study.name}" was trained with other code ({len(results)} finished trials)',
             evidence=[f"{path}   {before[name]}   ->   {now[name]}" for name in own for path in _module_file(name)],
-            next=f"give the study a new name (--name), restore the file{'s' if len(own) > 1 else ''} above, or go on "
-            "with --changed-code: old and new trials then stand side by side",
+            next=f"give the study a new name (--name), restore the file{'s' if len(own) > 1 else ''} above, or add "
+            "--changed-code: the study then mixes old and new trials",
         )
     if own:
-        return f"{', '.join(own)} changed since the last finished trial: old and new trials stand side by side"
+        return f"{', '.join(own)} changed since the last finished trial: the study mixes old and new trials"
     if ours:
         shown = ", ".join(ours[:3]) + (f" and {len(ours) - 3} more" if len(ours) > 3 else "")
         return f"note: hpo's own code changed since the last finished trial ({shown})"

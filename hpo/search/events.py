@@ -32,7 +32,7 @@ class TrialAssigned:
 
 @dataclass(frozen=True)
 class TrialLost:
-    """The trial is no longer ours: ended from outside, or its lease went to another worker. Drop it unsaved."""
+    """The trial is no longer ours: it was ended from outside, or another worker has its lease. Drop it unsaved."""
 
     trial_id: int
     reason: str
@@ -40,7 +40,7 @@ class TrialLost:
 
 @dataclass(frozen=True)
 class Counts:
-    """The study as the database has it. `exhausted`: nothing is left to hand out and nothing may be created.
+    """The study as the database has it. `exhausted`: no trial waits and none may be created.
 
     until: the deadline behind `seconds_left`. asked: False before the database was
     """
@@ -76,7 +76,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class DatabaseUnavailable:
-    """The database does not answer; outcomes are kept in memory and written when it does."""
+    """The database does not answer; results are kept in memory and saved when it does."""
 
     reason: str
 
@@ -90,7 +90,7 @@ class DatabaseRecovered:
 
 @dataclass(frozen=True)
 class FatalError:
-    """The ledger cannot go on: a bug, or a database that changed under it."""
+    """The storage thread cannot continue: a bug, or the database changed under it."""
 
     error: BaseException
 

@@ -1,4 +1,4 @@
-"""The same thing going wrong trial after trial: said when it is worth a look, an error when it is surely a bug."""
+"""Notices when trial after trial fails in the same way: tells the user first, and raises once it is surely a bug."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from hpo.storage.trial_record import record_of
 __all__ = ["FailureTracker", "check_not_all_failed", "same_error"]
 
 SAME_FAILURES = 5
-"""The same error in this many trials one after another is a bug to report, not bad luck to go on with."""
+"""The same error in this many trials in a row is a bug to report, not bad luck."""
 OUT_OF_MEMORY = 3
-"""So many trials in a row that did not fit deserve a sentence: the sampler learns from them, but a person may know."""
+"""The user is told after this many trials in a row ran out of memory. The sampler learns too; a person may know why."""
 
 
 class FailureTracker:
-    """Watches the verdicts of one coordinator, in the order in which they fall."""
+    """Watches the outcomes of one coordinator's trials, in the order in which they end."""
 
     def __init__(self, study: str) -> None:
         self._study = study
@@ -30,21 +30,21 @@ class FailureTracker:
         self._out_of_memory = 0
         self._told = False
 
-    def note(self, verdict: Outcome) -> str | None:
-        """A sentence for the user, if this verdict makes one due. Raises RepeatedFailure at SAME_FAILURES."""
-        failure = verdict.attributes.get("failure", {})
-        self._failures.append(same_error(failure) if verdict.state is TrialState.FAIL else "")
+    def record(self, outcome: Outcome) -> str | None:
+        """A sentence for the user, if this outcome makes one due. Raises RepeatedFailure at SAME_FAILURES."""
+        failure = outcome.attributes.get("failure", {})
+        self._failures.append(same_error(failure) if outcome.state is TrialState.FAIL else "")
         if len(self._failures) == SAME_FAILURES and self._failures[0] and len(set(self._failures)) == 1:
             raise RepeatedFailure(
-                f"{SAME_FAILURES} trials in a row failed with the same error: {verdict.line}",
+                f"{SAME_FAILURES} trials in a row failed with the same error: {outcome.line}",
                 evidence=failure.get("traceback", [])[-6:],
-                next="mend the model or the study; `hpo run` goes on from here (with --changed-code if others worked)",
+                next="fix the model or the study, then run again (with --changed-code if other trials finished)",
             )
         self._out_of_memory = self._out_of_memory + 1 if failure.get("kind") == "out_of_memory" else 0
         if self._out_of_memory and self._out_of_memory % OUT_OF_MEMORY == 0:
             return (
                 f"{self._out_of_memory} trials in a row ran out of memory ({failure['reason']}); "
-                "if that goes on, give batch size or width a lower upper bound, or use fewer workers per device"
+                "if this continues, lower the upper bound of batch size or width, or use fewer trainers per device"
             )
         if failure.get("traceback") and not self._told:
             self._told = True
@@ -64,7 +64,7 @@ def same_error(failure: Mapping[str, Any]) -> str:
 
 
 def check_not_all_failed(study: str, counts: Mapping[str, int], trials: Iterable[FrozenTrial]) -> None:
-    """Raise RepeatedFailure when trials finished, every one of them by an error: that is no search."""
+    """Raise RepeatedFailure when every trial that finished ended in an error: that was no search."""
     if not counts["failed"] or counts["complete"] or counts["pruned"]:
         return
     failures = [record["failure"] for record in map(record_of, trials) if "failure" in record]
@@ -76,5 +76,5 @@ def check_not_all_failed(study: str, counts: Mapping[str, int], trials: Iterable
     raise RepeatedFailure(
         f"every finished trial failed: {counts['failed']}, {often} of them with {example.get('reason', common)}{where}",
         evidence=example.get("traceback", [])[-6:],
-        next=f"`hpo trials --study {study} --state failed` shows them; mend the model or the study, then run again",
+        next=f"`hpo trials --study {study} --state failed` shows them; fix the model or the study, then run again",
     )

@@ -1,4 +1,4 @@
-"""Which process a worker is, so that a later one on the same machine can tell for certain that it is gone."""
+"""Which process a worker is, so that a later one on the same machine can be certain that it is gone."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import socket
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,9 @@ class Identity:
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
-    @property
+    @cached_property
     def worker_id(self) -> str:
+        """One for the life of this object: leases, liveness and the journal are all kept under it."""
         return f"{self.host}:{self.pid}:{uuid.uuid4().hex[:8]}"
 
 

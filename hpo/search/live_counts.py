@@ -1,4 +1,4 @@
-"""How many trials are in which state, for the person watching: the database's count, and what this host knows since."""
+"""How many trials are in each state, for the person watching: the database's count, and what this host knows since."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _UNFINISHED = (TrialState.RUNNING, TrialState.WAITING)
 
 
 class LiveCounts:
-    """The database counts every few seconds, of all hosts; a trial that ends here is in the mirror at once.
+    """The database counts every few seconds, of all hosts; a trial that ends here is in the cache at once.
 
-    claimed: ids of trials that are this host's before the mirror says so (Asker.claimed)
+    claimed: ids of trials that are this host's before the cache says so (AskTell.claimed)
     """
 
-    def __init__(self, mirror: StudyCache, study_id: int, claimed: Container[int]) -> None:
-        self._mirror, self._study_id, self._claimed = mirror, study_id, claimed
+    def __init__(self, cache: StudyCache, study_id: int, claimed: Container[int]) -> None:
+        self._cache, self._study_id, self._claimed = cache, study_id, claimed
         self._ended: dict[int, str] = {}
 
-    def heed(self, changed: Iterable[FrozenTrial]) -> None:
+    def update(self, changed: Iterable[FrozenTrial]) -> None:
         """Trials that ended, or were taken back, as StudyCache.finished_since gives them."""
         for trial in changed:
             self._ended.pop(trial.number, None)
@@ -38,12 +38,12 @@ class LiveCounts:
         """Trials by state; `training` of them here. A trial held for the next free slot counts as waiting: it runs
         nowhere yet, although its lease makes it RUNNING in the database."""
         ended = Counter(self._ended.values())
-        unfinished = self._mirror.get_all_trials(self._study_id, deepcopy=False, states=_UNFINISHED)
+        unfinished = self._cache.get_all_trials(self._study_id, deepcopy=False, states=_UNFINISHED)
         running = {trial_id_of(trial) for trial in unfinished if trial.state is TrialState.RUNNING}
-        # In this order: the ledger's thread makes a claimed trial the mirror's own before it forgets the claim.
-        elsewhere = len({each for each in running if each not in self._claimed}.difference(self._mirror.own_ids()))
+        # In this order: the storage thread makes a claimed trial the cache's own before it forgets the claim.
+        elsewhere = len({each for each in running if each not in self._claimed}.difference(self._cache.own_ids()))
         total = max(len(self._ended) + len(unfinished), sum(database.as_mapping().values()))
-        # Whichever has heard more: an end elsewhere reaches the database first, one here the mirror.
+        # Whichever knows more: a trial that ends elsewhere is in the database first, one that ends here in the cache.
         counts = {name: max(ended[name], getattr(database, name)) for name in ("complete", "pruned", "failed")}
         counts["running"] = training + min(elsewhere, database.running)
         counts["waiting"] = max(0, total - sum(counts.values()))

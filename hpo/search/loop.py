@@ -1,7 +1,7 @@
-"""The coordinator's loop: trainers on one side, the ledger on the other, and no waiting in between.
+"""The coordinator's loop: trainers on one side, the storage thread on the other, and no waiting in between.
 
 It never touches the database and never trains. Every event is handled in microseconds to milliseconds: a message from a
-trainer, an event from the ledger, a signal, the deadline.
+trainer, an event from the storage thread, a signal, the deadline.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from hpo.search.events import (
 )
 from hpo.search.failure_tracker import FailureTracker
 from hpo.search.outcomes import Outcome, classify, given_up, pruned
-from hpo.search.progress import SearchProgress
-from hpo.search.reaper import MAX_ATTEMPTS
+from hpo.search.reaper import MAX_ATTEMPTS, MAX_HOSTS
+from hpo.search.reporting import SearchProgress
 from hpo.search.storage_thread import StorageThread
 from hpo.storage.trial_record import make_record
 from hpo.study.discovery import FoundStudy
@@ -41,27 +41,27 @@ from hpo.trainers.trial import Trial
 __all__ = ["Loop"]
 
 STOP_SECONDS = 3.0
-"""How long trainers may take to checkpoint and put their trials down, of the five that a deadline has."""
+"""How long trainers may take to checkpoint and release their trials; a deadline leaves five seconds for everything."""
 
 
 class Loop:
     """Runs slots until the study's budget is used up, a signal comes, or there is nothing left to do.
 
-    wakeup: a non-blocking socket that becomes readable when the ledger or a signal handler wants attention
+    wakeup: a non-blocking socket that becomes readable when the storage thread or a signal handler wants attention
     """
 
     def __init__(
         self,
         found: FoundStudy,
-        ledger: StorageThread,
+        storage_thread: StorageThread,
         slots: Sequence[Slot],
         progress: SearchProgress,
         wakeup: socket.socket,
         patience_seconds: float,
     ) -> None:
         self.study = found.study
-        self.ledger = ledger
-        self.fleet = TrainerPool(slots)
+        self.storage_thread = storage_thread
+        self.pool = TrainerPool(slots)
         self.counts = Counts()
         self.deadline: float | None = None
         self.leave_at: float | None = None  # by time.monotonic(): this host's own limit, whatever the study's deadline
@@ -72,23 +72,23 @@ class Loop:
         self._waiting: deque[Trial] = deque()
         self._stopped = ""
         self._checkpoints: dict[int, str] = {}
-        self._streaks = FailureTracker(found.study.name)
+        self._failures = FailureTracker(found.study.name)
         self._trial_seconds = math.inf  # until an epoch is known
 
     def run(self) -> str:
         """Work until there is a reason to stop: "deadline", "trials", "exhausted", "signal", "database" (away).
 
-        Raises HpoError for what the user must act on. Either way every trainer has left and every trial is put down.
+        Raises HpoError for what the user must act on. Either way every trainer has ended and every trial is released.
         """
-        self.fleet.start()
-        self.ledger.start()
+        self.pool.start()
+        self.storage_thread.start()
         try:
             while not self._stopped:
                 self._turn(0.5)
                 self._stopped = self._reason_to_stop()
         finally:
             self._stopped = self._stopped or "error"
-            self._put_everything_down()
+            self._release_everything()
         return self._stopped
 
     # One turn -----------------------------------------------------------------------------------------------------
@@ -96,35 +96,35 @@ class Loop:
     def _turn(self, seconds: float) -> None:
         if self.deadline is not None and not self._stopped:
             seconds = max(0.0, min(seconds, self.deadline - time.monotonic()))
-        for slot in self.fleet.wait(self._wakeup, seconds):
-            self._hear(slot)
-        self._read_ledger()
+        for slot in self.pool.wait(self._wakeup, seconds):
+            self._on_message(slot)
+        self._handle_events()
         if not self._stopped:
-            self.fleet.restart_lost()
+            self.pool.restart_lost()
             self._hand_out()
-        self._progress.show(self.counts, self.deadline, self.fleet.slots, self.ledger.outage.seconds)
+        self._progress.show(self.counts, self.deadline, self.pool.slots, self.storage_thread.outage.seconds)
 
-    def _hear(self, slot: Slot) -> None:
+    def _on_message(self, slot: Slot) -> None:
         assert slot.process is not None
         message = slot.process.receive()
         if message is None:
-            self._trainer_lost(slot)
+            self._on_trainer_lost(slot)
         elif isinstance(message, Ready):
             slot.ready = message
         elif isinstance(message, Epoch):
-            self._epoch(slot, message)
+            self._on_epoch(slot, message)
         elif isinstance(message, Finished):
-            self._finished(slot, message)
+            self._on_finished(slot, message)
 
-    def _read_ledger(self) -> None:
+    def _handle_events(self) -> None:
         while True:
             try:
-                event = self.ledger.events.get_nowait()
+                event = self.storage_thread.events.get_nowait()
             except queue.Empty:
                 return
-            self._heed(event)
+            self._handle_event(event)
 
-    def _heed(self, event: Event) -> None:
+    def _handle_event(self, event: Event) -> None:
         match event:
             case TrialAssigned(trial):
                 self._waiting.append(trial)
@@ -137,9 +137,9 @@ class Loop:
                 for trial_id in trial_ids:
                     self._remove_checkpoint(trial_id)
             case TrialLost(trial_id, reason):
-                self._trial_lost(trial_id, reason)
+                self._on_trial_lost(trial_id, reason)
             case DatabaseUnavailable(reason):
-                self._progress.notice(f"database away: {reason}; training goes on and results are kept")
+                self._progress.notice(f"database away: {reason}; training continues and results are kept")
             case DatabaseRecovered(seconds):
                 self._progress.notice(f"database back after {seconds:.0f} s")
             case FatalError(error) if not self._stopped:
@@ -149,15 +149,15 @@ class Loop:
 
     def _hand_out(self) -> None:
         for trial in list(self._waiting):
-            if slot := self.fleet.place(trial):
+            if slot := self.pool.place(trial):
                 self._waiting.remove(trial)
                 self._checkpoints[trial.trial_id] = trial.checkpoint
                 slot.give(trial, make_job(self.found, trial))
         anywhere = sum(trial.attempt == 1 for trial in self._waiting)  # the others may wait for a slot of their own
-        ahead = self.fleet.ahead(self.ledger.ask_seconds, self._trial_seconds)
-        self.ledger.want(max(0, self.fleet.without_trial + ahead - anywhere), self.fleet.report())
+        prefetch = self.pool.prefetch(self.storage_thread.ask_seconds, self._trial_seconds)
+        self.storage_thread.want(max(0, self.pool.without_trial + prefetch - anywhere), self.pool.report())
 
-    def _epoch(self, slot: Slot, message: Epoch) -> None:
+    def _on_epoch(self, slot: Slot, message: Epoch) -> None:
         trial = slot.trial
         if trial is None or trial.trial_id != message.trial_id or slot.stopping is not None:
             return
@@ -169,13 +169,13 @@ class Loop:
         if not message.replayed:
             trial.got_on = True
             slot.health.works()
-        self.ledger.report(trial, message)
+        self.storage_thread.report(trial, message)
         self._progress.epoch(trial, message)
-        if message.report and not message.replayed and self.ledger.asker.should_prune(trial):
+        if message.report and not message.replayed and self.storage_thread.should_prune(trial):
             slot.stop(keep=False)
-            self._tell(slot, trial, pruned(self.study, trial))
+            self._finish(slot, trial, pruned(self.study, trial))
 
-    def _finished(self, slot: Slot, message: Finished) -> None:
+    def _on_finished(self, slot: Slot, message: Finished) -> None:
         trial, stopping = slot.trial, slot.stopping
         slot.stopping = None
         if trial is None or trial.trial_id != message.trial_id:
@@ -184,42 +184,45 @@ class Loop:
         if message.outcome == "stopped":
             slot.trial = None
             if stopping is not None and stopping.keep:
-                self.ledger.requeue(trial)
+                self.storage_thread.requeue(trial)
         elif message.outcome == "bad_data":
             slot.trial = None
-            self.ledger.requeue(trial)
+            self.storage_thread.requeue(trial)
             if not self._stopped:
                 raise DataError(message.reason, evidence=message.details)
         else:
-            self._tell(slot, trial, classify(self.study, trial, message, self._progress.baseline))
+            self._finish(slot, trial, classify(self.study, trial, message, self._progress.baseline))
 
-    def _tell(self, slot: Slot, trial: Trial, verdict: Outcome) -> None:
+    def _finish(self, slot: Slot, trial: Trial, outcome: Outcome) -> None:
         slot.trial = None
         if math.isfinite(self._trial_seconds):
             self._trial_seconds += 0.2 * (slot.seconds - self._trial_seconds)
-        attributes = make_record(verdict.attributes, self._progress.provenance(slot, trial))
-        self.ledger.finish(trial, verdict.state, verdict.values, attributes, verdict.constraints)
-        self._progress.told(trial, verdict)
-        if not self._stopped and (sentence := self._streaks.note(verdict)):
+        attributes = make_record(outcome.attributes, self._progress.provenance(slot, trial))
+        self.storage_thread.finish(trial, outcome.state, outcome.values, attributes, outcome.constraints)
+        self._progress.finished(trial, outcome)
+        if not self._stopped and (sentence := self._failures.record(outcome)):
             self._progress.notice(sentence)
 
-    def _trial_lost(self, trial_id: int, reason: str) -> None:
+    def _on_trial_lost(self, trial_id: int, reason: str) -> None:
         self._waiting = deque(trial for trial in self._waiting if trial.trial_id != trial_id)
         self._checkpoints.pop(trial_id, None)  # the new owner's now
-        slot = self.fleet.training(trial_id)
+        slot = self.pool.training(trial_id)
         if slot is not None and slot.stopping is None and slot.trial is not None:
             self._progress.notice(f"trial {slot.trial.number}: {reason}; stopped here")
             slot.stop(keep=False)
 
-    def _trainer_lost(self, slot: Slot) -> None:
+    def _on_trainer_lost(self, slot: Slot) -> None:
         trial, stopping = slot.trial, slot.stopping
         how, what = slot.lost(), ""
-        if trial is not None and stopping is None and trial.attempts >= MAX_ATTEMPTS and not slot.quarantined:
-            what = f" under trial {trial.number}, for the last time"
-            self._tell(slot, trial, given_up(trial, how))
+        # A trial that was being released, or that an unhealthy device killed, has lost no attempt of its own.
+        counts = trial is not None and stopping is None and not slot.quarantined
+        if trial is not None and counts:
+            trial.count_trainer_death()
+        if trial is not None and counts and _used_up(trial):
+            what = f" under trial {trial.number}, which has no attempt left"
+            self._finish(slot, trial, given_up(trial, how))
         elif trial is not None and (stopping is None or stopping.keep):
-            # A trial put down on purpose or killed by a sick device has lost no attempt of its own.
-            self.ledger.requeue(trial, attempts=0 if stopping or slot.quarantined else 1)
+            self.storage_thread.requeue(trial, trainer_died=counts)
             what = f" under trial {trial.number}, which will be resumed"
         slot.trial = None
         self._progress.notice(f"trainer on {slot.spec.device} ended ({how}){what}")
@@ -227,8 +230,8 @@ class Loop:
             self._progress.notice(f"{slot.spec.device} left alone: {slot.health.lost_in_a_row} trainers lost in a row")
 
     def _remove_checkpoint(self, trial_id: int) -> None:
-        """Once the database has a trial's end, and its trainer has let go of it."""
-        if any(slot.stopping is not None and slot.stopping.trial_id == trial_id for slot in self.fleet.slots):
+        """Called once the database has a trial's end; waits for the trainer to be done with it."""
+        if any(slot.stopping is not None and slot.stopping.trial_id == trial_id for slot in self.pool.slots):
             return
         if path := self._checkpoints.pop(trial_id, ""):
             shutil.rmtree(path, ignore_errors=True)
@@ -240,22 +243,27 @@ class Loop:
             return "signal"
         if self.deadline is not None and time.monotonic() >= self.deadline:
             return "deadline"
-        if self.ledger.outage.seconds > self._patience_seconds:
+        if self.storage_thread.outage.seconds > self._patience_seconds:
             return "database"
-        self.fleet.check()
+        self.pool.check()
         counts = self.counts
         if counts.trials_target is not None and counts.finished >= counts.trials_target:
             return "trials"
-        idle = not self._waiting and not self.fleet.busy and not counts.running and not counts.waiting
+        idle = not self._waiting and not self.pool.busy and not counts.running and not counts.waiting
         return "exhausted" if counts.exhausted and idle else ""
 
-    def _put_everything_down(self) -> None:
-        """Checkpoint and requeue what runs within STOP_SECONDS; kill what does not answer. Nothing is lost by it."""
-        self.ledger.want(0, self.fleet.report())
-        self.fleet.stop()
+    def _release_everything(self) -> None:
+        """Checkpoint and requeue what runs within STOP_SECONDS; kill what does not answer. Nothing is lost."""
+        self.storage_thread.want(0, self.pool.report())
+        self.pool.stop()
         limit = time.monotonic() + STOP_SECONDS
-        while self.fleet.busy and time.monotonic() < limit:
+        while self.pool.busy and time.monotonic() < limit:
             self._turn(0.1)
-        for trial in [*self._waiting, *(slot.trial for slot in self.fleet.slots if slot.trial is not None)]:
-            self.ledger.requeue(trial)
-        self.fleet.kill()
+        for trial in [*self._waiting, *(slot.trial for slot in self.pool.slots if slot.trial is not None)]:
+            self.storage_thread.requeue(trial)
+        self.pool.kill()
+
+
+def _used_up(trial: Trial) -> bool:
+    """Whether a trial whose trainer died has no attempt left. Hosts lost under it count only towards MAX_HOSTS."""
+    return trial.trainer_deaths >= MAX_ATTEMPTS or trial.attempts >= MAX_HOSTS

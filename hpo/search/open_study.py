@@ -15,6 +15,7 @@ from hpo.search.budget import BudgetDecision, agree, initial_budget
 from hpo.search.code import check_finished_code, check_same_code, code_digest, source_digests
 from hpo.search.identity import Identity, own_identity
 from hpo.search.reaper import Reaper
+from hpo.settings import Settings
 from hpo.storage import queries
 from hpo.storage.optuna_schema import DIRECTION_OF
 from hpo.storage.schema import ensure_schema
@@ -25,7 +26,7 @@ from hpo.study.samplers import Grid
 from hpo.study.study import Study, check_same_declaration
 from hpo.trainers.jobs import study_job
 
-__all__ = ["OpenOptions", "OpenStudy", "open_study", "prepare_study"]
+__all__ = ["OpenOptions", "OpenStudy", "directions_of", "open_study", "prepare_study"]
 
 
 @dataclass(frozen=True)
@@ -53,16 +54,13 @@ class OpenOptions:
 class OpenStudy:
     """uid tells studies of one name in different databases apart, for checkpoints in one folder.
 
-    freed: how many trials of dead processes of this machine wait again
-    agreed: the budget it works under, and what is to be said of it
-    note: what is to be said of the code that trained the study so far
+    agreed: the budget it works under, with a sentence for the user
+    note: a sentence for the user about the code that trained the study so far; "" when it is the same
     """
 
     study_id: int
     uid: str
-    mirror: StudyCache
-    resumed: bool
-    freed: int
+    cache: StudyCache
     agreed: BudgetDecision
     note: str
 
@@ -75,11 +73,12 @@ def open_study(
     identity: Identity,
     facts: Mapping[str, Any],
     *,
-    live_seconds: float = 60.0,
+    live_seconds: float = Settings.lease_seconds,
 ) -> OpenStudy:
     """Everything a coordinator needs in the database, in one transaction after the schema step.
 
-    live_seconds: a worker heard of since then is at work, and must run the very code this one runs.
+    live_seconds: a worker heard of since then is at work, and must run the very code this one runs. As everywhere, that
+    is how long a lease lasts: whoever is silent for longer has lost its trials.
     Raises DeclarationChanged (nothing written) when the study exists with another table, CodeMismatch when somebody
     works, or worked, on it with other code, StudyError when it is unknown and may not be created, or not of hpo.
     """
@@ -87,12 +86,12 @@ def open_study(
     study = found.study
     code, commit = code_digest(study), facts.get("git_commit")
     with engine.begin() as connection:
-        study_id, stored, resumed = _open(connection, found, opening, facts)
-        freed = Reaper(study_id, identity, 0.0).free_the_dead(connection)
+        study_id, stored = _open(connection, found, opening, facts)
+        Reaper(study_id, identity, 0.0).free_the_dead(connection)
         agreed = _set_budget(connection, study_id, opening, worker_id, live_seconds)
         check_same_code(connection, study, study_id, code, commit, live_seconds)
         trials = queries.read_changes(connection, study_id)
-        # Beside somebody who runs this very code, that question was answered before.
+        # A worker that is active runs this very code, so the question was answered when it started.
         note = "" if queries.at_work(connection, study_id, live_seconds) else check_finished_code(
             connection, study, study_id, trials, accepted=opening.changed_code
         )  # fmt: skip
@@ -107,13 +106,18 @@ def open_study(
             commit=commit,
             code=code,
         )
-        mirror = StudyCache(study_id, study.name, _directions(study), *queries.study_attrs(connection, study_id))
-        mirror.apply(trials)
-    return OpenStudy(study_id, str(stored.facts["uid"]), mirror, resumed, freed, agreed, note)
+        cache = StudyCache(study_id, study.name, directions_of(study), *queries.study_attrs(connection, study_id))
+        cache.apply(trials)
+    return OpenStudy(study_id, str(stored.facts["uid"]), cache, agreed, note)
 
 
 def prepare_study(
-    engine: Engine, found: FoundStudy, opening: OpenOptions, facts: Mapping[str, Any], *, live_seconds: float = 60.0
+    engine: Engine,
+    found: FoundStudy,
+    opening: OpenOptions,
+    facts: Mapping[str, Any],
+    *,
+    live_seconds: float = Settings.lease_seconds,
 ) -> BudgetDecision:
     """The study in the database with its queue and budget, and no worker yet: for `hpo db init --study`.
 
@@ -121,20 +125,20 @@ def prepare_study(
     """
     ensure_schema(engine)
     with engine.begin() as connection:
-        study_id, _, _ = _open(connection, found, opening, facts)
+        study_id, _ = _open(connection, found, opening, facts)
         Reaper(study_id, own_identity(), grace_seconds=0.0).free_the_dead(connection)
         return _set_budget(connection, study_id, opening, "", live_seconds)
 
 
 def _open(
     connection: Connection, found: FoundStudy, opening: OpenOptions, facts: Mapping[str, Any]
-) -> tuple[int, queries.RegisteredStudy, bool]:
-    """(study id, our record of it, whether it was there before)."""
+) -> tuple[int, queries.RegisteredStudy]:
+    """(study id, our record of it)."""
     study = found.study
     row = queries.find_study(connection, study.name)
     if row is None and not opening.create:
         raise _unknown(study.name, [other.name for other in queries.list_studies(connection)])
-    study_id = row.study_id if row else queries.create_study(connection, study.name, _directions(study))
+    study_id = row.study_id if row else queries.create_study(connection, study.name, directions_of(study))
     stored = queries.declaration(connection, study_id)
     if row is not None and stored is None:
         raise StudyError(
@@ -150,7 +154,7 @@ def _open(
         check_same_declaration(study, stored.declaration, finished)
     if opening.enqueue_known:
         _enqueue(connection, study_id, study, list(study.known), "known")
-    return study_id, stored, row is not None
+    return study_id, stored
 
 
 def _set_budget(
@@ -161,12 +165,13 @@ def _set_budget(
     queries.lock_budget(connection, study_id)
     if opening.budget == "once":
         return initial_budget(connection, study_id, opening.timeout_seconds, opening.trials_target)
-    # Opened a second time after a connection broke over the first, a run is not to find itself there.
+    # Opened a second time because a connection broke during the first, a run must not take itself for another.
     others = [each for each in queries.at_work(connection, study_id, live_seconds) if each.worker_id != worker_id]
     return agree(connection, study_id, others, opening.timeout_seconds, opening.trials_target)
 
 
-def _directions(study: Study) -> tuple[StudyDirection, ...]:
+def directions_of(study: Study) -> tuple[StudyDirection, ...]:
+    """One for each objective, as Optuna has them."""
     return tuple(DIRECTION_OF[direction] for direction in study.directions)
 
 
@@ -186,7 +191,7 @@ def _register(
 
 
 def _fill_queue(connection: Connection, study: Study, study_id: int) -> None:
-    """The baseline is trial 0, so every report can say "better than"; a grid follows it whole."""
+    """The baseline is trial 0, so that every report can say "better than"; then all points of a grid, if it is one."""
     _enqueue(connection, study_id, study, [study.baseline], "baseline")
     if isinstance(study.sampler, Grid):
         points: list[tuple[dict[str, Any], TrialRecord]] = [
@@ -212,5 +217,5 @@ def _unknown(name: str, known: list[str]) -> StudyError:
     return StudyError(
         f'the database has no study "{name}"',
         evidence=[near_miss(name, known)] if known else ["it has no study at all"],
-        next="start it with `hpo run`, then workers can join",
+        next="start it with `hpo run`; then workers can join",
     )

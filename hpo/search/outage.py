@@ -1,4 +1,4 @@
-"""The database is away: since when, how often it was tried, when to try again; and what its other errors mean."""
+"""An outage of the database: since when, when to try again; and what other database errors mean for the user."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ __all__ = ["Outage", "explained", "persistently"]
 
 T = TypeVar("T")
 OPENING_PAUSES = (0.5, 1.0, 2.0, 4.0)
-"""Seconds between attempts to open a study: a server that restarts is back by then, a wrong address soon said."""
+"""Seconds between attempts to open a study: long enough for a server to restart, short enough for a wrong address."""
 
 
 class Outage:
-    """One thread notes, another may read `since` and `seconds`. `since` is None while the database answers.
+    """Written by one thread; others may read `since` and `seconds`. `since` is None while the database answers.
 
     longest_pause: between two attempts, in seconds; well below the grace that others give to our leases
     """
@@ -41,7 +41,7 @@ class Outage:
         return 0.0 if since is None else self._clock() - since
 
     def failed(self, error: Exception) -> DatabaseUnavailable | None:
-        """Another attempt failed; the event to tell when it is the first."""
+        """Record a failed attempt. Returns an event for the loop when it is the first."""
         self._failures += 1
         if self.since is not None:
             return None
@@ -49,7 +49,7 @@ class Outage:
         return DatabaseUnavailable(str(getattr(error, "orig", error)).strip().split("\n")[0])
 
     def worked(self) -> DatabaseRecovered | None:
-        """An attempt went through; the event to tell when that ends an outage."""
+        """Record an attempt that succeeded. Returns an event for the loop when that ends an outage."""
         self._failures = 0
         if self.since is None:
             return None
@@ -58,21 +58,21 @@ class Outage:
         return event
 
     def pause(self) -> float:
-        """Seconds to wait before the next attempt, with jitter, or a fleet of hosts would come back in one instant."""
+        """Seconds to wait before the next attempt, with jitter: else all hosts would come back at the same instant."""
         return min(0.2 * 2.0 ** min(self._failures, 5), self._longest_pause) * random.uniform(0.5, 1.0)
 
 
 def explained(error: Exception, engine: Engine, study: str) -> Exception:
-    """An error that is no outage as the user should read it; a bug stays what it is."""
+    """An error that is not an outage, worded for the user; a bug stays as it is."""
     if isinstance(error, SQLAlchemyError):
         return storage_error(error, engine.url.render_as_string(hide_password=False))
     if isinstance(error, NoStudy):
-        return StudyError(f'study "{study}" was deleted while it ran', next="`hpo run` begins it anew")
+        return StudyError(f'study "{study}" was deleted while it ran', next="`hpo run` starts it again")
     return error
 
 
 def persistently(engine: Engine, action: Callable[[], T]) -> T:
-    """Do what may be done again, a few times if a connection breaks over it. Raises StorageError in the end."""
+    """Run `action`, which may be repeated, again when its connection breaks. Raises StorageError after the last try."""
     for pause in (*OPENING_PAUSES, None):
         try:
             return action()
@@ -84,7 +84,7 @@ def persistently(engine: Engine, action: Callable[[], T]) -> T:
 
 
 def _broke_off(error: Exception) -> bool:
-    """A connection that was there, or a server that says it will be. An address where nothing answers is neither."""
+    """Whether an open connection broke, or a server said it is starting. False where nothing answers at an address."""
     cause = error.__cause__ if isinstance(error, StorageError) else error
     answered = any(words in str(cause) for words in ("starting up", "shutting down", "closed the connection"))
     return isinstance(cause, DBAPIError) and is_outage(cause) and (cause.connection_invalidated or answered)

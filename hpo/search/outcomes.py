@@ -1,4 +1,4 @@
-"""What becomes of a trial, by how its training ended: the policy of docs/failures.md as one pure function.
+"""What becomes of a trial, given how its training ended: the policy of docs/failures.md as pure functions.
 
 complete        COMPLETE with the best epoch's values
 diverged        PRUNED, constraint `finite` violated, so that the sampler learns to stay away
@@ -28,7 +28,7 @@ CONSTRAINTS = {"diverged": "finite", "out_of_memory": "memory"}
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a trial is told. `line` is what a person reads about it."""
+    """How a trial ends in the database. `line` is what a person reads about it."""
 
     state: TrialState
     values: tuple[float, ...] | None
@@ -38,7 +38,7 @@ class Outcome:
 
 
 def classify(study: Study, trial: Trial, message: Finished, baseline: Mapping[str, float]) -> Outcome:
-    """The verdict on a trial that ended by itself. `baseline` holds the baseline trial's metrics, if it is done."""
+    """The outcome of a trial whose training ended. `baseline`: metrics of the baseline trial, empty until then."""
     attributes = _attributes(trial, message)
     if message.outcome == "complete":
         values = tuple(float(message.metrics[metric]) for metric in study.objectives)
@@ -62,15 +62,16 @@ def classify(study: Study, trial: Trial, message: Finished, baseline: Mapping[st
 
 
 def given_up(trial: Trial, how: str) -> Outcome:
-    """The verdict on a trial under which trainers died until its attempts were used up; `how` the last one ended."""
-    reason = f"its trainer ended ({how}) in {trial.attempts} attempts"
+    """The outcome of a trial whose trainers died until no attempt was left. `how`: how the last one ended."""
+    of = "" if trial.trainer_deaths == trial.attempts else f" of {trial.attempts}"
+    reason = f"its trainer ended ({how}) in {trial.trainer_deaths}{of} attempts"
     failure = TrialFailure(kind="attempts", attempts=trial.attempts, reason=reason)
     attributes = make_record(_attributes(trial, None), TrialRecord(failure=failure))
     return Outcome(TrialState.FAIL, None, attributes, {}, reason)
 
 
 def pruned(study: Study, trial: Trial) -> Outcome:
-    """The verdict on a trial that its pruner ended. As in Optuna, its value is the last one reported."""
+    """The outcome of a trial that the pruner stopped. As in Optuna, its value is the last one reported."""
     return Outcome(TrialState.PRUNED, _last(study, trial), _attributes(trial, None))
 
 

@@ -17,8 +17,8 @@ from hpo.search.identity import Identity
 from hpo.search.open_study import OpenOptions, OpenStudy, open_study
 from hpo.search.options import RunOptions
 from hpo.search.outage import persistently
-from hpo.search.progress import SearchProgress
 from hpo.search.reaper import Reaper
+from hpo.search.reporting import SearchProgress
 from hpo.search.storage_thread import StorageThread
 from hpo.search.tensorboard import TensorBoardProgress
 from hpo.settings import Settings
@@ -28,7 +28,7 @@ from hpo.storage.schema import check_installed_optuna, check_schema
 from hpo.study.discovery import FoundStudy
 from hpo.study.samplers import Grid
 from hpo.trainers.devices import find_slots
-from hpo.trainers.per_gpu import sharing
+from hpo.trainers.per_gpu import choose_trainers_per_gpu
 from hpo.trainers.preflight import inspect_with
 from hpo.trainers.process import TrainerProcess
 from hpo.trainers.slot import Slot, SlotSpec
@@ -55,7 +55,7 @@ def slot_specs(found: FoundStudy, options: RunOptions, settings: Settings) -> li
         return specs(options.workers_per_gpu)
     alone = specs(1)
     gpu = next((spec.device for spec in alone if spec.device.startswith("cuda")), None)
-    return alone if gpu is None else specs(sharing(found, gpu, options.trainer))
+    return alone if gpu is None else specs(choose_trainers_per_gpu(found, gpu, options.trainer))
 
 
 def spawn(command: Sequence[str], spec: SlotSpec) -> TrainerProcess:
@@ -73,9 +73,9 @@ def connect(options: RunOptions, settings: Settings) -> Engine:
 
 
 def inspect(found: FoundStudy, slot: Slot) -> None:
-    """Refuse a study whose networks cannot be built or whose images are not there. The trainer then goes on to train.
+    """Refuse a study whose networks cannot be built or whose images are missing. The trainer is then ready to train.
 
-    One that died over it is the loop's to explain, as any trainer that dies.
+    If it dies over this, the loop reports it as it reports any trainer that dies.
     """
     assert slot.process is not None
     answer = inspect_with(slot.process, found.study.name)
@@ -111,18 +111,22 @@ def open_for(
 
 def storage_thread(
     engine: Engine,
-    asker: AskTell,
+    found: FoundStudy,
+    opened: OpenStudy,
+    slots: int,
     options: RunOptions,
     settings: Settings,
     identity: Identity,
     wake: Callable[[], None],
 ) -> StorageThread:
+    checkpoints = settings.checkpoint_dir / f"{found.study.name}-{opened.uid}"
+    ask_tell = AskTell(found.study, opened.study_id, opened.cache, checkpoints, identity.host, slots)
     embedded = options.storage is None and settings.storage is None
     revive: Callable[[], object] = partial(embedded_url, settings.home) if embedded else lambda: None
     return StorageThread(
         engine,
-        asker,
-        Reaper(asker.study_id, identity, grace_seconds=settings.lease_seconds / 2),
+        ask_tell,
+        Reaper(opened.study_id, identity, grace_seconds=settings.lease_seconds / 2),
         worker_id=identity.worker_id,
         lease_seconds=settings.lease_seconds,
         wake=wake,
@@ -130,10 +134,12 @@ def storage_thread(
     )
 
 
-def search_progress(found: FoundStudy, options: RunOptions, asker: AskTell, facts: Mapping[str, Any]) -> SearchProgress:
-    watching = (asker, facts, options.on_snapshot, options.on_notice)
+def search_progress(
+    found: FoundStudy, options: RunOptions, thread: StorageThread, facts: Mapping[str, Any]
+) -> SearchProgress:
+    watching = (found.study, thread, facts, options.on_snapshot, options.on_notice)
     if options.tensorboard is not None:
-        return TensorBoardProgress(options.tensorboard, found.study, *watching)
+        return TensorBoardProgress(options.tensorboard, *watching)
     return SearchProgress(*watching)
 
 
@@ -147,4 +153,4 @@ def endless(found: FoundStudy, options: RunOptions, agreed: BudgetDecision) -> s
     limits = (options.timeout, options.trials, agreed.budget.seconds_left, agreed.budget.trials_target)
     if options.worker or isinstance(found.study.sampler, Grid) or any(limit is not None for limit in limits):
         return ""
-    return "neither timeout nor trials were given: this goes on until Ctrl-C"
+    return "neither a timeout nor a number of trials was given: the search runs until Ctrl-C"

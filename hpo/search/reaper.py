@@ -1,4 +1,4 @@
-"""Freeing trials that nobody works on any more: their lease ran out, or their process is gone from this machine."""
+"""Frees trials nobody works on any more: their lease ran out, or their process on this machine is gone."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from hpo.storage import queries
 __all__ = ["Reaper"]
 
 MAX_ATTEMPTS = 3
-"""A trial under which its trainer died in so many attempts is told as failed, not tried again."""
+"""After this many attempts that ended because the trainer died, a trial fails and is not tried again."""
 MAX_HOSTS = 10
-"""Hosts come and go for their own reasons, so only a trial under which this many vanished is suspected of it."""
+"""Hosts vanish for reasons of their own, so a trial is blamed, and fails, only after this many attempts."""
 
 
 class Reaper:
     """Visits the leases of one study now and then.
 
-    A lease is reaped only when it was seen run out, and is unchanged after `grace_seconds` more in which this
-    coordinator could reach the database all the time. After an outage every lease looks run out, and this gives their
-    owners, who could not renew them either, the time to do so.
+    A lease is reaped only if it had run out at an earlier visit and has not changed for `grace_seconds` since, during
+    which this coordinator could always reach the database. After an outage every lease has run out: the grace gives
+    their owners, who could not renew them either, the time to do so.
     """
 
     def __init__(
@@ -36,11 +36,11 @@ class Reaper:
         self._first_seen: dict[tuple[int, object], float] = {}
 
     def forget(self) -> None:
-        """The database was away: begin counting anew."""
+        """The database was away: start the grace of every lease again."""
         self._first_seen.clear()
 
     def visit(self, connection: Connection) -> int:
-        """Free what can be freed; the number of trials that wait again (or failed for good)."""
+        """Free what can be freed. Returns how many trials wait again or have failed for good."""
         now = self._clock()
         expired = queries.expired(connection, self._study_id)
         keys = {(lease.trial_id, lease.expires_at): lease for lease in expired}

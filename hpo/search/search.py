@@ -13,7 +13,6 @@ from typing import Self
 
 from hpo.errors import StorageError
 from hpo.result import Result
-from hpo.search.ask_tell import AskTell
 from hpo.search.code import code_facts
 from hpo.search.identity import own_identity
 from hpo.search.loop import Loop
@@ -30,7 +29,7 @@ from hpo.search.parts import (
     spawn,
     storage_thread,
 )
-from hpo.search.progress import SearchProgress
+from hpo.search.reporting import SearchProgress
 from hpo.settings import Settings
 from hpo.signals import caught_signals, waker, why_left
 from hpo.storage.journal import Origin, keep, replay
@@ -44,7 +43,7 @@ from hpo.trainers.slot import Slot
 __all__ = ["Search", "run_search"]
 
 SAY_SECONDS = 1.5
-"""The last writes take less than this, unless the database is away."""
+"""The last writes take less than this unless the database is away; then the user is told what is waited for."""
 
 
 def run_search(found: FoundStudy, options: RunOptions, settings: Settings) -> Result:
@@ -79,17 +78,22 @@ class Search:
     """One coordinator at work on one study: `open`, `run`, `close`."""
 
     def __init__(
-        self, loop: Loop, asker: AskTell, progress: SearchProgress, origin: Origin, settings: Settings, wakeup: Wakeup
+        self,
+        loop: Loop,
+        progress: SearchProgress,
+        origin: Origin,
+        settings: Settings,
+        wakeup: Wakeup,
     ) -> None:
-        self.loop, self.asker, self.progress = loop, asker, progress
-        self.ledger = loop.ledger
+        self.loop, self.progress = loop, progress
+        self.storage_thread = loop.storage_thread
         self._found, self._origin, self._settings, self._wakeup = loop.found, origin, settings, wakeup
 
     @classmethod
     def open(cls, found: FoundStudy, options: RunOptions, settings: Settings) -> Self:
         """Find the slots, open the study, and connect loop and storage thread.
 
-        Every refusal happens here, before a trial, and leaves no trainer behind.
+        Whatever is refused is refused here, before the first trial, and no trainer is left running.
         """
         timeout_seconds = options.timeout_seconds
         specs = slot_specs(found, options, settings)
@@ -115,8 +119,8 @@ class Search:
         slots: Sequence[Slot],
         wakeup: Wakeup,
     ) -> Self:
-        # The first trainer starts while the database does: it needs as long to load torch as that takes. It is asked
-        # about the study only then, because looking at the images writes a cache, and a refusal leaves nothing behind.
+        # The first trainer starts while the database does, because loading torch takes as long. It is asked about the
+        # study only afterwards: looking at the images writes a cache, and a refusal must leave nothing behind.
         slots[0].start()
         identity, facts = own_identity(), code_facts()
         engine = connect(options, settings)
@@ -124,18 +128,18 @@ class Search:
         inspect(found, slots[0])
         replayed = persistently(engine, lambda: replay(engine, settings.home))
         opened = open_for(engine, found, options, leave_at, settings, identity, facts)
-        checkpoints = settings.checkpoint_dir / f"{found.study.name}-{opened.uid}"
-        asker = AskTell(found.study, opened.study_id, opened.mirror, checkpoints, identity.host, len(slots))
-        thread = storage_thread(engine, asker, options, settings, identity, waker(wakeup.waker))
+        wake = waker(wakeup.waker)
+        thread = storage_thread(engine, found, opened, len(slots), options, settings, identity, wake)
         facts = {**facts, "worker": identity.worker_id, "host": identity.host}
-        progress = search_progress(found, options, asker, facts)
-        say(options, [*replayed, opened.agreed.said, opened.note, asker.note, endless(found, options, opened.agreed)])
+        progress = search_progress(found, options, thread, facts)
+        notes = [opened.agreed.message, opened.note, thread.sampler_note, endless(found, options, opened.agreed)]
+        say(options, [*replayed, *notes])
         loop = Loop(found, thread, slots, progress, wakeup.sleeper, settings.patience_seconds)
         if leave_at is not None and (options.worker or opened.agreed.leave_seconds is not None):
             loop.leave_at = loop.deadline = leave_at  # else it is the study's, kept in the database
         loop.leave_trials = opened.agreed.leave_trials
         origin = Origin(opened.uid, opened.study_id, identity.worker_id)
-        return cls(loop, asker, progress, origin, settings, wakeup)
+        return cls(loop, progress, origin, settings, wakeup)
 
     def __enter__(self) -> Self:
         return self
@@ -150,7 +154,7 @@ class Search:
         self.loop.interrupted = True
 
     def run(self) -> str:
-        """Search; why it stopped, as Result.stopped says it. Everything is written, or kept in the journal, then.
+        """Search, and return why it stopped, as in Result.stopped. By then everything is saved, or kept in the journal.
 
         Raises StorageError when the database was away at the end, and what the loop raises.
         """
@@ -166,39 +170,43 @@ class Search:
         return why_left(received) if reason == "signal" else reason
 
     def close(self, patience_seconds: float) -> str:
-        """Write what is left, for at most so long. "", or a sentence that says where the rest is kept."""
+        """Write what is left within `patience_seconds`. Returns "", or a sentence that says where the rest is kept."""
         left = self._write(patience_seconds)
         return self._keep(left) if left else ""
 
     def result(self, stopped: str) -> Result:
         """The study as this host knows it."""
-        return Result(self._found.study.name, stopped, self.progress.best(), self._counts(), tuple(self.asker.trials()))
+        return Result(
+            self._found.study.name, stopped, self.progress.best(), self._counts(), tuple(self.storage_thread.trials())
+        )
 
     def _closing_seconds(self, *, interrupted: bool) -> float:
-        """How long to wait for the database at the end; a process told to leave has eight seconds in all."""
-        return 3.0 if interrupted else max(1.0, self._settings.patience_seconds - self.ledger.outage.seconds)
+        """How long to wait for the database at the end. A process that was told to stop has eight seconds in all."""
+        return 3.0 if interrupted else max(1.0, self._settings.patience_seconds - self.storage_thread.outage.seconds)
 
     def _write(self, patience_seconds: float) -> WriteBatch:
-        """Write what is left; what could not be written. Says so when that takes a while."""
+        """Write what is left, and return what could not be written. Tells the user when that takes a while."""
         until = time.strftime("%H:%M:%S", time.localtime(time.time() + patience_seconds))
         journal = self._settings.home / "journal"
-        waiting = f"waiting until {until} for the database; what it has not taken by then goes to {journal}"
+        waiting = f"waiting for the database until {until}; unsaved results are then written to {journal}"
         notice = threading.Timer(SAY_SECONDS, self.progress.notice, [waiting])
         notice.daemon = True
         notice.start()
         try:
-            return self.ledger.close(patience_seconds)
+            return self.storage_thread.close(patience_seconds)
         finally:
             notice.cancel()
 
     def _keep(self, left: WriteBatch) -> str:
-        """Put what the database did not take into the journal, and say so in one line."""
+        """Write unsaved results to the journal, and say so in one line."""
         home = self._settings.home
         outcomes = f"{len(left.finishes)} outcome{'s' if len(left.finishes) != 1 else ''}"
         try:
             sentence = f"{outcomes} kept in {keep(home, self._origin, left)}"
         except OSError as error:
-            sentence = f"{outcomes} could not be kept in {home / 'journal'} ({error.strerror}): these trials resume"
+            sentence = (
+                f"{outcomes} could not be kept in {home / 'journal'} ({error.strerror}): these trials will be resumed"
+            )
         self.progress.notice(sentence)
         return sentence
 
@@ -206,15 +214,15 @@ class Search:
         again = self._found.reference or self._found.study.name
         return StorageError(
             "the database was away when this process had to leave",
-            evidence=[kept or "it came back in the last moment and has every outcome"],
-            next=f"`hpo run --study {again}` when it answers writes what is kept here and goes on",
+            evidence=[kept or "it came back at the last moment and has every result"],
+            next=f"when the database is back, `hpo run --study {again}` saves these results and resumes",
         )
 
     def _counts(self) -> Mapping[str, int]:
-        """Trials by outcome at the end: the database's word, or this host's knowledge where that could not be had."""
-        if self.ledger.last_counts is not None:
-            return self.ledger.last_counts.as_mapping()
+        """Trials by state at the end, as the database counts them, or as this host knows them while it is away."""
+        if self.storage_thread.last_counts is not None:
+            return self.storage_thread.last_counts.as_mapping()
         counts = dict.fromkeys(STATES.values(), 0)
-        for trial in self.asker.trials():
+        for trial in self.storage_thread.trials():
             counts[STATES[trial.state]] += 1
         return counts

@@ -1,8 +1,8 @@
 """The coordinator's only way to the database: one thread, one connection, everything in batches.
 
-The loop calls `report`, `finish` and `requeue`; they change the study in memory and return at once. This thread writes
-what changed, renews leases, reads what other hosts did, and asks the sampler for the next trials ahead of need, so no
-device ever waits for Postgres. While the database is away it keeps everything, in order, and tries again.
+The loop calls `report`, `finish` and `requeue`, which change the study in memory and return at once. This thread writes
+what changed, renews leases, reads what other hosts did, and asks the sampler for the next trials before they are
+needed, so no device waits for PostgreSQL. While the database is away it keeps everything, in order, and tries again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Any
 
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -24,8 +24,9 @@ from hpo.errors import StorageError
 from hpo.messages import Epoch
 from hpo.search.ask_tell import AskTell
 from hpo.search.events import Counts, Event, FatalError, TrialAssigned, TrialLost, TrialsSaved
+from hpo.search.live_counts import LiveCounts
 from hpo.search.outage import Outage, explained
-from hpo.search.reaper import Reaper
+from hpo.search.reaper import MAX_HOSTS, Reaper
 from hpo.storage import queries
 from hpo.storage.engine import is_outage
 from hpo.storage.queries import EpochRow, Requeue, SaveResult, WriteBatch
@@ -38,16 +39,19 @@ FLUSH_SECONDS = 1.0
 
 
 class StorageThread:
-    """Everything between a coordinator and its database.
+    """Everything between a coordinator and its database, the study in memory included: nobody else holds that.
 
-    wake:   called from the ledger's thread whenever `events` has something for the loop
-    revive: called when the database does not answer; starts the embedded server if that was killed
+    The loop's thread calls the public methods, takes from `events`, and reads `ask_seconds` (what one trial costs the
+    sampler), `outage` and, after `close`, `last_counts`. None of them waits for the database but `close`.
+
+    wake:   called from this thread whenever `events` has something for the loop
+    revive: called from this thread when the database does not answer; starts the embedded server if that was killed
     """
 
     def __init__(
         self,
         engine: Engine,
-        asker: AskTell,
+        ask_tell: AskTell,
         reaper: Reaper,
         *,
         worker_id: str,
@@ -56,7 +60,7 @@ class StorageThread:
         revive: Callable[[], object] = lambda: None,
     ) -> None:
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self.asker = asker
+        self._ask_tell = ask_tell
         self.ask_seconds = 0.1
         self.outage = Outage(longest_pause=min(5.0, lease_seconds / 6))
         self.last_counts: Counts | None = None
@@ -67,13 +71,13 @@ class StorageThread:
         self._slots: Sequence[Mapping[str, Any]] = ()
         self._wanted, self._asking = 0, True
         self._lock = threading.RLock()
-        # A write is in the mirror, then in flight, then in the database.
+        # A write is in the cache, then in flight, then in the database.
         self._in_flight = WriteBatch()
         self._sampled: list[Trial] = []
         self._orphans: set[int] = set()
-        self._nudge, self._closing = threading.Event(), threading.Event()
+        self._wake, self._closing = threading.Event(), threading.Event()
         self._abandoned, self._last_renewal = False, -1e9
-        self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="storage", daemon=True)
 
     # Called by the loop -------------------------------------------------------------------------------------------
 
@@ -85,12 +89,12 @@ class StorageThread:
         self._slots = slots
         if trials != self._wanted:
             self._wanted = trials
-            self._nudge.set()
+            self._wake.set()
 
     def report(self, trial: Trial, message: Epoch) -> None:
         """Keep an epoch's metrics and, for the pruner, its objective values."""
         epoch = EpochRow(trial.trial_id, message.epoch, **message.metrics, seconds=message.seconds)
-        self._note(lambda: self.asker.mirror.report(epoch, message.report), trial)
+        self._record(lambda: self._ask_tell.cache.report(epoch, message.report), trial)
 
     def finish(
         self,
@@ -101,13 +105,34 @@ class StorageThread:
         constraints: Mapping[str, float],
     ) -> None:
         """Record the end of a trial. Written at once, and kept until the database has it."""
-        self._note(lambda: self.asker.tell(trial.trial_id, state, values, attributes, constraints), trial)
-        self._nudge.set()
+        self._record(lambda: self._ask_tell.tell(trial.trial_id, state, values, attributes, constraints), trial)
+        self._wake.set()
 
-    def requeue(self, trial: Trial, *, attempts: int = 0) -> None:
-        """Put a trial down unfinished, for this or another host to go on with."""
-        self._note(lambda: self.asker.mirror.requeue(Requeue(trial.trial_id, attempts, trial.checkpoint)), trial)
-        self._nudge.set()
+    def requeue(self, trial: Trial, *, trainer_died: bool = False) -> None:
+        """Release a trial unfinished, for this or another host to resume; `trainer_died` costs it an attempt."""
+        self._record(lambda: self._ask_tell.requeue(trial, trainer_died=trainer_died), trial)
+        self._wake.set()
+
+    def should_prune(self, trial: Trial) -> bool:
+        """The pruner's decision on what was reported so far, in memory."""
+        return self._ask_tell.should_prune(trial)
+
+    @property
+    def sampler_note(self) -> str:
+        """What the user should know of the sampler; "" when there is nothing."""
+        return self._ask_tell.note
+
+    def trials(self) -> list[FrozenTrial]:
+        """Every trial of the study, by number, as this host knows them. Not copies: do not change them."""
+        return self._ask_tell.trials()
+
+    def finished_since(self, revision: int) -> tuple[list[FrozenTrial], int]:
+        """Trials that ended, or were taken back, since that revision of the study, and the revision it has now."""
+        return self._ask_tell.cache.finished_since(revision)
+
+    def live_counts(self) -> LiveCounts:
+        """Counts for the person watching; the loop's own from now on."""
+        return LiveCounts(self._ask_tell.cache, self._ask_tell.study_id, self._ask_tell.claimed)
 
     def close(self, patience_seconds: float) -> WriteBatch:
         """Write what is left, for at most `patience_seconds`, and return what could not be written.
@@ -116,20 +141,20 @@ class StorageThread:
         """
         self._wanted = 0
         self._closing.set()
-        self._nudge.set()
+        self._wake.set()
         self._thread.join(patience_seconds)
         with self._lock:
             self._abandoned = True
             return self._collect()
 
-    def _note(self, change: Callable[[], None], trial: Trial) -> None:
-        """Apply `change` to the study in memory, unless the trial was ended or taken meanwhile: then it is not ours to
-        say anything about, and the loop hears of it in a moment."""
-        if self.asker.mirror.owns(trial.trial_id):
+    def _record(self, change: Callable[[], None], trial: Trial) -> None:
+        """Apply `change` to the study in memory, unless the trial was ended or taken meanwhile: then it is no longer
+        ours to change, and a TrialLost for the loop is on its way."""
+        if self._ask_tell.cache.owns(trial.trial_id):
             with suppress(UpdateFinishedTrialError):
                 change()
 
-    # The thread ---------------------------------------------------------------------------------------------------
+    # This thread --------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
         while not self._abandoned:
@@ -137,18 +162,18 @@ class StorageThread:
                 self._tick()
             except Exception as error:  # noqa: BLE001  # a thread's error must reach the loop, whatever it is
                 if is_outage(error):
-                    self._note_away(error)
-                    self._nudge.clear()
-                    self._nudge.wait(self.outage.pause())
+                    self._record_outage(error)
+                    self._wake.clear()
+                    self._wake.wait(self.outage.pause())
                 elif not self._can_go_on(error):
                     return
                 continue
             self._emit(self.outage.worked())
             if self._closing.is_set() and not self._collect():
-                self._leave()
+                self._sign_off()
                 return
-            self._nudge.wait(FLUSH_SECONDS)
-            self._nudge.clear()
+            self._wake.wait(FLUSH_SECONDS)
+            self._wake.clear()
 
     def _tick(self) -> None:
         renew = time.monotonic() - self._last_renewal > self._lease_seconds / 6
@@ -162,82 +187,87 @@ class StorageThread:
                 if renew:
                     self._renew(connection)
                 # Last, because until the commit no other host can claim.
-                claims = self.asker.claim(connection, self._worker_id, self._lease_seconds, wanted) if wanted else []
+                claims = (
+                    self._ask_tell.claim(connection, self._worker_id, self._lease_seconds, wanted) if wanted else []
+                )
             self._written(saved)
-            self._hand_out(sampled)
+            self._assign(sampled)
             if wanted:  # should this fail, the claims are orphans, which the next renewal puts down
                 with connection.begin():
-                    self.asker.synchronise(connection, [claim.trial_id for claim in claims])
+                    self._ask_tell.synchronise(connection, [claim.trial_id for claim in claims])
                     if len(claims) < wanted:
-                        self._emit(self.asker.count(connection, exhausted=not claims))
+                        self._emit(self._ask_tell.count(connection, exhausted=not claims))
         if claims:
             self._sample(claims)
+
+    def _claim(self, connection: Connection, wanted: int) -> list[queries.Claim]:
+        return self._ask_tell.claim(connection, self._worker_id, self._lease_seconds, wanted) if wanted else []
 
     def _written(self, saved: SaveResult) -> None:
         """What was in flight is in the database, or was lost."""
         if saved.finished:
-            self.asker.mirror.date(saved.finished)
+            self._ask_tell.cache.date(saved.finished)
             self._emit(TrialsSaved(tuple(saved.finished)))
         self._in_flight = WriteBatch()
         for trial_id in self._orphans:
             self._in_flight.requeue(Requeue(trial_id))
         self._orphans = set()
-        self._lose(saved.lost)
+        self._drop(saved.lost)
 
     def _collect(self) -> WriteBatch:
         """Move everything noted so far into the next transaction, behind what an outage left there."""
         with self._lock:
-            self._in_flight.merge(self.asker.mirror.take_writes())
+            self._in_flight.merge(self._ask_tell.cache.take_writes())
             return self._in_flight
 
-    def _leave(self) -> None:
-        """Let go of what was claimed but never trained, and sign off."""
+    def _sign_off(self) -> None:
+        """Free what was claimed but never trained, and sign off."""
         # Else the lease runs out, or the next process on this machine sees that this one is gone.
         with suppress(SQLAlchemyError), self._engine.begin() as connection:
-            queries.release_worker(connection, self._worker_id, attempt_delta=0)
-            self.last_counts = self.asker.count(connection)
+            queries.release_worker(connection, self._worker_id, MAX_HOSTS, attempt_delta=0)
+            self.last_counts = self._ask_tell.count(connection)
 
     def _renew(self, connection: Connection) -> None:
-        """Once every sixth of a lease: keep ours, notice what was taken, free what others let go of."""
-        ours = set(self.asker.mirror.own_ids())
+        """Once every sixth of a lease: keep ours, notice what was taken, free what others have lost."""
+        ours = set(self._ask_tell.cache.own_ids())
         held = queries.renew(connection, self._worker_id, self._lease_seconds, json.dumps(self._slots)).held
         self._last_renewal = time.monotonic()
         running = {trial_id for trial_id, state in held.items() if state is TrialState.RUNNING}
-        self._lose(ours - running)
+        self._drop(ours - running)
         # A connection that broke during a commit: the lease was written, but we never heard of it. A trial that the
         # loop ended this very moment looks the same; its own outcome is in the next batch too, and wins there.
         self._orphans = running - ours
         self._reaper.visit(connection)
-        self._emit(self.asker.count(connection))
+        self._emit(self._ask_tell.count(connection))
 
     def _sample(self, claims: Sequence[queries.Claim]) -> None:
         """Ask the sampler. The trials are handed out once their parameters are in the database: a trial that anybody
         trains must be resumable under the same ones."""
         started = time.monotonic()
         for claim in claims:
-            self._sampled.append(self.asker.sample(claim))
+            self._sampled.append(self._ask_tell.sample(claim))
         self.ask_seconds += 0.3 * ((time.monotonic() - started) / len(claims) - self.ask_seconds)
         self._wanted = max(0, self._wanted - len(claims))
-        self._nudge.set()
+        self._wake.set()
 
-    def _hand_out(self, sampled: Sequence[Trial]) -> None:
+    def _assign(self, sampled: Sequence[Trial]) -> None:
         for trial in sampled:
             self._sampled.remove(trial)
-            if self.asker.mirror.owns(trial.trial_id):
+            if self._ask_tell.cache.owns(trial.trial_id):
                 self._emit(TrialAssigned(trial))
 
-    def _lose(self, trial_ids: Iterable[int]) -> None:
+    def _drop(self, trial_ids: Iterable[int]) -> None:
         for trial_id in trial_ids:
-            self.asker.mirror.drop(trial_id)
+            self._ask_tell.cache.drop(trial_id)
             self._emit(TrialLost(trial_id, "it was ended or taken from outside"))
 
     def _can_go_on(self, error: Exception) -> bool:
         """Tell the loop. After a bug elsewhere, in a sampler say, what is known can still be saved, once."""
-        self._emit(FatalError(explained(error, self._engine, self.asker.study.name)))
+        self._emit(FatalError(explained(error, self._engine, self._ask_tell.study.name)))
         first, self._asking = self._asking, False
         return first and not isinstance(error, SQLAlchemyError | queries.NoStudy)
 
-    def _note_away(self, error: Exception) -> None:
+    def _record_outage(self, error: Exception) -> None:
         # Leases run out while nobody can renew them: once the database is back, their owners get the time to do so.
         self._reaper.forget()
         self._last_renewal = -1e9

@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from hpo.errors import UsageError
 from hpo.messages import Epoch
 from hpo.search.outcomes import Outcome
-from hpo.search.progress import SearchProgress
+from hpo.search.reporting import SearchProgress
 from hpo.study.parameters import Categorical, Int
 from hpo.study.study import Study
 from hpo.trainers.trial import Trial
@@ -35,8 +35,7 @@ class TensorBoardProgress(SearchProgress):
     """
 
     def __init__(self, folder: str, study: Study, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self._study = study
+        super().__init__(study, *arguments)
         self._folder = Path(folder).expanduser() / study.name
         self._writers: dict[int, EventFileWriter] = {}
         self._resumed: set[int] = set()
@@ -56,24 +55,24 @@ class TensorBoardProgress(SearchProgress):
         super().epoch(trial, message)
         self._safely(lambda: self._epoch(trial, message))
 
-    def told(self, trial: Trial, verdict: Outcome) -> None:
-        super().told(trial, verdict)
-        self._safely(lambda: self._told(trial, verdict))
+    def finished(self, trial: Trial, outcome: Outcome) -> None:
+        super().finished(trial, outcome)
+        self._safely(lambda: self._finish(trial, outcome))
 
     def _epoch(self, trial: Trial, message: Epoch) -> None:
         writer = self._writer(trial)
         if message.replayed and trial.trial_id in self._resumed:
-            return  # written before it was put down
+            return  # written before the trial was released
         scalars = {**message.metrics, "epoch_seconds": message.seconds}
         _write(writer, _scalars(scalars), message.at or time.time(), message.epoch)
 
-    def _told(self, trial: Trial, verdict: Outcome) -> None:
+    def _finish(self, trial: Trial, outcome: Outcome) -> None:
         writer = self._writer(trial)
         names = [f"objective/{metric}" for metric in self._study.objectives]
-        if verdict.values:
-            scalars = dict(zip(names, verdict.values, strict=True))
+        if outcome.values:
+            scalars = dict(zip(names, outcome.values, strict=True))
             _write(writer, _scalars(scalars), time.time(), trial.epoch)
-        _write(writer, _session_end(failed=verdict.state == TrialState.FAIL), time.time())
+        _write(writer, _session_end(failed=outcome.state == TrialState.FAIL), time.time())
         writer.close()
         del self._writers[trial.trial_id]
 
@@ -94,10 +93,10 @@ class TensorBoardProgress(SearchProgress):
             write()
         except OSError as error:
             self._broken = True
-            self.notice(f"nothing more is written for TensorBoard: {error.strerror or error} in {self._folder}")
+            self.notice(f"TensorBoard logging stopped: {error.strerror or error} in {self._folder}")
 
     def close(self) -> None:
-        for writer in self._writers.values():  # of trials put down: they go on in a file of their own
+        for writer in self._writers.values():  # of released trials: whoever resumes them writes to another file
             self._safely(writer.close)
         self._writers.clear()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -33,7 +34,7 @@ def read_evaluation(connection: Connection, study_id: int) -> dict[str, Any] | N
     return None if text is None else dict(json.loads(text))
 
 
-def save_evaluation(connection: Connection, study_id: int, document: dict[str, Any]) -> None:
+def save_evaluation(connection: Connection, study_id: int, document: Mapping[str, Any]) -> None:
     """Make `document` the study's evaluation."""
     row = {"study_id": study_id, "document": json.dumps(document)}
     changed = {"document": row["document"], "recorded_at": func.now()}

@@ -1,4 +1,4 @@
-"""Optuna's private names: the only file that spells them (tests/test_optuna_internals.py).
+"""Optuna's private names: the only file that spells them (tests/unit/test_optuna_internals.py).
 
 Written against Optuna 5.0. Commands that only read do without every one of them; where one that a search would use is
 gone, it goes on without (hpo.sampling.choose).

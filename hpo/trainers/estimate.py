@@ -1,4 +1,4 @@
-"""What a study will cost, from the few steps that a trainer rehearsed: seconds, memory, trials in the time there is."""
+"""What a study will cost, estimated from a few rehearsed steps: seconds, memory, trials in a given time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Inspection", "TrialEstimate", "compare_stored", "inspect_study", "no
 
 @dataclass(frozen=True)
 class TrialEstimate:
-    """One configuration as it was rehearsed, and a trial of it: all epochs and folds, nothing stopped or pruned."""
+    """One rehearsed configuration, and what a trial of it costs with all epochs and folds, not stopped or pruned."""
 
     config: Mapping[str, Any]
     parameters: int
@@ -70,7 +70,7 @@ def compare_stored(study: Study, settings: Settings) -> str:
 
 
 def inspect_study(found: FoundStudy, device: str) -> Inspection:
-    """Build every branch and rehearse the cheapest and the dearest on `device`; HpoError for what stands in the way."""
+    """Build every branch and rehearse the cheapest and the most expensive on `device`. Raises HpoError for problems."""
     ready, inspected = rehearse(found, device)
     return Inspection(
         ready.device_name,
@@ -83,7 +83,7 @@ def inspect_study(found: FoundStudy, device: str) -> Inspection:
 
 
 def notes(study: Study) -> list[str]:
-    """What of a study's protocol surprises people."""
+    """What may surprise people about a study's protocol."""
     said = []
     if len(study.objectives) > 1 and not isinstance(study.pruner, NoPruner):
         said.append(

@@ -11,7 +11,7 @@ __all__ = ["shown", "visible_gpus"]
 
 
 def visible_gpus(environ: Mapping[str, str]) -> list[str]:
-    """What CUDA_VISIBLE_DEVICES and nvidia-smi leave, in CUDA_VISIBLE_DEVICES' own terms: "0", "GPU-...", "MIG-...".
+    """The GPUs that CUDA_VISIBLE_DEVICES and nvidia-smi leave, in the terms of the former: "0", "GPU-...", "MIG-...".
 
     A GPU that is cut into MIG slices counts as its slices.
     """

@@ -1,18 +1,18 @@
-"""Whether a slot's device is sick, or only its trials: told from how its trainers died."""
+"""Whether a slot's device is unhealthy, or only its trials: judged by how its trainers died."""
 
 from __future__ import annotations
 
 __all__ = ["Health"]
 
 QUARANTINE_AFTER = 3
-"""Trainers lost in a row, without an epoch finished between them, after which a slot is left alone."""
+"""After this many trainers lost in a row, with no epoch finished between them, a slot gets no more trials."""
 
 
 class Health:
     """The trainers that one slot lost in a row.
 
-    A device that never finished an epoch is to blame for what happens on it. One that has worked before is to blame
-    only when trainers die under different trials: a single trial that kills them all is told as failed instead.
+    A device that never finished an epoch is blamed for every death on it. One that has worked before is blamed only
+    when trainers die under different trials: a single trial that kills them all fails instead.
     """
 
     def __init__(self) -> None:
@@ -32,11 +32,11 @@ class Health:
         self._trials.add(trial_id)
 
     @property
-    def sick(self) -> bool:
+    def unhealthy(self) -> bool:
         the_trial_to_blame = self._proven and len(self._trials) == 1 and None not in self._trials
         return self.lost_in_a_row >= QUARANTINE_AFTER and not the_trial_to_blame
 
     @property
     def pause_seconds(self) -> float:
-        """Before the next trainer: none the first time, then a moment for a device that needs one to recover."""
+        """How long to wait before the next trainer: not at all at first, then long enough for a device to recover."""
         return (0.0, 0.0, 1.0, 3.0)[min(self.lost_in_a_row, 3)]

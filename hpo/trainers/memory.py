@@ -1,4 +1,4 @@
-"""Whether so many trainers fit into this host's memory, before the first of them starts."""
+"""Whether that many trainers fit into this host's memory, asked before the first of them starts."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from hpo.errors import DeviceError
 __all__ = ["TRAINER_BYTES", "available_bytes", "check_memory"]
 
 TRAINER_BYTES = 230 * 2**20
-"""What a trainer takes for itself with torch loaded and the smallest data set (unique set size, measured on Linux): the
-least there can be, so that whoever is refused would certainly have run out."""
+"""What a trainer needs with torch loaded and the smallest data set (unique set size, measured on Linux). Less is
+never enough: whoever is refused would certainly have run out of memory."""
 _GROUP = Path("/sys/fs/cgroup")
 
 
@@ -27,7 +27,7 @@ def check_memory(trainers: int, free_bytes: int) -> None:
             f"free   {free_bytes / 2**30:.1f} GiB, the container's limit included",
             f"needed {trainers * TRAINER_BYTES / 2**30:.1f} GiB at least: {TRAINER_BYTES // 2**20} MiB for each",
         ],
-        next=f"give --workers {fit} or fewer" if fit else "free memory first: not even one trainer fits",
+        next=f"use --workers {fit} or fewer" if fit else "free some memory first: not even one trainer fits",
     )
 
 

@@ -1,4 +1,4 @@
-"""How many trainers share a GPU under `--workers-per-gpu auto`: as many as still pay, found out by trying."""
+"""How many trainers share a GPU under `--workers-per-gpu auto`: doubled as long as that is faster, found by trying."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from hpo.trainers.process import TRAINER, TrainerProcess
 from hpo.trainers.slot import SlotSpec
 from hpo.trainers.trial import Trial
 
-__all__ = ["autotune_trainers_per_gpu", "measure", "sharing"]
+__all__ = ["autotune_trainers_per_gpu", "choose_trainers_per_gpu", "measure"]
 
 Probe = Callable[[int], float | None]
-"""Trainers on one GPU to epochs per second of all of them; None where its memory does not hold so many."""
+"""From a number of trainers on one GPU to their epochs per second together; None where its memory cannot hold them."""
 
 MOST = 16
 GROWTH = 1.1
-"""What twice the trainers must give, as a factor, to be worth their memory."""
+"""By this factor twice as many trainers must be faster to be worth their memory."""
 
 PATIENCE_SECONDS = 120.0
 
@@ -38,8 +38,8 @@ def autotune_trainers_per_gpu(probe: Probe) -> int:
     return best
 
 
-def sharing(found: FoundStudy, device: str, command: Sequence[str] = TRAINER) -> int:
-    """Trainers that pay on `device` for the baseline of the study."""
+def choose_trainers_per_gpu(found: FoundStudy, device: str, command: Sequence[str] = TRAINER) -> int:
+    """How many trainers to run on `device`, measured on the study's baseline."""
     study = found.study
     job = make_job(found, Trial(0, 0, 1, {}, study.baseline_config, ""))
     job = replace(job, plan={**job.plan, "epochs": 2, "early_stopping": None, "folds": None})
@@ -49,7 +49,7 @@ def sharing(found: FoundStudy, device: str, command: Sequence[str] = TRAINER) ->
 def measure(job: Job, device: str, count: int, command: Sequence[str] = TRAINER) -> float | None:
     """Epochs per second of `count` trainers at once; the first epoch, in which a device warms up, is not counted.
 
-    Each gets its share of the memory and no more. None when one of them does not complete `job` in it.
+    Each may use its share of the memory and no more. None when one of them cannot complete `job` with that.
     """
     deadline = time.monotonic() + PATIENCE_SECONDS
     spec = SlotSpec(device, ("--memory-fraction", f"{1.0 / count:.4f}"))

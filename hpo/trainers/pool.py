@@ -17,7 +17,7 @@ from hpo.trainers.trial import Trial
 __all__ = ["TrainerPool"]
 
 WAITING_SHARE = 0.01
-"""Of the devices' time, what may be spent waiting for the sampler when all slots end their trials together."""
+"""The share of the devices' time that may be spent waiting for the sampler when all slots end their trials at once."""
 
 
 class TrainerPool:
@@ -32,7 +32,7 @@ class TrainerPool:
                 slot.start()
 
     def wait(self, wakeup: socket.socket, seconds: float) -> list[Slot]:
-        """Slots whose trainer has something to say (or has died). Returns early when `wakeup` has; it is emptied."""
+        """Slots whose trainer has sent a message (or died). Returns early when `wakeup` is readable, and empties it."""
         by_connection = {slot.process.connection: slot for slot in self.slots if slot.process is not None}
         sources = wait([*by_connection, wakeup], seconds)
         with suppress(BlockingIOError):
@@ -51,7 +51,7 @@ class TrainerPool:
             devices = ", ".join(dict.fromkeys(slot.spec.device for slot in self.slots))
             raise DeviceError(
                 f"every trainer on {devices} ended again and again",
-                evidence=["what they said stands above"],
+                evidence=["see their output above"],
                 next="`hpo doctor` tests the devices",
             )
 
@@ -65,11 +65,11 @@ class TrainerPool:
         """Slots that could use a trial now or as soon as their trainer has started."""
         return sum(1 for slot in self.working if slot.trial is None)
 
-    def ahead(self, ask_seconds: float, trial_seconds: float) -> int:
-        """How many trials to have ready beside those in hand: few, for one asked early knows less.
+    def prefetch(self, ask_seconds: float, trial_seconds: float) -> int:
+        """How many trials to have ready beyond those in training: few, because a trial sampled early knows less.
 
-        Of s slots that end together n find a trial ready; the others wait until all of theirs are asked for, which
-        takes (s - n) * ask_seconds each.
+        Of s slots that end at once, n find a trial ready; the others wait until theirs are all sampled, which takes
+        (s - n) * ask_seconds each.
         """
         slots = len(self.working)
         may_wait = math.sqrt(WAITING_SHARE * slots * trial_seconds / ask_seconds)
@@ -80,8 +80,8 @@ class TrainerPool:
         return any(slot.trial is not None for slot in self.slots)
 
     def place(self, trial: Trial) -> Slot | None:
-        """A free slot for `trial`. One under which a trainer died goes elsewhere first, if it can: a sick device then
-        loses no trial, and a trial that kills its trainers condemns no device."""
+        """A free slot for `trial`. A trial whose trainer died goes to another slot first, if there is one: then an
+        unhealthy device loses no trial, and a trial that kills its trainers condemns no device."""
         free = [slot for slot in self.slots if slot.free]
         if trial.attempt > 1 and any(slot.health.lost_in_a_row == 0 for slot in self.working):
             free = [slot for slot in free if slot.health.lost_in_a_row == 0]
@@ -92,7 +92,7 @@ class TrainerPool:
         return next((slot for slot in self.slots if slot.trial is not None and slot.trial.trial_id == trial_id), None)
 
     def stop(self) -> None:
-        """Ask every trainer to checkpoint its trial and put it down."""
+        """Ask every trainer to checkpoint its trial and stop."""
         for slot in self.slots:
             if slot.stopping is None:
                 slot.stop(keep=True)

@@ -1,4 +1,4 @@
-"""Has a trainer look at a study before the first trial, and turns what it found into an error or into estimates.
+"""Has a trainer inspect a study before the first trial, and raises what it found wrong.
 
 Imports neither torch nor optuna: `hpo check` stays quick to start.
 """
@@ -21,7 +21,7 @@ from hpo.trainers.process import TrainerProcess
 __all__ = ["MOST", "configurations", "inspect_with", "rehearse", "request"]
 
 MOST = 200
-"""Configurations that are built; a space with more branches has its first and last ones built."""
+"""At most this many configurations are built; of a space with more branches, the first and the last ones."""
 
 
 def configurations(found: FoundStudy) -> list[dict[str, Any]]:
@@ -40,7 +40,7 @@ def request(found: FoundStudy, *, rehearse: bool = False) -> Inspect:
 
 
 def inspect_with(process: TrainerProcess, name: str) -> tuple[Ready, Inspected] | None:
-    """What a trainer that was sent a `request` answers; None when it died over it.
+    """What a trainer answers to a `request`; None when it died instead.
 
     Raises the StudyError or DataError that it found, with the study's name in it.
     """
@@ -59,15 +59,13 @@ def inspect_with(process: TrainerProcess, name: str) -> tuple[Ready, Inspected] 
 
 
 def rehearse(found: FoundStudy, device: str) -> tuple[Ready, Inspected]:
-    """A full inspection by a trainer of its own on `device`. Raises HpoError for whatever stands in the way."""
+    """A full inspection by a new trainer on `device`. Raises HpoError for whatever keeps the study from running."""
     process = TrainerProcess(device, environ=os.environ)
     try:
         process.send(request(found, rehearse=True))
         answer = inspect_with(process, found.study.name)
         if answer is None:
-            raise DeviceError(
-                f"the trainer on {device} ended ({process.close()})", evidence=["what it said stands above"]
-            )
+            raise DeviceError(f"the trainer on {device} ended ({process.close()})", evidence=["see its output above"])
         return answer
     finally:
         process.kill()

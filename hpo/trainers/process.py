@@ -1,4 +1,4 @@
-"""A trainer child process as its coordinator sees it: started, spoken to, killed, and its death explained."""
+"""A trainer process as its coordinator sees it: started, sent messages, killed, and its death explained."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class TrainerProcess:
         return True
 
     def receive(self) -> Message | None:
-        """The next message, None at the end of the conversation."""
+        """The next message; None when the connection is closed."""
         try:
             return decode(self.connection.recv_bytes())
         except (EOFError, OSError, ValueError):  # ValueError: something else has written to the socket
@@ -97,7 +97,7 @@ class TrainerProcess:
 
 
 def trainer_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """What a child that trains inherits of `environ`: one thread, this very code, and no secret."""
+    """What a trainer inherits of `environ`: one thread, this very code, and no secret."""
     # Trainers never talk to the database, so they get no password to leak.
     kept = {name: value for name, value in environ.items() if name not in _DROPPED + _SECRET}
     path = os.pathsep.join(dict.fromkeys(p for p in (environ.get("PYTHONPATH"), _import_root()) if p))

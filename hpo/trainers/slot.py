@@ -38,7 +38,7 @@ class Slot:
         self.health = Health()
         self.restart_at = 0.0
         self.since = time.monotonic()
-        # After a Stop the trainer still owes its Finished; what it reports until then is of no interest.
+        # After a Stop the trainer still sends a Finished; what it reports until then is ignored.
         self.stopping: Stop | None = None
         self._spawn = spawn
 
@@ -54,7 +54,7 @@ class Slot:
 
     @property
     def quarantined(self) -> bool:
-        return self.health.sick
+        return self.health.unhealthy
 
     @property
     def free(self) -> bool:

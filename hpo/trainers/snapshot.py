@@ -1,4 +1,4 @@
-"""What a coordinator shows of itself: one immutable picture, taken whenever something changed."""
+"""What a coordinator shows of itself: an immutable snapshot, taken whenever something changed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class SlotView:
 @dataclass(frozen=True)
 class Snapshot:
     """counts has the keys complete, pruned, failed, running, waiting, over the whole study (all hosts). A trial that
-    was asked for ahead of need and trains nowhere yet is waiting, so that `running` counts devices at work.
+    was sampled early and trains nowhere yet counts as waiting, so that `running` counts devices at work.
 
     database_away_seconds: how long the database has not answered; 0 while it does
     """

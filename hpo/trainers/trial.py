@@ -1,4 +1,4 @@
-"""A trial in the hands of a coordinator."""
+"""A trial that a coordinator works on."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ class Trial:
     config:  resolved: what the trainer reads. params: what Optuna stores.
     attempt: counted from 1; grows when a trainer died under the trial or a host lost it
     got_on:  an epoch was finished in this attempt
+    trainer_deaths: how often its trainer died since it last finished an epoch, on any host; lost hosts do not count
     """
 
     trial_id: int
@@ -26,9 +27,13 @@ class Trial:
     epoch: int = 0
     got_on: bool = False
     score: float | None = None
+    trainer_deaths: int = 0
     facts: dict[str, Any] = field(default_factory=dict)
 
     @property
     def attempts(self) -> int:
-        """Tries since the trial last got anywhere, as the database counts them too (tables.COUNTED_ATTEMPTS)."""
+        """Attempts since the trial last finished an epoch, as the database counts them (tables.COUNTED_ATTEMPTS)."""
         return 1 if self.got_on else self.attempt
+
+    def count_trainer_death(self) -> None:
+        self.trainer_deaths = 1 if self.got_on else self.trainer_deaths + 1

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from hpo.torch_internals import foreach_copy, foreach_lerp
+
 __all__ = ["WeightAverage"]
 
 
@@ -39,7 +41,7 @@ class WeightAverage:
         decay = min(self._decay, (1 + self.updates) / (10 + self.updates))
         every = max(1, int(PART_OF_REACH / (1.0 - decay) + 1e-6))
         if self.updates % every == 0:
-            torch._foreach_lerp_(self._targets, self._sources, 1.0 - decay**every)
+            foreach_lerp(self._targets, self._sources, 1.0 - decay**every)
         self.updates += 1
 
     @contextmanager
@@ -54,7 +56,7 @@ class WeightAverage:
     @torch.no_grad()
     def adopt(self) -> None:
         """The average becomes the model's own weights."""
-        torch._foreach_copy_(self._sources, self._targets)
+        foreach_copy(self._sources, self._targets)
 
     def tensors(self) -> dict[str, Tensor]:
         return dict(self._average)

@@ -1,6 +1,6 @@
 """CUDA graphs: a training step recorded once and replayed, so that the host issues one launch a step, not a hundred.
 
-The recorded step is the eager one, which is its specification (tests/gpu/test_recorded_steps.py). The first steps
+The recorded step is specified by the eager one (tests/system/gpu/test_recorded_steps.py). The first steps
 are run eagerly on a side stream, as CUDA asks for; they are steps of the training like any other.
 """
 

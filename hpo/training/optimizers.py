@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from hpo.torch_internals import spare_the_compiler
 from hpo.training.configuration import Recipe
 
 __all__ = ["OPTIMIZERS", "build_optimizer", "optimizer_tensors", "restore_optimizer", "set_lr"]
@@ -46,23 +47,12 @@ OPTIMIZERS: dict[str, Callable[[Groups, Recipe, bool], Optimizer]] = {
 }
 
 
-def _leave_the_compiler_alone() -> None:
-    """torch imports torch._dynamo, 160 MB and a second, when an optimizer is made, only to have it look away.
-
-    Private to torch/_compile.py; where that has changed, the import happens as before (a test says so).
-    """
-    for method in (Optimizer.add_param_group, Optimizer.zero_grad):
-        plain: Any = getattr(method, "__wrapped__", None)
-        if plain is not None and not hasattr(plain, "__dynamo_disable"):
-            plain.__dynamo_disable = plain
-
-
 def build_optimizer(model: nn.Module, recipe: Recipe, device: torch.device) -> Optimizer:
     """The optimizer that `recipe` names over the parameters of `model`, which are on `device`.
 
     On CUDA the learning rate is a tensor on the device, so that a captured graph sees it change.
     """
-    _leave_the_compiler_alone()
+    spare_the_compiler()
     on_gpu = device.type == "cuda"
     groups = _groups(model.parameters(), recipe)
     for group in groups:

@@ -16,9 +16,8 @@ from torch.optim import Optimizer
 from hpo.training.average import WeightAverage
 from hpo.training.configuration import Recipe
 from hpo.training.device import supports_bf16
+from hpo.training.fast_paths import Fused, fast_layers
 from hpo.training.graphs import Replayed, Work, replayable
-from hpo.training.kernels.channels_last import fast_layers
-from hpo.training.kernels.fused_sequential import FusedSequential
 from hpo.training.running_metrics import RunningMetrics, count_hits
 
 __all__ = ["Batch", "Mixup", "Step", "precision"]
@@ -33,7 +32,7 @@ Mixup = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 class Step:
     """`step(index)` trains on the images at `index` int64 [N].
 
-    chain:  trains the model without autograd (hpo.training.kernels.fused_sequential.read_chain).
+    chain:  trains the model without autograd (hpo.training.fast_paths.fused).
     graphs: record the step as a CUDA graph where the recipe allows it (hpo.training.graphs).
     `logits(images)` is the model's forward pass by the fastest way, for judging it in evaluation mode.
     """
@@ -48,7 +47,7 @@ class Step:
         *,
         mixup: Mixup | None = None,
         average: WeightAverage | None = None,
-        chain: FusedSequential | None = None,
+        chain: Fused | None = None,
         graphs: bool = True,
     ) -> None:
         self.sums = RunningMetrics(device)

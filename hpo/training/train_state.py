@@ -15,7 +15,7 @@ from hpo.training.augmenting import mixer, training_batch
 from hpo.training.average import WeightAverage
 from hpo.training.checkpoint import TrainingSnapshot
 from hpo.training.configuration import Recipe, derive_seed
-from hpo.training.kernels.fused_sequential import fused_sequential
+from hpo.training.fast_paths import fused
 from hpo.training.optimizers import build_optimizer, optimizer_tensors, restore_optimizer, set_lr
 from hpo.training.schedules import Schedule, TrainLength
 from hpo.training.scoring import score
@@ -57,7 +57,7 @@ class TrainState:
             device,
             mixup=mixer(recipe, self.generator),
             average=self.average,
-            chain=fused_sequential(self.model, _shape(job), self.optimizer, recipe, device),
+            chain=fused(self.model, _shape(job), self.optimizer, recipe, device),
         )
         self._best: dict[str, Tensor] = {}
         self._frozen = _body(self.model) if recipe.freeze_epochs else []

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hpo.training.kernels.native import library
+from hpo.training.kernels.rounding import agree
 
 __all__ = ["ConvPoolReluBlock", "Convolutions", "Shape", "read_stages"]
 
@@ -168,16 +169,12 @@ def _tried_kernels() -> ctypes.CDLL | None:
     random = torch.Generator().manual_seed(0)  # of its own: a trial's random numbers do not depend on who came first
     x, w, b, g = (torch.randn(shape, generator=random) for shape in ((5, 2, 6, 6), (7, 2, 3, 3), (7,), (5, 63)))
     with torch.inference_mode(False), torch.enable_grad():
-        weight, bias = w.clone().requires_grad_(), b.clone().requires_grad_()
-        expected = F.relu(F.max_pool2d(F.conv2d(x, weight, bias, padding=1), 2)).flatten(1)
-        expected.backward(g)
+        weight, bias = w.double().requires_grad_(), b.double().requires_grad_()
+        expected = F.relu(F.max_pool2d(F.conv2d(x.double(), weight, bias, padding=1), 2)).flatten(1)
+        gradients = torch.autograd.grad(expected, (weight, bias), g.double())
     convolutions = Convolutions([ConvPoolReluBlock(w, b, padding=1, height=6, width=6)], kernels)
     found = [convolutions.forward(x), *next(convolutions.backward(g))]
-    theirs = (expected.detach(), weight.grad, bias.grad)
-    agree = all(
-        t is not None and torch.allclose(f, t, rtol=1e-3, atol=1e-3) for f, t in zip(found, theirs, strict=True)
-    )
-    return kernels if agree else None
+    return kernels if agree(found, (expected.detach(), *gradients)) else None
 
 
 def _declare(kernels: ctypes.CDLL) -> None:

@@ -14,10 +14,16 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from hpo.torch_internals import foreach_add, fused_kernel
+
 __all__ = ["Update", "adam_state", "group_of", "partial_update", "sgd_state"]
 
 Update = Callable[[Sequence[Tensor]], None]
 """Gradients, one per parameter it was made for, to a step of these parameters."""
+
+
+GroupUpdate = Callable[[list[Tensor]], None]
+"""As Update, of parameters in one group of an optimizer."""
 
 
 def partial_update(optimizer: Optimizer, parameters: Sequence[Tensor]) -> Update | None:
@@ -25,12 +31,15 @@ def partial_update(optimizer: Optimizer, parameters: Sequence[Tensor]) -> Update
     make = _MAKERS.get(type(optimizer))
     if make is None or not all(parameter.device.type == "cpu" for parameter in parameters):
         return None
-    by_group: list[tuple[list[int], Callable[[list[Tensor]], None]]] = []
+    by_group: list[tuple[list[int], GroupUpdate]] = []
     for group in optimizer.param_groups:
         members = {id(parameter) for parameter in group["params"]}
         places = [place for place, parameter in enumerate(parameters) if id(parameter) in members]
         if places:
-            by_group.append((places, make(optimizer, group, [parameters[place] for place in places])))
+            step = make(optimizer, group, [parameters[place] for place in places])
+            if step is None:
+                return None
+            by_group.append((places, step))
 
     def update(gradients: Sequence[Tensor]) -> None:
         for places, step in by_group:
@@ -58,8 +67,10 @@ def sgd_state(optimizer: Optimizer, group: dict[str, Any], parameter: Tensor) ->
     return _state(optimizer, parameter, "momentum_buffer", torch.zeros_like(parameter)) if group["momentum"] else None
 
 
-def _adam(optimizer: Optimizer, group: dict[str, Any], parameters: list[Tensor]) -> Callable[[list[Tensor]], None]:
-    kernel = torch._fused_adamw_ if isinstance(optimizer, AdamW) else torch._fused_adam_
+def _adam(optimizer: Optimizer, group: dict[str, Any], parameters: list[Tensor]) -> GroupUpdate | None:
+    kernel = fused_kernel("adamw" if isinstance(optimizer, AdamW) else "adam")
+    if kernel is None:
+        return None
     states = [adam_state(optimizer, parameter) for parameter in parameters]
     steps, means, squares = (list(column) for column in zip(*states, strict=True))
     beta1, beta2 = group["betas"]
@@ -67,25 +78,28 @@ def _adam(optimizer: Optimizer, group: dict[str, Any], parameters: list[Tensor])
     constants |= {"amsgrad": False, "maximize": False}
 
     def step(gradients: list[Tensor]) -> None:
-        torch._foreach_add_(steps, 1)
+        foreach_add(steps, 1)
         kernel(parameters, gradients, means, squares, [], steps, lr=group["lr"], **constants)
 
     return step
 
 
-def _sgd(optimizer: Optimizer, group: dict[str, Any], parameters: list[Tensor]) -> Callable[[list[Tensor]], None]:
+def _sgd(optimizer: Optimizer, group: dict[str, Any], parameters: list[Tensor]) -> GroupUpdate | None:
+    kernel = fused_kernel("sgd")
+    if kernel is None:
+        return None
     held = [sgd_state(optimizer, group, parameter) for parameter in parameters]
     buffers = [buffer for buffer in held if buffer is not None]
     constants = {"momentum": group["momentum"], "nesterov": group["nesterov"], "weight_decay": group["weight_decay"]}
     constants |= {"dampening": 0.0, "maximize": False, "is_first_step": False}
 
     def step(gradients: list[Tensor]) -> None:
-        torch._fused_sgd_(parameters, gradients, buffers, lr=group["lr"], **constants)
+        kernel(parameters, gradients, buffers, lr=group["lr"], **constants)
 
     return step
 
 
-_MAKERS: dict[type[Optimizer], Callable[[Optimizer, dict[str, Any], list[Tensor]], Callable[[list[Tensor]], None]]] = {
+_MAKERS: dict[type[Optimizer], Callable[[Optimizer, dict[str, Any], list[Tensor]], GroupUpdate | None]] = {
     Adam: _adam,
     AdamW: _adam,
     SGD: _sgd,

@@ -3,7 +3,7 @@
 A chain is any number of convolution stages (hpo.training.kernels.convolutions) and then linear layers.
 
 `FusedSequential.learn` is specified by the autograd way in hpo.training.step: the same weights after many steps within
-rounding (tests/training/test_chains.py). It is faster in four ways: small batches in one call of C (fused_train_step),
+rounding (tests/unit/training). It is faster in four ways: small batches in one call of C (fused_train_step),
 larger ones by oneDNN's products (gemm), each layer updated while its gradient is in the cache (fused_optimizer), and
 no graph.
 """
@@ -17,26 +17,24 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from hpo.training.configuration import Recipe
-from hpo.training.device import supports_bf16
 from hpo.training.kernels.convolutions import Convolutions, ConvPoolReluBlock, read_stages
 from hpo.training.kernels.fused_optimizer import Update, partial_update
 from hpo.training.kernels.fused_train_step import FusedTrainStep
 from hpo.training.kernels.gemm import linear, product
 from hpo.training.kernels.layers import Layer, dropout_mask, read_layers
-from hpo.training.running_metrics import count_hits
 
 __all__ = ["FusedSequential", "fused_sequential"]
 
 
 def fused_sequential(
-    model: nn.Module, shape: tuple[int, int, int], optimizer: Optimizer, recipe: Recipe, device: torch.device
+    model: nn.Module, shape: tuple[int, int, int], optimizer: Optimizer | None, smoothing: float
 ) -> FusedSequential | None:
-    """`model`, on images [C, H, W] = `shape`, as a chain; None if it is none or the recipe asks for more."""
-    asked = recipe.freeze_epochs or recipe.mixup_alpha
-    if asked or type(model) is not nn.Sequential or any(_changed(module) for module in model.modules()):
-        return None
-    if recipe.precision != "float32" and supports_bf16(device):
+    """`model` on images [C, H, W] = `shape`, for training by hand; None if it is no chain of layers known here.
+
+    optimizer: updates weights within the backward pass, where it can; None leaves the gradients in `.grad`.
+    smoothing: of labels, as in torch's cross entropy.
+    """
+    if type(model) is not nn.Sequential or any(_changed(module) for module in model.modules()):
         return None
     modules = list(model)
     stages = read_stages(modules, shape)
@@ -47,8 +45,7 @@ def fused_sequential(
         return None
     if not all(map(_ordinary, parameters)) or not _fit_together(shape, stages, layers):
         return None
-    updater = None if recipe.gradient_clip > 0 else optimizer
-    return FusedSequential(convolutions, layers, updater, recipe.label_smoothing)
+    return FusedSequential(convolutions, layers, optimizer, smoothing)
 
 
 class FusedSequential:
@@ -103,7 +100,7 @@ class FusedSequential:
                 reversed(self._stage_updates), self._convolutions.backward(delta), strict=True
             ):
                 update(gradients)
-        return loss, count_hits(logits, labels)
+        return loss, (logits.argmax(1) == labels).sum()
 
     @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:

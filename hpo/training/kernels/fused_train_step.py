@@ -8,8 +8,8 @@ optimizer state, which the kernels do once forward and once backward (docs/decis
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from hpo.training.kernels.convolutions import Convolutions, ConvPoolReluBlock, S
 from hpo.training.kernels.fused_optimizer import adam_state, group_of, sgd_state
 from hpo.training.kernels.layers import Layer, dropout_mask
 from hpo.training.kernels.native import library
+from hpo.training.kernels.rounding import agree
 
 __all__ = ["FusedTrainStep"]
 
@@ -213,19 +214,26 @@ def _tried_kernels() -> ctypes.CDLL | None:
     pointer, number = ctypes.c_void_p, ctypes.c_int32
     kernels.learn.argtypes = (ctypes.POINTER(_Network), pointer, pointer, number, pointer, pointer)
     kernels.learn.restype = number
+    # An eps as large as gradients: with Adam's own a first step is their sign, which near zero is rounding's.
+    ways = (partial(SGD, lr=0.5), partial(Adam, lr=0.5, eps=0.1, weight_decay=0.1))
+    tried = [_step_agrees(kernels, optimizer, count) for optimizer in ways for count in (7, 9)]  # few images, and more
+    return kernels if all(tried) else None
+
+
+def _step_agrees(kernels: ctypes.CDLL, optimizer: Callable[..., Optimizer], count: int) -> bool:
+    """Whether a step of two layers on `count` images is torch's in float64."""
     random = torch.Generator().manual_seed(0)  # of its own: a trial's random numbers do not depend on who came first
-    x, w, b = (torch.randn(shape, generator=random) for shape in ((7, 37), (9, 37), (9,)))
-    labels = torch.arange(7)
+    x, *values = (torch.randn(shape, generator=random) for shape in ((count, 37), (21, 37), (21,), (9, 21), (9,)))
+    labels = torch.arange(count) % 9
     with torch.inference_mode(False), torch.enable_grad():
-        weight, bias = (nn.Parameter(value.clone()) for value in (w, b))
-        optimizer = SGD([weight, bias], lr=0.5)
-        leaves = w.requires_grad_(), b.requires_grad_()
-        loss = F.cross_entropy(F.linear(x, *leaves), labels, label_smoothing=0.1)
-        steps = torch.autograd.grad(loss, leaves)
-    found, _ = FusedTrainStep(None, [Layer(weight, bias)], optimizer, 0.1, kernels).learn(x, labels)
-    pairs = ((found, loss), (weight, w - 0.5 * steps[0]), (bias, b - 0.5 * steps[1]))
-    agree = all(torch.allclose(f, t, rtol=1e-3, atol=1e-3) for f, t in pairs)
-    return kernels if agree else None
+        ours, exact = ([nn.Parameter(value.to(dtype) / 4) for value in values] for dtype in (x.dtype, torch.float64))
+        hidden = F.relu(F.linear(x.double(), *exact[:2]))
+        loss = F.cross_entropy(F.linear(hidden, *exact[2:]), labels, label_smoothing=0.1)
+        loss.backward()
+        optimizer(exact, foreach=False).step()
+    layers = [Layer(ours[0], ours[1], relu=True), Layer(ours[2], ours[3])]
+    found, _ = FusedTrainStep(None, layers, optimizer(ours), 0.1, kernels).learn(x, labels)
+    return agree((found, *ours), (loss, *exact))
 
 
 def _at(tensor: Tensor) -> int:

@@ -6,23 +6,15 @@ gave 95-104 GFLOP/s by torch.mm and 190-240 by oneDNN, at batches of 64 to 512 (
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
+
+from hpo.torch_internals import linear_pointwise
 
 __all__ = ["linear", "product"]
 
 
-def _by_onednn() -> Callable[..., Tensor] | None:
-    """The operator that torch.compile uses for a linear layer with an activation, where this build of torch has it."""
-    if not torch.backends.mkldnn.is_available():
-        return None
-    operator = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
-    return None if operator is None else operator.default
-
-
-_ONEDNN = _by_onednn()
+_ONEDNN = linear_pointwise()
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor, *, relu: bool) -> Tensor:

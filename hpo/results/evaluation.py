@@ -1,0 +1,144 @@
+"""What `hpo evaluate` leaves (docs/evaluation.md), as types: evaluation.json and the document in the database alike.
+
+hpo/evaluation/document.py writes it; the command line, reports and whoever reads the database take it from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NotRequired, TypedDict, cast
+
+from hpo.storage.evaluations import EVALUATION_FORMAT
+
+__all__ = [
+    "ConfigurationRow",
+    "EvaluationDocument",
+    "FailedRun",
+    "MeanRow",
+    "RunRow",
+    "SearchRerun",
+    "Verdict",
+    "as_document",
+]
+
+
+class MeanRow(TypedDict):
+    """A measure over the complete runs. low, high: a 95 % interval; None where `no_interval` says why there is none."""
+
+    mean: float
+    n: int
+    std: float | None
+    low: float | None
+    high: float | None
+    no_interval: str
+    values: list[float]
+
+
+class RunRow(TypedDict):
+    """One complete run."""
+
+    seed: int
+    device: str
+    test_accuracy: float
+    test_loss: float
+    macro_f1: float
+    latency_p50_ms: float
+    latency_p95_ms: float
+    images_per_second: float
+    train_seconds: float
+
+
+class FailedRun(TypedDict):
+    """One run that did not come to its end. outcome: "diverged", "out_of_memory" or "failed"."""
+
+    seed: int
+    outcome: str
+    reason: str
+
+
+class ConfigurationRow(TypedDict):
+    """One configuration: what it is, and what its runs came to. None where no run of it is complete.
+
+    optimism_gap: validation accuracy in the search minus mean test accuracy
+    confusion:    counts of all runs together, a row for each label: each test image appears once per run
+    """
+
+    name: str
+    key: str
+    trial: int | None
+    rank: int | None
+    baseline: bool
+    params: dict[str, Any]
+    config: dict[str, Any]
+    epochs: int
+    epochs_from: str
+    search_val_accuracy: float | None
+    test_accuracy: MeanRow | None
+    optimism_gap: float | None
+    failures: list[FailedRun]
+    test_loss: MeanRow | None
+    macro_f1: MeanRow | None
+    per_class_accuracy: dict[str, float]
+    confusion: list[list[int]]
+    test_images: int | None
+    parameters: int | None
+    macs: int | None
+    model_bytes: int | None
+    latency_p50_ms: float | None
+    latency_p95_ms: float | None
+    images_per_second: float | None
+    train_seconds: MeanRow | None
+    device: str | None
+    runs: list[RunRow]
+
+
+class Verdict(TypedDict):
+    """Whether the best of the search beats the baseline beyond chance; None where there is nothing to compare.
+
+    difference, low, high, p, chosen_among: as in hpo.evaluation.statistics.Comparison
+    """
+
+    beats_baseline: bool | None
+    best: NotRequired[str]
+    test: NotRequired[str]
+    n: NotRequired[list[int]]
+    difference: NotRequired[float]
+    low: NotRequired[float | None]
+    high: NotRequired[float | None]
+    p: NotRequired[float]
+    chosen_among: NotRequired[int]
+    sentence: str
+
+
+class SearchRerun(TypedDict):
+    """The winner trained once more as in the search. same: None where the search never finished it."""
+
+    val_accuracy: float | None
+    same: bool | None
+
+
+class EvaluationDocument(TypedDict):
+    """Everything about an evaluation. winner: the name of a configuration; None when no run is complete.
+
+    search_rerun: once the winner has been trained again
+    """
+
+    format: int
+    study: str
+    objective: list[str]
+    evaluated_at: str
+    dataset: str
+    classes: list[str]
+    test_images: int | None
+    seeds: int
+    configurations: list[ConfigurationRow]
+    winner: str | None
+    verdict: Verdict
+    search_rerun: NotRequired[SearchRerun]
+
+
+def as_document(stored: Mapping[str, Any] | None) -> EvaluationDocument | None:
+    """What the database holds, as the type above; None where there is none, or one of another format."""
+    if stored is None or stored.get("format") != EVALUATION_FORMAT:
+        return None
+    return cast(EvaluationDocument, stored)

@@ -1,0 +1,107 @@
+"""torch's private names: the only file that knows any of them. Each may be gone in another version.
+
+What stands here works without them, slower or not at all, and `missing` names what this torch lacks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+from torch.optim import Optimizer
+
+__all__ = [
+    "NAMES",
+    "foreach_add",
+    "foreach_copy",
+    "foreach_lerp",
+    "fused_kernel",
+    "linear_pointwise",
+    "missing",
+    "sample_dirichlet",
+    "spare_the_compiler",
+]
+
+NAMES = (
+    "_fused_adam_",
+    "_fused_adamw_",
+    "_fused_sgd_",
+    "_foreach_add_",
+    "_foreach_lerp_",
+    "_foreach_copy_",
+    "_sample_dirichlet",
+)
+"""Of the module torch."""
+
+_FOUND: dict[str, Callable[..., Any] | None] = {name: getattr(torch, name, None) for name in NAMES}
+"""A test takes them away one by one."""
+
+
+def missing() -> tuple[str, ...]:
+    """The names that this torch does not have."""
+    return tuple(name for name, kernel in _FOUND.items() if kernel is None)
+
+
+def fused_kernel(name: str) -> Callable[..., Any] | None:
+    """The kernel behind `fused=True` of a torch optimizer: `name` is "adam", "adamw" or "sgd"."""
+    return _FOUND[f"_fused_{name}_"]
+
+
+def foreach_add(tensors: Sequence[Tensor], value: float) -> None:
+    """Add `value` to each tensor in place."""
+    if kernel := _FOUND["_foreach_add_"]:
+        kernel(tensors, value)
+    else:
+        for tensor in tensors:
+            tensor.add_(value)
+
+
+def foreach_lerp(tensors: Sequence[Tensor], ends: Sequence[Tensor], weight: float) -> None:
+    """Move each tensor by the share `weight` of its way to its end, in place."""
+    if kernel := _FOUND["_foreach_lerp_"]:
+        kernel(tensors, ends, weight)
+    else:
+        for tensor, end in zip(tensors, ends, strict=True):
+            tensor.lerp_(end, weight)
+
+
+def foreach_copy(tensors: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
+    """Copy each source into its tensor."""
+    if kernel := _FOUND["_foreach_copy_"]:
+        kernel(tensors, sources)
+    else:
+        for tensor, source in zip(tensors, sources, strict=True):
+            tensor.copy_(source)
+
+
+def sample_dirichlet(concentration: Tensor, generator: Generator) -> Tensor:
+    """A draw from the Dirichlet distribution of `concentration` [K], on its device: [K], summing to 1."""
+    if kernel := _FOUND["_sample_dirichlet"]:
+        drawn: Tensor = kernel(concentration, generator)
+        return drawn
+    import numpy as np
+
+    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+    shares = np.random.default_rng(seed).dirichlet(concentration.double().cpu().numpy())
+    return torch.from_numpy(shares).to(concentration)
+
+
+def linear_pointwise() -> Callable[..., Tensor] | None:
+    """oneDNN's linear layer, the operator that torch.compile uses; None where this build of torch has none."""
+    if not torch.backends.mkldnn.is_available():
+        return None
+    operator = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+    return None if operator is None else operator.default
+
+
+def spare_the_compiler() -> None:
+    """torch imports torch._dynamo, 160 MB and a second, when an optimizer is made, only to have it look away.
+
+    Private to torch/_compile.py; where that has changed, the import happens as before (a test says so).
+    """
+    for method in (Optimizer.add_param_group, Optimizer.zero_grad):
+        plain: Any = getattr(method, "__wrapped__", None)
+        if plain is not None and not hasattr(plain, "__dynamo_disable"):
+            plain.__dynamo_disable = plain

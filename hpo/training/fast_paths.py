@@ -1,0 +1,66 @@
+"""Where training takes a faster way than autograd and torch's operators: the only door to hpo.training.kernels.
+
+With HPO_NATIVE=0, or without that folder, it takes none; results are the same up to rounding.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from hpo.training.configuration import Recipe
+from hpo.training.device import supports_bf16
+
+__all__ = ["Fused", "fast_layers", "fused"]
+
+
+class Fused(Protocol):
+    """A model that trains without autograd.
+
+    updates: whether `learn` updates the weights; else it leaves every gradient in `.grad`
+    """
+
+    updates: bool
+
+    def learn(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """One step on images [N, C, H, W] and labels int64 [N]: (mean cross entropy [], hits int64 [])."""
+
+    def logits(self, images: Tensor) -> Tensor:
+        """The model in evaluation mode: images [N, C, H, W] -> [N, classes]."""
+
+
+def fused(
+    model: nn.Module, shape: tuple[int, int, int], optimizer: Optimizer, recipe: Recipe, device: torch.device
+) -> Fused | None:
+    """`model` on images [C, H, W] = `shape`, trained by hand; None where it or the recipe needs autograd."""
+    if recipe.freeze_epochs or recipe.mixup_alpha or (recipe.precision != "float32" and supports_bf16(device)):
+        return None
+    if not _allowed():
+        return None
+    try:
+        from hpo.training.kernels.fused_sequential import fused_sequential
+    except ImportError:
+        return None
+    updater = None if recipe.gradient_clip > 0 else optimizer
+    return fused_sequential(model, shape, updater, recipe.label_smoothing)
+
+
+def fast_layers(model: nn.Module, device: torch.device) -> Callable[[], AbstractContextManager[object]]:
+    """A context in which layers of `model` are computed by faster kernels, where there are any on `device`."""
+    if not _allowed():
+        return nullcontext
+    try:
+        from hpo.training.kernels import channels_last
+    except ImportError:
+        return nullcontext
+    return channels_last.fast_layers(model, device)
+
+
+def _allowed() -> bool:
+    return os.environ.get("HPO_NATIVE", "1") != "0"

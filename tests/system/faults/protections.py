@@ -1,0 +1,558 @@
+"""What docs/failures.md rests on, as data: the place of each protection, and the test that fails when it is taken out.
+
+tests/system/faults/take_out.py does that, one after the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["PROTECTIONS", "Protection"]
+
+
+@dataclass(frozen=True)
+class Protection:
+    """name: as in the last column of docs/failures.md. file: below hpo/. function: the one in it, or the constant.
+
+    code, without: an expression or statement in there, and what stands there when the protection is taken out. Both are
+                   read as code (altered_code.py), so no layout has to be kept
+    test:  below tests/, as pytest names it
+    fails: words in which that test then fails: that it fails for this reason, and not for a slip of ours
+    """
+
+    name: str
+    file: str
+    function: str
+    code: str
+    without: str
+    test: str
+    fails: str
+
+
+TRIALS, HOSTS, DATABASE, RESUME = (
+    f"system/faults/test_{name}.py::test_" for name in ("trials", "hosts", "database", "resume")
+)
+FIT, TRAINER = "unit/training/test_training_fit.py::test_", "system/training/test_trainer.py::test_"
+
+PROTECTIONS = (
+    # A loss that is not finite.
+    Protection(
+        "constraint `finite`",
+        "search/outcomes.py",
+        "CONSTRAINTS",
+        "'finite'",
+        "'nothing'",
+        TRIALS + "a_diverged_trial_is_pruned_with_a_constraint_and_the_next_one_runs",
+        "'nothing': 1.0",
+    ),
+    Protection(
+        "not finite is diverged",
+        "training/progress.py",
+        "divergence",
+        "not math.isfinite(loss)",
+        "False",
+        FIT + "a_loss_that_is_not_finite_is_diverged",
+        "'complete' == 'diverged'",
+    ),
+    Protection(
+        "exploded is diverged",
+        "training/progress.py",
+        "divergence",
+        "loss > limit",
+        "False",
+        FIT + "a_loss_that_is_not_finite_is_diverged",
+        "'complete' == 'diverged'",
+    ),
+    # Out of memory.
+    Protection(
+        "constraint `memory`",
+        "search/outcomes.py",
+        "CONSTRAINTS",
+        "'memory'",
+        "'nothing'",
+        TRIALS + "out_of_memory_is_pruned_with_a_constraint_and_three_in_a_row_are_said",
+        "'nothing': 1.0",
+    ),
+    Protection(
+        "the count of three",
+        "search/failure_tracker.py",
+        "FailureTracker.record",
+        "self._out_of_memory and self._out_of_memory % OUT_OF_MEMORY == 0",
+        "False",
+        TRIALS + "out_of_memory_is_pruned_with_a_constraint_and_three_in_a_row_are_said",
+        "trials in a row ran out of",
+    ),
+    Protection(
+        "shapes recorded",
+        "training/outcomes.py",
+        "failure",
+        "_out_of_memory(job, error)",
+        "str(error)",
+        FIT + "failures_are_told_apart",
+        "startswith",
+    ),
+    Protection(
+        "the trainer outlives it",
+        "trainer.py",
+        "_answer",
+        "(Exception, SystemExit)",
+        "ImportError",
+        TRAINER + "it_trains_job_after_job_whatever_a_model_does",
+        "EOFError",
+    ),
+    # A bug of the user's.
+    Protection(
+        "the traceback",
+        "search/outcomes.py",
+        "classify",
+        "list(message.details)",
+        "[]",
+        TRIALS + "a_bug_fails_its_trial_with_type_message_and_traceback",
+        "model.py",
+    ),
+    Protection(
+        "its last lines",
+        "training/outcomes.py",
+        "failure",
+        "lines[-DETAILS:]",
+        "[]",
+        FIT + "failures_are_told_apart",
+        "IndexError",
+    ),
+    Protection(
+        "the count of five",
+        "search/failure_tracker.py",
+        "FailureTracker.record",
+        "len(self._failures) == SAME_FAILURES",
+        "False",
+        TRIALS + "the_same_bug_five_times_in_a_row_ends_the_run_with_70_and_that_bug",
+        "all trials are done",
+    ),
+    # A trainer is killed.
+    Protection(
+        "the requeue",
+        "search/loop.py",
+        "Loop._on_trainer_lost",
+        "self.storage_thread.requeue(trial, trainer_died=counts)",
+        "None",
+        TRIALS + "a_trial_whose_trainer_dies_is_resumed_on_a_fresh_one",
+        "still there after",
+    ),
+    Protection(
+        "the limit of attempts",
+        "search/loop.py",
+        "Loop._on_trainer_lost",
+        "_used_up(trial)",
+        "False",
+        TRIALS + "a_trial_that_kills_every_trainer_is_given_up_after_three_attempts",
+        "still there after",
+    ),
+    Protection(
+        "a fresh trainer",
+        "trainers/pool.py",
+        "TrainerPool.restart_lost",
+        "time.monotonic() >= slot.restart_at",
+        "False",
+        TRIALS + "a_trial_whose_trainer_dies_is_resumed_on_a_fresh_one",
+        "a fresh trainer",
+    ),
+    Protection(
+        "from its last checkpoint",
+        "training/trial_run.py",
+        "TrialRun._snapshot",
+        "self.checkpoints.load()",
+        "None",
+        RESUME + "an_interrupted_trial_is_bit_for_bit_the_one_left_alone[kill_trainer]",
+        "it went on from a checkpoint",
+    ),
+    # A coordinator is killed, a host is lost.
+    Protection(
+        "own trials at once",
+        "search/open_study.py",
+        "open_study",
+        "Reaper(study_id, identity, 0.0).free_the_dead(connection)",
+        "0",
+        HOSTS + "a_killed_coordinator_is_followed_by_the_same_command_at_once",
+        "still there after",
+    ),
+    Protection(
+        "the reaping",
+        "search/storage_thread.py",
+        "StorageThread._renew",
+        "self._reaper.visit(connection)",
+        "None",
+        HOSTS + "a_lost_host_is_followed_by_any_other_when_its_leases_run_out",
+        "still there after",
+    ),
+    Protection(
+        "the limit of hosts",
+        "search/reaper.py",
+        "MAX_HOSTS",
+        "10",
+        "1000",
+        "system/search/test_reaper.py::test_ten_hosts_lost_without_an_epoch_give_a_trial_up",
+        "FAIL",
+    ),
+    Protection(
+        "trainers leave with the socket",
+        "trainer.py",
+        "Channel.read",
+        "os._exit(0)",
+        "None",
+        TRAINER + "it_leaves_at_once_without_its_coordinator",
+        "TimeoutExpired",
+    ),
+    # SIGTERM and Ctrl-C.
+    Protection(
+        "the putting down",
+        "search/loop.py",
+        "Loop._release_everything",
+        "self.pool.stop()",
+        "None",
+        HOSTS + "a_signal_puts_every_trial_down_within_8_seconds",
+        "each trainer had the time",
+    ),
+    Protection(
+        "not waiting for the deaf",
+        "search/loop.py",
+        "Loop._release_everything",
+        "self.pool.busy and time.monotonic() < limit",
+        "self.pool.busy",
+        HOSTS + "trainers_that_hear_nothing_do_not_keep_a_process_that_is_to_leave",
+        "still there after",
+    ),
+    Protection(
+        "the second signal",
+        "signals.py",
+        "caught_signals.handle",
+        "os._exit(128 + number)",
+        "return",
+        HOSTS + "a_second_signal_is_immediate_and_leaves_no_process",
+        "it waited for its trainers",
+    ),
+    # Connections cut or silent, the server away.
+    Protection(
+        "the retry",
+        "search/storage_thread.py",
+        "StorageThread._run",
+        "is_outage(error)",
+        "False",
+        DATABASE + "terminated_connections_are_made_anew",
+        "waits for the lock",
+    ),
+    Protection(
+        "giving up a silent statement",
+        "storage/statement_watchdog.py",
+        "_Watch._run",
+        "now > due",
+        "False",
+        DATABASE + "a_network_that_breaks_or_hangs_costs_nothing[stall]",
+        "database away",
+    ),
+    Protection(
+        "the retry while opening",
+        "search/outage.py",
+        "OPENING_PAUSES",
+        "(0.5, 1.0, 2.0, 4.0)",
+        "()",
+        DATABASE + "a_connection_that_breaks_while_a_study_is_opened_is_made_anew",
+        "a connection in use",
+    ),
+    Protection(
+        "keeping what was in flight",
+        "search/storage_thread.py",
+        "StorageThread._collect",
+        "self._in_flight.merge(self._ask_tell.cache.take_writes())",
+        "self._in_flight = self._ask_tell.cache.take_writes()",
+        DATABASE + "a_server_away_for_longer_than_the_lease_costs_nothing",
+        "still there after",
+    ),
+    Protection(
+        "the grace",
+        "search/reaper.py",
+        "Reaper.visit",
+        "now - self._first_seen[key] >= self._grace_seconds",
+        "True",
+        DATABASE + "a_server_away_for_longer_than_the_lease_costs_nothing",
+        "assert",
+    ),
+    Protection(
+        "the grace begun anew",
+        "search/storage_thread.py",
+        "StorageThread._record_outage",
+        "self._reaper.forget()",
+        "None",
+        "system/search/test_ledger.py::test_an_outage_makes_the_reaper_forget_what_it_saw_before",
+        "forgot",
+    ),
+    Protection(
+        "backoff with jitter",
+        "search/outage.py",
+        "Outage.pause",
+        "random.uniform(0.5, 1.0)",
+        "1.0",
+        "unit/search/test_outage.py::test_pauses_grow_to_the_longest_and_no_two_hosts_keep_step",
+        "assert",
+    ),
+    # Away for too long.
+    Protection(
+        "the journal",
+        "search/search.py",
+        "Search.close",
+        "self._keep(left) if left else ''",
+        "''",
+        DATABASE + "outcomes_that_could_not_be_told_are_kept_and_told_by_the_next_command",
+        "not enough values to unpack",
+    ),
+    Protection(
+        "replay by any command",
+        "results/reading.py",
+        "open_for_reading",
+        "_replay(engine, settings.home)",
+        "None",
+        DATABASE + "outcomes_that_could_not_be_told_are_kept_and_told_by_the_next_command",
+        "from the journal",
+    ),
+    Protection(
+        "others are not overruled",
+        "storage/save.py",
+        "_sort_out",
+        "adopt and finish is not None and free",
+        "adopt",
+        DATABASE + "a_journal_does_not_overrule_the_host_that_went_on_meanwhile",
+        "dropped from the journal",
+    ),
+    Protection(
+        "a line that means nothing",
+        "storage/journal.py",
+        "_read",
+        "_record(payload)",
+        "json.loads(payload)",
+        "system/storage/test_journal.py::test_a_whole_line_that_means_nothing_here_is_damage",
+        "Error",
+    ),
+    Protection(
+        "a line the database refuses",
+        "storage/journal.py",
+        "replay",
+        "(DataError, TypeError, ValueError)",
+        "ZeroDivisionError",
+        "system/storage/test_journal.py::test_a_field_that_no_study_takes_is_damage",
+        "Error",
+    ),
+    Protection(
+        "the digest of a line",
+        "storage/journal.py",
+        "_read",
+        "hashlib.sha256(payload).hexdigest().encode() == digest",
+        "True",
+        "system/storage/test_journal.py::test_an_altered_number_is_damage",
+        "1 damaged line of the journal",
+    ),
+    # The embedded server is killed.
+    Protection(
+        "starting it again",
+        "search/storage_thread.py",
+        "StorageThread._record_outage",
+        "self._revive()",
+        "None",
+        DATABASE + "an_embedded_server_that_is_killed_is_started_again",
+        "still there after",
+    ),
+    # The lease is lost, the user says otherwise, the study is deleted.
+    Protection(
+        "the loss being told",
+        "search/storage_thread.py",
+        "StorageThread._drop",
+        "self._emit(TrialLost(trial_id, ...))",
+        "None",
+        HOSTS + "a_host_that_was_asleep_drops_what_another_has_taken",
+        "ended or taken from outside",
+    ),
+    Protection(
+        "the user's word being heard",
+        "search/storage_thread.py",
+        "StorageThread._drop",
+        "self._emit(TrialLost(trial_id, ...))",
+        "None",
+        HOSTS + "what_the_user_says_of_a_running_trial_stands",
+        "ended or taken from outside",
+    ),
+    Protection(
+        "only under one's own lease",
+        "storage/save.py",
+        "_sort_out",
+        "state == RUNNING and holder == worker_id",
+        "True",
+        "system/storage/test_rows.py::test_saving_twice_is_harmless_and_somebody_elses_outcome_is_kept",
+        "assert",
+    ),
+    Protection(
+        "stopping at the next step",
+        "training/trial_run.py",
+        "TrialRun.train_epoch",
+        "if stop.asked:\n    break",
+        "pass",
+        "unit/training/test_training_resume.py::test_interrupted_again_and_again_gives_the_same_bits[rmsprop]",
+        "in the middle",
+    ),
+    Protection(
+        "the deletion being said",
+        "search/outage.py",
+        "explained",
+        "isinstance(error, NoStudy)",
+        "False",
+        HOSTS + "a_study_deleted_while_it_runs_ends_the_run_and_says_so",
+        "this is a bug in hpo",
+    ),
+    # Clocks.
+    Protection(
+        "times by the database's clock",
+        "storage/save.py",
+        "_outcomes",
+        "UTC_NOW",
+        "f\"'{datetime.now(UTC).replace(tzinfo=None)}'\"",
+        HOSTS + "clocks_that_are_wrong_change_nothing",
+        "= all(",
+    ),
+    Protection(
+        "the deadline by the database's clock",
+        "storage/studies.py",
+        "budget",
+        "row[0]",
+        "row[0] and row[0] - (__import__('time').time() - connection.execute("
+        "text('SELECT CAST(extract(epoch FROM now()) AS double precision)')).scalar_one())",
+        HOSTS + "clocks_that_are_wrong_change_nothing",
+        "epoch 1 of a trial",
+    ),
+    # Checkpoints.
+    Protection(
+        "the digest of a checkpoint",
+        "training/checkpoint.py",
+        "_unpack",
+        "payload[len(MAGIC) : start] != hashlib.sha256(body).digest()",
+        "False",
+        FIT + "a_torn_checkpoint_gives_way_to_the_previous_one",
+        "assert",
+    ),
+    Protection(
+        "the one before",
+        "training/checkpoint.py",
+        "Checkpoints.load",
+        "('current', 'previous')",
+        "('current',)",
+        RESUME + "an_interrupted_trial_is_bit_for_bit_the_one_left_alone[tear_checkpoint]",
+        "it went on from a checkpoint",
+    ),
+    Protection(
+        "another configuration's is not used",
+        "training/checkpoint.py",
+        "Checkpoints.load",
+        "header['fingerprint'] == self._fingerprint",
+        "True",
+        "unit/training/test_training_resume.py::test_a_checkpoint_of_another_job_is_not_used",
+        "assert",
+    ),
+    Protection(
+        "written beside and renamed",
+        "atomic_file.py",
+        "AtomicFile.__init__",
+        "path.with_name(...)",
+        "path",
+        "system/test_atomic_file.py::test_a_process_killed_in_the_middle_leaves_the_old_file",
+        "half of the new",
+    ),
+    # Disk full.
+    Protection(
+        "the refusal being taken",
+        "training/checkpoint.py",
+        "Checkpoints.save",
+        "OSError",
+        "ZeroDivisionError",
+        RESUME + "a_full_disk_is_said_and_costs_no_result",
+        "File too large",
+    ),
+    Protection(
+        "room running out",
+        "training/checkpoint.py",
+        "Checkpoints.save",
+        "OSError",
+        "ZeroDivisionError",
+        RESUME + "a_file_system_without_room_is_said_and_costs_no_result",
+        "No space left on device",
+    ),
+    # A sick device.
+    Protection(
+        "the quarantine",
+        "trainers/health.py",
+        "Health.unhealthy",
+        "self.lost_in_a_row >= QUARANTINE_AFTER",
+        "False",
+        TRIALS + "a_sick_slot_is_quarantined_and_its_trials_run_elsewhere",
+        "left alone",
+    ),
+    Protection(
+        "going elsewhere",
+        "trainers/pool.py",
+        "TrainerPool.place",
+        "trial.attempt > 1",
+        "False",
+        TRIALS + "a_sick_slot_is_quarantined_and_its_trials_run_elsewhere",
+        "goes elsewhere",
+    ),
+    Protection(
+        "no attempt counted",
+        "search/loop.py",
+        "Loop._on_trainer_lost",
+        "trial is not None and stopping is None and not slot.quarantined",
+        "trial is not None and stopping is None",
+        TRIALS + "a_host_without_a_working_slot_says_so_and_leaves_its_trials",
+        "none of the trial's",
+    ),
+    Protection(
+        "no slot left is said",
+        "search/loop.py",
+        "Loop._reason_to_stop",
+        "self.pool.check()",
+        "None",
+        TRIALS + "a_host_without_a_working_slot_says_so_and_leaves_its_trials",
+        "still there after",
+    ),
+    Protection(
+        "waiting with the nodes",
+        "ray/driver.py",
+        "_look",
+        "return None",
+        "raise",
+        "system/deploy/test_ray.py::test_a_database_that_is_away_for_a_while_ends_neither_the_driver_nor_a_node",
+        "cannot reach the database",
+    ),
+    # Another run, other code.
+    Protection(
+        "joining the budget at work",
+        "search/budget.py",
+        "agree",
+        "not others or before.used_up",
+        "True",
+        "system/search/test_budget.py::test_a_run_without_a_limit_is_not_given_one",
+        "(None, None)",
+    ),
+    Protection(
+        "refusing changed code",
+        "search/code.py",
+        "check_finished_code",
+        "own and not accepted",
+        "False",
+        HOSTS + "a_changed_file_of_the_users_own_model_is_refused_until_that_is_meant",
+        "AssertionError",
+    ),
+    Protection(
+        "numbers are not the error",
+        "search/failure_tracker.py",
+        "same_error",
+        "'#'",
+        "lambda same: same[0]",
+        TRIALS + "an_error_whose_message_has_the_trials_own_numbers_is_the_same_error",
+        "AssertionError",
+    ),
+)

@@ -1,0 +1,101 @@
+"""Jobs on scikit-learn's digits, small enough to train in a fraction of a second: fixtures for both storeys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hpo.data import DATASETS
+from hpo.data.files import Folders
+from hpo.models import MODELS
+
+from hpo.messages import Job
+from hpo.training.device import open_device
+from hpo.training.kernels import native
+from hpo.training.train_val_split import DataCache
+
+PLAN: dict[str, Any] = {
+    "epochs": 3,
+    "objective": "val_accuracy",
+    "direction": "maximize",
+    "objectives": ["val_accuracy"],
+    "early_stopping": None,
+    "stop_when": None,
+    "max_seconds": None,
+    "validation": None,
+    "split_seed": 0,
+    "folds": None,
+    "subset": 300,
+    "measure_latency": False,
+}
+MLP = {"layers": 2, "hidden_units": [32, 16], "batch_size": 32, "lr": 1e-2}
+
+MakeJob = Callable[..., Job]
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(autouse=True)
+def kernels_are_compiled_elsewhere(home: Path, clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiled kernels go to a folder of this run, not to .hpo in the working folder, however long that takes."""
+    monkeypatch.setenv("HPO_HOME", str(home))
+    monkeypatch.setattr(native, "COMPILE_SECONDS", 600.0)
+
+
+@pytest.fixture
+def device() -> torch.device:
+    """Opened for each test: it changes the arithmetic of the whole thread, which is put back after the test."""
+    return open_device("cpu")
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
+    return Folders(None, tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def data(folders: Folders) -> DataCache:
+    return DataCache(folders, torch.device("cpu"))
+
+
+@pytest.fixture
+def make_job() -> MakeJob:
+    """make_job(model="mlp", builder=None, checkpoint="", phase="search", plan={}, **config) -> Job on digits."""
+
+    def make(
+        model: str = "mlp",
+        *,
+        builder: str | None = None,
+        checkpoint: Path | str = "",
+        phase: str = "search",
+        plan: dict[str, Any] | None = None,
+        dataset: dict[str, Any] | None = None,
+        **config: Any,
+    ) -> Job:
+        row = DATASETS["digits"]
+        described = {
+            "name": "digits",
+            "loader": row.loader,
+            "shape": list(row.shape),
+            "classes": list(row.classes),
+            "validation": row.validation,
+        }
+        return Job(
+            trial_id=7,
+            number=0,
+            config={**MLP, **config},
+            plan={**PLAN, **(plan or {})},
+            model={"builder": builder or MODELS[model].builder, "reads": list(MODELS[model].reads)},
+            dataset={**described, **(dataset or {})},
+            seed=42,
+            checkpoint=str(checkpoint),
+            phase=phase,
+        )
+
+    return make

@@ -1,0 +1,31 @@
+"""The storey of quick tests: no process, no server."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_COMPILERS = {"cc", "gcc", "clang", "false"}
+"""Kernels are compiled once for each run of the tests."""
+
+
+@pytest.fixture(autouse=True)
+def no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that starts a process belongs to tests/system."""
+    real = subprocess.Popen.__init__
+
+    def start(self: Any, args: Any, *rest: Any, **options: Any) -> None:
+        program = Path(args if isinstance(args, str) else str(args[0])).name
+        assert program in _COMPILERS, f"a unit test starts {program}: move it to tests/system"
+        real(self, args, *rest, **options)
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", start)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> None:
+    """Hides the server that tests/conftest.py starts."""
+    pytest.fail("a unit test asks for a database: move it to tests/system")

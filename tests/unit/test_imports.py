@@ -1,0 +1,160 @@
+"""Imports go one way, heavy packages stay where they belong, files stay short, and only the command line prints.
+
+Ten rules, each over every file: a failure lists the files that break it.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+LONGEST = 300
+
+ROOMS = [
+    ["errors", "wording", "seeds", "signals", "atomic_file", "messages", "torch_internals"],
+    ["duration", "settings", "models", "storage.embedded"],
+    ["data", "training.kernels"],
+    ["study"],
+    ["storage", "training"],
+    ["sampling", "results", "inference", "trainer"],
+    ["trainers", "dashboard", "report"],
+    ["result"],
+    ["search"],
+    ["ray", "evaluation", "reproduction", "doctor"],
+    ["api"],
+    ["cli"],
+    ["__main__"],
+]
+"""Every folder and file of hpo/, from the ground up. A room imports itself and what stands on a floor below its own."""
+
+TRAINER_SIDE = ("hpo.torch_internals", "hpo.training", "hpo.trainer", "hpo.inference", "hpo.models", "hpo.data")
+COORDINATOR_SIDE = ("hpo.storage", "hpo.sampling", "hpo.search", "hpo.cli", "hpo.api")
+
+
+def _modules() -> Iterator[tuple[str, Path]]:
+    """Every module of hpo by the name it is imported under. models, data and studies stand beside hpo/."""
+    for folder in ("hpo", "models", "data", "studies"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            parts = parts if folder == "hpo" else ("hpo", *parts)
+            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+MODULES = dict(_modules())
+LIBRARY = {name: path for name, path in MODULES.items() if name != "hpo" and not name.startswith("hpo.studies")}
+"""Without `hpo` itself, which only names what users import, and the declarations, which import only that."""
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def imports_of(path: Path) -> frozenset[str]:
+    """Full names of what a file imports, inside functions and for the type checker too."""
+    found: set[str] = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            full = {f"{node.module}.{alias.name}" for alias in node.names}
+            found.update(full & MODULES.keys() or {node.module})
+    return frozenset(found)
+
+
+def within(module: str, names: Iterable[str]) -> bool:
+    return any(module == name or module.startswith(f"{name}.") for name in names)
+
+
+def floor(module: str) -> int | None:
+    """Of the most specific room that `module` is in."""
+    rooms = {f"hpo.{room}": number for number, rooms in enumerate(ROOMS) for room in rooms}
+    mine = [room for room in rooms if within(module, [room])]
+    return rooms[max(mine, key=len)] if mine else None
+
+
+def room(module: str) -> str:
+    return max((f"hpo.{name}" for names in ROOMS for name in names if within(module, [f"hpo.{name}"])), key=len)
+
+
+def wrong(modules: dict[str, Path], broken: Callable[[str, Path], Iterable[str]]) -> list[str]:
+    """What every module breaks of a rule, as one list."""
+    return [f"{name}: {what}" for name, path in modules.items() for what in sorted(broken(name, path))]
+
+
+def test_every_file_is_in_a_room() -> None:
+    unlisted = [name for name in LIBRARY if floor(name) is None]
+    assert unlisted == []
+    gone = [name for names in ROOMS for name in names if not any(within(one, [f"hpo.{name}"]) for one in MODULES)]
+    assert gone == []
+
+
+def test_imports_go_one_way() -> None:
+    """A file imports its own room and lower floors, and never a neighbour on its own floor."""
+
+    def broken(name: str, path: Path) -> set[str]:
+        ours = {other for other in imports_of(path) if within(other, LIBRARY) and other != "hpo"}
+        mine, level = room(name), floor(name)
+        assert level is not None
+        return {other for other in ours if room(other) != mine and (floor(other) or 0) >= level}
+
+    assert wrong(LIBRARY, broken) == []
+
+
+def test_no_file_imports_itself_by_way_of_others() -> None:
+    """Not for the type checker either."""
+    edges = {
+        name: {other for other in imports_of(path) if other in LIBRARY and other != name}
+        for name, path in LIBRARY.items()
+    }
+    done: set[str] = set()
+
+    def visit(name: str, way: tuple[str, ...]) -> None:
+        assert name not in way, f"a circle: {' -> '.join((*way[way.index(name) :], name))}"
+        if name not in done:
+            for other in edges[name]:
+                visit(other, (*way, name))
+            done.add(name)
+
+    for name in edges:
+        visit(name, ())
+
+
+def test_the_two_sides_do_not_mix() -> None:
+    """Neither side imports the other's heavy packages, not even inside a function."""
+
+    def broken(name: str, path: Path) -> set[str]:
+        names = imports_of(path)
+        if within(name, TRAINER_SIDE):
+            heavy = {"optuna", "sqlalchemy", "psycopg2", "typer", "rich"}
+            return {one for one in names if one.split(".")[0] in heavy or within(one, COORDINATOR_SIDE)}
+        return {one for one in names if within(one, ("torch", "torchvision", "hpo.training", "hpo.trainer"))}
+
+    assert wrong(MODULES, broken) == []
+
+
+def test_files_stay_short() -> None:
+    lengths = {name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in MODULES.items()}
+    assert not {name: lines for name, lines in lengths.items() if lines > LONGEST}
+
+
+def test_only_the_command_line_prints_or_exits() -> None:
+    """A library returns or raises; the trainer is a process of its own, so its main may exit."""
+
+    def broken(name: str, path: Path) -> set[str]:
+        allowed = {"sys.exit", "print"} if name == "hpo.trainer" else set()
+        calls = {ast.unparse(node.func) for node in ast.walk(tree(path)) if isinstance(node, ast.Call)}
+        return (calls & {"print", "sys.exit", "exit", "quit"}) - allowed
+
+    assert wrong({name: path for name, path in MODULES.items() if not within(name, ["hpo.cli"])}, broken) == []
+
+
+def test_all_names_exist() -> None:
+    import hpo
+
+    missing = [name for name in hpo.__all__ if not hasattr(hpo, name)]
+    assert not missing
