@@ -118,7 +118,7 @@ def _hpo_side(
     began = time.perf_counter()
     search = Search.open(
         FoundStudy(simulated.study, Path(simulated.__file__), ("",)),
-        RunOptions(trials=target, workers=slots, devices="cpu", on_notice=notice, trainer=trainer),
+        RunOptions(trials=target, trainers=slots, devices="cpu", on_notice=notice, trainer=trainer),
         Settings(home, storage=url, checkpoint_dir=home / "checkpoints"),
     )
     opening = time.perf_counter() - began

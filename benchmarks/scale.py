@@ -212,7 +212,7 @@ def _hosts(pipe: Connection, url: str, count: int, home: str, options: dict[str,
     def host() -> None:
         settings = Settings(Path(home), storage=url, checkpoint_dir=Path(home) / "checkpoints")
         try:
-            one = Search.open(_found(options["sampler"]), RunOptions(worker=True, workers=1, devices="cpu"), settings)
+            one = Search.open(_found(options["sampler"]), RunOptions(worker=True, trainers=1, devices="cpu"), settings)
             loops.append(one.loop)
         except Exception as error:  # noqa: BLE001  # whatever stops a host is what this program is about
             errors.append(f"{type(error).__name__}: {str(error).splitlines()[0]}")

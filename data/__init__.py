@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 __all__ = ["DATASETS", "Dataset"]
 
+if __name__ != "hpo.data":
+    raise ImportError("hpo's own data package is imported as hpo.data", name=__name__)
+
 
 @dataclass(frozen=True)
 class Dataset:

@@ -17,7 +17,7 @@ __all__ = ["ImageSet"]
 class ImageSet:
     """images uint8 [N, C, H, W] and labels int64 [N] on `device`, with the constants that normalise them.
 
-    mean, std: [C] on the scale 0..1, from the train part (data.splits.channel_statistics).
+    mean, std: [C] on the scale 0..1, from the train part (hpo.data.splits.channel_statistics).
     Every method only gathers and multiplies, so it may be captured in a CUDA graph.
     """
 

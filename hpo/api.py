@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from hpo.search.budget import check_trials
 from hpo.search.failure_tracker import check_not_all_failed
 from hpo.search.options import RunOptions
 from hpo.search.search import run_search
-from hpo.settings import Settings
+from hpo.settings import RENAMED, Settings
 from hpo.study.discovery import FoundStudy, find_study
 from hpo.study.study import Study
 
@@ -28,7 +29,7 @@ def run(
     study:  a name from studies/, a path to a .py file (with `:attribute`), "module:attribute", or a Study
     name:   store the trials under another name; subset: train on only this many images
     timeout, trials: the budget. Without either the search runs until Ctrl-C (a grid: until it is done), and says so
-    storage, devices, workers, workers_per_gpu, enqueue_known, changed_code: as on the command line
+    storage, devices, trainers, trainers_per_gpu, enqueue_known, changed_code: as on the command line
     worker: join an existing study instead of starting one; its budget stays, and `timeout` limits this worker alone
     ray:    the address of a Ray cluster, or "local": search on every node of it
     Raises HpoError for anything the caller must act on; every trial is released safely first.
@@ -38,13 +39,24 @@ def run(
     if changes:
         words = [found.reference, *(f"--{key} {value}" for key, value in changes.items())]
         found = replace(found, study=replace(found.study, **changes), reference=" ".join(words))
-    chosen = RunOptions(**options)
+    chosen = RunOptions(**_renamed(options))
     check_trials(chosen.trials)
     search = run_search if chosen.ray is None else _run_on_ray
     result = search(found, chosen, Settings.read())
     if result.exit_code == 0 and not chosen.worker:
         check_not_all_failed(result.study, result.counts, result.frozen)
     return result
+
+
+def _renamed(options: dict[str, Any]) -> dict[str, Any]:
+    """`options` under today's names. UsageError where both names of one are given."""
+    both = [(old, new) for old, new in RENAMED.items() if old in options and new in options]
+    if both:
+        old, new = both[0]
+        raise UsageError(f"{new} and its old name {old} are both given", next=f"leave {old} out")
+    for old in RENAMED.keys() & options.keys():
+        warnings.warn(f"{old} is now called {RENAMED[old]}", DeprecationWarning, stacklevel=3)
+    return {RENAMED.get(name, name): value for name, value in options.items()}
 
 
 def _run_on_ray(found: FoundStudy, options: RunOptions, settings: Settings) -> Result:
@@ -61,6 +73,6 @@ def _found(study: str | Study | FoundStudy) -> FoundStudy:
     if isinstance(study, FoundStudy):
         return study
     if isinstance(study, Study):
-        # Trainers import the model by name, so they need the folders this process imports from.
-        return FoundStudy(study, Path(sys.argv[0] or "."), tuple(path for path in sys.path if path) or ("",))
+        # Trainers import the model by name, so they need the folders this process imports from; "" is the current one.
+        return FoundStudy(study, Path(sys.argv[0] or "."), tuple(path or str(Path.cwd()) for path in sys.path))
     return find_study(study)

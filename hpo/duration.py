@@ -41,6 +41,11 @@ def _seconds(text: str | float) -> float | None:
     return sum(float(number) * scale for number, scale in zip(match.groups(), _UNITS.values(), strict=True) if number)
 
 
+def format_short(seconds: float) -> str:
+    """`0.4s` below ten seconds, then as `format_duration`: short trials differ by tenths."""
+    return f"{seconds:.1f}s" if seconds < 9.95 else format_duration(seconds)
+
+
 def format_duration(seconds: float) -> str:
     """The two largest units, as in `1h 30m`, `4m 05s`, `12s`."""
     whole = max(0, round(seconds))

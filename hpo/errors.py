@@ -23,6 +23,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 __all__ = [
+    "EXIT_CODES",
     "CodeMismatch",
     "DataError",
     "DeclarationChanged",
@@ -34,6 +35,22 @@ __all__ = [
     "UsageError",
     "near_miss",
 ]
+
+EXIT_CODES = {
+    0: "done: the budget is used up, or the answer is printed",
+    1: "the answer is no: `hpo reproduce` got another result, or `hpo doctor` found something broken",
+    2: "wrong usage, or a study that cannot run",
+    3: "the study was started with another table or other code of your own, or another host runs it with other code",
+    4: "database: not reachable, not one that hpo can use, or away for too long. Results are kept, and the next `hpo` "
+    "command saves them",
+    5: "device or data",
+    70: "a bug in hpo (with its traceback), one error of a study five times in a row, or every finished trial failed",
+    129: "SIGHUP, when the terminal is closed or the connection drops: like Ctrl-C; under `nohup` hpo keeps running",
+    130: "Ctrl-C: every trial is saved and paused; a second Ctrl-C leaves at once",
+    141: "the program reading the output closed the pipe",
+    143: "SIGTERM: like Ctrl-C",
+}
+"""Every status an hpo command ends with, in the words of README.md and `hpo --help`."""
 
 
 class HpoError(Exception):

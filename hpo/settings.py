@@ -9,7 +9,49 @@ from pathlib import Path
 
 from hpo.errors import UsageError
 
-__all__ = ["Settings"]
+__all__ = ["RENAMED", "VARIABLES", "Settings", "Variable"]
+
+RENAMED = {"workers": "trainers", "workers_per_gpu": "trainers_per_gpu"}
+"""Old name and name: of arguments of `hpo.run`, and so of options (--trainers) and variables (HPO_TRAINERS)."""
+
+
+@dataclass(frozen=True)
+class Variable:
+    """An environment variable that hpo reads, what holds without it, and what it is for, in Markdown."""
+
+    name: str
+    default: str
+    purpose: str
+
+
+VARIABLES = (
+    Variable("HPO_STORAGE", "the server under `HPO_HOME`", "URL of the database"),
+    Variable("HPO_STORAGE_PASSWORD_FILE", "none", "file that holds the password, for a URL without one"),
+    Variable("HPO_HOME", "`.hpo`", "folder of the database, checkpoints and downloaded data"),
+    Variable("HPO_DATA_DIR", "`HPO_HOME/data`", "folder of data sets in torchvision's layout; may be read-only"),
+    Variable(
+        "HPO_CHECKPOINT_DIR",
+        "`HPO_HOME/checkpoints`",
+        "folder of checkpoints; if hosts share it, one can resume another's trial",
+    ),
+    Variable("HPO_DEVICES", "every GPU, else the CPU", "devices to train on: `cpu`, `cuda` or `cuda:0,cuda:1`"),
+    Variable("HPO_TRAINERS", "one per core", "number of trainers on the CPU"),
+    Variable("HPO_TRAINERS_PER_GPU", "1", "number of trainers that share each GPU; `hpo run` also takes `auto`"),
+    Variable("HPO_TIMEOUT", "none", "time budget of `hpo run` and `hpo db init --study` without `--timeout`"),
+    Variable("HPO_TRIALS", "none", "number of trials of `hpo run` and `hpo db init --study` without `--trials`"),
+    Variable("HPO_COMMIT", "git's", "commit that trials record where there is no repository, as in an image"),
+    Variable("HPO_HEARTBEAT", "none", "file that a running search touches, for a container's probe"),
+    Variable("HPO_DASHBOARD_PASSWORD", "none", "password for `hpo dashboard --auth`"),
+    Variable("HPO_DASHBOARD_PASSWORD_FILE", "none", "file that holds that password"),
+    Variable("HPO_LEASE_SECONDS", "30", "how long a silent worker keeps its trials"),
+    Variable(
+        "HPO_PATIENCE_SECONDS",
+        "300",
+        "how long a run waits for the database before it writes results to a journal and ends with 4",
+    ),
+    Variable("HPO_NATIVE", "1", "0 trains with torch's operators alone: no C is compiled or loaded, and it is slower"),
+)
+"""Every environment variable that hpo reads, in the order of README.md and `hpo --help`."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +65,7 @@ class Settings:
     devices:           HPO_DEVICES, for example `cpu`, `cuda`, `cuda:0,cuda:1`; None means every visible GPU, else CPU
     lease_seconds:     HPO_LEASE_SECONDS, how long a silent worker keeps its trials
     patience_seconds:  HPO_PATIENCE_SECONDS, how long the database may be away before outcomes go to the journal
+    native:            HPO_NATIVE, 0 to train without compiled C kernels; torch's own operators do the same, more slowly
     """
 
     home: Path
@@ -32,6 +75,7 @@ class Settings:
     devices: str | None = None
     lease_seconds: float = 30.0
     patience_seconds: float = 300.0
+    native: bool = True
 
     @classmethod
     def read(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -46,6 +90,7 @@ class Settings:
             devices=environ.get("HPO_DEVICES") or None,
             lease_seconds=_positive(environ, "HPO_LEASE_SECONDS", 30.0),
             patience_seconds=_positive(environ, "HPO_PATIENCE_SECONDS", 300.0),
+            native=_switch(environ, "HPO_NATIVE"),
         )
 
 
@@ -62,3 +107,11 @@ def _positive(environ: Mapping[str, str], name: str, default: float) -> float:
             f"{name}={text!r} is not a number of seconds", next=f"unset {name} or set it to a positive number"
         )
     return value
+
+
+def _switch(environ: Mapping[str, str], name: str) -> bool:
+    """On unless it says 0."""
+    text = environ.get(name) or "1"
+    if text not in ("0", "1"):
+        raise UsageError(f"{name}={text!r} is neither 0 nor 1", next=f"unset {name} or set it to 0")
+    return text == "1"

@@ -1,4 +1,4 @@
-"""How objectives and parameters read, the same in a search's log, in every command and in a report."""
+"""How numbers, sizes and parameters read, the same in a search's log, in every command and in a report."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["grouped", "params_text", "score", "value_text"]
+__all__ = ["bytes_text", "count_text", "difference", "grouped", "params_text", "score", "value_text"]
 
 _INDEXED = re.compile(r"(.+)_(\d+)")
 
@@ -19,6 +19,24 @@ def score(value: float | None) -> str:
     if not math.isfinite(value):
         return str(value)
     return f"{value:.5f}" if 0.01 <= abs(value) < 100 or value == 0 else f"{value:.5g}"
+
+
+def difference(amount: float) -> str:
+    """How far two objectives are apart: with the five decimals of `score`, unless nothing would be left."""
+    return f"{amount:.5f}" if 5e-6 <= abs(amount) < 1 else score(amount)
+
+
+def count_text(count: int) -> str:
+    """Three digits and a unit: `61.7k`, `2.24M`."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.3g}{unit}"
+    return str(count)
+
+
+def bytes_text(count: int) -> str:
+    """`4.05 MB`, `268.9 kB`: in units of 1000."""
+    return f"{count / 1e6:.2f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"
 
 
 def value_text(value: Any) -> str:

@@ -12,6 +12,9 @@ from typing import Any
 
 __all__ = ["MODELS", "Model", "Reads"]
 
+if __name__ != "hpo.models":
+    raise ImportError("hpo's own models package is imported as hpo.models", name=__name__)
+
 
 @dataclass(frozen=True)
 class Reads:

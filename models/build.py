@@ -13,6 +13,7 @@ from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
 from hpo.errors import StudyError, near_miss
+from hpo.former_names import former_name, line_instead
 
 __all__ = ["build_model", "count_macs", "count_parameters", "resolve", "size_bytes", "trace"]
 
@@ -51,10 +52,12 @@ def resolve(reference: str, what: str) -> Callable[..., Any]:
     try:
         module = import_module(module_name)
     except Exception as error:
+        now = former_name(module_name)
+        try_it = f"make `python -c 'import {module_name}'` work from the folder you run hpo in"
         raise StudyError(
             f'{what} "{reference}" cannot be imported',
             evidence=[f"{type(error).__name__}: {error}"],
-            next=f"make `python -c 'import {module_name}'` work from the folder you run hpo in",
+            next=f'hpo\'s own is "{now}:{function_name}"' if now else line_instead(error) or try_it,
         ) from error
     function = getattr(module, function_name, None)
     if not callable(function):

@@ -6,10 +6,8 @@ import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from hpo.cli.declared import space_tables
-from hpo.cli.options import DeviceOption, JsonOption, StudyOption, SubsetOption, WorkersOption
+from hpo.cli.options import DeviceOption, JsonOption, StudyOption, SubsetOption, TrainersOption, timeout_option
 from hpo.cli.output import emit_json, emit_rich, progress_console
 
 if TYPE_CHECKING:
@@ -28,13 +26,11 @@ def check(
     study: StudyOption,
     timeout: Annotated[
         str | None,
-        typer.Option(
-            "--timeout", "-t", metavar="TIME", help="Say how many trials fit into it: 3h.", show_default=False
-        ),
+        timeout_option("Say how many trials fit into this time, for example 3h."),
     ] = None,
     subset: SubsetOption = None,
     device: DeviceOption = None,
-    workers: WorkersOption = None,
+    trainers: TrainersOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check a study before a device is spent: build every branch, run a few real steps, estimate time and memory.
@@ -50,7 +46,9 @@ def check(
     seconds = parse_duration(timeout) if timeout is not None else None
     found = _subset(find_study(study), subset)  # declaring it has checked its table
     not_compared = compare_stored(found.study, Settings.read()) if subset is None else ""
-    slots = find_slots(device or os.environ.get("HPO_DEVICES"), workers=workers, workers_per_gpu=1, environ=os.environ)
+    slots = find_slots(
+        device or os.environ.get("HPO_DEVICES"), trainers=trainers, trainers_per_gpu=1, environ=os.environ
+    )
     with progress_console().status(f"building every branch of {found.study.name}, then a few steps"):
         inspection = inspect_study(found, slots[0].device)
     facts = _facts(found.study, inspection, seconds, len(slots))
@@ -65,13 +63,15 @@ def check(
 def _show(study: Study, inspection: Inspection, facts: dict[str, Any], command: str) -> None:
     from rich.markup import escape
 
+    from hpo.duration import format_short
+
     by_model, by_recipe = ", ".join(facts["read_by_model"]) or "nothing", ", ".join(facts["read_by_recipe"])
     lines = [f"[dim]note[/]   {escape(note)}" for note in facts["notes"]]
     if facts["trials_within"] is not None:
         fewest, most = facts["trials_within"]
         lines.append(
-            f"[dim]trials in {_seconds(facts['timeout_seconds'])}[/]   {fewest} to {most} on {facts['slots']} slots, "
-            "every epoch trained; early stopping and pruning make room for more"
+            f"[dim]trials in {format_short(facts['timeout_seconds'])}[/]   {fewest} to {most} "
+            f"on {facts['slots']} slots, every epoch trained; early stopping and pruning make room for more"
         )
     emit_rich(
         f"[bold]{study.name}[/]  {study.description.strip()}",
@@ -92,24 +92,22 @@ def _show(study: Study, inspection: Inspection, facts: dict[str, Any], command: 
 
 
 def _estimates(estimates: Sequence[TrialEstimate], inspection: Inspection) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    from hpo.wording import params_text
+    from hpo.cli.layout import plain_table
+    from hpo.duration import format_short
+    from hpo.wording import bytes_text, count_text, params_text
 
     title = f"real steps on {inspection.device_name}, {inspection.train_images} images an epoch"
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
-    for name in ("rehearsed", "parameters", "step", "epoch", "whole trial", "memory"):
-        table.add_column(name, justify="left" if name == "rehearsed" else "right")
+    numbers = ("parameters", "step", "epoch", "whole trial", "memory")
+    table = plain_table("rehearsed", *numbers, right=numbers)
     table.add_column(title, overflow="fold", style="dim")
     for name, estimate in zip(("least work", "most work"), estimates, strict=False):
         table.add_row(
             name,
-            _short(estimate.parameters),
+            count_text(estimate.parameters),
             f"{1e3 * estimate.step_seconds:.4g} ms",
-            _seconds(estimate.epoch_seconds),
-            _seconds(estimate.trial_seconds),
-            f"{estimate.peak_memory_bytes / 2**20:,.0f} MB",
+            format_short(estimate.epoch_seconds),
+            format_short(estimate.trial_seconds),
+            bytes_text(estimate.peak_memory_bytes),
             params_text(estimate.config),
         )
     return table
@@ -141,20 +139,8 @@ def _subset(found: FoundStudy, subset: int | None) -> FoundStudy:
     return found if subset is None else replace(found, study=replace(found.study, subset=subset))
 
 
-def _seconds(seconds: float) -> str:
-    from hpo.cli.wording import seconds_text
-
-    return seconds_text(seconds)
-
-
 def _span(ends: tuple[int, int]) -> str:
-    least, most = map(_short, ends)
+    from hpo.wording import count_text
+
+    least, most = map(count_text, ends)
     return least if least == most else f"{least} to {most}"
-
-
-def _short(count: int) -> str:
-    """Three digits and a unit: 61.7k, 2.24M."""
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if count >= size:
-            return f"{count / size:.3g}{unit}"
-    return str(count)

@@ -95,13 +95,9 @@ def _facts(done: Compressed, name: str, ratio: float) -> dict[str, Any]:
 
 
 def _table(done: Compressed) -> Table:
-    from rich import box
-    from rich.table import Table
+    from hpo.cli.layout import plain_table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
-    table.add_column("")
-    for name in ("before", "after", "change"):
-        table.add_column(name, justify="right")
+    table = plain_table("", "before", "after", "change", right=("before", "after", "change"))
     before, after = done.before, done.after
     change = 100 * (after.test_accuracy - before.test_accuracy)
     table.add_row(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hpo.cli.options import ReadStorageOption, StorageOption
+from hpo.cli.options import ReadStorageOption, StorageOption, timeout_option, trials_option
 from hpo.cli.output import emit, notice
 
 if TYPE_CHECKING:
@@ -38,26 +38,14 @@ def init(
     ] = None,
     timeout: Annotated[
         str | None,
-        typer.Option(
-            "--timeout",
-            "-t",
-            metavar="TIME",
+        timeout_option(
+            "With --study: its wall-clock budget, from now on; a deadline that already runs is not put off.",
             envvar="HPO_TIMEOUT",
-            help="With --study: its wall-clock budget, from now on; a deadline that already runs is not put off.",
-            show_default=False,
         ),
     ] = None,
     trials: Annotated[
         int | None,
-        typer.Option(
-            "--trials",
-            "-n",
-            metavar="N",
-            min=1,
-            envvar="HPO_TRIALS",
-            help="With --study: exactly N trials in all.",
-            show_default=False,
-        ),
+        trials_option("With --study: exactly N trials in all."),
     ] = None,
 ) -> None:
     """Make the tables, and a study with its budget. Safe to repeat and safe to race; `hpo run` does it by itself."""

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import Console, ConsoleOptions, Group, RenderResult
-    from rich.table import Table
 
     from hpo.study.study import Study
 
@@ -42,8 +41,10 @@ class _Listing:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         from rich.padding import Padding
 
+        from hpo.cli.layout import plain_table
+
         narrow = options.max_width < NARROW
-        table = _table("study", "dataset", "model", "about")
+        table = plain_table("study", "dataset", "model", "about")
         for study in self.studies:
             about = study.description.strip().split("\n")[0]
             if narrow:
@@ -77,13 +78,14 @@ def space_tables(study: Study) -> Group:
     from rich.console import Group
     from rich.markup import escape
 
+    from hpo.cli.layout import plain_table
     from hpo.wording import value_text
 
-    rows = _table("row", "searched over", "baseline")
+    rows = plain_table("row", "searched over", "baseline")
     for name, text in study.rows.describe().items():
         baseline = value_text(study.baseline[name]) if name in study.baseline else ""
         rows.add_row(f"[bold]{name}[/]", escape(text), escape(baseline), style="dim" if text.endswith(" fixed") else "")
-    protocol = _table("protocol", "")
+    protocol = plain_table("protocol", "")
     for name, text in study.declaration().items():
         if name not in study.rows.rows:
             protocol.add_row(name.strip("()"), escape(text))
@@ -97,13 +99,3 @@ def _row(study: Study) -> dict[str, Any]:
         "model": study.model_name,
         "parameters": list(study.rows.searched),
     }
-
-
-def _table(*columns: str) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table

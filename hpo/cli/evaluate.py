@@ -16,8 +16,8 @@ from hpo.cli.options import (
     QuietOption,
     StorageOption,
     StoredStudyOption,
-    WorkersOption,
-    WorkersPerGpuOption,
+    TrainersOption,
+    TrainersPerGpuOption,
 )
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ def evaluate(
     ] = None,
     storage: StorageOption = None,
     device: DeviceOption = None,
-    workers: WorkersOption = None,
-    workers_per_gpu: WorkersPerGpuOption = 1,
+    trainers: TrainersOption = None,
+    trainers_per_gpu: TrainersPerGpuOption = 1,
     name: NameOption = None,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
@@ -64,8 +64,8 @@ def evaluate(
                 name=name,
                 storage=storage,
                 devices=device,
-                workers=workers,
-                workers_per_gpu=workers_per_gpu,
+                trainers=trainers,
+                trainers_per_gpu=trainers_per_gpu,
                 on_progress=display.progress,
                 on_notice=display.notice,
             ),

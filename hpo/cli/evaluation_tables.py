@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from hpo.cli.layout import labelled_lines, plain_table
 from hpo.cli.summary import program
-from hpo.report.words import size
-from hpo.wording import params_text
+from hpo.wording import bytes_text, params_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -55,15 +54,9 @@ def _heading(document: EvaluationDocument) -> str:
     )
 
 
-def _table() -> Table:
-    return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
-
-
 def _scores(rows: Sequence[ConfigurationRow], winner: str | None) -> Table:
-    table = _table()
-    table.add_column("configuration")
-    for name in ("test accuracy", "95 % interval", "macro F1", "in the search", "gap", "runs"):
-        table.add_column(name, justify="right")
+    numbers = ("test accuracy", "95 % interval", "macro F1", "in the search", "gap", "runs")
+    table = plain_table("configuration", *numbers, right=numbers)
     for row in rows:
         test, f1, found = row["test_accuracy"], row["macro_f1"], row["search_val_accuracy"]
         gap = row["optimism_gap"]
@@ -80,10 +73,8 @@ def _scores(rows: Sequence[ConfigurationRow], winner: str | None) -> Table:
 
 
 def _costs(rows: Sequence[ConfigurationRow], winner: str | None) -> Table:
-    table = _table()
-    table.add_column("configuration")
-    for name in ("parameters", "size", "latency p50", "p95", "images/s", "epochs", "training"):
-        table.add_column(name, justify="right")
+    numbers = ("parameters", "size", "latency p50", "p95", "images/s", "epochs", "training")
+    table = plain_table("configuration", *numbers, right=numbers)
     for row in rows:
         seconds = row["train_seconds"]
         if seconds is None:  # no run of it is complete
@@ -91,7 +82,7 @@ def _costs(rows: Sequence[ConfigurationRow], winner: str | None) -> Table:
         table.add_row(
             _name(row, winner),
             f"{row['parameters']:,}",
-            size(row["model_bytes"] or 0),
+            bytes_text(row["model_bytes"] or 0),
             f"{row['latency_p50_ms']:.3f} ms",
             f"{row['latency_p95_ms']:.3f} ms",
             f"{row['images_per_second']:,.0f}",
@@ -115,9 +106,7 @@ def _confusion(document: EvaluationDocument, best: ConfigurationRow) -> Table:
 
 
 def _ending(document: EvaluationDocument, best: ConfigurationRow, folder: Path) -> Table:
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
+    table = labelled_lines()
     verdict = document["verdict"]
     style = {True: "green", False: "yellow", None: "yellow"}[verdict["beats_baseline"]]
     table.add_row("winner", f"[bold green]{escape(best['name'])}[/]  {escape(params_text(best['params']))}")

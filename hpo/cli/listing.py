@@ -29,17 +29,14 @@ def read_all(storage: str | None) -> list[StudyView]:
 
 
 def studies_table(views: list[StudyView]) -> Table:
-    from rich import box
     from rich.markup import escape
-    from rich.table import Table
 
+    from hpo.cli.layout import plain_table
+    from hpo.cli.states import counts_text
     from hpo.cli.tables import budget_text
-    from hpo.cli.wording import counts_text
     from hpo.wording import score
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
-    for title in ("study", "objective", "best", "trials", "budget"):
-        table.add_column(title, overflow="fold", justify="right" if title == "best" else "left")
+    table = plain_table("study", "objective", "best", "trials", "budget", right=["best"])
     for view in views:
         best = view.best
         goals = ", ".join(f"{way} {name}" for way, name in zip(view.directions, view.objectives, strict=True))

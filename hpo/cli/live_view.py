@@ -11,7 +11,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from hpo.cli.wording import COUNTS, STYLES
+from hpo.cli.states import COUNTS, STYLES
 from hpo.cli.wrapping import Entries, Phrases
 from hpo.duration import format_duration
 from hpo.trainers.snapshot import SlotView, Snapshot

@@ -9,8 +9,7 @@ import signal
 import sys
 import traceback
 
-from hpo.cli.output import silence_stdout
-from hpo.cli.wording import printable
+from hpo.cli.output import printable, silence_stdout
 from hpo.errors import HpoError
 from hpo.signals import leave_on, signals_to_leave
 

@@ -19,16 +19,18 @@ __all__ = [
     "JsonOption",
     "NameOption",
     "QuietOption",
-    "SharingOption",
     "StorageOption",
     "StoredStudyOption",
     "StudyOption",
     "SubsetOption",
     "TensorBoardOption",
-    "WorkersOption",
-    "WorkersPerGpuOption",
+    "TrainersOption",
+    "TrainersPerGpuOption",
+    "TrainersPerGpuOrAutoOption",
     "declared_study",
     "read_stored",
+    "timeout_option",
+    "trials_option",
 ]
 
 
@@ -104,21 +106,21 @@ DeviceOption = Annotated[
         show_default=False,
     ),
 ]
-WorkersOption = Annotated[
+TrainersOption = Annotated[
     int | None,
     typer.Option(
-        "--workers",
+        "--trainers",
         metavar="N",
         min=1,
-        envvar="HPO_WORKERS",
+        envvar="HPO_TRAINERS",
         help="Trainers on the CPU; one for each core by default.",
         show_default=False,
     ),
 ]
-WorkersPerGpuOption = Annotated[
+TrainersPerGpuOption = Annotated[
     int,
     typer.Option(
-        "--workers-per-gpu", metavar="K", min=1, envvar="HPO_WORKERS_PER_GPU", help="Trainers that share each GPU."
+        "--trainers-per-gpu", metavar="K", min=1, envvar="HPO_TRAINERS_PER_GPU", help="Trainers that share each GPU."
     ),
 ]
 
@@ -132,16 +134,28 @@ def _count_or_auto(text: str | int) -> int | str:
         raise typer.BadParameter(f"{text!r} is neither a whole number nor auto") from None
 
 
-SharingOption = Annotated[
+TrainersPerGpuOrAutoOption = Annotated[
     Any,
     typer.Option(
-        "--workers-per-gpu",
+        "--trainers-per-gpu",
         metavar="K|auto",
         parser=_count_or_auto,
-        envvar="HPO_WORKERS_PER_GPU",
+        envvar="HPO_TRAINERS_PER_GPU",
         help="Trainers that share each GPU; auto tries 1, 2, 4 ... on the baseline for as long as they pay.",
     ),
 ]
+
+
+def timeout_option(meaning: str, *, envvar: str | None = None) -> Any:
+    """`--timeout TIME`; what it limits differs from command to command."""
+    return typer.Option("--timeout", "-t", metavar="TIME", envvar=envvar, help=meaning, show_default=False)
+
+
+def trials_option(meaning: str) -> Any:
+    """`--trials N`, or HPO_TRIALS."""
+    return typer.Option("--trials", "-n", metavar="N", min=1, envvar="HPO_TRIALS", help=meaning, show_default=False)
+
+
 ChangedCodeOption = Annotated[
     bool,
     typer.Option("--changed-code", help="Go on although the file of your model changed since the last finished trial."),

@@ -5,24 +5,32 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from hpo.cli.wording import printable
-
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.segment import Segment
 
-__all__ = ["emit", "emit_json", "emit_rich", "notice", "progress_console", "silence_stdout"]
+__all__ = ["emit", "emit_json", "emit_rich", "notice", "printable", "progress_console", "silence_stdout"]
 
 BROKEN_PIPE = 141
 
 WIDE = 200
 """Columns of a table that no terminal limits: in a file or a pipe nothing is cut."""
+
+
+# A terminal obeys control characters (tab and newline only lay out); a lone surrogate cannot be written as UTF-8.
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """`text` with what no terminal should get spelled out as in JSON: names in a shared database come from anybody."""
+    return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def emit(text: str) -> None:

@@ -55,11 +55,10 @@ def reproduce(
 
 def _table(done: Reproduction) -> Table:
     from rich.markup import escape
-    from rich.table import Table
 
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
+    from hpo.cli.layout import labelled_lines
+
+    table = labelled_lines()
     table.add_row("trial", f"[bold]{done.trial}[/] of {escape(done.study)}, {done.then_ending}")
     table.add_row("trained", f"{done.compared} of {done.then_epochs} epochs on {escape(done.device)}")
     table.add_row("curve", _verdict(done))

@@ -11,13 +11,15 @@ from hpo.cli.options import (
     DeviceOption,
     NameOption,
     QuietOption,
-    SharingOption,
     StorageOption,
     StudyOption,
     SubsetOption,
     TensorBoardOption,
-    WorkersOption,
+    TrainersOption,
+    TrainersPerGpuOrAutoOption,
     declared_study,
+    timeout_option,
+    trials_option,
 )
 
 __all__ = ["run", "worker"]
@@ -27,31 +29,19 @@ def run(
     study: StudyOption,
     timeout: Annotated[
         str | None,
-        typer.Option(
-            "--timeout",
-            "-t",
-            metavar="TIME",
+        timeout_option(
+            "Wall-clock budget of the whole study: 90s, 10m, 3h, 1h30m. Unfinished trials are kept for next time.",
             envvar="HPO_TIMEOUT",
-            help="Wall-clock budget of the whole study: 90s, 10m, 3h, 1h30m. Unfinished trials are kept for next time.",
-            show_default=False,
         ),
     ] = None,
     trials: Annotated[
         int | None,
-        typer.Option(
-            "--trials",
-            "-n",
-            metavar="N",
-            min=1,
-            envvar="HPO_TRIALS",
-            help="Finish exactly N trials in all, however many workers there are.",
-            show_default=False,
-        ),
+        trials_option("Finish exactly N trials in all, however many workers there are."),
     ] = None,
     storage: StorageOption = None,
     device: DeviceOption = None,
-    workers: WorkersOption = None,
-    workers_per_gpu: SharingOption = 1,
+    trainers: TrainersOption = None,
+    trainers_per_gpu: TrainersPerGpuOrAutoOption = 1,
     enqueue_known: Annotated[
         bool, typer.Option("--enqueue-known", help="Try what others found best first, after the baseline.")
     ] = False,
@@ -90,8 +80,8 @@ def run(
             trials=trials,
             storage=storage,
             devices=device,
-            workers=workers,
-            workers_per_gpu=workers_per_gpu,
+            trainers=trainers,
+            trainers_per_gpu=trainers_per_gpu,
             enqueue_known=enqueue_known,
             tensorboard=tensorboard,
             subset=subset,
@@ -109,18 +99,14 @@ def worker(
     study: StudyOption,
     timeout: Annotated[
         str | None,
-        typer.Option(
-            "--timeout",
-            "-t",
-            metavar="TIME",
-            help="Leave after this long, as a batch job must; the study goes on. Without it: when the study is over.",
-            show_default=False,
+        timeout_option(
+            "Leave after this long, as a batch job must; the study goes on. Without it: when the study is over."
         ),
     ] = None,
     storage: StorageOption = None,
     device: DeviceOption = None,
-    workers: WorkersOption = None,
-    workers_per_gpu: SharingOption = 1,
+    trainers: TrainersOption = None,
+    trainers_per_gpu: TrainersPerGpuOrAutoOption = 1,
     subset: SubsetOption = None,
     name: NameOption = None,
     changed_code: ChangedCodeOption = False,
@@ -133,8 +119,8 @@ def worker(
     from hpo import api
     from hpo.cli.heartbeat import beating
     from hpo.cli.output import notice
+    from hpo.cli.states import counts_text
     from hpo.cli.watching import watcher
-    from hpo.cli.wording import counts_text
     from hpo.duration import parse_duration
 
     with watcher(quiet=quiet) as display:
@@ -143,8 +129,8 @@ def worker(
             timeout=parse_duration(timeout) if timeout is not None else None,
             storage=storage,
             devices=device,
-            workers=workers,
-            workers_per_gpu=workers_per_gpu,
+            trainers=trainers,
+            trainers_per_gpu=trainers_per_gpu,
             subset=subset,
             name=name,
             changed_code=changed_code,

@@ -149,7 +149,7 @@ def _show_status(view: StudyView, as_json: bool) -> None:
 
 
 def _winner(view: StudyView) -> FrozenTrial:
-    from hpo.cli.wording import counts_text
+    from hpo.cli.states import counts_text
     from hpo.errors import StudyError
 
     winner = view.best
@@ -169,7 +169,7 @@ def _front(view: StudyView) -> list[FrozenTrial]:
 
 
 def _chosen(view: StudyView, state: str | None, top: int | None) -> list[FrozenTrial]:
-    from hpo.cli.wording import COUNTS
+    from hpo.cli.states import COUNTS
     from hpo.errors import UsageError, near_miss
     from hpo.results.best import ranked
     from hpo.storage.optuna_schema import STATES

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpo.cli.output import emit_rich
-from hpo.cli.wording import STYLES, counts_text
-from hpo.wording import score
+from hpo.cli.states import STYLES, counts_text
+from hpo.wording import difference, score
 
 if TYPE_CHECKING:
     from hpo.result import Result
@@ -32,13 +32,11 @@ _REASONS = {
 def emit_summary(result: Result, study: Study, *, reference: str, name: str, storage: str | None) -> None:
     """The last lines of `hpo run`, on stdout."""
     from rich.markup import escape
-    from rich.table import Table
 
+    from hpo.cli.layout import labelled_lines
     from hpo.cli.wrapping import Entries
 
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
+    table = labelled_lines()
     table.add_row("study", f"[bold]{escape(name)}[/]  {_REASONS.get(result.stopped, result.stopped)}")
     put_down = " for the next run" if result.counts["waiting"] else ""  # the last that counts_text names
     table.add_row("trials", counts_text(result.counts) + put_down)
@@ -63,8 +61,7 @@ def against_baseline(result: Result, study: Study) -> str:
         return ", the same as the baseline"
     better = (best.value - baseline) if study.directions[0] == "maximize" else (baseline - best.value)
     word = "better" if better > 0 else "worse"
-    shown = f"{abs(better):.5f}" if abs(better) >= 5e-6 else score(abs(better))  # the decimals of what it stands beside
-    return f", {shown} {word} than the baseline ({score(baseline)})"
+    return f", {difference(abs(better))} {word} than the baseline ({score(baseline)})"
 
 
 def baseline_value(result: Result, study: Study) -> float | None:

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.markup import escape
-from rich.table import Table
 
-from hpo.cli.wording import COUNTS, STYLES, seconds_text
+from hpo.cli.layout import labelled_lines, plain_table
+from hpo.cli.states import COUNTS, STYLES
 from hpo.cli.wrapping import Entries
-from hpo.duration import format_duration
+from hpo.duration import format_duration, format_short
 from hpo.storage.optuna_schema import STATES
 from hpo.storage.trial_record import record_of
 from hpo.wording import grouped, params_text, score, value_text
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
+    from rich.table import Table
 
     from hpo.results.reading import StudyView
     from hpo.storage.queries import WorkerRow
@@ -26,7 +26,7 @@ __all__ = ["best_lines", "budget_text", "failures_text", "status_lines", "trials
 
 
 def status_lines(view: StudyView, workers: Sequence[WorkerRow]) -> Table:
-    table = _lines()
+    table = labelled_lines()
     table.add_row("study", f"[bold]{escape(view.name)}[/]  {', '.join(view.directions)}")
     table.add_row("trials", "   ".join(_count(state, view.counts[state]) for state in COUNTS))
     winner = view.best
@@ -44,7 +44,7 @@ def status_lines(view: StudyView, workers: Sequence[WorkerRow]) -> Table:
 
 
 def best_lines(view: StudyView, winner: FrozenTrial) -> Table:
-    table = _lines()
+    table = labelled_lines()
     finished = sum(view.counts[state] for state in ("complete", "pruned", "failed"))
     table.add_row("study", f"[bold]{escape(view.name)}[/]  [dim]{finished} finished trials[/]")
     table.add_row("best", f"[bold green]{_values(winner)}[/]  [dim]trial {winner.number}[/]")
@@ -62,14 +62,9 @@ def _evaluated(view: StudyView) -> str:
 
 
 def trials_table(trials: Sequence[FrozenTrial], *, objectives: int) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
-    table.add_column("trial", justify="right")
-    table.add_column("state")
-    for name in ["value"] if objectives == 1 else [f"value {index}" for index in range(objectives)]:
-        table.add_column(name, justify="right")
-    table.add_column("steps", justify="right")
-    table.add_column("time", justify="right")
-    table.add_column("parameters", overflow="fold")
+    values = ["value"] if objectives == 1 else [f"value {index}" for index in range(objectives)]
+    numbers = ("trial", *values, "steps", "time")
+    table = plain_table("trial", "state", *values, "steps", "time", "parameters", right=numbers)
     for trial in trials:
         table.add_row(*_trial(trial, objectives))
     return table
@@ -96,7 +91,7 @@ def _trial(trial: FrozenTrial, objectives: int) -> list[str]:
     state = STATES[trial.state]
     values = list(trial.values or ())[:objectives]
     shown = [score(value) for value in values] + ["-"] * (objectives - len(values))
-    seconds = seconds_text(trial.duration.total_seconds()) if trial.duration else "-"
+    seconds = format_short(trial.duration.total_seconds()) if trial.duration else "-"
     about = escape(params_text(trial.params, "  "))
     failure = record_of(trial).get("failure")
     if failure is not None:
@@ -110,13 +105,6 @@ def _trial(trial: FrozenTrial, objectives: int) -> list[str]:
         seconds,
         about,
     ]
-
-
-def _lines() -> Table:
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    return table
 
 
 def _count(state: str, count: int) -> str:

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from hpo.cli.output import notice as print_line
-from hpo.cli.wording import counts_text
+from hpo.cli.states import counts_text
 from hpo.duration import format_duration
 from hpo.wording import score
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from hpo.doctor.finding import Finding, failed
 from hpo.errors import HpoError
 from hpo.messages import Ready
 from hpo.trainers.devices import find_slots
-from hpo.trainers.process import TrainerProcess, trainer_environment
+from hpo.trainers.process import TrainerProcess, command_of, trainer_environment
 
 __all__ = ["examine_data", "examine_devices"]
 
@@ -23,7 +22,7 @@ START_SECONDS, DATA_SECONDS = 120.0, 300.0
 def examine_devices(devices: str | None) -> Iterator[Finding]:
     """One finding for each device: a trainer is started on it, and multiplies before it says that it is ready."""
     try:
-        specs = find_slots(devices, workers=None, workers_per_gpu=1, environ=os.environ)
+        specs = find_slots(devices, trainers=None, trainers_per_gpu=1, environ=os.environ)
     except HpoError as error:
         yield failed("device", error)
         return
@@ -57,10 +56,9 @@ def examine_data(data_dir: Path | None) -> Iterator[Finding]:
         yield Finding(
             "data", "warn", f"HPO_DATA_DIR={data_dir} is not a folder", (), "create it, or unset HPO_DATA_DIR"
         )
-    command = [sys.executable, "-m", "hpo.data.verify"]
     environment = trainer_environment(os.environ)
     done = subprocess.run(
-        command,
+        command_of("hpo.data.verify"),
         capture_output=True,
         text=True,
         timeout=DATA_SECONDS,

@@ -57,8 +57,8 @@ class EvaluateOptions:
     name: str | None = None
     storage: str | None = None
     devices: str | None = None
-    workers: int | None = None
-    workers_per_gpu: int = 1
+    trainers: int | None = None
+    trainers_per_gpu: int = 1
     on_progress: Callable[[EvaluationProgress], None] = lambda progress: None
     on_notice: Callable[[str], None] = lambda text: None
 
@@ -82,8 +82,8 @@ def evaluate(reference: str, options: EvaluateOptions, settings: Settings) -> Ev
         raise UsageError(f"--top {options.top} and --seeds {options.seeds} must be at least 1")
     specs = find_slots(
         options.devices or settings.devices,
-        workers=options.workers,
-        workers_per_gpu=options.workers_per_gpu,
+        trainers=options.trainers,
+        trainers_per_gpu=options.trainers_per_gpu,
         environ=os.environ,
     )
     opened = open_evaluation(reference, options.name, options.storage, settings)

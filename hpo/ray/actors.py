@@ -106,8 +106,8 @@ class NodeActors:
         options = {
             "storage": self.storage,
             "devices": self.options.devices or ("cpu" if on_cpu else None),
-            "workers": (self.options.workers or cpus) if on_cpu else None,
-            "workers_per_gpu": self.options.workers_per_gpu,
+            "trainers": (self.options.trainers or cpus) if on_cpu else None,
+            "trainers_per_gpu": self.options.trainers_per_gpu,
             "changed_code": self.options.changed_code,
         }
         self.started_on.add(node["NodeID"])

@@ -14,7 +14,7 @@ from hpo.report.data import ReportData
 from hpo.report.legend_icons import swatches
 from hpo.report.plot import Plot
 from hpo.report.theme import TEMPLATE
-from hpo.wording import value_text
+from hpo.wording import bytes_text, value_text
 
 __all__ = ["render_page"]
 
@@ -35,7 +35,7 @@ def render_page(data: ReportData, plots: Sequence[Plot]) -> str:
         "seconds": words.seconds,
         "value": value_text,
         "percent": words.percent,
-        "bytes": words.size,
+        "bytes": bytes_text,
         "moment": _moment,
     }
     return environment.get_template("page.html.j2").render(

@@ -71,7 +71,7 @@ def reproduce(
         engine.dispose()
     found, notes = _declared(reference, record)
     wanted = device or str(record.facts.get("device") or "cpu")
-    spec = find_slots(wanted, workers=1, workers_per_gpu=1, environ=os.environ)[0]
+    spec = find_slots(wanted, trainers=1, trainers_per_gpu=1, environ=os.environ)[0]
     process = TrainerProcess(spec.device, arguments=spec.arguments, environ=os.environ)
     try:
         retraining = _Retraining(record, process, on_epoch)

@@ -26,8 +26,8 @@ class RunOptions:
     trials: int | None = None
     storage: str | None = None
     devices: str | None = None
-    workers: int | None = None
-    workers_per_gpu: int | Literal["auto"] = 1
+    trainers: int | None = None
+    trainers_per_gpu: int | Literal["auto"] = 1
     enqueue_known: bool = False
     changed_code: bool = False
     worker: bool = False

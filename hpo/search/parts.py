@@ -47,12 +47,12 @@ __all__ = [
 
 
 def slot_specs(found: FoundStudy, options: RunOptions, settings: Settings) -> list[SlotSpec]:
-    def specs(workers_per_gpu: int) -> list[SlotSpec]:
+    def specs(trainers_per_gpu: int) -> list[SlotSpec]:
         devices = options.devices or settings.devices
-        return find_slots(devices, workers=options.workers, workers_per_gpu=workers_per_gpu, environ=os.environ)
+        return find_slots(devices, trainers=options.trainers, trainers_per_gpu=trainers_per_gpu, environ=os.environ)
 
-    if options.workers_per_gpu != "auto":
-        return specs(options.workers_per_gpu)
+    if options.trainers_per_gpu != "auto":
+        return specs(options.trainers_per_gpu)
     alone = specs(1)
     gpu = next((spec.device for spec in alone if spec.device.startswith("cuda")), None)
     return alone if gpu is None else specs(choose_trainers_per_gpu(found, gpu, options.trainer))

@@ -15,16 +15,22 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import hpo.data
+import hpo.models
 from hpo.errors import HpoError, StudyError, near_miss
+from hpo.former_names import former_name, line_instead
 from hpo.study.study import Study
 
 __all__ = ["FoundStudy", "as_stored", "find_again", "find_study", "list_studies"]
 
-_NOT_THEIRS = ("<", str(Path(__file__).parents[1]) + os.sep, os.path.dirname(str(importlib.__file__)) + os.sep)
-"""Where files begin that no user wrote: this package, and the import machinery (partly frozen)."""
-
-_FORMER = ("models", "data", "studies")
-"""Packages that were imported without `hpo.` in earlier versions."""
+_FOLDERS = (
+    *hpo.models.__path__,
+    *hpo.data.__path__,
+    Path(__file__).parents[1],
+    os.path.dirname(str(importlib.__file__)),
+)
+_NOT_THEIRS = ("<", *(f"{folder}{os.sep}" for folder in _FOLDERS))
+"""Where files begin that no user wrote: hpo's own, and the import machinery (partly frozen)."""
 
 _ENDINGS = (Exception, SystemExit)
 """How a study's file may fail to import: one that leaves the process is as broken as one that raises."""
@@ -107,7 +113,7 @@ def _import(name: str, reference: str) -> ModuleType:
     except HpoError as error:
         raise _located(error) from error.__cause__
     except ModuleNotFoundError as error:
-        if error.name and name.startswith(error.name):
+        if error.name and f"{name}.".startswith(f"{error.name}.") and not former_name(error.name):
             raise StudyError(
                 f'no module "{error.name}" for study "{reference}"', next="check the name, and the folder you are in"
             ) from error
@@ -172,13 +178,14 @@ def _place(frame: traceback.FrameSummary) -> str:
 
 def _broken(reference: str, error: BaseException) -> StudyError:
     frames = traceback.extract_tb(error.__traceback__)
-    last = frames[-1] if frames else None
+    theirs = [frame for frame in frames if not frame.filename.startswith(_NOT_THEIRS)]
     if isinstance(error, SyntaxError):
         where = f"{error.filename}, line {error.lineno}"
     else:
-        where = _place(last) if last else ""
-    evidence, next_step = [where] if where else [], "mend that line, then `hpo check` again"
-    if isinstance(error, ImportError) and error.name in _FORMER:
-        next_step = f"hpo's own are imported as `from hpo.{error.name} import ...`"
+        where = _place(theirs[-1]) if theirs else ""
     what = f"{type(error).__name__}{f': {error}' if str(error) else ''}"
-    return StudyError(f'study "{reference}" does not import: {what}', evidence=evidence, next=next_step)
+    return StudyError(
+        f'study "{reference}" does not import: {what}',
+        evidence=[where] if where else [],
+        next=line_instead(error) or "mend that line, then `hpo check` again",
+    )

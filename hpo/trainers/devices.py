@@ -14,28 +14,28 @@ __all__ = ["find_slots", "usable_cores"]
 
 
 def find_slots(
-    devices: str | None, *, workers: int | None, workers_per_gpu: int, environ: Mapping[str, str]
+    devices: str | None, *, trainers: int | None, trainers_per_gpu: int, environ: Mapping[str, str]
 ) -> list[SlotSpec]:
     """The slots for `devices`: None (GPUs if there are any, else the CPU), "cpu", "cuda", "cuda:0,cuda:1".
 
-    workers is the number of CPU trainers (default: the cores this process may use). Raises DeviceError for a GPU that
+    trainers is the number of CPU trainers (default: the cores this process may use). Raises DeviceError for a GPU that
     is not there, UsageError for a number that makes no sense.
     """
-    if workers is not None and not 1 <= workers <= 1024:
-        raise UsageError(f"--workers {workers} must lie between 1 and 1024")
-    if not 1 <= workers_per_gpu <= 64:
-        raise UsageError(f"--workers-per-gpu {workers_per_gpu} must lie between 1 and 64")
+    if trainers is not None and not 1 <= trainers <= 1024:
+        raise UsageError(f"--trainers {trainers} must lie between 1 and 1024")
+    if not 1 <= trainers_per_gpu <= 64:
+        raise UsageError(f"--trainers-per-gpu {trainers_per_gpu} must lie between 1 and 64")
     gpus = len(visible_gpus(environ))
     if devices is None:
-        devices = "cuda" if gpus and workers is None else "cpu"
+        devices = "cuda" if gpus and trainers is None else "cpu"
     specs: list[SlotSpec] = []
     for name in (part.strip() for part in devices.split(",")):
         if name == "cpu":
-            specs += [SlotSpec("cpu")] * (workers or usable_cores())
+            specs += [SlotSpec("cpu")] * (trainers or usable_cores())
         elif name == "cuda":
-            specs += _gpu_slots(range(gpus) if gpus else [0], gpus, workers_per_gpu)
+            specs += _gpu_slots(range(gpus) if gpus else [0], gpus, trainers_per_gpu)
         elif match := re.fullmatch(r"cuda:(\d{1,3})", name):
-            specs += _gpu_slots([int(match[1])], gpus, workers_per_gpu)
+            specs += _gpu_slots([int(match[1])], gpus, trainers_per_gpu)
         else:
             raise UsageError(f"unknown device {name!r}", next="write cpu, cuda, or for example cuda:0,cuda:1")
     return specs
@@ -54,7 +54,7 @@ def usable_cores() -> int:
     return max(1, cores)
 
 
-def _gpu_slots(indices: range | list[int], gpus: int, workers_per_gpu: int) -> list[SlotSpec]:
+def _gpu_slots(indices: range | list[int], gpus: int, trainers_per_gpu: int) -> list[SlotSpec]:
     for index in indices:
         if index >= gpus:
             raise DeviceError(
@@ -62,7 +62,7 @@ def _gpu_slots(indices: range | list[int], gpus: int, workers_per_gpu: int) -> l
                 evidence=[f"nvidia-smi and CUDA_VISIBLE_DEVICES leave {gpus} GPUs visible"],
                 next="use --device cpu, or make the GPU visible (driver, CUDA_VISIBLE_DEVICES, container runtime)",
             )
-    share = f"{1.0 / workers_per_gpu:.4f}"
+    share = f"{1.0 / trainers_per_gpu:.4f}"
     return [
-        SlotSpec(f"cuda:{index}", ("--memory-fraction", share)) for index in indices for _ in range(workers_per_gpu)
+        SlotSpec(f"cuda:{index}", ("--memory-fraction", share)) for index in indices for _ in range(trainers_per_gpu)
     ]

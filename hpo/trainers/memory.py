@@ -27,7 +27,7 @@ def check_memory(trainers: int, free_bytes: int) -> None:
             f"free   {free_bytes / 2**30:.1f} GiB, the container's limit included",
             f"needed {trainers * TRAINER_BYTES / 2**30:.1f} GiB at least: {TRAINER_BYTES // 2**20} MiB for each",
         ],
-        next=f"use --workers {fit} or fewer" if fit else "free some memory first: not even one trainer fits",
+        next=f"give --trainers {fit} or fewer" if fit else "free memory first: not even one trainer fits",
     )
 
 

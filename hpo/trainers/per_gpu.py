@@ -1,4 +1,4 @@
-"""How many trainers share a GPU under `--workers-per-gpu auto`: doubled as long as that is faster, found by trying."""
+"""How many trainers share a GPU under `--trainers-per-gpu auto`: doubled as long as that is faster, found by trying."""
 
 from __future__ import annotations
 

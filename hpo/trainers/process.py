@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -14,9 +13,15 @@ from pathlib import Path
 from hpo.messages import Message, decode, encode
 from hpo.trainers.gpus import shown
 
-__all__ = ["TRAINER", "TrainerProcess", "trainer_environment"]
+__all__ = ["TRAINER", "TrainerProcess", "command_of", "trainer_environment"]
 
-TRAINER = (sys.executable, "-P", "-m", "hpo.trainer")  # -P: not what lies in the current folder
+
+def command_of(module: str) -> tuple[str, ...]:
+    """The command that runs `module` of the very hpo that runs here. -P: not what lies in the current folder."""
+    return (sys.executable, "-P", str(Path(__file__).with_name("run_module.py")), module)
+
+
+TRAINER = command_of("hpo.trainer")
 
 # Two one-thread trainers beat one two-thread trainer by 1.3 to 1.9 times on two cores, and two with default threads
 # collapse to a twentieth (docs/architecture.md), so whatever the user's shell sets, a trainer gets one.
@@ -97,13 +102,7 @@ class TrainerProcess:
 
 
 def trainer_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """What a trainer inherits of `environ`: one thread, this very code, and no secret."""
+    """What a trainer inherits of `environ`: one thread, and no secret."""
     # Trainers never talk to the database, so they get no password to leak.
     kept = {name: value for name, value in environ.items() if name not in _DROPPED + _SECRET}
-    path = os.pathsep.join(dict.fromkeys(p for p in (environ.get("PYTHONPATH"), _import_root()) if p))
-    return {**kept, **ONE_THREAD, "PYTHONPATH": path}
-
-
-def _import_root() -> str:
-    """Where hpo was imported from: the child must run the very code this process runs."""
-    return str(Path(__file__).resolve().parents[2])
+    return {**kept, **ONE_THREAD}

@@ -80,9 +80,9 @@ def test_a_run_refuses_it_before_there_is_a_study(
     """Once mended, the same name can start: nothing was left behind."""
     monkeypatch.setenv("HPO_HOME", str(tmp_path / "home"))
     with pytest.raises(StudyError, match="ZeroDivisionError"):
-        hpo.run(branched(tmp_path, "wide"), trials=1, storage=database_url, workers=1)
+        hpo.run(branched(tmp_path, "wide"), trials=1, storage=database_url, trainers=1)
     assert not optuna.get_all_study_names(database_url.replace("postgresql://", "postgresql+psycopg2://"))
-    assert hpo.run(branched(tmp_path, "wide", depth=4), trials=1, storage=database_url, workers=1).counts["complete"]
+    assert hpo.run(branched(tmp_path, "wide", depth=4), trials=1, storage=database_url, trainers=1).counts["complete"]
 
 
 def test_every_choice_and_every_end_is_built_once(tmp_path: Path) -> None:

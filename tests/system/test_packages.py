@@ -1,65 +1,193 @@
-"""hpo's own packages have common names: what a user's folder calls `models` or `data` is told apart, or told of."""
+"""hpo's own packages have common names. What a user's folder calls `models`, `data` or `studies` disturbs nothing."""
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hpo.data.load import load_split
+from hpo.models.build import resolve
 
 from hpo.errors import StudyError
 from hpo.study.discovery import find_study
+from tests.installed import Installed, as_in_the_image, editable, from_wheel
 
-ROOT = Path(__file__).parents[2]
 STUDY = """
 import hpo
-from hpo.models import {name}
-space = {{"batch_size": 64, "lr": hpo.Float(0.1, 1.0)}}
-study = hpo.Study(name="mine", dataset="digits", model="perceptron", space=space, baseline={{"lr": 0.1}}, epochs=1)
+from hpo.models import Model
+study = hpo.Study(
+    name="mine", dataset="digits", model=Model("{builder}"), subset=100, epochs=1,
+    space={{"batch_size": 64, "lr": hpo.Float(0.1, 1.0)}}, baseline={{"lr": 0.1}},
+)
+"""
+MODEL = """
+from torch import nn
+def build(shape, classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(shape[0] * shape[1] * shape[2], classes))
+"""
+NOT_HPOS = "raise SystemExit('the user has a file of this name, and nothing of hpo may import it')\n"
+NOTEBOOK = """
+import code, sys
+sys.path.insert(0, "")
+shell = code.InteractiveInterpreter()
+for cell in sys.stdin.read().split("# cell"):
+    if shell.runsource(cell + chr(10), symbol="exec"):
+        raise SystemExit("a cell is not complete")
+"""
+"""What a notebook's kernel does: the current folder comes first, and each cell is run in one namespace."""
+
+
+def write(folder: Path, **files: str) -> None:
+    for name, text in files.items():
+        path = folder / f"{name.replace('__', '/', 1)}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+
+
+def bare_folders(folder: Path) -> None:
+    for name in ("data", "models", "studies"):
+        (folder / name).mkdir()
+        (folder / name / "train.csv").touch()
+
+
+def packages(folder: Path) -> None:
+    write(folder, data____init__=NOT_HPOS, models____init__=NOT_HPOS, studies____init__=NOT_HPOS)
+
+
+def modules(folder: Path) -> None:
+    write(folder, data=NOT_HPOS, models=NOT_HPOS, studies=NOT_HPOS)
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Installed]:
+    wheel = from_wheel(tmp_path_factory.mktemp("wheel"))
+    return {"editable": editable(), "wheel": wheel, "image": as_in_the_image(wheel)}
+
+
+@pytest.mark.parametrize("files", [bare_folders, packages, modules])
+@pytest.mark.parametrize("kind", ["editable", "wheel", "image"])
+def test_what_a_folder_calls_its_own_disturbs_nothing(
+    kind: str, files: Callable[[Path], None], installed: dict[str, Installed], tmp_path: Path
+) -> None:
+    """`hpo`, `python -m hpo` and `import hpo` find hpo's models, data sets and studies, whatever lies there."""
+    files(tmp_path)
+    hpo = installed[kind]
+    command = ["python", "-m", "hpo"] if kind == "wheel" else ["hpo"]
+    done = hpo.run(tmp_path, *command, "check", "--study", "mlp_digits")
+    assert done.returncode == 0, done.stderr
+    imports = "import hpo.data, hpo.models, hpo.studies.mlp_digits; print(hpo.__file__)"
+    done = hpo.run(tmp_path, "python", "-c", imports)
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()).is_relative_to(hpo.python.parents[1]) is (kind != "editable")
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("editable", ["hpo", "run"]),
+        ("editable", ["python", "-m", "hpo", "run"]),
+        ("wheel", ["python", "-m", "hpo", "run"]),
+        ("image", ["hpo", "run"]),
+    ],
+)
+def test_trainers_import_a_users_models_package(
+    kind: str, words: list[str], installed: dict[str, Installed], tmp_path: Path, database_url: str
+) -> None:
+    """A study's own builder is found in `models/` beside it, and hpo's own model in hpo."""
+    write(tmp_path, mine=STUDY.format(builder="models.net:build"), models____init__="", models__net=MODEL)
+    write(tmp_path, data____init__=NOT_HPOS, studies____init__=NOT_HPOS)
+    options = ["--trials", "1", "--trainers", "1", "--storage", database_url, "--device", "cpu"]
+    done = installed[kind].run(tmp_path, *words, "--study", "mine.py", *options)
+    assert done.returncode == 0, done.stderr
+    assert "1 complete" in done.stdout
+
+
+@pytest.mark.parametrize("kind", ["editable", "wheel"])
+def test_a_notebook_beside_files_of_these_names_searches(
+    kind: str, installed: dict[str, Installed], tmp_path: Path, database_url: str
+) -> None:
+    """A study declared in a cell, with a model from models.py in the current folder."""
+    write(tmp_path, models=MODEL, data=NOT_HPOS, studies=NOT_HPOS)
+    run = f'result = hpo.run(study, trials=1, trainers=1, storage="{database_url}")'
+    cells = [STUDY.format(builder="models:build"), run, "print(result.counts)"]
+    done = installed[kind].run(tmp_path, "python", "-c", NOTEBOOK, stdin="# cell\n".join(cells))
+    assert "'complete': 1" in done.stdout, done.stdout + done.stderr
+
+
+FORMER_LINES = {
+    "from models import Model": "from hpo.models import Model",
+    "from data import Dataset": "from hpo.data import Dataset",
+    "import models; models.MODELS": "from hpo.models import ...",
+    "from models.mlp import mlp": "from hpo.models.mlp import mlp",
+    "from studies.mlp_digits import study": "from hpo.studies.mlp_digits import study",
+}
+FIND_ALL = """
+from pathlib import Path
+from hpo.errors import StudyError
+from hpo.study.discovery import find_study
+for path in sorted(Path().glob("study_*.py")):
+    try:
+        find_study(str(path))
+    except StudyError as error:
+        print(error)
 """
 
 
-def python(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    environ = {**os.environ, "PYTHONPATH": "", "HPO_HOME": str(folder / "home")}
-    return subprocess.run([sys.executable, *words], cwd=folder, env=environ, capture_output=True, text=True)
+@pytest.mark.parametrize("own", [True, False])
+def test_a_line_that_imports_hpos_packages_by_their_former_names_is_told_the_new_one(
+    own: bool, tmp_path: Path, installed: dict[str, Installed]
+) -> None:
+    """Also where the user has a file of that name, in which it is not found."""
+    for number, line in enumerate(FORMER_LINES):
+        write(tmp_path, **{f"study_{number}": line})
+    if own:
+        write(tmp_path, models="mine = 1", data="mine = 1", studies="mine = 1")
+    done = installed["wheel"].run(tmp_path, "python", "-c", FIND_ALL)
+    for number, (line, now) in enumerate(FORMER_LINES.items()):
+        told = done.stdout.split("study ")[number + 1]
+        assert f"{tmp_path / f'study_{number}.py'}, line 1: {line}" in told
+        assert f"write `{now}`" in told.splitlines()[2]
 
 
-@pytest.mark.parametrize("taken", ["data/__init__.py", "models.py"])
-def test_a_package_that_hides_ours_is_named(taken: str, tmp_path: Path) -> None:
-    """`import hpo` beside one says which file is in the way and what to do, and is no riddle about a missing name."""
-    path = tmp_path / taken
-    path.parent.mkdir(exist_ok=True)
-    path.touch()
-    done = python(tmp_path, "-c", f"import sys; sys.path[1:1] = [{str(ROOT)!r}]; import hpo")
-    assert done.returncode == 1
-    assert f"{path}\nnext: rename it" in done.stderr
-
-
-def test_a_folder_of_data_hides_nothing(tmp_path: Path) -> None:
-    """Files under `data/` are what most projects have."""
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "train.csv").touch()
-    done = python(tmp_path, "-c", f"import sys; sys.path[1:1] = [{str(ROOT)!r}]; import hpo.study.study")
-    assert done.returncode == 0, done.stderr
-
-
-def test_trainers_take_nothing_of_ours_from_the_current_folder(tmp_path: Path, database_url: str) -> None:
-    """A models.py beside the study harms nobody who does not import it."""
-    (tmp_path / "models.py").write_text("raise SystemExit('not this one')")
-    (tmp_path / "mine.py").write_text(STUDY.format(name="MODELS"))
-    hpo = f"import sys; sys.path[:1] = [{str(ROOT)!r}]; from hpo.cli.main import main; main()"
-    done = python(
-        tmp_path, "-c", hpo, "run", "--study", "mine.py", "--trials", "1", "--workers", "1", "--storage", database_url
-    )
-    assert done.returncode == 0, done.stderr
-
-
-def test_a_study_that_wants_its_own_models_is_told_whose_name_that_is(tmp_path: Path) -> None:
-    """The error names the file that is not found, and why."""
-    (tmp_path / "models.py").write_text("mine = 1")
-    (tmp_path / "mine.py").write_text(STUDY.format(name="mine"))
-    with pytest.raises(StudyError, match="does not import") as caught:
+def test_a_checkouts_folders_are_not_imported_by_their_former_names(tmp_path: Path) -> None:
+    """Where the repository is on the import path, `models` would be a second copy, whose Model no study takes."""
+    write(tmp_path, mine="from models import Model")
+    with pytest.raises(StudyError, match=r"imported as hpo\.models") as caught:
         find_study(str(tmp_path / "mine.py"))
-    assert f"{tmp_path / 'models.py'} is not found" in str(caught.value)
+    assert "`from hpo.models import Model`" in caught.value.next
+    assert str(tmp_path / "mine.py") in str(caught.value)
+
+
+def test_a_builder_or_loader_by_its_former_name_is_told_the_new_one(tmp_path: Path) -> None:
+    """A reference as earlier versions stored it."""
+    with pytest.raises(StudyError) as caught:
+        resolve("models.mlp:mlp", "model builder")
+    assert caught.value.next == 'hpo\'s own is "hpo.models.mlp:mlp"'
+    with pytest.raises(StudyError, match=r"data\.mnist:load_mnist") as caught:
+        load_split("mine", "data.mnist:load_mnist", "train", None, (1, 28, 28), 10)  # type: ignore[arg-type]
+    assert "hpo.data.mnist:load_mnist" in caught.value.next
+
+
+def test_a_users_loader_that_imports_by_a_former_name_is_told_the_new_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, loader_of_before="from data.files import RawImages")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(StudyError) as caught:
+        resolve("loader_of_before:load", "data loader")
+    assert "`from hpo.data.files import RawImages`" in caught.value.next
+
+
+def test_a_users_own_module_that_does_not_import_is_not_taken_for_hpos(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`models.net` was never hpo's, so the advice is about the user's own file."""
+    write(tmp_path, models____init__="")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "models", raising=False)
+    with pytest.raises(StudyError) as caught:
+        resolve("models.net:build", "model builder")
+    monkeypatch.delitem(sys.modules, "models")
+    assert "import models.net" in caught.value.next

@@ -126,7 +126,7 @@ def test_two_workers_beside_a_run_give_exactly_the_trials_asked_for(
         "    baseline={'hidden_units': 16, 'lr': 1e-2})\n"
     )
     run(str(path), trials=1)
-    code = "import hpo, sys; print(hpo.run(sys.argv[1], worker=True, workers=1).stopped)"
+    code = "import hpo, sys; print(hpo.run(sys.argv[1], worker=True, trainers=1).stopped)"
 
     def join(_snapshot: Any) -> None:
         if not workers:
@@ -136,7 +136,7 @@ def test_two_workers_beside_a_run_give_exactly_the_trials_asked_for(
             )
 
     workers: list[subprocess.Popen[str]] = []
-    result = run(str(path), trials=30, workers=1, on_snapshot=join)
+    result = run(str(path), trials=30, trainers=1, on_snapshot=join)
     assert result.stopped == "trials"
     assert [worker.communicate(timeout=60)[0].strip() for worker in workers] == ["trials", "trials"]
     trials = trials_of(database_url, "shared")

@@ -156,7 +156,7 @@ def test_a_budget_of_the_environment_is_read_where_the_words_name_none(
         ["run", "--study", "mlp_digits", "--trials", "0"],
         ["run", "--study", "mlp_digits", "--trials", "many"],
         ["run", "--study", "mlp_digits", "--device", "tpu"],
-        ["run", "--study", "mlp_digits", "--workers", "0"],
+        ["run", "--study", "mlp_digits", "--trainers", "0"],
         ["run", "--study", "mlp_digits", "--subset", "3"],
         ["run", "--study", "mlp_digits", "--name", "../escape"],
         ["run", "--no-such-option"],

@@ -11,43 +11,6 @@ from pathlib import Path
 import pytest
 from cli_commands import ROOT, Command
 
-COMMANDS = [
-    "run",
-    "worker",
-    "studies",
-    "space",
-    "check",
-    "status",
-    "best",
-    "trials",
-    "compress",
-    "dashboard",
-    "db",
-    "db init",
-]
-EXIT_CODES = ["0", "2", "3", "4", "5", "70", "130", "141", "143"]
-
-
-def test_help_names_every_command_and_every_exit_code(hpo: Command) -> None:
-    text = hpo("--help").out
-    assert all(f" {command} " in text for command in COMMANDS if " " not in command)
-    epilog = text.split("Exit codes:")[1]
-    assert all(code in epilog for code in EXIT_CODES)
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_option_is_explained(hpo: Command, command: str) -> None:
-    done = hpo(*command.split(), "--help")
-    assert done.code == 0
-    assert "Usage: hpo" in done.out
-
-
-def test_the_readme_has_the_same_exit_codes_and_commands(hpo: Command) -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    table = readme.split("## Exit codes")[1].split("\n## ")[0]
-    assert all(f"| {code} |" in table for code in EXIT_CODES)
-    assert all(f"hpo {command}" in readme for command in COMMANDS if command != "db")
-
 
 def test_version(hpo: Command) -> None:
     from hpo import __version__

@@ -24,7 +24,7 @@ def test_a_search_prints_its_result_on_stdout_and_progress_on_stderr(hpo_process
         "3",
         "--device",
         "cpu",
-        "--workers",
+        "--trainers",
         "1",
     ]
     done = hpo_process(*words)
@@ -45,7 +45,7 @@ def test_a_search_prints_its_result_on_stdout_and_progress_on_stderr(hpo_process
 
 def test_quiet_and_another_name(hpo_process: Command, database_url: str) -> None:
     words = ["run", "--study", "mlp_digits", "--storage", database_url, "--trials", "2", "--quiet", "--name", "other"]
-    done = hpo_process(*words, "--device", "cpu", "--workers", "1")
+    done = hpo_process(*words, "--device", "cpu", "--trainers", "1")
     assert done.code == 0, done.err
     assert "trial 0 complete" not in done.err
     best = json.loads(hpo_process("best", "--study", "other", "--storage", database_url, "--json").out)
@@ -67,7 +67,7 @@ def test_a_changed_declaration_is_refused_with_the_row(hpo_process: Command, dat
         "1",
         "--device",
         "cpu",
-        "--workers",
+        "--trainers",
         "1",
     ]
     assert hpo_process(*words).code == 0

@@ -142,7 +142,7 @@ def test_a_worker_is_refused_a_study_that_nobody_has_started(
 ) -> None:
     monkeypatch.setenv("HPO_HOME", str(tmp_path))
     with pytest.raises(StudyError, match='has no study "shared"'):
-        hpo.run(found(), worker=True, workers=1, storage=database_url)
+        hpo.run(found(), worker=True, trainers=1, storage=database_url)
 
 
 def test_a_worker_that_joins_a_finished_study_leaves_at_once_and_changes_nothing(
@@ -150,8 +150,8 @@ def test_a_worker_that_joins_a_finished_study_leaves_at_once_and_changes_nothing
 ) -> None:
     """It ends with 0, as one that came in time, so an engine that restarts failures leaves it alone."""
     monkeypatch.setenv("HPO_HOME", str(tmp_path))
-    hpo.run(found(), workers=1, trials=2, storage=database_url)
-    late = hpo.run(found(), worker=True, workers=1, storage=database_url)
+    hpo.run(found(), trainers=1, trials=2, storage=database_url)
+    late = hpo.run(found(), worker=True, trainers=1, storage=database_url)
     assert (late.stopped, late.exit_code, late.counts["complete"]) == ("trials", 0, 2)
 
 
@@ -162,7 +162,7 @@ def test_a_worker_leaves_after_its_own_time_and_the_study_goes_on(
     monkeypatch.setenv("HPO_HOME", str(tmp_path))
     long = found(epochs=100_000)
     before = prepare_study(engine, long, OpenOptions(timeout_seconds=3600.0), FACTS).budget
-    result = hpo.run(long, worker=True, workers=1, timeout=3.0, storage=database_url)
+    result = hpo.run(long, worker=True, trainers=1, timeout=3.0, storage=database_url)
     assert result.stopped == "deadline"
     with engine.connect() as connection:
         after = queries.budget(connection, 1)
@@ -183,7 +183,7 @@ def test_a_host_whose_clock_is_an_hour_off_changes_nothing_about_deadlines_and_l
         "HPO_HOME": str(tmp_path),
         "HPO_STORAGE": database_url,
         "HPO_DEVICES": "cpu",
-        "HPO_WORKERS": "1",
+        "HPO_TRAINERS": "1",
     }
     program = f"{_AN_HOUR_FAST}\nsys.argv = {arguments}\nrunpy.run_module('hpo', run_name='__main__')"
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=300)

@@ -14,7 +14,7 @@ def test_trainers_that_cannot_fit_are_refused_with_the_number_that_can() -> None
     check_memory(4, 4 * TRAINER_BYTES)
     with pytest.raises(DeviceError, match="5 trainers do not fit") as refused:
         check_memory(5, 4 * TRAINER_BYTES)
-    assert "--workers 4" in str(refused.value)
+    assert "--trainers 4" in str(refused.value)
 
 
 def test_a_container_s_limit_counts_and_its_file_cache_does_not(tmp_path: Path) -> None:

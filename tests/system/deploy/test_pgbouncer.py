@@ -90,7 +90,7 @@ def test_three_workers_share_two_server_connections_and_lose_nothing(
         "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'deploy'}",
         "HPO_HOME": str(tmp_path),
         "HPO_STORAGE": pooled_url,
-        "HPO_WORKERS": "1",
+        "HPO_TRAINERS": "1",
         "HPO_DEVICES": "cpu",
     }
     hpo = [sys.executable, "-m", "hpo"]

@@ -44,7 +44,7 @@ def environment(database: str, tmp_path: Path) -> dict[str, str]:
         "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'deploy'}",
         "HPO_STORAGE": database,
         "HPO_HOME": str(tmp_path / "home"),
-        "HPO_WORKERS": "1",
+        "HPO_TRAINERS": "1",
         "HPO_DEVICES": "cpu",
         "STUDY": "tiny:study",
     }

@@ -35,8 +35,8 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evaluated]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HPO_HOME", str(place / "home"))
         settings = Settings.read()
-        hpo.run(QUICK, trials=6, workers=2)
-        done = evaluate(QUICK, EvaluateOptions(top=2, seeds=2, known=True, out=place / "out", workers=2), settings)
+        hpo.run(QUICK, trials=6, trainers=2)
+        done = evaluate(QUICK, EvaluateOptions(top=2, seeds=2, known=True, out=place / "out", trainers=2), settings)
     yield Evaluated(settings, done)
     leave_embedded(settings.home)
 

@@ -154,7 +154,7 @@ def test_an_interrupted_evaluation_goes_on(home: Settings, tmp_path: Path) -> No
     command = [sys.executable, "-m", "hpo", "evaluate", "--study", QUICK, "--top", "1", "--seeds", "40"]
     environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     with subprocess.Popen(
-        [*command, "--workers", "1", "--out", str(tmp_path)], stderr=subprocess.PIPE, text=True, env=environ
+        [*command, "--trainers", "1", "--out", str(tmp_path)], stderr=subprocess.PIPE, text=True, env=environ
     ) as process:
         assert process.stderr is not None
         said = [next(line for line in process.stderr if re.match("[1-9]", line))]  # after a tenth of them

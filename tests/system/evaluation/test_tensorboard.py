@@ -21,7 +21,7 @@ def test_scalars_and_hparams_of_every_trial(database_url: str, tmp_path: Path, m
 
     monkeypatch.setenv("HPO_STORAGE", database_url)
     monkeypatch.setenv("HPO_HOME", str(tmp_path / "home"))
-    found = hpo.run(QUICK, trials=4, workers=2, tensorboard=str(tmp_path / "logs"))
+    found = hpo.run(QUICK, trials=4, trainers=2, tensorboard=str(tmp_path / "logs"))
     read = EventMultiplexer().AddRunsFromDirectory(str(tmp_path / "logs")).Reload()
     assert set(read.Runs()) == {"quick", *(f"quick/trial-{number:05d}" for number in range(4))}
     content = read.SummaryMetadata("quick", metadata.EXPERIMENT_TAG).plugin_data.content

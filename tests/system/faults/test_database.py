@@ -69,7 +69,7 @@ def test_a_server_away_for_longer_than_the_lease_costs_nothing(new_world: NewWor
     world.hold.write_text("1")
     process = world.start("--trials", "6", OTHER_HOST="one")  # it may ask for two ahead, and leaves two to the other
     world.reached(1)
-    other = world.start("--workers", "1", command="worker", OTHER_HOST="two")
+    other = world.start("--trainers", "1", command="worker", OTHER_HOST="two")
     until(lambda: len(world.log("epoch")) == 3, "the second host to train")
     own_server.stop()
     let_go(world)

@@ -90,12 +90,12 @@ def test_an_interrupted_trial_is_bit_for_bit_the_one_left_alone(
     slowly = tmp_path / "slowly"
     slowly.touch()
     logged = {"TRAINER_LOG": str(tmp_path / "log"), "SLOWLY": str(slowly)}
-    process = world.start("--trials", "1", "--workers", "1", **logged)
+    process = world.start("--trials", "1", "--trainers", "1", **logged)
     under_way(world, process)
     interrupt(world, process)
     slowly.unlink()
     if process.process.poll() is not None:
-        process = world.start("--trials", "1", "--workers", "1")
+        process = world.start("--trials", "1", "--trainers", "1")
     process.ends()
     [trial] = world.check(finished=1)
     assert trial.state.name == "COMPLETE"
@@ -110,7 +110,7 @@ def test_a_full_disk_is_said_and_costs_no_result(new_world: NewWorld, study: str
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (64 * 1024, before[1]))  # inherited; a checkpoint here has 300 kB
     try:
-        process = world.start("--trials", "1", "--workers", "1")
+        process = world.start("--trials", "1", "--trainers", "1")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     output = process.ends()
@@ -133,7 +133,7 @@ def test_a_file_system_without_room_is_said_and_costs_no_result(
         pytest.skip("this root may not mount")
     try:
         world = new_world(fake=None, study=study)
-        output = world.run("--trials", "1", "--workers", "1")
+        output = world.run("--trials", "1", "--trainers", "1")
         assert "no checkpoints from now on: No space left on device" in output
         assert world.check(finished=1)[0].state.name == "COMPLETE"
     finally:

@@ -28,7 +28,7 @@ def test_a_diverged_trial_is_pruned_with_a_constraint_and_the_next_one_runs(new_
 def test_out_of_memory_is_pruned_with_a_constraint_and_three_in_a_row_are_said(new_world: NewWorld) -> None:
     """PRUNED with `memory` > 0 and the shapes; the same trainer goes on; the user is told at the third."""
     world = new_world(fake={"trials": dict.fromkeys("012", "out_of_memory")})
-    output = world.run("--trials", "4", "--workers", "1")
+    output = world.run("--trials", "4", "--trainers", "1")
     world.check(finished=4)
     for trial in world.trials()[:3]:
         assert trial.state.name == "PRUNED"
@@ -53,7 +53,7 @@ def test_a_bug_fails_its_trial_with_type_message_and_traceback(new_world: NewWor
 def test_the_same_bug_five_times_in_a_row_ends_the_run_with_70_and_that_bug(new_world: NewWorld) -> None:
     """Exit 70, the error named with its traceback, nothing left running; mended, the same command goes on."""
     world = new_world(fake={"every": "failed"})
-    output = world.run("--trials", "20", "--workers", "1", code=70)
+    output = world.run("--trials", "20", "--trainers", "1", code=70)
     assert "5 trials in a row failed with the same error: ValueError: 7 is not 8" in output
     assert 'File "model.py", line 7' in output
     states = Counter(trial.state.name for trial in world.trials())
@@ -68,7 +68,7 @@ def test_the_same_bug_five_times_in_a_row_ends_the_run_with_70_and_that_bug(new_
 def test_an_error_whose_message_has_the_trials_own_numbers_is_the_same_error(new_world: NewWorld, where: str) -> None:
     """Shapes differ from trial to trial; the line of the user's code does not, nor the words between the numbers."""
     world = new_world(fake={"every": "shapes", "where": where})
-    output = world.run("--trials", "20", "--workers", "1", code=70)
+    output = world.run("--trials", "20", "--trainers", "1", code=70)
     assert "5 trials in a row failed with the same error: RuntimeError: mat1 and mat2" in output
     assert (f"(64x7 and 32x10) ({where})" if where else "(64x7 and 32x10)\n") in output
     assert output.count("hpo trials --study faults --state failed") == 1
@@ -77,11 +77,11 @@ def test_an_error_whose_message_has_the_trials_own_numbers_is_the_same_error(new
 def test_a_run_in_which_every_trial_failed_ends_with_70_and_the_commonest_error(new_world: NewWorld) -> None:
     """Fewer than five, or not the same one in a row: still no search to be content with."""
     world = new_world(fake={"trials": {"0": "failed", "1": "shapes", "2": "shapes"}, "where": "my_models.py:12"})
-    output = world.run("--trials", "3", "--workers", "1", code=70)
+    output = world.run("--trials", "3", "--trainers", "1", code=70)
     assert "every finished trial failed: 3, 2 of them with RuntimeError: mat1 and mat2" in output
     assert "(my_models.py:12)" in output
     world.check(finished=3)
-    world.run("--trials", "4", "--workers", "1")
+    world.run("--trials", "4", "--trainers", "1")
 
 
 @pytest.mark.parametrize("death", ["die:SIGKILL", "die:SIGSEGV", "die:exit"])
@@ -154,7 +154,7 @@ def test_a_sick_slot_is_quarantined_and_its_trials_run_elsewhere(new_world: NewW
 def test_a_host_without_a_working_slot_says_so_and_leaves_its_trials(new_world: NewWorld) -> None:
     """Exit 5 with the device named; the trials wait for a host that works."""
     world = new_world(fake={"all_sick": True})
-    output = world.run("--trials", "2", "--workers", "1", code=5)
+    output = world.run("--trials", "2", "--trainers", "1", code=5)
     assert "every trainer on cpu ended again and again" in output
     assert "hpo doctor" in output
     states = Counter(trial.state.name for trial in world.trials())

@@ -123,7 +123,7 @@ class World:
         given = [command, "--study", self.study, *arguments]
         given += ["--storage", self.url] if self.url else []  # "": the embedded server under `folder`/home
         if command in ("run", "worker"):
-            given += ["--workers", "2"] if "--workers" not in arguments else []
+            given += ["--trainers", "2"] if "--trainers" not in arguments else []
         variables = {
             **os.environ,
             "PYTHONPATH": str(ROOT),

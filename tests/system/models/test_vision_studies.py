@@ -73,7 +73,7 @@ def test_every_study_passes_check_and_runs_two_trials(
     monkeypatch.setenv("HPO_HOME", str(tmp_path / "home"))
     found = short(name)
     assert inspect_study(found, "cpu").train_images >= 0.75 * SUBSET
-    result = hpo.run(found, trials=2, storage=database_url, workers=1)
+    result = hpo.run(found, trials=2, storage=database_url, trainers=1)
     # A rate at the end of the space's range may well diverge, which is told as pruned.
     states = [trial.state.name for trial in result.frozen]
     assert states[0] == "COMPLETE"
@@ -150,7 +150,7 @@ def test_a_wider_network_than_the_baselines_breaks_its_limit(
         constraints=(AtMost("parameters", times_baseline=1.0),),
         epochs=1,
     )
-    result = hpo.run(study, trials=2, storage=database_url, workers=1, enqueue_known=True)
+    result = hpo.run(study, trials=2, storage=database_url, trainers=1, enqueue_known=True)
     assert [trial.constraints for trial in result.frozen] == [{"parameters": 0.0}, {"parameters": 48 * 75}]
     assert result.best is not None
     assert result.best.trial == 0
@@ -172,7 +172,7 @@ def test_two_objectives_are_pruned_on_the_first(
         epochs=6,
         pruner=PercentilePruner(50.0, startup_trials=2, warmup_epochs=1, min_trials=1),
     )
-    result = hpo.run(study, trials=5, storage=database_url, workers=1, enqueue_known=True)
+    result = hpo.run(study, trials=5, storage=database_url, trainers=1, enqueue_known=True)
     by_rate = {trial.params["lr"]: trial for trial in result.frozen}
     assert by_rate[1e-7].state.name == "PRUNED"
     assert len(by_rate[1e-7].intermediate_values) < 6

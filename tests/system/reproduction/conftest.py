@@ -27,10 +27,10 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HPO_HOME", str(tmp_path_factory.mktemp("searched")))
         settings = Settings.read()
-        hpo.run(THREE_ENDS, trials=4, workers=1, enqueue_known=True)
+        hpo.run(THREE_ENDS, trials=4, trainers=1, enqueue_known=True)
         found = find_study(THREE_ENDS)
         hurried = replace(found.study, name="hurried", epochs=100_000, max_seconds=0.2)
-        hpo.run(replace(found, study=hurried), trials=1, workers=1)
+        hpo.run(replace(found, study=hurried), trials=1, trainers=1)
     yield settings
     leave_embedded(settings.home)
 

@@ -136,7 +136,7 @@ def test_fewer_trials_beside_an_endless_search_are_an_end_of_its_own(
     trainer = (sys.executable, str(Path(__file__).parents[1] / "faults" / "fake_trainer.py"))
     monkeypatch.setenv("FAKE", json.dumps({"log": str(tmp_path / "log"), "hold": str(tmp_path / "hold")}))
     run(engine, "first")
-    result = hpo.run(STUDY, trials=1, workers=1, trainer=trainer)
+    result = hpo.run(STUDY, trials=1, trainers=1, trainer=trainer)
     assert result.stopped == "trials"
     [said] = caplog.messages
     assert said.endswith("and leaves after 1 trial in all, by its own limit")
@@ -150,7 +150,7 @@ def test_a_search_without_a_budget_says_that_it_has_no_end(
     monkeypatch.setenv("HPO_STORAGE", database_url)
     trainer = (sys.executable, str(Path(__file__).parents[1] / "faults" / "fake_trainer.py"))
     monkeypatch.setenv("FAKE", json.dumps({"log": str(tmp_path / "log"), "hold": str(tmp_path / "hold")}))
-    hpo.run(STUDY, trials=1, workers=1, trainer=trainer)
+    hpo.run(STUDY, trials=1, trainers=1, trainer=trainer)
     assert caplog.messages == []
-    hpo.run(STUDY, workers=1, trainer=trainer, on_started=lambda stop: stop())
+    hpo.run(STUDY, trainers=1, trainer=trainer, on_started=lambda stop: stop())
     assert caplog.messages == ["neither a timeout nor a number of trials was given: the search runs until Ctrl-C"]

@@ -50,7 +50,7 @@ def told_to_the_database() -> Iterator[list[str]]:
 def test_between_a_claim_and_its_commit_nothing_is_asked_of_the_database(study: FoundStudy, database_url: str) -> None:
     """Every host of the study waits for that long; whatever the sampler has to read comes later."""
     with told_to_the_database() as said:
-        hpo.run(study, workers=1, devices="cpu", trials=TRIALS, storage=database_url)
+        hpo.run(study, trainers=1, devices="cpu", trials=TRIALS, storage=database_url)
     after = [said[place + 1] for place, words in enumerate(said) if "FOR UPDATE;" in words]
     assert len(after) >= TRIALS
     assert set(after) == {"COMMIT"}
@@ -70,7 +70,7 @@ def test_trials_claimed_right_before_the_database_went_away_are_put_down_and_don
         synchronise(self, connection, claimed)
 
     monkeypatch.setattr(AskTell, "synchronise", failing)
-    result = hpo.run(study, workers=1, devices="cpu", trials=TRIALS, storage=database_url)
+    result = hpo.run(study, trainers=1, devices="cpu", trials=TRIALS, storage=database_url)
     assert failed
     assert result.counts["complete"] == TRIALS
     with engine.connect() as connection:

@@ -29,7 +29,7 @@ def machine(folder: Path, listing: str, **more: str) -> dict[str, str]:
 
 
 def devices(environ: dict[str, str], which: str | None = None) -> list[str]:
-    return [spec.device for spec in find_slots(which, workers=None, workers_per_gpu=1, environ=environ)]
+    return [spec.device for spec in find_slots(which, trainers=None, trainers_per_gpu=1, environ=environ)]
 
 
 @pytest.mark.parametrize(("visible", "count"), [(None, 2), ("1", 1), ("GPU-bbbb,GPU-aaaa", 2), ("0,-1,1", 1)], ids=str)

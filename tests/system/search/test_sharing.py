@@ -1,4 +1,4 @@
-"""`--workers-per-gpu auto`: how many trainers a GPU gets."""
+"""`--trainers-per-gpu auto`: how many trainers a GPU gets."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from hpo.cli.live_view import picture
 from hpo.cli.watching import LINES_AT_ONCE, LiveDisplay, PlainLines, watcher
-from hpo.cli.wording import seconds_text
+from hpo.duration import format_short
 from hpo.trainers.snapshot import Best, SlotView, Snapshot
 from hpo.wording import grouped, params_text, score
 
@@ -192,7 +192,7 @@ def test_numbers_read_well() -> None:
     assert [score(value) for value in (0.98125, 0.0, 12.5, 1234567.0, 1e-6, math.nan, None)] == [
         "0.98125", "0.00000", "12.50000", "1.2346e+06", "1e-06", "nan", "-",
     ]  # fmt: skip
-    assert [seconds_text(value) for value in (0.04, 3.21, 12.4, 245.0, 5400.0)] == [
+    assert [format_short(value) for value in (0.04, 3.21, 12.4, 245.0, 5400.0)] == [
         "0.0s",
         "3.2s",
         "12s",

@@ -1,0 +1,34 @@
+"""How numbers, sizes and seconds read, in every command and in a report."""
+
+from __future__ import annotations
+
+import pytest
+
+from hpo.duration import format_short
+from hpo.report import words
+from hpo.wording import bytes_text, count_text, difference
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0.0 kB"), (268_900, "268.9 kB"), (4_050_000, "4.05 MB")])
+def test_sizes_are_in_units_of_a_thousand(count: int, text: str) -> None:
+    assert bytes_text(count) == text
+
+
+@pytest.mark.parametrize(("count", "text"), [(7, "7"), (61_706, "61.7k"), (2_240_000, "2.24M"), (3e9, "3G")])
+def test_counts_have_three_digits(count: int, text: str) -> None:
+    assert count_text(count) == text
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"), [(0.003123, "0.00312"), (1e-5, "0.00001"), (1e-6, "1e-06"), (3.5, "3.50000")]
+)
+def test_a_difference_has_the_decimals_of_scores_unless_nothing_would_be_left(amount: float, text: str) -> None:
+    assert difference(amount) == text
+
+
+def test_a_report_says_seconds_and_differences_as_the_commands_do_with_a_real_minus() -> None:
+    assert words.seconds(3.21) == format_short(3.21) == "3.2s"
+    assert words.seconds(245.0) == format_short(245.0) == "4m 05s"
+    assert words.seconds(None) == "\u2013"
+    assert words.difference(-0.003123) == "\u22120.00312"
+    assert words.number(-0.5) == "\u22120.50000"
