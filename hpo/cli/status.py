@@ -184,6 +184,7 @@ def _chosen(view: StudyView, state: str | None, top: int | None) -> list[FrozenT
 
 def _trial_json(trial: FrozenTrial) -> dict[str, Any]:
     from hpo.storage.optuna_schema import STATES
+    from hpo.storage.trial_record import record_of
 
     # Optuna's times are naive and local; with their offset they mean the same everywhere.
     seconds = trial.duration.total_seconds() if trial.duration else None
@@ -196,5 +197,5 @@ def _trial_json(trial: FrozenTrial) -> dict[str, Any]:
         "started": trial.datetime_start.astimezone().isoformat() if trial.datetime_start else None,
         "seconds": seconds,
         "constraints": dict(trial.constraints),
-        "failure": trial.user_attrs.get("failure"),
+        "failure": record_of(trial).get("failure"),
     }

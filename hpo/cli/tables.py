@@ -12,6 +12,7 @@ from hpo.cli.states import COUNTS, STYLES
 from hpo.cli.wrapping import Entries
 from hpo.duration import format_duration, format_short
 from hpo.storage.optuna_schema import STATES
+from hpo.storage.trial_record import record_of
 from hpo.wording import grouped, params_text, score, value_text
 
 if TYPE_CHECKING:
@@ -75,13 +76,13 @@ def failures_text(trials: Sequence[FrozenTrial]) -> str:
 
     errors: dict[str, list[FrozenTrial]] = {}
     for trial in trials:
-        failure: Any = trial.user_attrs.get("failure")
-        if isinstance(failure, dict) and failure.get("traceback"):
+        failure = record_of(trial).get("failure")
+        if failure is not None and failure.get("traceback"):
             errors.setdefault(same_error(failure), []).append(trial)
     blocks = []
     for same in errors.values():
         numbers = ", ".join(str(trial.number) for trial in same[:10]) + (", ..." if len(same) > 10 else "")
-        lines = same[0].user_attrs["failure"]["traceback"]
+        lines = record_of(same[0])["failure"]["traceback"]
         blocks.append("\n".join([f"trial{'s' if len(same) > 1 else ''} {numbers}:", *(f"  {line}" for line in lines)]))
     return "\n\n".join(blocks)
 
@@ -92,8 +93,8 @@ def _trial(trial: FrozenTrial, objectives: int) -> list[str]:
     shown = [score(value) for value in values] + ["-"] * (objectives - len(values))
     seconds = format_short(trial.duration.total_seconds()) if trial.duration else "-"
     about = escape(params_text(trial.params, "  "))
-    failure: Any = trial.user_attrs.get("failure")
-    if isinstance(failure, dict):
+    failure = record_of(trial).get("failure")
+    if failure is not None:
         about += f"  [red]{escape(str(failure.get('reason', ''))[:120])}[/]"
         about += f"  {escape(str(failure['where']))}" if failure.get("where") else ""
     return [

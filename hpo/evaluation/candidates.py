@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo.errors import StudyError
 from hpo.results.best import ranked
+from hpo.storage.trial_record import record_of
 from hpo.study.study import Study
 
 if TYPE_CHECKING:
@@ -84,9 +85,10 @@ def _add(found: dict[str, Candidate], given: Candidate) -> None:
 
 
 def _of_trial(study: Study, trial: FrozenTrial) -> Candidate:
-    config = trial.user_attrs.get("config") or study.resolve(study.rows.configuration(trial.params))
-    metrics = trial.user_attrs.get("metrics") or {}
-    best_epoch = int(trial.user_attrs.get("best_epoch") or 0)
+    record = record_of(trial)
+    config = record.get("config") or study.resolve(study.rows.configuration(trial.params))
+    metrics = record.get("metrics", {})
+    best_epoch = record.get("best_epoch", 0)
     return Candidate(
         name=f"trial {trial.number}",
         config=config,
@@ -95,7 +97,7 @@ def _of_trial(study: Study, trial: FrozenTrial) -> Candidate:
         epochs=best_epoch,
         epochs_from=f"best epoch of trial {trial.number}" if best_epoch else "",
         val_accuracy=metrics.get("val_accuracy"),
-        trial_seed=trial.user_attrs.get("seed"),
+        trial_seed=record.get("seed"),
     )
 
 

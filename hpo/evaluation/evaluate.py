@@ -30,6 +30,7 @@ from hpo.signals import caught_signals
 from hpo.storage.artifacts import attach
 from hpo.storage.engine import storage_error
 from hpo.storage.evaluations import read_runs, save_evaluation, save_run
+from hpo.storage.trial_record import record_of
 from hpo.trainers.devices import find_slots
 
 __all__ = ["EvaluateOptions", "Evaluation", "EvaluationProgress", "evaluate"]
@@ -114,7 +115,7 @@ class _Session:
         self.folder = (options.out or Path("reports") / study.name).absolute()
         self.candidates = choose(study, opened.view, top=options.top, known=options.known)
         used = {trial_seed(study.seed, trial.number) for trial in opened.view.trials}
-        used |= {trial.user_attrs["seed"] for trial in opened.view.trials if "seed" in trial.user_attrs}
+        used |= {record["seed"] for record in map(record_of, opened.view.trials) if "seed" in record}
         # Seed by seed, not configuration by configuration: if it is cut short, every configuration has had its turn.
         self.runs = [
             final_run(opened.found, candidate, index, used, scratch)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +17,7 @@ from hpo.report.trials import curves_table, trials_table, value_columns
 from hpo.results.best import pareto_front, ranked
 from hpo.results.evaluation import ConfigurationRow, EvaluationDocument, as_document
 from hpo.results.reading import StudyView
+from hpo.storage.trial_record import record_of
 
 __all__ = ["BaselineGain", "Failure", "ReportData", "build_report"]
 
@@ -108,7 +108,7 @@ class ReportData:
 
     def origin(self, trial: FrozenTrial) -> str:
         """Where a trial's parameters come from: "baseline", "known 1" and so on; empty for what the sampler chose."""
-        return str(trial.user_attrs.get("origin", "")) if self.view.declaration is not None else ""
+        return record_of(trial).get("origin", "") if self.view.declaration is not None else ""
 
     @property
     def best_trials(self) -> pandas.DataFrame:
@@ -142,7 +142,7 @@ def build_report(view: StudyView, *, top: int = 10) -> ReportData:
         parameters=parameters,
         complete=complete,
         best=tuple(best),
-        baseline=next((trial for trial in complete if trial.user_attrs.get("origin") == "baseline"), None),
+        baseline=next((trial for trial in complete if record_of(trial).get("origin") == "baseline"), None),
         trials=trials_table(view),
         curves=curves_table(view),
         importances=find_importances(complete, view.objectives, view.directions, parameters),
@@ -155,8 +155,8 @@ def _failures(view: StudyView) -> tuple[Failure, ...]:
     """Trials that failed, diverged or ran out of memory, the commonest reason first."""
     found: dict[tuple[str, str], list[FrozenTrial]] = {}
     for trial in view.trials:
-        recorded: Any = trial.user_attrs.get("failure")
-        if isinstance(recorded, Mapping):
+        recorded = record_of(trial).get("failure")
+        if recorded is not None:
             key = (str(recorded.get("kind", "failed")), str(recorded.get("reason", "")).strip() or "no reason recorded")
             found.setdefault(key, []).append(trial)
         elif trial.state == TrialState.FAIL:
@@ -169,6 +169,5 @@ def _failures(view: StudyView) -> tuple[Failure, ...]:
 
 
 def _traceback(trial: FrozenTrial) -> tuple[str, ...]:
-    recorded = trial.user_attrs.get("failure")
-    lines = recorded.get("traceback", ()) if isinstance(recorded, Mapping) else ()
+    lines: Any = record_of(trial).get("failure", {}).get("traceback", ())
     return tuple(str(line) for line in lines) if isinstance(lines, (list, tuple)) else tuple(str(lines).splitlines())

@@ -8,6 +8,7 @@ from statistics import median
 from optuna.trial import TrialState
 
 from hpo.results.reading import StudyView
+from hpo.storage.trial_record import record_of
 
 __all__ = ["Saving", "pruning_saving"]
 
@@ -31,14 +32,14 @@ def pruning_saving(view: StudyView) -> Saving | None:
     pruned = [
         trial
         for trial in view.trials
-        if trial.state == TrialState.PRUNED and trial.intermediate_values and "failure" not in trial.user_attrs
+        if trial.state == TrialState.PRUNED and trial.intermediate_values and "failure" not in record_of(trial)
     ]
     if not pruned or not any(steps):
         return None
     usual = round(median(step for step in steps if step))
     saved = 0.0
     for trial in pruned:
-        recorded = trial.user_attrs.get("seconds")
+        recorded = record_of(trial).get("seconds")
         seconds = trial.duration.total_seconds() if trial.duration else 0.0
         if isinstance(recorded, (int, float)) and not isinstance(recorded, bool):
             seconds = float(recorded)

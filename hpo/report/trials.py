@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +13,7 @@ from optuna.trial import FrozenTrial
 from hpo.results.best import eligible
 from hpo.results.reading import StudyView
 from hpo.storage.optuna_schema import STATES
+from hpo.storage.trial_record import record_of
 
 __all__ = ["curves_table", "trials_table", "value_columns"]
 
@@ -64,11 +64,9 @@ def curves_table(view: StudyView) -> pandas.DataFrame:
 
 
 def _row(trial: FrozenTrial, values: Sequence[str], may_win: bool) -> dict[str, Any]:
-    attrs = trial.user_attrs
-    failure = attrs.get("failure")
-    failure = failure if isinstance(failure, Mapping) else {}
+    record: Mapping[str, Any] = record_of(trial)
+    failure = record.get("failure", {})
     duration = trial.duration.total_seconds() if trial.duration is not None else None
-    seconds = attrs.get("seconds")  # another script's attribute of that name may be anything
     row: dict[str, Any] = {"number": trial.number, "state": STATES[trial.state]}
     row |= dict(zip(values, trial.values or [None] * len(values), strict=False))
     row |= {f"constraint_{name}": value for name, value in trial.constraints.items()}
@@ -76,15 +74,14 @@ def _row(trial: FrozenTrial, values: Sequence[str], may_win: bool) -> dict[str, 
         "eligible": may_win,
         "started": _utc(trial.datetime_start),
         "finished": _utc(trial.datetime_complete),
-        "seconds": duration if _number(seconds) is None else _number(seconds),
+        "seconds": record.get("seconds", duration),
         "steps": len(trial.intermediate_values),
         "failure_kind": failure.get("kind"),
         "failure_reason": failure.get("reason"),
     }
-    row |= {name: value if isinstance(value := attrs.get(name), str) else None for name in _WORDS}
-    row |= {name: _number(attrs.get(name)) for name in (*_WHOLE, *_NUMBERS)}
+    row |= {name: record.get(name) for name in (*_WORDS, *_WHOLE, *_NUMBERS)}
     row |= {f"params_{name}": "None" if value is None else value for name, value in trial.params.items()}
-    others = ((name, value) for name, value in attrs.items() if name not in _OURS)
+    others = ((name, value) for name, value in trial.user_attrs.items() if name not in _OURS)
     row |= {f"user_attrs_{name}": value for name, value in others if isinstance(value, (str, int, float, bool))}
     return row
 
@@ -102,11 +99,6 @@ def _typed(table: pandas.DataFrame, values: Sequence[str], whole: Iterable[str])
     ordered += [name for name in table.columns if name.startswith("params_")]
     ordered += [name for name in table.columns if name.startswith("user_attrs_")]
     return table[ordered].drop(columns=unused)
-
-
-def _number(value: object) -> float | None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if number else None  # type: ignore[arg-type]
 
 
 def _utc(moment: datetime | None) -> datetime | None:

@@ -16,6 +16,7 @@ from hpo.results.reading import read_study
 from hpo.storage import queries
 from hpo.storage.engine import storage_error
 from hpo.storage.optuna_schema import STATES
+from hpo.storage.trial_record import TrialRecord, make_record, record_of
 
 __all__ = ["Record", "read_record"]
 
@@ -36,7 +37,7 @@ class Record:
     ending: str
     job: Job
     curve: tuple[Mapping[str, Any], ...]
-    facts: Mapping[str, Any]
+    facts: TrialRecord
     declaration: Mapping[str, str]
     source: str
     sources: Mapping[str, str] | None
@@ -67,7 +68,7 @@ def _read(connection: Connection, name: str, trials: Sequence[FrozenTrial], numb
         there = f"it has trials 0 to {len(trials) - 1}" if trials else "it has no trial yet"
         raise StudyError(f'study "{name}" has no trial {number}', evidence=[there])
     stored = queries.declaration(connection, found.study_id)
-    ending, facts = _ending(trial), trial.user_attrs
+    ending, facts = _ending(trial), record_of(trial)
     if stored is None or "job" not in stored.facts:
         raise _not_ours(name)
     if ending is None or "config" not in facts or "seed" not in facts:
@@ -100,21 +101,20 @@ def _not_ours(name: str) -> StudyError:
 def _ending(trial: FrozenTrial) -> str | None:
     if not trial.state.is_finished():
         return None
-    failure = trial.user_attrs.get("failure")
-    kind = failure.get("kind") if isinstance(failure, dict) else None
+    kind = record_of(trial).get("failure", {}).get("kind")
     return (
         str(kind) if kind else STATES[trial.state] if trial.state in (TrialState.COMPLETE, TrialState.PRUNED) else None
     )
 
 
-def _why(facts: Mapping[str, Any]) -> str:
+def _why(facts: TrialRecord) -> str:
     return "it was ended from outside" if facts.get("failure") is None else f"its failure was {facts['failure']}"
 
 
-def _with_checksum(facts: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> dict[str, Any]:
+def _with_checksum(facts: TrialRecord, trials: Sequence[FrozenTrial]) -> TrialRecord:
     """A pruned trial does not say which data it saw; the others of its study do, and the study's data is one."""
-    seen = {str(trial.user_attrs["data_checksum"]) for trial in trials if "data_checksum" in trial.user_attrs}
-    return {"data_checksum": seen.pop() if len(seen) == 1 else None, **facts}
+    seen = {record["data_checksum"] for record in map(record_of, trials) if "data_checksum" in record}
+    return make_record({"data_checksum": seen.pop() if len(seen) == 1 else None}, facts)
 
 
 def _sources(connection: Connection, study_id: int, worker_id: Any) -> Mapping[str, str] | None:

@@ -19,6 +19,7 @@ import hpo.data
 import hpo.models
 from hpo.errors import CodeMismatch
 from hpo.storage import queries
+from hpo.storage.trial_record import record_of
 from hpo.study.study import Study
 
 __all__ = ["check_finished_code", "check_same_code", "code_digest", "code_facts", "source_digests"]
@@ -82,7 +83,7 @@ def check_finished_code(
     dated = [(trial.datetime_complete, trial) for trial in results if trial.datetime_complete is not None]
     if not dated:
         return ""
-    before = _files_of(connection, study_id, max(dated, key=lambda pair: pair[0])[1].user_attrs.get("worker"))
+    before = _files_of(connection, study_id, record_of(max(dated, key=lambda pair: pair[0])[1]).get("worker"))
     now = source_digests(study)
     changed = [name for name in before.keys() & now.keys() if before[name] != now[name]]
     own = sorted(name for name in changed if not name.startswith("hpo/"))

@@ -31,6 +31,7 @@ from hpo.search.outcomes import Outcome, classify, given_up, pruned
 from hpo.search.reaper import MAX_ATTEMPTS, MAX_HOSTS
 from hpo.search.reporting import SearchProgress
 from hpo.search.storage_thread import StorageThread
+from hpo.storage.trial_record import make_record
 from hpo.study.discovery import FoundStudy
 from hpo.trainers.jobs import make_job
 from hpo.trainers.pool import TrainerPool
@@ -196,7 +197,7 @@ class Loop:
         slot.trial = None
         if math.isfinite(self._trial_seconds):
             self._trial_seconds += 0.2 * (slot.seconds - self._trial_seconds)
-        attributes = {**outcome.attributes, **self._progress.provenance(slot, trial)}
+        attributes = make_record(outcome.attributes, self._progress.provenance(slot, trial))
         self.storage_thread.finish(trial, outcome.state, outcome.values, attributes, outcome.constraints)
         self._progress.finished(trial, outcome)
         if not self._stopped and (sentence := self._failures.record(outcome)):

@@ -20,6 +20,7 @@ from hpo.storage import queries
 from hpo.storage.optuna_schema import DIRECTION_OF
 from hpo.storage.schema import ensure_schema
 from hpo.storage.study_cache import StudyCache
+from hpo.storage.trial_record import TrialRecord
 from hpo.study.discovery import FoundStudy
 from hpo.study.samplers import Grid
 from hpo.study.study import Study, check_same_declaration
@@ -193,7 +194,7 @@ def _fill_queue(connection: Connection, study: Study, study_id: int) -> None:
     """The baseline is trial 0, so that every report can say "better than"; then all points of a grid, if it is one."""
     _enqueue(connection, study_id, study, [study.baseline], "baseline")
     if isinstance(study.sampler, Grid):
-        points: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        points: list[tuple[dict[str, Any], TrialRecord]] = [
             (point, {}) for point in study.sampler.points(study.rows, study.seed)
         ]
         queries.enqueue(connection, study_id, points)
@@ -205,7 +206,7 @@ def _enqueue(
     entries = [
         (
             study.rows.parameters(config, what=origin, complete=False),
-            {"origin": origin if origin == "baseline" and number == 1 else f"{origin} {number}"},
+            TrialRecord(origin=origin if origin == "baseline" and number == 1 else f"{origin} {number}"),
         )
         for number, config in enumerate(configs, start=1)
     ]

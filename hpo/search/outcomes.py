@@ -16,6 +16,7 @@ from typing import Any
 from optuna.trial import TrialState
 
 from hpo.messages import Finished
+from hpo.storage.trial_record import TrialFailure, TrialRecord, make_record
 from hpo.study.study import Study
 from hpo.trainers.trial import Trial
 from hpo.wording import score
@@ -31,7 +32,7 @@ class Outcome:
 
     state: TrialState
     values: tuple[float, ...] | None
-    attributes: Mapping[str, Any]
+    attributes: TrialRecord
     constraints: Mapping[str, float] = field(default_factory=dict)
     line: str = ""
 
@@ -48,23 +49,25 @@ def classify(study: Study, trial: Trial, message: Finished, baseline: Mapping[st
             return Outcome(TrialState.COMPLETE, values, attributes, _limits(study, message.metrics, baseline), shown)
         message = Finished(trial.trial_id, "diverged", reason="the objective is not a number")
     if message.outcome in CONSTRAINTS:
-        attributes["failure"] = {"kind": message.outcome, "reason": message.reason}
+        attributes["failure"] = TrialFailure(kind=message.outcome, reason=message.reason)
         constraint = {CONSTRAINTS[message.outcome]: 1.0}
         return Outcome(
             TrialState.PRUNED, _last(study, trial), attributes, constraint, f"{message.outcome}: {message.reason}"
         )
-    where = {"where": message.where} if message.where else {}
-    failure = {"kind": message.outcome, "reason": message.reason, **where, "traceback": list(message.details)}
+    failure = TrialFailure(kind=message.outcome, reason=message.reason, traceback=list(message.details))
+    if message.where:
+        failure["where"] = message.where
     line = f"{message.reason} ({message.where})" if message.where else message.reason
-    return Outcome(TrialState.FAIL, None, {**attributes, "failure": failure}, {}, line)
+    return Outcome(TrialState.FAIL, None, make_record(attributes, TrialRecord(failure=failure)), {}, line)
 
 
 def given_up(trial: Trial, how: str) -> Outcome:
     """The outcome of a trial whose trainers died until no attempt was left. `how`: how the last one ended."""
     of = "" if trial.trainer_deaths == trial.attempts else f" of {trial.attempts}"
     reason = f"its trainer ended ({how}) in {trial.trainer_deaths}{of} attempts"
-    failure = {"kind": "attempts", "attempts": trial.attempts, "reason": reason}
-    return Outcome(TrialState.FAIL, None, {**_attributes(trial, None), "failure": failure}, {}, reason)
+    failure = TrialFailure(kind="attempts", attempts=trial.attempts, reason=reason)
+    attributes = make_record(_attributes(trial, None), TrialRecord(failure=failure))
+    return Outcome(TrialState.FAIL, None, attributes, {}, reason)
 
 
 def pruned(study: Study, trial: Trial) -> Outcome:
@@ -77,14 +80,12 @@ def _last(study: Study, trial: Trial) -> tuple[float, ...] | None:
     return (trial.score,) if trial.score is not None and len(study.objectives) == 1 else None
 
 
-def _attributes(trial: Trial, message: Finished | None) -> dict[str, Any]:
-    attributes: dict[str, Any] = {"config": trial.config, "attempt": trial.attempt, **trial.facts}
-    if message is not None:
-        attributes |= {"best_epoch": message.best_epoch, "epochs": message.epoch, **message.facts}
-        attributes["metrics"] = dict(message.metrics)
-    else:
-        attributes["epochs"] = trial.epoch
-    return attributes
+def _attributes(trial: Trial, message: Finished | None) -> TrialRecord:
+    known = TrialRecord(config=trial.config, attempt=trial.attempt)
+    if message is None:
+        return make_record(known, trial.facts, TrialRecord(epochs=trial.epoch))
+    ended = TrialRecord(best_epoch=message.best_epoch, epochs=message.epoch)
+    return make_record(known, trial.facts, ended, message.facts, TrialRecord(metrics=dict(message.metrics)))
 
 
 def _limits(study: Study, metrics: Mapping[str, Any], baseline: Mapping[str, float]) -> dict[str, float]:

@@ -19,6 +19,7 @@ from hpo.search.outcomes import Outcome
 from hpo.search.storage_thread import StorageThread
 from hpo.seeds import trial_seed
 from hpo.storage.optuna_schema import STATES
+from hpo.storage.trial_record import TrialRecord, make_record, record_of
 from hpo.study.study import Study
 from hpo.trainers.slot import Slot
 from hpo.trainers.snapshot import Best, Snapshot
@@ -60,21 +61,20 @@ class SearchProgress:
     def baseline(self) -> Mapping[str, float]:
         """The metrics of the baseline, trial 0; empty until it is done."""
         for trial in self._storage_thread.trials()[:1]:
-            metrics = trial.user_attrs.get("metrics")
-            return dict(metrics) if isinstance(metrics, Mapping) else {}
+            return record_of(trial).get("metrics", {})
         return {}
 
-    def provenance(self, slot: Slot, trial: Trial) -> dict[str, Any]:
+    def provenance(self, slot: Slot, trial: Trial) -> TrialRecord:
         """Where and with what a trial ran."""
         ready = slot.ready
-        return {
-            **self._facts,
-            "seed": trial_seed(self._study.seed, trial.number),
-            "device": slot.spec.device,
-            "device_name": ready.device_name if ready else "",
-            "versions": ready.versions if ready else {},
-            "seconds": round(slot.seconds, 3),
-        }
+        here = TrialRecord(
+            seed=trial_seed(self._study.seed, trial.number),
+            device=slot.spec.device,
+            device_name=ready.device_name if ready else "",
+            versions=ready.versions if ready else {},
+            seconds=round(slot.seconds, 3),
+        )
+        return make_record(self._facts, here)
 
     def best(self) -> Best | None:
         """The best trial so far of all hosts, as far as this one knows."""

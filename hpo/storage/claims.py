@@ -21,6 +21,7 @@ from hpo.storage.optuna_schema import (
 )
 from hpo.storage.save import local_time
 from hpo.storage.tables import UTC_NOW, NoStudy
+from hpo.storage.trial_record import TrialRecord
 
 __all__ = ["Claim", "claim", "enqueue"]
 
@@ -160,7 +161,7 @@ _ENQUEUE = text(
 )
 
 
-def enqueue(connection: Connection, study_id: int, items: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> list[int]:
+def enqueue(connection: Connection, study_id: int, items: Sequence[tuple[dict[str, Any], TrialRecord]]) -> list[int]:
     """Queue (fixed parameters, user attributes) as `study.enqueue_trial(skip_if_exists=True)` does; the new ids.
 
     A configuration whose fixed parameters equal those of a trial enqueued before, or earlier in `items`, is left out.

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, text
 
 from hpo.storage.optuna_schema import FAIL, RUNNING, STATE_TYPE, TRIALS, USER_ATTRS, WAITING
 from hpo.storage.tables import COUNTED_ATTEMPTS, UTC_NOW
+from hpo.storage.trial_record import TrialFailure
 
 __all__ = ["Expired", "ReapResult", "Renewal", "expired", "reap", "release_worker", "renew"]
 
@@ -140,7 +141,7 @@ def _give_back(connection: Connection, rows: list[Any], max_attempts: int, attem
     for trial_id, state, attempt, worker_id, host in rows:
         running = state == RUNNING
         used_up = running and attempt + attempt_delta > max_attempts
-        failure = {"kind": "attempts", "attempts": attempt, "worker": worker_id, "host": host}
+        failure = TrialFailure(kind="attempts", attempts=attempt, worker=worker_id, host=host)
         bound["ids"].append(trial_id)
         bound["states"].append(FAIL if used_up else WAITING)
         bound["attempts"].append(attempt + (attempt_delta if running and not used_up else 0))

@@ -459,7 +459,7 @@ PROTECTIONS = (
         "AtomicFile.__init__",
         "path.with_name(...)",
         "path",
-        "unit/test_replacement.py::test_a_process_killed_in_the_middle_leaves_the_old_file",
+        "system/test_atomic_file.py::test_a_process_killed_in_the_middle_leaves_the_old_file",
         "half of the new",
     ),
     # Disk full.
