@@ -66,7 +66,7 @@ exec {compiler} "$@"
 
 PROBE = """
 import json, torch
-from hpo.training import native
+from hpo.training.kernels import native
 kernels = [native.library(name) is not None for name in native.SOURCES]
 print(json.dumps([torch.backends.cpu.get_cpu_capability(), torch.get_num_threads(), kernels]))
 """
