@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
-from tests.deploy.password_server import PasswordServer, password_server
+
+from tests.system.deploy.password_server import PasswordServer, password_server
 
 
 @pytest.fixture(scope="session")

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from tests.deploy.password_server import free_port
-from tests.deploy.tools import find
+
+from tests.system.deploy.password_server import free_port
+from tests.system.deploy.tools import find
 
 _CONFIGURATION = """
 ClusterName=test

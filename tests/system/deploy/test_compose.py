@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 import yaml
 from sqlalchemy import create_engine, text
-from tests.deploy.composed import COMPOSE_FILE, ROOT, Composed, Refused, read_compose
-from tests.deploy.password_server import PASSWORD, PasswordServer, free_port
-from tests.deploy.recorded import recorded
-from tests.deploy.tools import needs
+
+from tests.system.deploy.composed import COMPOSE_FILE, ROOT, Composed, Refused, read_compose
+from tests.system.deploy.password_server import PASSWORD, PasswordServer, free_port
+from tests.system.deploy.recorded import recorded
+from tests.system.deploy.tools import needs
 
 SECRETS = {"POSTGRES_PASSWORD_FILE": "./secrets/postgres_password", "DASHBOARD_PASSWORD_FILE": "./secrets/dash"}
 TRIALS = 20

@@ -6,8 +6,9 @@ import re
 import subprocess
 
 import pytest
-from tests.deploy.composed import DOCKERFILE, ROOT, entrypoint, image_environment
-from tests.deploy.tools import find, needs
+
+from tests.system.deploy.composed import DOCKERFILE, ROOT, entrypoint, image_environment
+from tests.system.deploy.tools import find, needs
 
 
 def stage(name: str) -> str:

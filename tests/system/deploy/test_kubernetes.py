@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.deploy.tools import needs
+
+from tests.system.deploy.tools import needs
 
 FOLDER = Path(__file__).resolve().parents[3] / "deploy" / "kubernetes"
 MANIFESTS = sorted(path for path in FOLDER.glob("*.yaml") if path.name != "kustomization.yaml")

@@ -18,9 +18,10 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from tests.deploy.password_server import PASSWORD, PasswordServer, free_port
-from tests.deploy.recorded import recorded
-from tests.deploy.tools import find, needs
+
+from tests.system.deploy.password_server import PASSWORD, PasswordServer, free_port
+from tests.system.deploy.recorded import recorded
+from tests.system.deploy.tools import find, needs
 
 ROOT = Path(__file__).resolve().parents[3]
 SERVER_CONNECTIONS = 2

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 from sqlalchemy.engine import make_url
-from tests.deploy.password_server import PasswordServer
-from tests.deploy.recorded import recorded
-from tests.deploy.tools import needs
 from tests.faults.proxy import Proxy
+
+from tests.system.deploy.password_server import PasswordServer
+from tests.system.deploy.recorded import recorded
+from tests.system.deploy.tools import needs
 
 pytestmark = [
     needs(package="ray", why="the test starts a cluster"),

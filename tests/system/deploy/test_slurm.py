@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.deploy.recorded import recorded
-from tests.deploy.slurm_cluster import Slurm, slurm_cluster
-from tests.deploy.tools import needs
+
+from tests.system.deploy.recorded import recorded
+from tests.system.deploy.slurm_cluster import Slurm, slurm_cluster
+from tests.system.deploy.tools import needs
 
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = ROOT / "deploy" / "slurm" / "hpo.sbatch"
