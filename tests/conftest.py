@@ -44,6 +44,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--hypothesis-seed") is None:
         config.option.hypothesis_seed = config.getoption("--seed")
+    if os.geteuid() == 0 and config.option.basetemp is None:
+        # Run by root, an embedded server is another account's, and any other pytest of root closes the common folder.
+        folder = tempfile.TemporaryDirectory(prefix="hpo-tests-", ignore_cleanup_errors=True)
+        config.option.basetemp = folder.name
+        config.add_cleanup(folder.cleanup)
 
 
 def pytest_report_header(config: pytest.Config) -> str:

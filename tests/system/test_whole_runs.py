@@ -40,7 +40,7 @@ def run(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> A
     monkeypatch.setenv("HPO_STORAGE", database_url)
 
     def call(study: Any, **options: Any) -> Result:
-        return hpo.run(study, **({"workers": 2} | options))
+        return hpo.run(study, **({"trainers": 2} | options))
 
     return call
 

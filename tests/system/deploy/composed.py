@@ -191,7 +191,7 @@ class Composed:
         own = {name: str(value) for name, value in self.services[service].get("environment", {}).items()}
         inside = {name: self._local(value) for name, value in {**image_environment(), **own}.items()}
         outside = {name: os.environ[name] for name in ("PATH", "HPO_DATA_DIR") if name in os.environ}
-        return {**outside, **inside, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'deploy'}"}
+        return {**outside, **inside, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'system' / 'deploy'}"}
 
     def _local(self, text: str) -> str:
         for inside, here in self.translate.items():

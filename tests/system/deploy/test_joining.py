@@ -179,7 +179,7 @@ def test_a_host_whose_clock_is_an_hour_off_changes_nothing_about_deadlines_and_l
     arguments = ["hpo", "run", "--study", "tiny:study", "--trials", "2", "--timeout", "30m"]
     environment = {
         "PATH": os.environ["PATH"],
-        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'deploy'}",
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'system' / 'deploy'}",
         "HPO_HOME": str(tmp_path),
         "HPO_STORAGE": database_url,
         "HPO_DEVICES": "cpu",

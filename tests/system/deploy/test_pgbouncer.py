@@ -88,7 +88,7 @@ def test_three_workers_share_two_server_connections_and_lose_nothing(
     """Schema, leases, outcomes: nothing needs a connection of its own longer than a transaction."""
     environment = {
         "PATH": os.environ["PATH"],
-        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'deploy'}",
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'system' / 'deploy'}",
         "HPO_HOME": str(tmp_path),
         "HPO_STORAGE": pooled_url,
         "HPO_TRAINERS": "1",

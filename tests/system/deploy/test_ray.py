@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy.engine import make_url
-from tests.faults.proxy import Proxy
+from tests.system.faults.proxy import Proxy
 
 from tests.system.deploy.password_server import PasswordServer
 from tests.system.deploy.recorded import recorded
@@ -33,7 +33,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
     """A head and a second node, one CPU each, that find hpo and the study of these tests."""
     from ray.cluster_utils import Cluster
 
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'deploy'}")
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'system' / 'deploy'}")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     memory = 100 * 1024 * 1024
     small = {"num_cpus": 1, "object_store_memory": memory}
@@ -110,7 +110,7 @@ def test_the_database_that_comes_with_hpo_is_refused_for_a_cluster(tmp_path: Pat
     """Its socket is on one machine: the message says what to give instead."""
     done = subprocess.run(
         [sys.executable, "-m", "hpo", "run", "--study", "tiny:study", "--ray", "127.0.0.1:1"],
-        env={**os.environ, "HPO_HOME": str(tmp_path), "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'deploy'}"},
+        env={**os.environ, "HPO_HOME": str(tmp_path), "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'system' / 'deploy'}"},
         text=True,
         capture_output=True,
     )

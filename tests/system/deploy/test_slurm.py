@@ -42,7 +42,7 @@ def environment(database: str, tmp_path: Path) -> dict[str, str]:
     hpo.chmod(0o755)
     return {
         "PATH": f"{hpo.parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'deploy'}",
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'system' / 'deploy'}",
         "HPO_STORAGE": database,
         "HPO_HOME": str(tmp_path / "home"),
         "HPO_TRAINERS": "1",

@@ -16,7 +16,7 @@ from typing import Any
 
 import optuna
 import pytest
-from evaluation.conftest import QUICK, Evaluated
+from evaluated_study import QUICK, Evaluated
 from safetensors.torch import load_file
 
 from hpo.errors import StudyError, UsageError

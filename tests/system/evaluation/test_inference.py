@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from evaluation.conftest import Evaluated
+from evaluated_study import Evaluated
 from hpo.data.digits import load
 from hpo.data.files import Folders
 from numerics import EPS, accuracies, assert_as_exact, twin

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from evaluation.conftest import QUICK
+from evaluated_study import QUICK
 
 import hpo
 from hpo.errors import StudyError

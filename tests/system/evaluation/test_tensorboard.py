@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from evaluation.conftest import QUICK
+from evaluated_study import QUICK
 
 import hpo
 from hpo.errors import UsageError

@@ -26,7 +26,7 @@ def copy_project(to: Path) -> None:
         source = ROOT / part
         copy = shutil.copytree if source.is_dir() else shutil.copy
         copy(source, to / part)
-    world = to / "tests" / "faults" / "world.py"  # most of these tests fail by waiting in vain
+    world = to / "tests" / "system" / "faults" / "world.py"  # most of these tests fail by waiting in vain
     world.write_text(world.read_text().replace("PATIENCE = 180.0", "PATIENCE = 40.0"))
 
 

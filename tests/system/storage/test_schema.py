@@ -226,5 +226,5 @@ def test_the_revisions_read_from_optunas_scripts_are_those_alembic_finds() -> No
 
 
 def test_the_pin_names_the_optuna_that_hpo_says_it_was_tried_with() -> None:
-    pins = (Path(__file__).resolve().parents[2] / "constraints.txt").read_text().splitlines()
+    pins = (Path(__file__).resolve().parents[3] / "constraints.txt").read_text().splitlines()
     assert f"optuna=={optuna_schema.TRIED}" in pins

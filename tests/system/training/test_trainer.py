@@ -19,7 +19,7 @@ import torch
 from hpo.messages import Epoch, Finished, Job, Message, Ready, Shutdown, Stop, decode, encode
 
 ROOT = Path(__file__).parents[3]
-HERE = str(Path(__file__).parent)
+HERE = str(ROOT / "tests")
 FOREVER = {"epochs": 1_000_000}
 PATIENCE = 120.0
 
