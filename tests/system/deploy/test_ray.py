@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 from sqlalchemy.engine import make_url
-from tests.system.faults.proxy import Proxy
 
 from tests.system.deploy.password_server import PasswordServer
 from tests.system.deploy.recorded import recorded
 from tests.system.deploy.tools import needs
+from tests.system.faults.proxy import Proxy
 
 pytestmark = [
     needs(package="ray", why="the test starts a cluster"),
@@ -110,7 +110,11 @@ def test_the_database_that_comes_with_hpo_is_refused_for_a_cluster(tmp_path: Pat
     """Its socket is on one machine: the message says what to give instead."""
     done = subprocess.run(
         [sys.executable, "-m", "hpo", "run", "--study", "tiny:study", "--ray", "127.0.0.1:1"],
-        env={**os.environ, "HPO_HOME": str(tmp_path), "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'system' / 'deploy'}"},
+        env={
+            **os.environ,
+            "HPO_HOME": str(tmp_path),
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'system' / 'deploy'}",
+        },
         text=True,
         capture_output=True,
     )
