@@ -221,7 +221,8 @@ def _tried_kernels() -> ctypes.CDLL | None:
         (partial(SGD, lr=0.5), _sgd_step),
         (partial(Adam, lr=0.5, eps=0.1, weight_decay=0.1), _first_adam_step),
     )
-    tried = [_step_agrees(kernels, *way, count) for way in ways for count in (7, 9)]  # few images, and more
+    counts = (7, 9)  # few images, and more
+    tried = [_step_agrees(kernels, optimizer, step, count) for optimizer, step in ways for count in counts]
     return kernels if all(tried) else None
 
 
