@@ -3,7 +3,7 @@
 TCP keepalives find a dead peer. They do not find a proxy or a frozen server that still acknowledges packets; and a
 `statement_timeout` would be session state, which PgBouncer's transaction pooling does not keep. So one daemon thread
 per process looks at the statements under way and shuts down the socket of an overdue one: libpq then reports a lost
-connection, which the ledger retries like any other.
+connection, which the storage thread retries like any other.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A study in memory, as an Optuna storage for samplers and pruners. It never talks to a database.
 
 What samplers and pruners read comes from `apply` (rows that `read_changes` brought); what they write changes memory and
-is collected in a batch for the ledger to save. Like Optuna's own in-memory storage, a changed trial is a changed copy:
-a FrozenTrial handed out before stays as it was.
+is collected in a batch for the storage thread to save. Like Optuna's own in-memory storage, a changed trial is a
+changed copy: a FrozenTrial handed out before stays as it was.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class StudyCache(SingleStudyStorage):
         self._dropped: set[int] = set()  # was ours; whatever the database says of it is right
         self.last_trial_id = -1
 
-    # What the ledger calls.
+    # What the storage thread calls.
 
     def apply(self, trials: Iterable[FrozenTrial]) -> list[int]:
         """Merge trials as the database has them; ids of own trials that others have finished meanwhile.

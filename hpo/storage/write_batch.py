@@ -1,4 +1,4 @@
-"""What waits to be written: a batch that the loop fills in memory and the ledger saves in one transaction."""
+"""What waits to be written: a batch that the loop fills in memory and the storage thread saves in one transaction."""
 
 from __future__ import annotations
 
