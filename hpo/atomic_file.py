@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["AtomicFile"]
+__all__ = ["AtomicFile", "write_atomically"]
 
 
 class AtomicFile:
@@ -35,6 +35,15 @@ class AtomicFile:
             self._temporary.unlink(missing_ok=True)
         if kind is None and self._durable:
             _flush_folder(self._path.parent)
+
+
+def write_atomically(path: Path, content: bytes | str, *, durable: bool = False) -> None:
+    """Make `content` (text as UTF-8) the file `path`, whole or not at all. OSError where the disk refuses.
+
+    durable: on the disk before this returns, so that a power cut does not lose it
+    """
+    with AtomicFile(path, durable=durable) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
 
 
 def _flush_folder(folder: Path) -> None:

@@ -74,12 +74,13 @@ def _compress(study: str, saved: Any, ratio: float, epochs: int, device: str | N
 def _write(done: Compressed, name: str, ratio: float, folder: Path) -> list[Path]:
     import json
 
+    from hpo.atomic_file import write_atomically
     from hpo.inference.exporting import export_model
 
     model = folder / f"{name}.pt2"
     export_model(done.model, "torch-export", model)
     facts = folder / "compressed.json"
-    facts.write_text(json.dumps(_facts(done, name, ratio), indent=1) + "\n", encoding="utf-8")
+    write_atomically(facts, json.dumps(_facts(done, name, ratio), indent=1) + "\n")
     return [facts, model]
 
 

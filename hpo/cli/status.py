@@ -123,7 +123,7 @@ def status_json(view: StudyView) -> dict[str, Any]:
 def present_workers(view: StudyView) -> list[WorkerRow]:
     """Those that are still at it: a silent one's leases have run out, so it is gone or as good as gone."""
     silent = Settings.read().lease_seconds
-    return [one for one in view.workers if one.silent_seconds < silent and one.state not in ("stopped", "gone")]
+    return [one for one in view.workers if one.is_at_work(silent)]
 
 
 def _show_all(storage: str | None, watch: bool, as_json: bool) -> None:

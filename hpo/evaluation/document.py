@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from hpo.atomic_file import AtomicFile
+from hpo.atomic_file import write_atomically
 from hpo.evaluation.candidates import Candidate
 from hpo.evaluation.runs import RunResult
 from hpo.evaluation.statistics import Comparison, MeanEstimate, compare, estimate, estimate_accuracy
@@ -48,8 +48,7 @@ def document(study: Study, candidates: Sequence[Candidate], results: Results, *,
 
 def write_document(path: Path, document: EvaluationDocument) -> None:
     """Write evaluation.json, whole or not at all. Raises OSError."""
-    with AtomicFile(path, durable=False) as file:
-        file.write((json.dumps(document, indent=1) + "\n").encode())
+    write_atomically(path, json.dumps(document, indent=1) + "\n")
 
 
 def winner(rows: Sequence[ConfigurationRow]) -> ConfigurationRow | None:

@@ -19,7 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from hpo.atomic_file import AtomicFile
+from hpo.atomic_file import write_atomically
 from hpo.errors import UsageError
 from hpo.evaluation.runs import Run, RunResult
 from hpo.results.evaluation import ConfigurationRow
@@ -44,15 +44,15 @@ def save_winner(
     (final_run, final_result), (search_run, search_result) = final, search
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write(folder / "model.safetensors", (final_run.folder / "model.safetensors").read_bytes())
+        write_atomically(folder / "model.safetensors", (final_run.folder / "model.safetensors").read_bytes())
         described = json.loads((final_run.folder / "config.json").read_text())
         described |= _about(row, final_run, facts)
-        _write(folder / "config.json", (json.dumps(described, indent=1) + "\n").encode())
-        _write(folder / "metrics.csv", _metrics(final_result, search_result).encode())
+        write_atomically(folder / "config.json", (json.dumps(described, indent=1) + "\n").encode())
+        write_atomically(folder / "metrics.csv", _metrics(final_result, search_result).encode())
         for name in ("best.safetensors", "last.safetensors"):
             source = search_run.folder / name
             if source.is_file():
-                _write(folder / name, source.read_bytes())
+                write_atomically(folder / name, source.read_bytes())
             else:  # it diverged this time: the file there belongs to another evaluation
                 (folder / name).unlink(missing_ok=True)
     except OSError as error:
@@ -104,8 +104,3 @@ def _rows(phase: str, result: RunResult) -> Iterator[dict[str, Any]]:
             "lr": epoch["lr"],
             "timestamp": datetime.fromtimestamp(epoch["at"], UTC).isoformat(timespec="milliseconds"),
         }
-
-
-def _write(target: Path, content: bytes) -> None:
-    with AtomicFile(target, durable=False) as file:
-        file.write(content)

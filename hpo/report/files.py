@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from hpo.atomic_file import write_atomically
 from hpo.errors import UsageError
 from hpo.report.csv_files import best_sheet, curves_sheet, importances_sheet, trials_sheet
 from hpo.report.data import ReportData
@@ -77,13 +76,9 @@ def check_folder(folder: Path) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        draft.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
-        draft.replace(path)
+        write_atomically(path, text.encode(errors="backslashreplace"))
     except OSError as error:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
         raise UsageError(
             f"cannot write {path}: {error.strerror or error}", next="free some space, or name another folder with --out"
         ) from error

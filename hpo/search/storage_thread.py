@@ -230,7 +230,7 @@ class StorageThread:
     def _renew(self, connection: Connection) -> None:
         """Once every sixth of a lease: keep ours, notice what was taken, free what others have lost."""
         ours = set(self._ask_tell.cache.own_ids())
-        held = queries.renew(connection, self._worker_id, self._lease_seconds, json.dumps(self._slots)).held
+        held = queries.renew(connection, self._worker_id, self._lease_seconds, json.dumps(self._slots))
         self._last_renewal = time.monotonic()
         running = {trial_id for trial_id, state in held.items() if state is TrialState.RUNNING}
         self._drop(ours - running)

@@ -14,17 +14,7 @@ from hpo.storage.optuna_schema import FAIL, RUNNING, STATE_TYPE, TRIALS, USER_AT
 from hpo.storage.tables import COUNTED_ATTEMPTS, UTC_NOW
 from hpo.storage.trial_record import TrialFailure
 
-__all__ = ["Expired", "ReapResult", "Renewal", "expired", "reap", "release_worker", "renew"]
-
-
-@dataclass(frozen=True)
-class Renewal:
-    """held: the trials whose lease we still have, with their state; any other than RUNNING was decided by someone else
-    (a user in the dashboard). now: the database's clock. known: False when the worker's row is gone."""
-
-    held: dict[int, TrialState]
-    now: datetime
-    known: bool
+__all__ = ["Expired", "ReapResult", "expired", "reap", "release_worker", "renew"]
 
 
 @dataclass(frozen=True)
@@ -52,14 +42,13 @@ _RENEW = text(
     f"""
     WITH seen AS (
         UPDATE hpo_workers SET seen_at = now(), slots = coalesce(CAST(:slots AS text), slots)
-        WHERE worker_id = :worker RETURNING 1
+        WHERE worker_id = :worker
     ),
     renewed AS (
         UPDATE hpo_leases SET expires_at = now() + make_interval(secs => :seconds)
         WHERE worker_id = :worker RETURNING trial_id
     )
-    SELECT now(), EXISTS (SELECT 1 FROM seen), t.trial_id, CAST(t.state AS text)
-    FROM (SELECT 1) AS always LEFT JOIN (renewed r JOIN {TRIALS} t ON t.trial_id = r.trial_id) ON true
+    SELECT t.trial_id, CAST(t.state AS text) FROM renewed r JOIN {TRIALS} t ON t.trial_id = r.trial_id
     """
 )
 _EXPIRED = text(
@@ -99,12 +88,16 @@ _GIVE_BACK = text(
 )
 
 
-def renew(connection: Connection, worker_id: str, lease_seconds: float, slots_json: str | None = None) -> Renewal:
-    """Extend every lease of `worker_id` and mark it seen; one statement. `slots_json` None keeps its slots."""
+def renew(
+    connection: Connection, worker_id: str, lease_seconds: float, slots_json: str | None = None
+) -> dict[int, TrialState]:
+    """Extend every lease of `worker_id` and mark it seen; one statement. `slots_json` None keeps its slots.
+
+    The trials whose lease it still has, with their state: any other than RUNNING was decided by someone else, such as
+    a user of the dashboard.
+    """
     bound = {"worker": worker_id, "seconds": float(lease_seconds), "slots": slots_json}
-    rows = connection.execute(_RENEW, bound).all()
-    held = {row[2]: TrialState[row[3]] for row in rows if row[2] is not None}
-    return Renewal(held, rows[0][0], rows[0][1])
+    return {row[0]: TrialState[row[1]] for row in connection.execute(_RENEW, bound)}
 
 
 def expired(connection: Connection, study_id: int) -> list[Expired]:

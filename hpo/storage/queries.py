@@ -1,4 +1,4 @@
-"""Everything that reads or writes rows, under one name: `from hpo.storage import rows`.
+"""Everything that reads or writes rows, under one name: `from hpo.storage import queries`.
 
 Plain functions over a SQLAlchemy Connection inside the caller's transaction. Errors are SQLAlchemy's: pass them to
 `hpo.storage.engine.storage_error` or `is_outage`.
@@ -7,7 +7,7 @@ Plain functions over a SQLAlchemy Connection inside the caller's transaction. Er
 from __future__ import annotations
 
 from hpo.storage.claims import Claim, claim, enqueue
-from hpo.storage.leases import Expired, ReapResult, Renewal, expired, reap, release_worker, renew
+from hpo.storage.leases import Expired, ReapResult, expired, reap, release_worker, renew
 from hpo.storage.reads import read_changes, read_epochs, running_ids, states
 from hpo.storage.save import save
 from hpo.storage.sources import keep_sources, read_sources
@@ -28,7 +28,7 @@ from hpo.storage.studies import (
     study_attrs,
 )
 from hpo.storage.tables import NoStudy
-from hpo.storage.workers import WorkerRow, at_work, list_workers, register_worker, set_worker_state
+from hpo.storage.workers import WorkerRow, at_work, list_workers, register_worker
 from hpo.storage.write_batch import EpochRow, Requeue, SaveResult, TrialResult, WriteBatch
 
 __all__ = [
@@ -39,7 +39,6 @@ __all__ = [
     "NoStudy",
     "ReapResult",
     "RegisteredStudy",
-    "Renewal",
     "Requeue",
     "SaveResult",
     "StudyRow",
@@ -71,7 +70,6 @@ __all__ = [
     "running_ids",
     "save",
     "set_budget",
-    "set_worker_state",
     "states",
     "study_attrs",
 ]

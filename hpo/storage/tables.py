@@ -40,11 +40,11 @@ studies = Table(
     Column("study_id", Integer, primary_key=True, autoincrement=False),
     Column("fingerprint", Text, nullable=False),
     Column("declaration", Text, nullable=False),  # JSON: the table of parameters and the protocol
-    Column("source", Text, nullable=False),  # text of the study's file
+    Column("source", Text, nullable=False),  # path of the study's file
     Column("seed", Integer, nullable=False),
     Column("deadline", DateTime(timezone=True)),
     Column("trials_target", Integer),
-    Column("facts", Text, nullable=False),  # JSON: git commit, versions
+    Column("facts", Text, nullable=False),  # JSON: uid, job, git commit, versions
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=_now),
 )
 

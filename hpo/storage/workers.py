@@ -11,14 +11,14 @@ from sqlalchemy import Connection, select, text
 
 from hpo.storage.tables import workers
 
-__all__ = ["WorkerRow", "at_work", "list_workers", "register_worker", "set_worker_state"]
+__all__ = ["WorkerRow", "at_work", "list_workers", "register_worker"]
 
 
 @dataclass(frozen=True)
 class WorkerRow:
     """One coordinator. `identity` says which process it is, `code` is a digest of the sources it runs.
 
-    `silent_seconds` is by the database's clock.
+    state: "running", or "gone" once it has signed off or was found dead. `silent_seconds` is by the database's clock.
     """
 
     worker_id: str
@@ -32,6 +32,10 @@ class WorkerRow:
     seen_at: datetime
     state: str
     silent_seconds: float
+
+    def is_at_work(self, live_seconds: float) -> bool:
+        """Whether it did not sign off and was heard of in the last `live_seconds`; in a lease, that is."""
+        return self.state != "gone" and self.silent_seconds < live_seconds
 
 
 def register_worker(
@@ -84,16 +88,4 @@ def list_workers(connection: Connection, study_id: int | None = None) -> list[Wo
 
 def at_work(connection: Connection, study_id: int, live_seconds: float) -> list[WorkerRow]:
     """The coordinators of a study that did not sign off and were heard of in the last `live_seconds`."""
-    return [
-        worker
-        for worker in list_workers(connection, study_id)
-        if worker.state not in ("stopped", "gone") and worker.silent_seconds < live_seconds
-    ]
-
-
-def set_worker_state(connection: Connection, worker_id: str, state: str) -> None:
-    """Note what a coordinator is doing: running, stopping, stopped, gone."""
-    connection.execute(
-        text("UPDATE hpo_workers SET state = :state, seen_at = now() WHERE worker_id = :worker"),
-        {"state": state, "worker": worker_id},
-    )
+    return [worker for worker in list_workers(connection, study_id) if worker.is_at_work(live_seconds)]

@@ -27,7 +27,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from hpo.atomic_file import AtomicFile
+from hpo.atomic_file import AtomicFile, write_atomically
 from hpo.messages import Epoch, Finished, Job
 
 __all__ = ["Checkpoints", "TrainingSnapshot", "separate"]
@@ -111,8 +111,7 @@ class Checkpoints:
         digest = hashlib.sha256(text.encode()).hexdigest()
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            with AtomicFile(self._folder / "finished.json", durable=False) as file:
-                file.write(json.dumps([digest, text]).encode())
+            write_atomically(self._folder / "finished.json", json.dumps([digest, text]))
             for name in ("current", "previous"):
                 (self._folder / name).unlink(missing_ok=True)
         except OSError as error:

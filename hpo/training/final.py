@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from hpo.atomic_file import AtomicFile
+from hpo.atomic_file import write_atomically
 from hpo.data.image_set import ImageSet
 from hpo.messages import Job
 from hpo.models.build import size_bytes
@@ -95,7 +95,6 @@ def _write(job: Job, name: str, payload: bytes, warn: Callable[[str], None]) -> 
     folder = Path(job.checkpoint)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with AtomicFile(folder / name, durable=True) as file:
-            file.write(payload)
+        write_atomically(folder / name, payload, durable=True)
     except OSError as error:
         warn(f"the model could not be saved: {error.strerror or error} in {folder}")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hpo.atomic_file import AtomicFile
+from hpo.atomic_file import AtomicFile, write_atomically
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -47,3 +47,15 @@ def test_a_disk_that_refuses_leaves_the_old_file_and_nothing_beside_it(tmp_path:
     with pytest.raises(OSError, match="full"):
         replace()
     assert [each.read_bytes() for each in tmp_path.iterdir()] == [b"the old one"]
+
+
+@pytest.mark.parametrize(("content", "kept"), [("näher\n", "näher\n".encode()), (b"\xff", b"\xff")])
+@pytest.mark.parametrize("durable", [False, True])
+def test_text_and_bytes_are_written_as_they_are(
+    tmp_path: Path, content: str | bytes, kept: bytes, durable: bool
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"the old one")
+    write_atomically(path, content, durable=durable)
+    assert path.read_bytes() == kept
+    assert list(tmp_path.iterdir()) == [path]

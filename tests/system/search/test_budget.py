@@ -82,7 +82,7 @@ def test_more_time_and_more_trials_are_taken_and_said(engine: Engine) -> None:
 @pytest.mark.parametrize(
     "ended",
     [
-        "UPDATE hpo_workers SET state = 'stopped'",
+        "UPDATE hpo_workers SET state = 'gone'",
         "UPDATE hpo_workers SET seen_at = now() - interval '2 minutes'",
         "UPDATE hpo_studies SET deadline = now() - interval '1 second'",
     ],

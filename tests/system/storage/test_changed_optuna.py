@@ -20,7 +20,7 @@ from sqlalchemy.engine import URL
 
 from hpo.storage.optuna_internals import PRIVATE_NAMES
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PROGRAM = Path(__file__).with_name("changed_optuna.py")
 
 

@@ -251,15 +251,14 @@ def test_a_renewed_lease_is_not_reaped_and_a_decided_trial_is_seen(engine: Engin
     with engine.begin() as c:
         due = queries.expired(c, study_id)
     with engine.begin() as c, counted(engine) as statements:
-        renewal = queries.renew(c, "w", 30, json.dumps(["cpu:0"]))
+        held = queries.renew(c, "w", 30, json.dumps(["cpu:0"]))
     assert len(statements) == 1
-    assert renewal.held == {first: TrialState.RUNNING, second: TrialState.FAIL}
-    assert renewal.known
+    assert held == {first: TrialState.RUNNING, second: TrialState.FAIL}
     with engine.begin() as c:
         assert queries.reap(c, first, due[0].expires_at, 3).outcome == "unchanged"
         assert queries.list_workers(c, study_id)[0].slots == ["cpu:0"]
         assert [result.outcome for result in queries.release_worker(c, "w")] == ["requeued", "unchanged"]
-        assert queries.renew(c, "nobody", 30).held == {}
+        assert queries.renew(c, "nobody", 30) == {}
         assert queries.list_workers(c)[0].state == "gone"
         assert queries.states(c, [first, second]) == {first: TrialState.WAITING, second: TrialState.FAIL}
 
