@@ -1,13 +1,18 @@
 """The data sets: one literal table. This module imports without torch; the loaders it names do not.
 
-To add one, write `load(split, folders) -> RawImages` in a file of its own and add a row.
+To add one, write `load(split, folders) -> RawImages` in a file of its own and add a row. What a loader needs is here
+too, and loaded when it is asked for: Folders, RawImages, and `cached`, which makes a RawImages once and keeps it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["DATASETS", "Dataset"]
+if TYPE_CHECKING:
+    from hpo.data.files import Folders, RawImages, cached, checksum
+
+__all__ = ["DATASETS", "Dataset", "Folders", "RawImages", "cached", "checksum"]
 
 if __name__ != "hpo.data":
     raise ImportError("hpo's own data package is imported as hpo.data", name=__name__)
@@ -53,3 +58,11 @@ DATASETS: dict[str, Dataset] = {
         help="small colour photographs, 50,000 + 10,000",
     ),
 }
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Folders", "RawImages", "cached", "checksum"):
+        from hpo.data import files
+
+        return getattr(files, name)
+    raise AttributeError(f"module 'hpo.data' has no attribute {name!r}")

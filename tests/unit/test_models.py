@@ -1,20 +1,18 @@
-"""What every row of MODELS promises, and what building and counting promise."""
+"""Every row of MODELS keeps the contract of hpo.testing, and what building and counting promise."""
 
 from __future__ import annotations
 
-import inspect
-import math
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import pytest
 import torch
-from hpo.models import MODELS, Model
-from hpo.models.build import build_model, count_macs, count_parameters, resolve, size_bytes
+from hpo.models import MODELS
+from hpo.models.build import build_model, count_macs, count_parameters, size_bytes
 from torch import nn
 
 from hpo.errors import StudyError
+from hpo.testing import check_model
 
 pytestmark = pytest.mark.numeric
 
@@ -27,18 +25,6 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "mobilenet_v3_small": {"width": 0.25, "stem_stride": 1},
     "mobilenet_v3_large": {"width": 0.5, "stem_stride": 1},
 }
-MOST_STEPS = 200
-"""Of Adam at its usual rate: five times what the slowest model, SqueezeNet, took at worst of 60 seeds. Most take 20."""
-SHAPES = [(1, 8, 8), (1, 28, 28), (3, 29, 31), (3, 32, 32)]
-
-
-def fits(model: Model, shape: tuple[int, int, int]) -> bool:
-    low, high = model.image_sizes or (1, 10**6)
-    return (model.channels is None or shape[0] in model.channels) and all(low <= side <= high for side in shape[1:])
-
-
-CASES = [(name, shape) for name, model in MODELS.items() for shape in SHAPES if fits(model, shape)]
-TRAINED = [(name, shape) for name, shape in CASES if shape == (3, 32, 32)] + [("lenet", (1, 28, 28))]
 
 
 @pytest.fixture(autouse=True)
@@ -51,81 +37,14 @@ def build(name: str, shape: tuple[int, int, int], classes: int = 10) -> nn.Modul
     return build_model(MODELS[name].builder, shape, classes, PARAMETERS.get(name, {}))
 
 
-@pytest.mark.parametrize(("name", "shape"), CASES)
-def test_every_model_gives_logits_for_every_image_size_of_its_row(name: str, shape: tuple[int, int, int]) -> None:
-    """Float images [N, C, H, W] become finite logits [N, classes]."""
-    logits = build(name, shape, classes=7)(torch.randn(3, *shape))
-    assert logits.shape == (3, 7)
-    assert torch.isfinite(logits).all()
-
-
-@pytest.mark.parametrize(("name", "shape"), CASES)
-def test_every_model_starts_undecided(name: str, shape: tuple[int, int, int]) -> None:
-    """The first cross entropy on normalised images is near ln(classes): no class is favoured by initialisation.
-
-    The median of eleven seeds: a SqueezeNet of a few seeds in a hundred, 7 of 200 counted, starts further off, as its
-    narrow layers leave much to chance. That six of eleven do, if each does so with 3.5 %, has a probability of 1e-6.
-    """
-    losses = []
-    for seed in range(11):
-        torch.manual_seed(seed)
-        model = build(name, shape).eval()
-        with torch.no_grad():
-            losses.append(float(nn.functional.cross_entropy(model(torch.randn(64, *shape)), torch.arange(64) % 10)))
-    assert abs(median(losses) - math.log(10)) < 0.5
-
-
-@pytest.mark.parametrize(("name", "shape"), TRAINED)
-def test_every_model_sends_gradients_to_all_parameters(name: str, shape: tuple[int, int, int]) -> None:
-    """No parameter is dead weight."""
-    model = build(name, shape)
-    nn.functional.cross_entropy(model(torch.randn(8, *shape)), torch.arange(8)).backward()
-    gradients = [parameter.grad for parameter in model.parameters()]
-    assert all(gradient is not None and bool(gradient.any()) for gradient in gradients)
-
-
-@pytest.mark.parametrize(("name", "shape"), TRAINED)
-def test_every_model_learns_a_batch_by_heart(name: str, shape: tuple[int, int, int]) -> None:
-    """Adam halves the loss of one small batch.
-
-    Of images that can be told apart: the average over all pixels of noise, which most of these models look at, is
-    nearly the same for every image. Without dropout, which would make each loss a draw. What counts is that the loss
-    gets there, not that it is there after the last of so many steps.
-    """
-    model = build(name, shape)
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
-    images, labels = nn.functional.interpolate(torch.randn(16, shape[0], 4, 4), size=shape[1:]), torch.arange(16) % 10
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    losses: list[float] = []
-    while not losses or losses[-1] >= losses[0] / 2:
-        assert len(losses) <= MOST_STEPS, losses
-        optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(model(images), labels)
-        loss.backward()
-        optimizer.step()
-        losses.append(float(loss.detach()))
-
-
 @pytest.mark.parametrize("name", MODELS)
-def test_every_model_is_the_same_for_the_same_seed(name: str) -> None:
-    """Initial weights depend on torch's seed alone."""
-    shape = next(shape for model, shape in CASES if model == name)
-    states = []
-    for _ in range(2):
-        torch.manual_seed(5)
-        states.append(build(name, shape).state_dict())
-    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+def test_every_model_keeps_the_contract(name: str) -> None:
+    """What hpo.testing.check_model says, for images of every size that the row takes."""
+    check_model(name, PARAMETERS.get(name))
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_every_row_reads_what_its_builder_takes(name: str) -> None:
-    """The parameters of a row are the builder's, no more and no fewer."""
-
-    arguments = list(inspect.signature(resolve(MODELS[name].builder, "model builder")).parameters)
-    assert arguments[:2] == ["shape", "classes"]
-    assert set(arguments[2:]) == set(MODELS[name].reads)
+def test_lenet_keeps_the_contract_for_the_images_it_was_made_for() -> None:
+    check_model("lenet", shape=(1, 28, 28))
 
 
 def test_lenet_is_lenet_5() -> None:
