@@ -5,7 +5,7 @@
     ├── StudyError          2   a declaration that cannot be loaded or run
     ├── DeclarationChanged  3   the study exists under this name with a different table
     ├── CodeMismatch        3   another host works, or worked, on the study with other code
-    ├── StorageError        4   the database cannot be reached, or is not one of ours
+    ├── StorageError        4   the database cannot be reached, or is not one that hpo can use
     ├── DataError           5   data set files missing, altered or of the wrong shape
     ├── DeviceError         5   no such device, or it does not work
     └── RepeatedFailure    70   the same bug in a model or study, trial after trial

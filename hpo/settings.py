@@ -1,4 +1,4 @@
-"""What the environment decides, read once: where things are kept and how patient the service is."""
+"""Settings from environment variables, read once: where files and data are, and how long hpo waits."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ VARIABLES = (
 
 @dataclass(frozen=True)
 class Settings:
-    """Paths and patience. `Settings.read()` takes them from the environment; tests build their own.
+    """Paths and waiting times. `Settings.read()` takes them from the environment; tests build their own.
 
     home:              HPO_HOME, default `.hpo` in the working folder: embedded database, checkpoints, journal, cache
     storage:           HPO_STORAGE, a PostgreSQL URL; None means the embedded server under `home`
@@ -64,7 +64,7 @@ class Settings:
     checkpoint_dir:    HPO_CHECKPOINT_DIR, default `home`/checkpoints; put it on a shared folder for many hosts
     devices:           HPO_DEVICES, for example `cpu`, `cuda`, `cuda:0,cuda:1`; None means every visible GPU, else CPU
     lease_seconds:     HPO_LEASE_SECONDS, how long a silent worker keeps its trials
-    patience_seconds:  HPO_PATIENCE_SECONDS, how long the database may be away before outcomes go to the journal
+    patience_seconds:  HPO_PATIENCE_SECONDS, how long the database may be down before results go to the journal
     native:            HPO_NATIVE, 0 to train without compiled C kernels; torch's own operators do the same, more slowly
     """
 

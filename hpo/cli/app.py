@@ -6,7 +6,20 @@ from typing import Annotated
 
 import typer
 
-from hpo.cli import check, compress, database, declared, doctor, evaluate, report, reproduce, run, status, winner
+from hpo.cli import (
+    check,
+    compress,
+    dashboard,
+    db,
+    declarations,
+    doctor,
+    evaluate,
+    report,
+    reproduce,
+    run,
+    saved_model,
+    status,
+)
 from hpo.cli.old_names import Command
 from hpo.errors import EXIT_CODES
 from hpo.settings import VARIABLES
@@ -60,18 +73,18 @@ def _options(
 
 app.command("run", cls=Command, rich_help_panel="Search")(run.run)
 app.command("worker", cls=Command, rich_help_panel="Search")(run.worker)
-app.command("studies", cls=Command, rich_help_panel="Declarations")(declared.studies)
-app.command("space", cls=Command, rich_help_panel="Declarations")(declared.space)
+app.command("studies", cls=Command, rich_help_panel="Declarations")(declarations.studies)
+app.command("space", cls=Command, rich_help_panel="Declarations")(declarations.space)
 app.command("check", cls=Command, rich_help_panel="Declarations")(check.check)
 app.command("status", cls=Command, rich_help_panel="Results")(status.status)
 app.command("best", cls=Command, rich_help_panel="Results")(status.best)
 app.command("trials", cls=Command, rich_help_panel="Results")(status.trials)
 app.command("report", cls=Command, rich_help_panel="Results")(report.report)
 app.command("evaluate", cls=Command, rich_help_panel="Results")(evaluate.evaluate)
-app.command("export", cls=Command, rich_help_panel="Results")(winner.export)
+app.command("export", cls=Command, rich_help_panel="Results")(saved_model.export)
 app.command("compress", cls=Command, rich_help_panel="Results")(compress.compress)
-app.command("predict", cls=Command, rich_help_panel="Results")(winner.predict)
+app.command("predict", cls=Command, rich_help_panel="Results")(saved_model.predict)
 app.command("reproduce", cls=Command, rich_help_panel="Results")(reproduce.reproduce)
-app.command("dashboard", cls=Command, rich_help_panel="Results")(database.dashboard)
+app.command("dashboard", cls=Command, rich_help_panel="Results")(dashboard.dashboard)
 app.command("doctor", cls=Command, rich_help_panel="Database")(doctor.doctor)
-app.add_typer(database.db, name="db", rich_help_panel="Database")
+app.add_typer(db.db, name="db", rich_help_panel="Database")

@@ -6,7 +6,7 @@ import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
-from hpo.cli.declared import space_tables
+from hpo.cli.declarations import space_tables
 from hpo.cli.options import DeviceOption, JsonOption, StudyOption, SubsetOption, TrainersOption, timeout_option
 from hpo.cli.output import emit_json, emit_rich, progress_console
 
@@ -26,16 +26,16 @@ def check(
     study: StudyOption,
     timeout: Annotated[
         str | None,
-        timeout_option("Say how many trials fit into this time, for example 3h."),
+        timeout_option("Estimate how many trials fit into this time, for example 3h."),
     ] = None,
     subset: SubsetOption = None,
     device: DeviceOption = None,
     trainers: TrainersOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a study before a device is spent: build every branch, run a few real steps, estimate time and memory.
+    """Check a study before you train it: build every branch, run a few real steps, estimate time and memory.
 
-    Refuses, as `hpo run` does, a study that the database at hand (HPO_STORAGE, or .hpo/ here) holds with another table.
+    Like `hpo run`, it refuses a study that HPO_STORAGE, or .hpo/ in this folder, holds with a different table.
     """
     from hpo.duration import parse_duration
     from hpo.settings import Settings

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hpo.cli.options import DeviceOption, JsonOption, StudyOption
-from hpo.cli.winner import ModelOption, saved_model, winner_folder
+from hpo.cli.saved_model import ModelOption, saved_model, winner_folder
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,21 +23,23 @@ def compress(
     study: StudyOption,
     ratio: Annotated[
         float,
-        typer.Option("--ratio", metavar="SHARE", help="Of every layer's channels that go: above 0, below 1."),
+        typer.Option("--ratio", metavar="SHARE", help="Share of each layer's channels to remove: above 0, below 1."),
     ] = 0.3,
-    epochs: Annotated[int, typer.Option("--epochs", metavar="N", min=0, help="To train on after pruning.")] = 10,
+    epochs: Annotated[int, typer.Option("--epochs", metavar="N", min=0, help="Epochs of training after pruning.")] = 10,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="reports/NAME/compressed without it.", show_default=False),
+        typer.Option(
+            "--out", metavar="DIR", help="Output folder. Default: reports/NAME/compressed.", show_default=False
+        ),
     ] = None,
     model: ModelOption = None,
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Prune whole channels of the winner that `hpo evaluate` saved, train it on, and compare the two on the test split.
+    """Remove channels from the winner that `hpo evaluate` saved, fine-tune it, and compare both on the test split.
 
-    The channels of least norm go; it is then trained on the images it was trained on before, at a tenth of the learning
-    rate. Writes compressed.json and the model as a torch.export file, normalisation included.
+    It removes the channels with the smallest norm, and fine-tunes on the winner's own training images at a tenth of its
+    learning rate. It writes compressed.json and the model as a torch.export file, with normalisation included.
     """
     from hpo.cli.output import emit_json, emit_rich, notice
 
@@ -66,7 +68,7 @@ def _compress(study: str, saved: Any, ratio: float, epochs: int, device: str | N
 
     found = find_study(study)
     job = study_job(found, saved.about["config"])
-    # More images than the winner had would make up for what pruning costs.
+    # More images than the winner had would hide what pruning costs.
     job = replace(job, phase="final", plan={**job.plan, "subset": saved.about.get("subset", found.study.subset)})
     return compress_model(saved, job, ratio, epochs, device or "cpu", Settings.read(), said)
 

@@ -1,4 +1,4 @@
-"""`hpo doctor`: look at everything a search needs, and say what to do where something is wrong."""
+"""`hpo doctor`: check everything a search needs, and say what to do where something is wrong."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def doctor(
         bool,
         typer.Option(
             "--fix",
-            help="Put stale trials back into the queue, free left-over leases, put aside what no study here is owed.",
+            help="Requeue stale trials, free left-over leases, set aside journals of studies that are gone.",
         ),
     ] = False,
     as_json: JsonOption = False,
 ) -> int:
     """Check database, trials, disk, devices, data and versions. Exit code 1 when something is broken.
 
-    What only deserves a look is a warning. It goes on when the database is away.
+    Warnings do not change the exit code. It works without the database too, and says so.
     """
     from hpo.doctor import checkup
     from hpo.settings import Settings
@@ -52,7 +52,7 @@ def doctor(
 
 
 def _show(finding: Finding) -> None:
-    """One line at once, so that a slow check does not hide those before it; more only where something is wrong."""
+    """Print a finding at once, without waiting for slow checks after it; details only where something is wrong."""
     from rich.markup import escape
     from rich.table import Table
 

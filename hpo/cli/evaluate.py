@@ -28,12 +28,18 @@ __all__ = ["evaluate"]
 
 def evaluate(
     study: StoredStudyOption,
-    top: Annotated[int, typer.Option("--top", metavar="N", min=1, help="How many of the best configurations.")] = 3,
-    seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="Runs of each, with fresh seeds.")] = 5,
-    known: Annotated[bool, typer.Option("--known", help="Also the configurations the study lists as known.")] = False,
+    top: Annotated[
+        int, typer.Option("--top", metavar="N", min=1, help="Number of best configurations to retrain.")
+    ] = 3,
+    seeds: Annotated[
+        int, typer.Option("--seeds", metavar="N", min=1, help="Runs of each configuration, each with a fresh seed.")
+    ] = 5,
+    known: Annotated[
+        bool, typer.Option("--known", help="Also retrain the configurations that the study lists as known.")
+    ] = False,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="Where to write; reports/NAME without it.", show_default=False),
+        typer.Option("--out", metavar="DIR", help="Output folder. Default: reports/NAME.", show_default=False),
     ] = None,
     storage: StorageOption = None,
     device: DeviceOption = None,
@@ -46,7 +52,7 @@ def evaluate(
     """Retrain the best configurations and the baseline with fresh seeds, and score each run once on the test split.
 
     Says whether the best beats the baseline beyond chance, and saves the winner. Ctrl-C is safe: finished runs are
-    kept, and the same command goes on from there.
+    kept, and the same command resumes.
     """
     from hpo.cli.output import emit_json, emit_rich, notice
     from hpo.evaluation.evaluate import EvaluateOptions
@@ -72,10 +78,8 @@ def evaluate(
             Settings.read(),
         )
     if done.interrupted is not None:
-        notice(
-            f"stopped: {done.progress.runs_done} of {done.progress.runs} runs are done; "
-            "the same command goes on from there"
-        )
+        progress = done.progress
+        notice(f"stopped: {progress.runs_done} of {progress.runs} runs are done; run the same command again to resume")
         return 128 + done.interrupted
     assert done.document is not None
     if as_json:

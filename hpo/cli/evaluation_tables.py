@@ -1,4 +1,4 @@
-"""An evaluation as people read it: one row per configuration, the verdict, and the winner class by class."""
+"""An evaluation for people: one row per configuration, the verdict, and the winner class by class."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def _ending(document: EvaluationDocument, best: ConfigurationRow, folder: Path) 
     table.add_row("verdict", f"[{style}]{escape(verdict['sentence'])}[/]")
     if document["search_rerun"]["same"] is False:
         again = document["search_rerun"]["val_accuracy"]
-        table.add_row("note", f"[yellow]trained again with its own seed it came to {again}: another device?[/]")
+        table.add_row("note", f"[yellow]retrained with its own seed it reached {again}: on another device?[/]")
     for row in document["configurations"]:
         for failure in row["failures"]:
             text = f"{row['name']}, seed {failure['seed']}: {failure['outcome']}: {failure['reason']}"

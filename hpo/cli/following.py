@@ -1,4 +1,4 @@
-"""`--watch`: the same answer again and again, in place on a terminal, one after another in a pipe."""
+"""`--watch`: show a study again and again: in place on a terminal, one answer after another in a pipe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sign of life for a probe: a file whose age says when the coordinator's loop last went round."""
+"""A sign of life for a probe: a file whose age says when the coordinator's loop last ran."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["beating"]
 def beating(show: Callable[[Snapshot], None]) -> Callable[[Snapshot], None]:
     """`show`, which also touches the file that HPO_HEARTBEAT names, if it names one.
 
-    The loop goes round twice a second whatever the database does, so an outage, which workers survive, stops no beat.
+    The loop runs twice a second whatever the database does: an outage, which workers survive, does not stop it.
     """
     name = os.environ.get("HPO_HEARTBEAT")
     if not name:

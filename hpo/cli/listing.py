@@ -1,4 +1,4 @@
-"""What a database holds: every study in it, ours or plain Optuna's, a line each."""
+"""Every study of a database, hpo's or plain Optuna's, one a line."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def studies_table(views: list[StudyView]) -> Table:
 
     from hpo.cli.layout import plain_table
     from hpo.cli.states import counts_text
-    from hpo.cli.tables import budget_text
+    from hpo.cli.study_tables import budget_text
     from hpo.wording import score
 
     table = plain_table("study", "objective", "best", "trials", "budget", right=["best"])

@@ -1,4 +1,4 @@
-"""A Snapshot as rich draws it. Pure: the same snapshot gives the same picture."""
+"""A Snapshot as rich draws it. Pure: the same snapshot gives the same lines."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ from rich.table import Table
 from rich.text import Text
 
 from hpo.cli.states import COUNTS, STYLES
-from hpo.cli.wrapping import Entries, Phrases
+from hpo.cli.wrapping import WrappedParameters, WrappedPhrases
 from hpo.duration import format_duration
 from hpo.trainers.snapshot import SlotView, Snapshot
 from hpo.wording import score
 
-__all__ = ["picture"]
+__all__ = ["live_view"]
 
 WIDEST = 110
-"""On a wider terminal the right-hand column would be too far from what it belongs to."""
+"""On a wider terminal the right-hand column would be too far from its row."""
 
 NARROW = 50
-"""Below so many columns a slot has no bar and no time, and states without a trial are not counted."""
+"""Below this many columns a slot has no bar and no time, and states without a trial are left out."""
 
 ECHO = 2
-"""Columns left free: the terminal writes `^C` at the end of the picture, and a line it wraps would be left behind."""
+"""Columns left free: the terminal writes `^C` after the last line, and a line that wraps would be left behind."""
 
 ALWAYS = 100
-"""Importance of what never gives way to what is below it."""
+"""Importance of a part that is always shown."""
 
 _STATE_STYLES = {"training": "", "idle": "dim", "starting": "dim", "restarting": "yellow", "quarantined": "red"}
 
 
-def picture(snapshot: Snapshot, events: Sequence[str] = (), *, height: int = 40) -> RenderableType:
+def live_view(snapshot: Snapshot, events: Sequence[str] = (), *, height: int = 40) -> RenderableType:
     """Header, budget, counts, best, one line per slot, the last events.
 
-    What does not fit into `height` rows gives way: blank lines and old events first, then the best parameters, then
-    the bar. Slots that get no row are counted.
+    When not all fits into `height` rows, blank lines and old events go first, then the best parameters, then the bar.
+    Slots without a row are counted.
     """
-    return _Picture(snapshot, events, height)
+    return _LiveView(snapshot, events, height)
 
 
 @dataclass(frozen=True)
-class _Picture:
+class _LiveView:
     snapshot: Snapshot
     events: Sequence[str]
     height: int
@@ -82,7 +82,7 @@ class _Picture:
         yield 1, Text()
         yield ALWAYS, _best(snapshot)
         if snapshot.best is not None and snapshot.best.params:
-            yield 20, Padding(Entries(snapshot.best.params), (0, 0, 0, 6))
+            yield 20, Padding(WrappedParameters(snapshot.best.params), (0, 0, 0, 6))
         if snapshot.slots:
             yield 2, Text()
 
@@ -95,7 +95,7 @@ class _Picture:
 
 @dataclass(frozen=True)
 class Bar:
-    """A line of which `share` is heavy and the rest light: to be told apart without colour too."""
+    """A line that is heavy for `share` of its width and light for the rest, so that it reads without colour too."""
 
     share: float
     style: str
@@ -141,11 +141,13 @@ def _counts(snapshot: Snapshot, width: int) -> Table:
     ]
     finished = sum(snapshot.counts[state] for state in ("complete", "pruned", "failed"))
     target = Text(f"{finished}/{snapshot.trials_target} trials" if snapshot.trials_target else "", style="dim")
-    return _two_sides(Phrases(parts, gap=3 if width >= NARROW else 2), target)
+    return _two_sides(WrappedPhrases(parts, gap=3 if width >= NARROW else 2), target)
 
 
 def _away(seconds: float) -> Text:
-    text = f"database away for {format_duration(seconds)}; training goes on, results are kept here until it is back"
+    text = (
+        f"database away for {format_duration(seconds)}; training continues, and results are kept here until it is back"
+    )
     return Text(text, style="bold yellow")
 
 
@@ -157,7 +159,7 @@ def _best(snapshot: Snapshot) -> Text:
 
 
 def _slots(slots: Sequence[SlotView], rows: int, width: int) -> Table:
-    """A table in at most `rows` lines (one at least). Slots that get no line are counted."""
+    """A table in at most `rows` lines (one at least). Slots without a line are counted."""
     wide = width >= NARROW
     titles = ["device", "trial", "", "epoch", "score", "time"] if wide else ["device", "trial", "epoch", "score"]
     table = Table.grid(padding=(0, 2 if wide else 1), expand=wide)

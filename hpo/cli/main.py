@@ -1,4 +1,4 @@
-"""The command line. `main` is the whole way in and out: only this package prints or exits.
+"""The command line. Only this package prints or exits, and `main` does both last.
 
 Each command imports what it needs when it runs, so that `hpo --help` loads neither torch nor optuna.
 """
@@ -21,10 +21,10 @@ INTERRUPTED = 130
 
 def main() -> None:
     """Run the command in sys.argv and exit with a documented code (see `hpo --help`)."""
-    for number in signals_to_leave():  # by an ordinary exit, which stops an embedded server that nobody else uses
+    for number in signals_to_leave():  # an ordinary exit stops an embedded server that nobody else uses
         signal.signal(number, leave_on)
     code = run_command()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # this process is leaving, and cannot do so any sooner
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # this process is already leaving as fast as it can
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def run_command(args: list[str] | None = None) -> int:
-    """The exit code of one command. A user's mistake is shown as such; only a bug of ours shows a traceback."""
+    """The exit code of one command. A user's mistake is shown as such; only a bug in hpo shows a traceback."""
     from hpo.cli.app import app
 
     try:
@@ -43,9 +43,9 @@ def run_command(args: list[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
-    except SystemExit as leaving:  # typer leaves so when a reader closed our stdout
+    except SystemExit as leaving:  # typer exits so when the program reading stdout closed the pipe
         return leaving.code if isinstance(leaving.code, int) else BUG
-    except Exception as error:  # noqa: BLE001 - the last line of defence: everything else is a bug of ours
+    except Exception as error:  # noqa: BLE001 - the last line of defence: everything else is a bug in hpo
         return _show_unexpected(error)
     return code if isinstance(code, int) else 0
 

@@ -35,19 +35,19 @@ __all__ = [
 
 
 def complete_study(incomplete: str) -> list[tuple[str, str]]:
-    """The names in studies/ that begin so, with what each is about."""
+    """The names in studies/ that begin with `incomplete`, each with its first line."""
     from hpo.errors import HpoError
     from hpo.study.discovery import list_studies
 
     try:
         found = list_studies()
     except HpoError:
-        return []  # a broken study file must not break the user's shell
+        return []  # a broken study file must not break completion in the user's shell
     pairs = [(one.source.stem, one.study.description.strip().split("\n")[0]) for one in found]
     return [pair for pair in pairs if pair[0].startswith(incomplete)]
 
 
-_STUDY = "A name that `hpo studies` lists, a path to a .py file (with :attribute), or package.module:attribute."
+_STUDY = "A name from `hpo studies`, a path to a .py file (with :attribute if it holds several), or module:attribute."
 
 StudyOption = Annotated[
     str, typer.Option("--study", "-s", metavar="NAME", help=_STUDY, autocompletion=complete_study, show_default=False)
@@ -56,7 +56,7 @@ _STORED_STUDY = typer.Option(
     "--study",
     "-s",
     metavar="NAME",
-    help="The name it runs under; a .py file or module:attribute is understood too.",
+    help="The study's name in the database, or its .py file, or module:attribute.",
     autocompletion=complete_study,
     show_default=False,
 )
@@ -64,8 +64,8 @@ StoredStudyOption = Annotated[str, _STORED_STUDY]
 AnyStoredStudyOption = Annotated[str | None, _STORED_STUDY]
 
 
-def _said_aloud(url: str | None) -> str | None:
-    """A password among a command's words is in the process list for everybody on the machine."""
+def _warn_of_password(url: str | None) -> str | None:
+    """Warn of a password on the command line: everybody on the machine can read it in the list of processes."""
     if url is not None:
         from hpo.storage.engine import hide_password
 
@@ -79,10 +79,10 @@ StorageOption = Annotated[
     typer.Option(
         "--storage",
         metavar="URL",
-        help="postgresql://user@host:5432/database. Without it: HPO_STORAGE, else the PostgreSQL that comes with hpo, "
-        "kept in .hpo/ in this folder.",
+        help="postgresql://user@host:5432/database. Default: HPO_STORAGE, else hpo's own PostgreSQL in .hpo/ of this "
+        "folder.",
         show_default=False,
-        callback=_said_aloud,
+        callback=_warn_of_password,
     ),
 ]
 ReadStorageOption = Annotated[
@@ -90,10 +90,10 @@ ReadStorageOption = Annotated[
     typer.Option(
         "--storage",
         metavar="URL",
-        help="Any Optuna database: postgresql://..., sqlite:///study.db. Without it: HPO_STORAGE, else the PostgreSQL "
-        "in .hpo/ in this folder.",
+        help="Any Optuna database: postgresql://..., sqlite:///study.db. Default: HPO_STORAGE, else hpo's own "
+        "PostgreSQL in .hpo/ of this folder.",
         show_default=False,
-        callback=_said_aloud,
+        callback=_warn_of_password,
     ),
 ]
 DeviceOption = Annotated[
@@ -101,7 +101,7 @@ DeviceOption = Annotated[
     typer.Option(
         "--device",
         metavar="DEVICE",
-        help="cpu, cuda (every GPU) or a list: cuda:0,cuda:1. Without it: HPO_DEVICES, else every visible GPU, "
+        help="cpu, cuda (every GPU) or a list: cuda:0,cuda:1. Default: HPO_DEVICES, else every visible GPU, "
         "else the CPU.",
         show_default=False,
     ),
@@ -113,14 +113,18 @@ TrainersOption = Annotated[
         metavar="N",
         min=1,
         envvar="HPO_TRAINERS",
-        help="Trainers on the CPU; one for each core by default.",
+        help="Number of trainers on the CPU. Default: one per core.",
         show_default=False,
     ),
 ]
 TrainersPerGpuOption = Annotated[
     int,
     typer.Option(
-        "--trainers-per-gpu", metavar="K", min=1, envvar="HPO_TRAINERS_PER_GPU", help="Trainers that share each GPU."
+        "--trainers-per-gpu",
+        metavar="K",
+        min=1,
+        envvar="HPO_TRAINERS_PER_GPU",
+        help="Number of trainers that share each GPU.",
     ),
 ]
 
@@ -141,7 +145,7 @@ TrainersPerGpuOrAutoOption = Annotated[
         metavar="K|auto",
         parser=_count_or_auto,
         envvar="HPO_TRAINERS_PER_GPU",
-        help="Trainers that share each GPU; auto tries 1, 2, 4 ... on the baseline for as long as they pay.",
+        help="Number of trainers that share each GPU; auto tries 1, 2, 4 ... on the baseline while more are faster.",
     ),
 ]
 
@@ -158,7 +162,10 @@ def trials_option(meaning: str) -> Any:
 
 ChangedCodeOption = Annotated[
     bool,
-    typer.Option("--changed-code", help="Go on although the file of your model changed since the last finished trial."),
+    typer.Option(
+        "--changed-code",
+        help="Continue although your model or data set changed since the last finished trial.",
+    ),
 ]
 NameOption = Annotated[
     str | None,
@@ -169,7 +176,7 @@ NameOption = Annotated[
 SubsetOption = Annotated[
     int | None,
     typer.Option(
-        "--subset", metavar="N", min=20, help="Train on N images only, to try things out.", show_default=False
+        "--subset", metavar="N", min=20, help="Train on only N images, to try things out.", show_default=False
     ),
 ]
 TensorBoardOption = Annotated[
@@ -177,14 +184,12 @@ TensorBoardOption = Annotated[
     typer.Option(
         "--tensorboard",
         metavar="DIR",
-        help="Also write scalars and the HParams table for TensorBoard there.",
+        help="Also write scalars and the HParams table for TensorBoard to this folder.",
         show_default=False,
     ),
 ]
-QuietOption = Annotated[
-    bool, typer.Option("--quiet", "-q", help="No live display: a line for each new best and for trouble only.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, for programs.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No live display: print only new bests and problems.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")]
 
 
 def declared_study(reference: str) -> Study:
@@ -195,7 +200,7 @@ def declared_study(reference: str) -> Study:
 
 
 def read_stored(reference: str, storage: str | None) -> StudyView:
-    """The stored study that `--study` names: as it stands, or as the name its declaration gives."""
+    """The stored study that `--study` names: by its name in the database, or by its declaration."""
     from hpo.results.reading import open_for_reading, read_study, stored_name
     from hpo.settings import Settings
 

@@ -21,7 +21,7 @@ __all__ = ["emit", "emit_json", "emit_rich", "notice", "printable", "progress_co
 BROKEN_PIPE = 141
 
 WIDE = 200
-"""Columns of a table that no terminal limits: in a file or a pipe nothing is cut."""
+"""Columns of a table in a file or a pipe, where no terminal limits it."""
 
 
 # A terminal obeys control characters (tab and newline only lay out); a lone surrogate cannot be written as UTF-8.
@@ -34,7 +34,7 @@ def printable(text: str) -> str:
 
 
 def emit(text: str) -> None:
-    """One piece of result on stdout; leaves quietly when nobody reads any more."""
+    """One piece of result on stdout. Exits quietly when the program reading it has closed the pipe."""
     _write(printable(text))
 
 
@@ -46,7 +46,7 @@ def _write(text: str) -> None:
 
 
 def silence_stdout() -> int:
-    """After the reader went away (`hpo trials | head`): nothing more to say, and no complaint at exit either."""
+    """Drop all further output, and complain of nothing at exit: its reader closed the pipe (`hpo trials | head`)."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return BROKEN_PIPE
 
@@ -93,7 +93,7 @@ def notice(text: str) -> None:
     """One line for the person watching."""
     try:
         print(printable(text), file=sys.stderr, flush=True)
-    except OSError:  # the terminal is gone, and a SIGHUP that says so under way
+    except OSError:  # the terminal is gone, and its SIGHUP is on the way
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 

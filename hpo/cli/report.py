@@ -23,16 +23,17 @@ __all__ = ["report"]
 def report(
     study: StoredStudyOption,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Without it: reports/NAME/.", show_default=False)
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Output folder. Default: reports/NAME.", show_default=False),
     ] = None,
-    top: Annotated[int, typer.Option("--top", metavar="N", min=1, help="How many best trials.")] = 10,
-    png: Annotated[bool, typer.Option("--png", help="Also every plot as an image; needs Chromium.")] = False,
+    top: Annotated[int, typer.Option("--top", metavar="N", min=1, help="Number of best trials.")] = 10,
+    png: Annotated[bool, typer.Option("--png", help="Also write every plot as an image; needs Chromium.")] = False,
     storage: ReadStorageOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write the best trials, importances and every plot as one HTML file, with CSV files and report.json beside it."""
     from hpo.report import build_report, write_report
-    from hpo.report.files import check_folder
+    from hpo.report.folder import check_folder
     from hpo.report.png import require_png, write_images
 
     if png:
@@ -96,5 +97,5 @@ def _say(data: ReportData, written: WrittenReport, images: list[Path], as_json: 
         return
     if missing:
         titles = ", ".join(plot.title.lower() for plot in written.plots if plot.missing)
-        notice(f"not drawn, the page says why: {titles}")
+        notice(f"not drawn (the page says why): {titles}")
     emit(str(written.page))

@@ -1,4 +1,4 @@
-"""`hpo reproduce`: is what the database says about a trial still what comes out?"""
+"""`hpo reproduce`: does a trial trained again give what the database says?"""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ SHOWN = 12
 
 def reproduce(
     study: StoredStudyOption,
-    trial: Annotated[int, typer.Option("--trial", "-t", metavar="N", min=0, help="Its number.")],
+    trial: Annotated[int, typer.Option("--trial", "-t", metavar="N", min=0, help="Number of the trial.")],
     storage: ReadStorageOption = None,
     device: Annotated[
         str | None,
-        typer.Option("--device", metavar="DEVICE", help="cpu or cuda:0. Without it: where it ran.", show_default=False),
+        typer.Option("--device", metavar="DEVICE", help="cpu or cuda:0. Default: where it ran.", show_default=False),
     ] = None,
     quiet: QuietOption = False,
     as_json: JsonOption = False,

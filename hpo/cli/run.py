@@ -1,4 +1,4 @@
-"""`hpo run` and `hpo worker`: search, show how it goes, say what came of it."""
+"""`hpo run` and `hpo worker`: run a search, show its progress, print its result."""
 
 from __future__ import annotations
 
@@ -30,20 +30,23 @@ def run(
     timeout: Annotated[
         str | None,
         timeout_option(
-            "Wall-clock budget of the whole study: 90s, 10m, 3h, 1h30m. Unfinished trials are kept for next time.",
+            "Wall-clock budget of the whole study: 90s, 10m, 3h, 1h30m. Unfinished trials resume next time.",
             envvar="HPO_TIMEOUT",
         ),
     ] = None,
     trials: Annotated[
         int | None,
-        trials_option("Finish exactly N trials in all, however many workers there are."),
+        trials_option("Finish exactly N trials in total, however many workers take part."),
     ] = None,
     storage: StorageOption = None,
     device: DeviceOption = None,
     trainers: TrainersOption = None,
     trainers_per_gpu: TrainersPerGpuOrAutoOption = 1,
     enqueue_known: Annotated[
-        bool, typer.Option("--enqueue-known", help="Try what others found best first, after the baseline.")
+        bool,
+        typer.Option(
+            "--enqueue-known", help="After the baseline, try the configurations that the study lists as known."
+        ),
     ] = False,
     tensorboard: TensorBoardOption = None,
     subset: SubsetOption = None,
@@ -60,10 +63,10 @@ def run(
     ] = None,
     quiet: QuietOption = False,
 ) -> int:
-    """Search until the budget is used up, or Ctrl-C. The same command again goes on from there.
+    """Search until the budget is used up or you press Ctrl-C. Run the same command again to resume.
 
-    Without `--timeout` and `--trials` it goes on until Ctrl-C (a grid: until every point is done). Beside a run that is
-    at work on the study it joins that one's budget: it may add time or trials, and takes none away.
+    Without `--timeout` and `--trials` it runs until Ctrl-C, or until every point of a grid is done. If a run of the
+    study is already active, the new one joins it: a larger budget extends both, a smaller one ends only the new run.
     """
     from hpo import api
     from hpo.cli.heartbeat import beating
@@ -100,7 +103,7 @@ def worker(
     timeout: Annotated[
         str | None,
         timeout_option(
-            "Leave after this long, as a batch job must; the study goes on. Without it: when the study is over."
+            "Leave after this long, as a batch job must, while the study continues. Default: when the study is over."
         ),
     ] = None,
     storage: StorageOption = None,
@@ -114,7 +117,7 @@ def worker(
 ) -> int:
     """Join a study from another process or host, within the budget that `hpo run` gave it.
 
-    Any number may come and go. Each needs the same declaration and a `--storage` that all of them reach.
+    Any number of workers may join and leave. All need the same declaration and a database that each of them can reach.
     """
     from hpo import api
     from hpo.cli.heartbeat import beating

@@ -24,11 +24,11 @@ WATCH_SECONDS = 2.0
 def status(
     study: AnyStoredStudyOption = None,
     storage: ReadStorageOption = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Look again every two seconds, until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh every two seconds until Ctrl-C.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show how far a study is: trials by state, the best, time left, and who works on it. Without --study: which
-    studies the database holds, any Optuna database, a line each.
+    """Show a study's progress: trials by state, the best, the time left, its workers. Without `--study`, list the
+    studies of the database, which may be any Optuna database.
     """
     if study is None:
         _show_all(storage, watch, as_json)
@@ -51,7 +51,7 @@ def best(study: StoredStudyOption, storage: ReadStorageOption = None, as_json: J
             document["front"] = [_trial_json(trial) for trial in _front(view)]
         emit_json(document)
         return
-    from hpo.cli.tables import best_lines, trials_table
+    from hpo.cli.study_tables import best_lines, trials_table
 
     if len(view.directions) > 1:
         front = _front(view)
@@ -70,14 +70,16 @@ def trials(
     storage: ReadStorageOption = None,
     state: Annotated[
         str | None,
-        typer.Option("--state", metavar="STATE", help="complete, pruned, failed, running or waiting only."),
+        typer.Option(
+            "--state", metavar="STATE", help="Only trials that are complete, pruned, failed, running or waiting."
+        ),
     ] = None,
     top: Annotated[
-        int | None, typer.Option("--top", metavar="N", min=1, help="The N best, best first.", show_default=False)
+        int | None, typer.Option("--top", metavar="N", min=1, help="Only the N best, best first.", show_default=False)
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List a study's trials by number, or the best ones first. With `--state failed`, each error's traceback too."""
+    """List a study's trials by number, or the best ones first. `--state failed` also prints each error's traceback."""
     view = read_stored(study, storage)
     chosen = _chosen(view, state, top)
     if as_json:
@@ -86,7 +88,7 @@ def trials(
     if not chosen:
         emit(f"no trial of {view.name} is {state}" if state else f"{view.name} has no trials yet")
         return
-    from hpo.cli.tables import failures_text, trials_table
+    from hpo.cli.study_tables import failures_text, trials_table
 
     emit_rich(trials_table(chosen, objectives=len(view.directions)))
     if state == "failed" and (failures := failures_text(chosen)):
@@ -121,7 +123,7 @@ def status_json(view: StudyView) -> dict[str, Any]:
 
 
 def present_workers(view: StudyView) -> list[WorkerRow]:
-    """Those that are still at it: a silent one's leases have run out, so it is gone or as good as gone."""
+    """Workers heard from recently. The leases of a silent one have run out, so other workers have its trials."""
     silent = Settings.read().lease_seconds
     return [one for one in view.workers if one.is_at_work(silent)]
 
@@ -143,7 +145,7 @@ def _show_status(view: StudyView, as_json: bool) -> None:
     if as_json:
         emit_json(status_json(view))
         return
-    from hpo.cli.tables import status_lines
+    from hpo.cli.study_tables import status_lines
 
     emit_rich(status_lines(view, present_workers(view)))
 

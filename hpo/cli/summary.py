@@ -1,4 +1,4 @@
-"""What a search came to: why it stopped, the counts, the best beside the baseline, and where to look next."""
+"""The result of a search: why it stopped, the counts, the best against the baseline, and commands to go on with."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _REASONS = {
     "deadline": "time is up",
     "trials": "all trials are done",
     "exhausted": "nothing is left to try",
-    "interrupted": "stopped by Ctrl-C; the same command goes on from here",
-    "terminated": "stopped by SIGTERM; the same command goes on from here",
-    "hangup": "the terminal was closed; the same command goes on from here",
+    "interrupted": "stopped by Ctrl-C; run the same command again to resume",
+    "terminated": "stopped by SIGTERM; run the same command again to resume",
+    "hangup": "the terminal was closed; run the same command again to resume",
 }
 
 
@@ -34,19 +34,19 @@ def emit_summary(result: Result, study: Study, *, reference: str, name: str, sto
     from rich.markup import escape
 
     from hpo.cli.layout import labelled_lines
-    from hpo.cli.wrapping import Entries
+    from hpo.cli.wrapping import WrappedParameters
 
     table = labelled_lines()
     table.add_row("study", f"[bold]{escape(name)}[/]  {_REASONS.get(result.stopped, result.stopped)}")
-    put_down = " for the next run" if result.counts["waiting"] else ""  # the last that counts_text names
-    table.add_row("trials", counts_text(result.counts) + put_down)
+    paused = " for the next run" if result.counts["waiting"] else ""  # which counts_text names last
+    table.add_row("trials", counts_text(result.counts) + paused)
     best = result.best
     if best is None:
         table.add_row("best", "none: no trial is complete")
     else:
         verdict = escape(against_baseline(result, study))
         table.add_row("best", f"[bold {STYLES['complete']}]{score(best.value)}[/]  trial {best.trial}{verdict}")
-        table.add_row("", Entries(best.params))
+        table.add_row("", WrappedParameters(best.params))
     for index, command in enumerate(next_commands(name, storage, finished=best is not None)):
         table.add_row("" if index else "next", escape(command))
     emit_rich("", table)
@@ -73,7 +73,7 @@ def baseline_value(result: Result, study: Study) -> float | None:
 
 
 def next_commands(name: str, storage: str | None, *, finished: bool) -> list[str]:
-    """Commands that can be pasted as they stand. A password in the URL is not repeated on the screen."""
+    """Commands to paste as they are. A password in the URL is not repeated on the screen."""
     from hpo.storage.engine import hide_password
 
     where = ""
@@ -86,7 +86,7 @@ def next_commands(name: str, storage: str | None, *, finished: bool) -> list[str
 
 
 def program() -> str:
-    """How this very command is called again: after `make run` no `hpo` is on the PATH yet."""
+    """How to call hpo again: after `make run` it is not on the PATH yet."""
     if shutil.which("hpo"):
         return "hpo"
     called = Path(sys.argv[0])

@@ -1,4 +1,4 @@
-"""What a running search shows on stderr: a live picture on a terminal, plain lines anywhere else."""
+"""What a running search shows on stderr: a live view on a terminal, plain lines anywhere else."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LINES_PER_SECOND = 2.0
 class Watcher(Protocol):
     """What hpo.api.run calls: `snapshot` a few times a second, `notice` for an event worth a line."""
 
-    def snapshot(self, picture: Snapshot) -> None: ...
+    def snapshot(self, snapshot: Snapshot) -> None: ...
     def notice(self, text: str) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(
@@ -41,13 +41,13 @@ class Watcher(Protocol):
 
 
 def watcher(*, quiet: bool) -> LiveDisplay | PlainLines:
-    """The live picture where it can be drawn and is wanted."""
+    """The live view where it is wanted and a terminal can draw it."""
     plain = quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb"
     return PlainLines(quiet=quiet) if plain else LiveDisplay()
 
 
 class LiveDisplay:
-    """One picture, redrawn in place; it goes when the search ends, and the summary takes its place."""
+    """A view redrawn in place. When the search ends it disappears, and the summary takes its place."""
 
     def __init__(self, events: int = 4) -> None:
         self._latest: Snapshot | None = None
@@ -76,11 +76,11 @@ class LiveDisplay:
         assert self._live is not None
         self._live.stop()
 
-    def snapshot(self, picture: Snapshot) -> None:
-        # What was noticed is shown with the next picture, whose counts and slots know of it too.
+    def snapshot(self, snapshot: Snapshot) -> None:
+        # A notice is shown with the next snapshot, whose counts and slots include what it says.
         self._events.extend(self._unshown)
         self._unshown.clear()
-        self._latest = picture
+        self._latest = snapshot
 
     def notice(self, text: str) -> None:
         self._unshown.append(f"{time.strftime('%H:%M:%S')}  {text}")
@@ -88,12 +88,12 @@ class LiveDisplay:
     def render(self) -> RenderableType:
         from rich.text import Text
 
-        from hpo.cli.live_view import picture
+        from hpo.cli.live_view import live_view
 
         if self._latest is None:
             return Text(self._unshown[-1] if self._unshown else "starting", style="dim")
         height = self._live.console.height if self._live else 40
-        return picture(self._latest, tuple(self._events), height=height)
+        return live_view(self._latest, tuple(self._events), height=height)
 
 
 class PlainLines:
@@ -119,12 +119,12 @@ class PlainLines:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._confess()
+        self._write_left_out()
 
-    def snapshot(self, picture: Snapshot) -> None:
-        """Once a minute without anything else to say, how far the study is."""
+    def snapshot(self, snapshot: Snapshot) -> None:
+        """After a minute without another line, how far the study is."""
         if not self._quiet and self._clock() - self._heard > HEARTBEAT_SECONDS:
-            self._line(_progress(picture))
+            self._line(_progress(snapshot))
 
     def notice(self, text: str) -> None:
         if not _routine(text):
@@ -141,10 +141,10 @@ class PlainLines:
             self._left_out += 1
             return
         self._allowance -= 1.0
-        self._confess()
+        self._write_left_out()
         self._line(text)
 
-    def _confess(self) -> None:
+    def _write_left_out(self) -> None:
         if self._left_out:
             self._line(f"({self._left_out} more trial{'s' if self._left_out > 1 else ''} ended)")
             self._left_out = 0
@@ -155,7 +155,7 @@ class PlainLines:
 
 
 def _routine(text: str) -> bool:
-    """A trial that ended as trials do; anything else is never left out."""
+    """Whether the line says that a trial ended as usual. Any other line is never left out."""
     return re.match(r"trial \d+ (complete|pruned)\b", text) is not None and "memory" not in text
 
 

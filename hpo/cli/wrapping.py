@@ -1,4 +1,4 @@
-"""Parameters on as few lines as fit, broken between entries only: a name never parts from its value."""
+"""Parameters on as few lines as fit, broken between phrases only: a name never parts from its value."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from rich.text import Text
 
 from hpo.wording import grouped, value_text
 
-__all__ = ["Entries", "Phrases"]
+__all__ = ["WrappedParameters", "WrappedPhrases"]
 
 
-class Phrases:
+class WrappedPhrases:
     """Short texts one after another, `gap` columns between them."""
 
     def __init__(self, phrases: Sequence[Text], gap: int = 2) -> None:
@@ -30,9 +30,9 @@ class Phrases:
         yield line
 
 
-class Entries(Phrases):
+class WrappedParameters(WrappedPhrases):
     """A configuration as rich draws it, one entry for each row of the study's table."""
 
     def __init__(self, params: Mapping[str, Any]) -> None:
-        entries = grouped(params).items()
-        super().__init__([Text.assemble((name, "dim"), " ", value_text(value)) for name, value in entries])
+        phrases = grouped(params).items()
+        super().__init__([Text.assemble((name, "dim"), " ", value_text(value)) for name, value in phrases])

@@ -113,8 +113,8 @@ def _pruned(saved: SavedModel, ratio: float) -> nn.Module:
         pruner.step()
     if count_parameters(network) == before:
         raise UsageError(
-            f"--ratio {ratio:g} takes no channel out of {saved.about['model']}",
-            next="give a larger ratio; a model of one layer has nothing to take",
+            f"--ratio {ratio:g} removes no channel from {saved.about['model']}",
+            next="give a larger ratio; a model with a single layer has none to remove",
         )
     return network
 

@@ -42,10 +42,10 @@ class Exported:
 
 
 def export_model(model: SavedModel, kind: str, path: Path, *, input_type: str = "float32") -> Exported:
-    """Write `model` to `path` in the format `kind`, check that it gives the same answers, and say how close they are.
+    """Write `model` to `path` in the format `kind`, check that it gives the same outputs, and say how close they are.
 
     Raises UsageError for an unknown format, a package that is missing or a folder that cannot be written; HpoError
-    when the file would answer differently (then it is removed).
+    when the file gives other outputs (it is then removed).
     """
     if kind not in FORMATS:
         raise UsageError(f'unknown format "{kind}"', evidence=[near_miss(kind, FORMATS)])
@@ -93,7 +93,7 @@ def _export_onnx(model: SavedModel, path: Path, dtype: torch.dtype) -> Runtime:
 def _export_torch(model: SavedModel, path: Path, dtype: torch.dtype) -> Runtime:
     program = torch.export.export(model.classifier, (_images(model, 2, dtype),), dynamic_shapes=({0: Dim("N")},))
     with warnings.catch_warnings(), path.open("wb") as file:
-        warnings.simplefilter("ignore")  # of weights that are views, as pruned ones are; what is read back is compared
+        warnings.simplefilter("ignore")  # about weights that are views; the file is read back and compared
         torch.export.save(program, file, extra_files={"classes.json": json.dumps(model.classes)})
     with path.open("rb") as file:
         loaded: Runtime = torch.export.load(file).module()
@@ -111,9 +111,9 @@ def _compare(model: SavedModel, runtime: Runtime, dtype: torch.dtype) -> tuple[f
             scale = max(scale, float(wanted.abs().max()))
     if not largest <= TOLERANCE * max(scale, 1.0):
         raise HpoError(
-            f"the exported file answers differently: logits differ by up to {largest:.3g}",
+            f"the exported file gives other outputs: logits differ by up to {largest:.3g}",
             evidence=[f"the largest logit is {scale:.3g}"],
-            next="this is a bug of the exporter or of the model's operators; try the other --format",
+            next="try the other --format; if that fails too, please report a bug",
         )
     return largest, sum(len(images) for images in batches)
 
@@ -137,7 +137,7 @@ def _need_onnx() -> None:
 
 
 class _Quiet:
-    """The exporter's progress and advice are of no use to someone who gets a checked file."""
+    """Hides the exporter's progress and advice: the file is checked anyway."""
 
     def __init__(self, *names: str) -> None:
         self._loggers = [logging.getLogger(name) for name in names]

@@ -27,7 +27,7 @@ class Prediction:
 
 
 def predict(model: SavedModel, paths: Sequence[Path], *, resize: bool = False) -> list[Prediction]:
-    """What the model sees in each image, in the order given. UsageError for a file it cannot take."""
+    """The class of each image, in the order given. UsageError for a file that it cannot read."""
     images = torch.stack([read_image(path, model.shape, resize=resize) for path in paths])
     with torch.inference_mode():
         found = model.classifier(images).softmax(dim=1)
@@ -38,7 +38,7 @@ def read_image(path: Path, shape: tuple[int, int, int], *, resize: bool) -> Tens
     """The image as uint8 [C, H, W] = `shape`.
 
     Colour is turned into grey, and grey into colour, as the model needs; transparency goes onto black. Another size is
-    an error unless `resize`, because squeezing a photograph into 28 x 28 pixels is rarely what was meant.
+    an error unless `resize`, because few people mean to squeeze a photograph into 28 x 28 pixels.
     """
     from PIL import Image, UnidentifiedImageError
 

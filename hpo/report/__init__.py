@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from hpo.report.data import ReportData, build_report
-from hpo.report.files import WrittenReport, write_report
+from hpo.report.folder import WrittenReport, write_report
 
 __all__ = ["ReportData", "WrittenReport", "build_report", "write_report"]

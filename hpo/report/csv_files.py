@@ -6,22 +6,22 @@ import pandas
 
 from hpo.report.data import ReportData
 
-__all__ = ["best_sheet", "curves_sheet", "importances_sheet", "trials_sheet"]
+__all__ = ["best_csv", "curves_csv", "importances_csv", "trials_csv"]
 
 IMPORTANCE_COLUMNS = ["objective", "method", "parameter", "kind", "share", "trials", "members", "warning"]
 
 
-def trials_sheet(data: ReportData) -> str:
-    """Every trial, by number. Columns: hpo.report.trials.trials_table."""
+def trials_csv(data: ReportData) -> str:
+    """Every trial, by number. Columns: hpo.report.data_frames.trials_frame."""
     return _csv(data.trials)
 
 
-def best_sheet(data: ReportData) -> str:
+def best_csv(data: ReportData) -> str:
     """The best trials with their rank, columns as in trials.csv."""
     return _csv(data.best_trials)
 
 
-def importances_sheet(data: ReportData) -> str:
+def importances_csv(data: ReportData) -> str:
     """A row for each objective, method and parameter or group; `members` of a group apart by spaces."""
     rows = [
         (row.objective, row.method, row.parameter, "group" if row.members else "parameter", row.share, row.trials,
@@ -31,7 +31,7 @@ def importances_sheet(data: ReportData) -> str:
     return _csv(pandas.DataFrame(rows, columns=IMPORTANCE_COLUMNS))
 
 
-def curves_sheet(data: ReportData) -> str:
+def curves_csv(data: ReportData) -> str:
     """The history of each trial by epoch, or by step where only Optuna's intermediate values are known."""
     return _csv(data.curves)
 

@@ -10,10 +10,10 @@ from typing import Any
 import pandas
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo.report.data_frames import curves_frame, trials_frame, value_columns
 from hpo.report.importance import Importances, find_importances
-from hpo.report.parameters import ReportParameter, find_parameters
+from hpo.report.parameter_ranges import ParameterRange, find_parameters
 from hpo.report.saving import Saving, pruning_saving
-from hpo.report.trials import curves_table, trials_table, value_columns
 from hpo.results.best import pareto_front, ranked
 from hpo.results.evaluation import ConfigurationRow, EvaluationDocument, as_document
 from hpo.results.reading import StudyView
@@ -47,12 +47,12 @@ class ReportData:
 
     complete:   trials with finite values, the ones importances and landscapes rest on
     best:       the best trials, best first; with several objectives the Pareto front
-    trials:     trials.csv, see hpo.report.trials; curves: curves.csv
+    trials:     trials.csv, see hpo.report.data_frames; curves: curves.csv
     """
 
     view: StudyView
     made_at: datetime
-    parameters: tuple[ReportParameter, ...]
+    parameters: tuple[ParameterRange, ...]
     complete: tuple[FrozenTrial, ...]
     best: tuple[FrozenTrial, ...]
     baseline: FrozenTrial | None
@@ -118,7 +118,7 @@ class ReportData:
         rows.insert(0, "rank", list(range(1, len(numbers) + 1)))
         return rows
 
-    def varying(self) -> list[ReportParameter]:
+    def varying(self) -> list[ParameterRange]:
         """Parameters worth a plot: most important first, those with one value left out."""
         order = {name: place for place, name in enumerate(self.importances.ranking(self.objectives[0]))}
         return sorted((one for one in self.parameters if one.varies), key=lambda one: order.get(one.name, len(order)))
@@ -143,8 +143,8 @@ def build_report(view: StudyView, *, top: int = 10) -> ReportData:
         complete=complete,
         best=tuple(best),
         baseline=next((trial for trial in complete if record_of(trial).get("origin") == "baseline"), None),
-        trials=trials_table(view),
-        curves=curves_table(view),
+        trials=trials_frame(view),
+        curves=curves_frame(view),
         importances=find_importances(complete, view.objectives, view.directions, parameters),
         failures=_failures(view),
         saving=pruning_saving(view),

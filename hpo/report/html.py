@@ -11,7 +11,7 @@ from typing import Any
 
 from hpo.report import words
 from hpo.report.data import ReportData
-from hpo.report.legend_icons import swatches
+from hpo.report.legend_icons import legend_icons
 from hpo.report.plot import Plot
 from hpo.report.theme import TEMPLATE
 from hpo.wording import bytes_text, value_text
@@ -49,7 +49,7 @@ def render_page(data: ReportData, plots: Sequence[Plot]) -> str:
         protocol=_protocol(data),
         budget=_budget(data),
         importances=_importance_table(data),
-        swatches=swatches(),
+        legend_icons=legend_icons(),
         failures=data.failures[:50],
         css=(_PAGE / "page.css").read_text(),
         script=(_PAGE / "page.js").read_text(),

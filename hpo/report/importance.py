@@ -15,8 +15,8 @@ from optuna.importance import (
 )
 from optuna.trial import FrozenTrial
 
-from hpo.report.in_memory_study import replica_study
-from hpo.report.parameters import ReportParameter
+from hpo.report.in_memory_study import in_memory_study
+from hpo.report.parameter_ranges import ParameterRange
 
 __all__ = ["FEW_TRIALS", "Importance", "Importances", "find_importances"]
 
@@ -76,7 +76,7 @@ def find_importances(
     complete: Sequence[FrozenTrial],
     objectives: Sequence[str],
     directions: Sequence[str],
-    parameters: Sequence[ReportParameter],
+    parameters: Sequence[ParameterRange],
 ) -> Importances:
     """Importances from the finished trials `complete` (finite values only)."""
     varying = [parameter for parameter in parameters if parameter.varies]
@@ -111,7 +111,7 @@ def _rows(
     index: int,
     complete: Sequence[FrozenTrial],
     directions: Sequence[str],
-    varying: Sequence[ReportParameter],
+    varying: Sequence[ParameterRange],
 ) -> list[Importance]:
     trials, names, evaluator = list(complete), [parameter.name for parameter in varying], _evaluator(method)
     if method == "fANOVA":
@@ -119,7 +119,7 @@ def _rows(
         names = [name for name in names if all(name in trial.params for trial in trials)]
         if not names:
             raise _CannotJudge("it leaves conditional parameters out, and no other one varies")
-    study = replica_study(trials, [directions[index]], [index])
+    study = in_memory_study(trials, [directions[index]], [index])
     shares = _shares(study, evaluator, names)
     counts = {name: sum(name in trial.params for trial in trials) for name in names}
     weak = {
@@ -155,13 +155,13 @@ def _evaluator(method: str) -> BaseImportanceEvaluator:
     return PedAnovaImportanceEvaluator() if method == "PED-ANOVA" else FanovaImportanceEvaluator(seed=0)
 
 
-def _weak(parameter: ReportParameter, trials: int) -> str:
+def _weak(parameter: ParameterRange, trials: int) -> str:
     if parameter.conditional and trials < FEW_TRIALS:
         return f"only {trials} complete trial{'s' if trials != 1 else ''} had it"
     return ""
 
 
-def _warnings(complete: Sequence[FrozenTrial], varying: Sequence[ReportParameter]) -> list[str]:
+def _warnings(complete: Sequence[FrozenTrial], varying: Sequence[ParameterRange]) -> list[str]:
     found = []
     if len(complete) < FEW_TRIALS:
         found.append(

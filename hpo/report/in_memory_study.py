@@ -12,10 +12,10 @@ from optuna.trial import FrozenTrial
 
 from hpo.storage.optuna_schema import DIRECTION_OF
 
-__all__ = ["replica_study"]
+__all__ = ["in_memory_study"]
 
 
-def replica_study(
+def in_memory_study(
     trials: Sequence[FrozenTrial],
     directions: Sequence[str],
     objectives: Sequence[int],
@@ -23,7 +23,7 @@ def replica_study(
 ) -> Study:
     """A study with these trials and these of their objectives; names and categories go through `shown`."""
     copies = [_copy(trial, objectives, shown) for trial in trials]
-    return Study("replica", _Frozen(copies, [DIRECTION_OF[name] for name in directions]))
+    return Study("in memory", _Frozen(copies, [DIRECTION_OF[name] for name in directions]))
 
 
 class _Frozen(InMemoryStorage):
@@ -37,7 +37,7 @@ class _Frozen(InMemoryStorage):
         return 0
 
     def get_study_name_from_id(self, study_id: int) -> str:
-        return "replica"
+        return "in memory"
 
     def get_study_directions(self, study_id: int) -> list[StudyDirection]:
         return self._directions

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from hpo.report.theme import COLOURS, OPACITY, SYMBOLS
 
-__all__ = ["swatches"]
+__all__ = ["legend_icons"]
 
 _SHAPES = {
     "circle": '<circle cx="7" cy="7" r="4"/>',
@@ -21,7 +21,7 @@ _SHAPES = {
 """By plotly's names, drawn in a square of 14."""
 
 
-def swatches() -> Mapping[str, Markup]:
+def legend_icons() -> Mapping[str, Markup]:
     """An inline <svg> for each outcome, with the colour, symbol and opacity that its marks have."""
     return {outcome: _drawn(outcome) for outcome in COLOURS}
 

@@ -1,4 +1,4 @@
-"""What every plot of a report is: figures with words around them, or the reason why there is none."""
+"""What every plot of a report is: figures with notes, or the reason why there are none."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Drawing:
 class PlotRow:
     """One row of the table of plots: where it stands, what it is called and shows, and how it is made.
 
-    first: it shows the first objective only, which with several of them has to be said
+    first: it shows only the first of several objectives, and says so
     """
 
     key: str
@@ -68,7 +68,7 @@ def draw(row: PlotRow, data: ReportData) -> Plot:
         return Plot(row.key, row.title, row.about, drawing)
     except NotDrawable as reason:
         missing = str(reason)
-    except Exception as error:  # noqa: BLE001 - a bug in one plot (ours, Optuna's) must not take the report with it
+    except Exception as error:  # noqa: BLE001 - a bug in one plot (of hpo or Optuna) must not cost the whole report
         missing = f"{BUG}{type(error).__name__}: {error}"
     return Plot(row.key, row.title, row.about, Drawing(()), missing)
 

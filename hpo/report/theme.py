@@ -9,7 +9,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from hpo.report.parameters import ReportParameter
+from hpo.report.parameter_ranges import ParameterRange
 
 __all__ = [
     "ACCENT",
@@ -108,7 +108,7 @@ def label(text: object, limit: int = 48) -> str:
     return html.escape(shown, quote=False)
 
 
-def axis(parameter: ReportParameter, values: Sequence[Any] = ()) -> dict[str, Any]:
+def axis(parameter: ParameterRange, values: Sequence[Any] = ()) -> dict[str, Any]:
     """The axis of a parameter: logarithmic where its space is, its categories always in the same order."""
     shown: dict[str, Any] = {"title": {"text": label(parameter.name)}}
     if not parameter.numeric:

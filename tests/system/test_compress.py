@@ -123,7 +123,7 @@ def test_a_ratio_that_makes_no_sense_is_refused(
 def test_a_model_of_one_layer_has_nothing_to_take(tmp_path: Path) -> None:
     """Its outputs are the classes."""
     folder = winner(tmp_path / "winner", "perceptron_mnist")
-    with pytest.raises(UsageError, match=r"takes no channel out of hpo\.models\.mlp:perceptron"):
+    with pytest.raises(UsageError, match=r"removes no channel from hpo\.models\.mlp:perceptron"):
         _pruned(load_model(folder, "perceptron_mnist"), 0.5)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from hpo.report.data import ReportData
 from hpo.report.figures.contour import contour
+from hpo.report.figures.history import distribution, history, intermediate
 from hpo.report.figures.importances import importances
 from hpo.report.figures.landscape import parallel, rank
-from hpo.report.figures.pareto_front import pareto
-from hpo.report.figures.progress import distribution, history, intermediate
+from hpo.report.figures.pareto_front import pareto_front
 from hpo.report.figures.relations import correlation, failures, size
-from hpo.report.figures.slice_plot import slices, times
-from hpo.report.figures.workers import timeline
+from hpo.report.figures.slice_plot import slice_plot, times
+from hpo.report.figures.timeline import timeline
 from hpo.report.plot import PlotRow
 
 __all__ = ["PLOTS", "plots_for"]
@@ -18,11 +18,11 @@ __all__ = ["PLOTS", "plots_for"]
 PLOTS = (
     PlotRow("importances", "Importances", "How much of the differences each parameter explains.", importances),
     PlotRow("history", "Optimization history", "Every trial in the order it ran.", history),
-    PlotRow("pareto", "Pareto front", "Trials that no other beats in every objective.", pareto),
+    PlotRow("pareto", "Pareto front", "Trials that no other beats in every objective.", pareto_front),
     PlotRow(
         "intermediate", "Intermediate values", "How trials learned; those that were pruned are faint.", intermediate
     ),
-    PlotRow("slice", "Slice", "The objective against each parameter.", slices, first=True),
+    PlotRow("slice", "Slice", "The objective against each parameter.", slice_plot, first=True),
     PlotRow(
         "parallel",
         "Parallel coordinates",

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial
 from hpo.report.data import ReportData
 from hpo.report.figures.marks import sampled_trials
 from hpo.report.figures.shading import colour_range, scale, shade_bar
-from hpo.report.parameters import ReportParameter
+from hpo.report.parameter_ranges import ParameterRange
 from hpo.report.plot import Drawing, NotDrawable, need_complete
 from hpo.report.theme import axis
 
@@ -95,7 +95,7 @@ def surface(xs: Numbers, ys: Numbers, values: Numbers, grid: Numbers) -> Numbers
     return painted.reshape(len(grid), len(grid))
 
 
-def _chosen(data: ReportData) -> tuple[ReportParameter, ReportParameter, list[str]]:
+def _chosen(data: ReportData) -> tuple[ParameterRange, ParameterRange, list[str]]:
     """The two most important parameters that a surface can lie over, and why more important ones are passed over."""
     varying = data.varying()
     reasons = {one.name: reason for one in varying if (reason := _unfit(data, one))}
@@ -117,7 +117,7 @@ def _chosen(data: ReportData) -> tuple[ReportParameter, ReportParameter, list[st
     return pair[0], pair[1], notes
 
 
-def _unfit(data: ReportData, one: ReportParameter) -> str:
+def _unfit(data: ReportData, one: ParameterRange) -> str:
     if not one.numeric:
         return "categories"
     values = [trial.params[one.name] for trial in data.complete if one.name in trial.params]
@@ -131,11 +131,11 @@ def _listed(reasons: dict[str, str]) -> str:
     return ", ".join(shown) + (f" and {len(reasons) - LISTED} more" if len(reasons) > LISTED else "")
 
 
-def _with(data: ReportData, one: ReportParameter, other: ReportParameter) -> list[FrozenTrial]:
+def _with(data: ReportData, one: ParameterRange, other: ParameterRange) -> list[FrozenTrial]:
     return [trial for trial in data.complete if one.name in trial.params and other.name in trial.params]
 
 
-def _positions(one: ReportParameter, trials: Sequence[FrozenTrial]) -> Numbers:
+def _positions(one: ParameterRange, trials: Sequence[FrozenTrial]) -> Numbers:
     values = np.array([float(trial.params[one.name]) for trial in trials])
     return np.log(values) if one.log else values
 
@@ -145,6 +145,6 @@ def _share(positions: Numbers) -> Numbers:
     return np.asarray((positions - positions.min()) / span, dtype=np.float64)
 
 
-def _back(grid: Numbers, positions: Numbers, one: ReportParameter) -> list[Any]:
+def _back(grid: Numbers, positions: Numbers, one: ParameterRange) -> list[Any]:
     places = positions.min() + grid * (np.ptp(positions) or 1.0)
     return [float(f"{place:.6g}") for place in (np.exp(places) if one.log else places)]

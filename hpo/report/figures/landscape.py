@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial
 from hpo.report.data import ReportData
 from hpo.report.figures.marks import sampled_trials
 from hpo.report.figures.shading import body, colour_range, outside_note, scale, shade_bar
-from hpo.report.parameters import ReportParameter
+from hpo.report.parameter_ranges import ParameterRange
 from hpo.report.plot import Drawing, NotDrawable, need_complete
 from hpo.report.theme import SCALE, axis, colour_bar, label, log_ticks
 
@@ -86,7 +86,7 @@ def rank(data: ReportData) -> Drawing:
 
 
 def _ranked(
-    trials: Sequence[FrozenTrial], places: list[float], x: ReportParameter, y: ReportParameter, *, bar: bool
+    trials: Sequence[FrozenTrial], places: list[float], x: ParameterRange, y: ParameterRange, *, bar: bool
 ) -> Any:
     xs, ys = ([_shown(one, trial) for trial in trials] for one in (x, y))
     figure = go.Figure(
@@ -106,7 +106,7 @@ def _ranked(
     return figure
 
 
-def _dimension(parameter: ReportParameter, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
+def _dimension(parameter: ParameterRange, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
     values = [trial.params[parameter.name] for trial in trials]
     shown: dict[str, Any] = {"label": label(parameter.name, 20)}
     if not parameter.numeric:
@@ -129,7 +129,7 @@ def _dimension(parameter: ReportParameter, trials: Sequence[FrozenTrial]) -> dic
     }
 
 
-def _two(data: ReportData, among: Sequence[ReportParameter]) -> tuple[ReportParameter, ReportParameter]:
+def _two(data: ReportData, among: Sequence[ParameterRange]) -> tuple[ParameterRange, ParameterRange]:
     """The first two of `among`, most important first, that took several values in trials that have both."""
     for one, other in itertools.combinations(among, 2):
         both = [trial for trial in data.complete if one.name in trial.params and other.name in trial.params]
@@ -138,10 +138,10 @@ def _two(data: ReportData, among: Sequence[ReportParameter]) -> tuple[ReportPara
     raise NotDrawable("It needs two parameters that took more than one value in complete trials.")
 
 
-def _values(data: ReportData, parameter: ReportParameter) -> int:
+def _values(data: ReportData, parameter: ParameterRange) -> int:
     return len({trial.params[parameter.name] for trial in data.complete if parameter.name in trial.params})
 
 
-def _shown(parameter: ReportParameter, trial: FrozenTrial) -> Any:
+def _shown(parameter: ParameterRange, trial: FrozenTrial) -> Any:
     value = trial.params[parameter.name]
     return value if parameter.numeric else label(value)

@@ -14,10 +14,10 @@ from hpo.report.figures.marks import sampled_trials
 from hpo.report.plot import Drawing, NotDrawable
 from hpo.report.theme import COLOURS, FAINT, SYMBOLS, label
 
-__all__ = ["pareto"]
+__all__ = ["pareto_front"]
 
 
-def pareto(data: ReportData) -> Drawing:
+def pareto_front(data: ReportData) -> Drawing:
     if not data.complete:
         raise NotDrawable("No trial is complete yet.")
     front = {trial.number for trial in data.best}

@@ -9,17 +9,17 @@ import plotly.graph_objects as go
 
 from hpo.report.data import ReportData
 from hpo.report.figures.marks import finite_rows, marks, sampled
-from hpo.report.parameters import ReportParameter
+from hpo.report.parameter_ranges import ParameterRange
 from hpo.report.plot import Drawing, NotDrawable
 from hpo.report.theme import COLOURS, axis, label, log_axis, robust_range
 
-__all__ = ["slices", "times"]
+__all__ = ["slice_plot", "times"]
 
 PANELS = 24
 POINTS = 600
 
 
-def slices(data: ReportData) -> Drawing:
+def slice_plot(data: ReportData) -> Drawing:
     return _panels(data, data.values[0], data.objectives[0])
 
 
@@ -72,7 +72,7 @@ def _panels(data: ReportData, column: str, title: str) -> Drawing:
 
 
 def _panel(
-    data: ReportData, parameter: ReportParameter, drawn: pandas.DataFrame, mine: pandas.DataFrame, column: str
+    data: ReportData, parameter: ParameterRange, drawn: pandas.DataFrame, mine: pandas.DataFrame, column: str
 ) -> Any:
     name = f"params_{parameter.name}"
     figure = go.Figure(marks(data, drawn, name, column, small=True))
@@ -82,7 +82,7 @@ def _panel(
     return figure
 
 
-def _unseen(parameter: ReportParameter, mine: pandas.DataFrame, inside: pandas.Series) -> list[str]:
+def _unseen(parameter: ParameterRange, mine: pandas.DataFrame, inside: pandas.Series) -> list[str]:
     """A parameter, or choices of it, whose every trial lies outside the range: `optimizer = sgd (12 trials)`."""
     if not inside.any():
         return [f"{parameter.name} ({_trials(len(mine))}, not drawn)"]

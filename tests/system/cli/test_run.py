@@ -99,6 +99,6 @@ def test_ctrl_c_leaves_with_130_and_nothing_running(hpo_process: Command, databa
     assert time.monotonic() - asked < 8.0
     assert process.returncode == 130, err
     assert "complete" in first or "pruned" in first
-    assert "the same command goes on from here" in out
+    assert "run the same command again to resume" in out
     status = json.loads(hpo_process("status", "--study", "mlp_digits", "--storage", database_url, "--json").out)
     assert status["counts"]["running"] == 0

@@ -161,7 +161,7 @@ def test_an_interrupted_evaluation_goes_on(home: Settings, tmp_path: Path) -> No
         process.send_signal(signal.SIGINT)
         said += process.stderr
     assert process.returncode == 130
-    assert "the same command goes on from there" in said[-1]
+    assert "run the same command again to resume" in said[-1]
     assert not list(tmp_path.iterdir())
     heard: list[str] = []
     done = evaluate(QUICK, EvaluateOptions(top=1, seeds=40, out=tmp_path, on_notice=heard.append), home)

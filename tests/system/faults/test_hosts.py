@@ -102,7 +102,7 @@ def test_a_host_that_was_asleep_drops_what_another_has_taken(new_world: NewWorld
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
 def test_a_signal_puts_every_trial_down_within_8_seconds(new_world: NewWorld, number: int, code: int) -> None:
-    """Gone in 8 s with 143, 130 or 129, every trial waiting, no process left; the same command goes on from there."""
+    """Gone in 8 s with 143, 130 or 129, every trial waiting, no process left; the same command resumes."""
     world = new_world(fake={"epoch_seconds": 0.3})
     process = in_epoch(world, 2)
     trainers = [child.pid for child in process.trainers()]

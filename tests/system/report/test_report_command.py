@@ -35,7 +35,7 @@ def test_a_study_of_plain_optuna_in_sqlite(
     assert run_command(["report", "--study", "a/b <c>", "--storage", url]) == 0
     said = capsys.readouterr()
     assert said.out.strip() == "reports/a_b_c_/index.html"
-    assert said.err.startswith("not drawn, the page says why: contour")  # and no empty line of a progress bar
+    assert said.err.startswith("not drawn (the page says why): contour")  # and no empty line of a progress bar
     assert (tmp_path / "reports" / "a_b_c_" / "trials.csv").is_file()
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from hpo.cli.live_view import picture
+from hpo.cli.live_view import live_view
 from hpo.cli.watching import LINES_AT_ONCE, LiveDisplay, PlainLines, watcher
 from hpo.duration import format_short
 from hpo.trainers.snapshot import Best, SlotView, Snapshot
@@ -35,7 +35,7 @@ SNAPSHOT = Snapshot(
 def drawn(snapshot: Snapshot, *, width: int = 80, height: int = 30, events: tuple[str, ...] = ()) -> list[str]:
     console = Console(file=io.StringIO(), width=width, height=height, force_terminal=True, color_system=None)
     with console.capture() as capture:
-        console.print(picture(snapshot, events, height=height))
+        console.print(live_view(snapshot, events, height=height))
     return capture.get().rstrip("\n").split("\n")
 
 

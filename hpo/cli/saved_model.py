@@ -1,4 +1,4 @@
-"""`hpo export` and `hpo predict`: the winner that `hpo evaluate` saved, in use."""
+"""`hpo export` and `hpo predict`: use the winner that `hpo evaluate` saved."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ModelOption = Annotated[
     typer.Option(
         "--model",
         metavar="DIR",
-        help="The winner's folder; reports/NAME/winner without it.",
+        help="Folder of the winner. Default: reports/NAME/winner.",
         show_default=False,
     ),
 ]
@@ -30,21 +30,23 @@ ModelOption = Annotated[
 def export(
     study: StoredStudyOption,
     kind: Annotated[
-        str, typer.Option("--format", metavar="FORMAT", help="torch-export (a .pt2 file), or onnx.")
+        str, typer.Option("--format", metavar="FORMAT", help="torch-export (a .pt2 file) or onnx.")
     ] = "torch-export",
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="reports/NAME/NAME.onnx or .pt2 without it.", show_default=False),
+        typer.Option(
+            "--out", metavar="FILE", help="Output file. Default: reports/NAME/NAME.pt2 or .onnx.", show_default=False
+        ),
     ] = None,
     input_type: Annotated[
-        str, typer.Option("--input", metavar="TYPE", help="float32 images of 0..1, or uint8 images of 0..255.")
+        str, typer.Option("--input", metavar="TYPE", help="Input images: float32 in 0..1, or uint8 in 0..255.")
     ] = "float32",
     model: ModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the winner as a file for ONNX Runtime or torch.export, normalisation included, and check its answers.
+    """Export the winner for ONNX Runtime or torch.export, normalisation included, and check its outputs.
 
-    Input `images` [N, C, H, W], output `logits` [N, classes]; N is free.
+    Input `images` [N, C, H, W], output `logits` [N, classes]; N may be any number.
     """
     from hpo.cli.output import emit, emit_json
     from hpo.inference.exporting import FORMATS, export_model
@@ -83,9 +85,9 @@ def predict(
     model: ModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what the winner sees in image files: the class and its probability.
+    """Classify image files with the winner: the class and its probability.
 
-    Colour is turned into grey where the model reads grey. MNIST's digits are white on black.
+    Colour images are converted to grey for a model of grey images. MNIST's digits are white on black.
     """
     for image in images:
         if not os.path.isfile(image):  # before torch is loaded, which takes seconds
@@ -114,7 +116,7 @@ def predict(
 
 
 def _which(saved: SavedModel) -> str:
-    """`trial 38, test accuracy 0.9812`: of the configurations that were evaluated, not always the search's best."""
+    """`trial 38, test accuracy 0.9812`: the winner is not always the search's best."""
     about = saved.about
     name, trial, accuracy = about.get("name"), about.get("trial"), about.get("test_accuracy")
     which = f"{name} (trial {trial})" if trial is not None and name != f"trial {trial}" else str(name)
@@ -122,7 +124,7 @@ def _which(saved: SavedModel) -> str:
 
 
 def winner_folder(reference: str, model: Path | None) -> tuple[Path, str]:
-    """(the winner's folder, the study's name). Neither needs the database: the files are all there is to it."""
+    """(the winner's folder, the study's name). Neither needs the database: everything is in the files."""
     from hpo.cli.options import declared_study
 
     is_file = reference.endswith(".py") or "/" in reference or ":" in reference

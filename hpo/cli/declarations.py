@@ -1,4 +1,4 @@
-"""`hpo studies` and `hpo space`: what is declared, shown without torch, without a database and without a trial."""
+"""`hpo studies` and `hpo space`: show declarations without loading torch and without a database."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 __all__ = ["space", "space_tables", "studies"]
 
 NARROW = 100
-"""Columns below which a table of the studies would be mostly folds."""
+"""Columns below which the table of studies would be mostly folded lines."""
 
 
 def studies(as_json: JsonOption = False) -> None:
-    """List the studies that come along. Your own are named by path or module:attribute."""
+    """List the bundled studies. Name your own by path or module:attribute."""
     from hpo.study.discovery import list_studies
 
     found = [one.study for one in list_studies()]
@@ -34,7 +34,7 @@ def studies(as_json: JsonOption = False) -> None:
 
 @dataclass(frozen=True)
 class _Listing:
-    """A table, or where that would fold into columns of single words, what each is about under its name."""
+    """A table; on a narrow terminal, where its columns would fold word by word, each description under its study."""
 
     studies: Sequence[Study]
 
@@ -57,7 +57,7 @@ class _Listing:
 
 
 def space(study: StudyOption, as_json: JsonOption = False) -> None:
-    """Print a study's table: every row that is searched or fixed, and the protocol of a trial."""
+    """Show a study's table: every row, searched or fixed, and the protocol of a trial."""
     found = declared_study(study)
     if as_json:
         emit_json(

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from hpo.atomic_file import write_atomically
 from hpo.errors import UsageError
-from hpo.report.csv_files import best_sheet, curves_sheet, importances_sheet, trials_sheet
+from hpo.report.csv_files import best_csv, curves_csv, importances_csv, trials_csv
 from hpo.report.data import ReportData
-from hpo.report.document import report_json
 from hpo.report.figures import plots_for
 from hpo.report.html import render_page
+from hpo.report.json_file import report_json
 from hpo.report.plot import Plot, draw
 
 __all__ = ["WrittenReport", "check_folder", "write_report"]
@@ -49,10 +49,10 @@ def write_report(
         plots.append(draw(row, data))
     files: Sequence[tuple[str, Callable[[], str]]] = (
         ("index.html", lambda: render_page(data, plots)),
-        ("trials.csv", lambda: trials_sheet(data)),
-        ("best_trials.csv", lambda: best_sheet(data)),
-        ("importances.csv", lambda: importances_sheet(data)),
-        ("curves.csv", lambda: curves_sheet(data)),
+        ("trials.csv", lambda: trials_csv(data)),
+        ("best_trials.csv", lambda: best_csv(data)),
+        ("importances.csv", lambda: importances_csv(data)),
+        ("curves.csv", lambda: curves_csv(data)),
         ("report.json", lambda: report_json(data, plots)),
     )
     for index, (name, content) in enumerate(files):

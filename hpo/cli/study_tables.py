@@ -1,4 +1,4 @@
-"""Stored studies as people read them: a few aligned lines, or a table."""
+"""Stored studies for people: a few aligned lines, or a table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from hpo.cli.layout import labelled_lines, plain_table
 from hpo.cli.states import COUNTS, STYLES
-from hpo.cli.wrapping import Entries
+from hpo.cli.wrapping import WrappedParameters
 from hpo.duration import format_duration, format_short
 from hpo.storage.optuna_schema import STATES
 from hpo.storage.trial_record import record_of
@@ -34,12 +34,12 @@ def status_lines(view: StudyView, workers: Sequence[WorkerRow]) -> Table:
         table.add_row("best", "[dim]no complete trial yet[/]")
     else:
         table.add_row("best", f"[bold green]{_values(winner)}[/]  [dim]trial {winner.number}[/]")
-        table.add_row("", Entries(winner.params))
+        table.add_row("", WrappedParameters(winner.params))
     table.add_row("budget", budget_text(view))
     for index, worker in enumerate(workers):
         table.add_row("" if index else "workers", _worker(worker))
     if not workers:
-        table.add_row("workers", "[dim]none at present[/]")
+        table.add_row("workers", "[dim]none now[/]")
     return table
 
 
@@ -55,7 +55,7 @@ def best_lines(view: StudyView, winner: FrozenTrial) -> Table:
 
 
 def _evaluated(view: StudyView) -> str:
-    """What `hpo evaluate` found, or that it has not been asked."""
+    """The verdict of `hpo evaluate`, or that it has not run yet."""
     if view.evaluation is None:
         return "[dim]not yet: `hpo evaluate` says how good it really is[/]"
     return escape(str(view.evaluation.get("verdict", {}).get("sentence", "")))
@@ -71,7 +71,7 @@ def trials_table(trials: Sequence[FrozenTrial], *, objectives: int) -> Table:
 
 
 def failures_text(trials: Sequence[FrozenTrial]) -> str:
-    """The traceback of each error, once however many trials it ended."""
+    """The traceback of each error, once for all trials that it ended."""
     from hpo.search.failure_tracker import same_error
 
     errors: dict[str, list[FrozenTrial]] = {}
@@ -126,7 +126,7 @@ def budget_text(view: StudyView) -> str:
 
 
 def _worker(worker: WorkerRow) -> str:
-    # A slot is whatever its coordinator wrote; only the device is taken for granted to be there.
+    # A slot is whatever its coordinator wrote, so nothing in it is taken for granted.
     slots = [f"{slot.get('device', '?')} {_slot(slot)}" for slot in worker.slots]
     seen = f"seen {format_duration(worker.silent_seconds)} ago"
     return f"{escape(worker.host)}  {escape('; '.join(slots) or worker.state)}  [dim]{seen}[/]"

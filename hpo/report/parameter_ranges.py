@@ -1,4 +1,4 @@
-"""The parameters of a study, as its trials met them: range, scale, and the per-layer group each belongs to."""
+"""The parameters of a study as its trials have them: range, scale, and the per-layer group of each."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial
 
-__all__ = ["ReportParameter", "find_parameters"]
+__all__ = ["ParameterRange", "find_parameters"]
 
 _INDEXED = re.compile(r"(.+)_(\d+)")
 
 
 @dataclass(frozen=True)
-class ReportParameter:
+class ParameterRange:
     """One searched parameter.
 
     group:   "hidden_units" for hidden_units_0, hidden_units_1, ...; None for a parameter that stands alone
@@ -37,7 +37,7 @@ class ReportParameter:
         return self.values > 1
 
 
-def find_parameters(trials: Iterable[FrozenTrial]) -> tuple[ReportParameter, ...]:
+def find_parameters(trials: Iterable[FrozenTrial]) -> tuple[ParameterRange, ...]:
     """Every parameter of the trials, in the order they first occur; per-layer ones side by side."""
     trials = list(trials)
     found: dict[str, BaseDistribution] = {}
@@ -52,7 +52,7 @@ def find_parameters(trials: Iterable[FrozenTrial]) -> tuple[ReportParameter, ...
             counts[name] = counts.get(name, 0) + trial.state.is_finished()
     groups = _groups(found)
     parameters = [
-        ReportParameter(
+        ParameterRange(
             name=name,
             text=describe(distribution),
             numeric=not isinstance(distribution, CategoricalDistribution),
@@ -110,5 +110,5 @@ def _groups(names: Mapping[str, object]) -> dict[str, str]:
     }
 
 
-def _index(parameter: ReportParameter) -> int:
+def _index(parameter: ParameterRange) -> int:
     return int(parameter.name.rpartition("_")[2]) if parameter.group else 0

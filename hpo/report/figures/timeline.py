@@ -1,4 +1,4 @@
-"""What each worker did when: a lane for each trial that a worker had in hand at once."""
+"""What each worker did when: a lane for each trial that a worker trained at the same time."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _spans(data: ReportData) -> pandas.DataFrame:
     in_hand = _in_hand(data)
     places = [_place(row, in_hand) for _, row in rows.iterrows()]
     rows = rows.assign(place=places)
-    # A coordinator of hpo asks ahead: a trial that no slot has taken up yet is not being worked on.
+    # A coordinator of hpo prefetches trials: one that no slot has begun is not being trained yet.
     asked_ahead = (rows["state"] == "running") & ~rows["number"].isin(in_hand) & bool(data.view.workers)
     rows = rows[~asked_ahead]
     now = pandas.Timestamp(data.made_at)

@@ -158,7 +158,7 @@ def _curve_column(data: ReportData) -> str:
 
 
 def _curves(tables: list[pandas.DataFrame], step: str, column: str, outcome: str) -> Any:
-    """Many curves as one trace, apart by a gap: a thousand traces would take a browser seconds each."""
+    """Many curves as one trace with gaps between them: a browser draws a thousand traces far too slowly."""
     xs: list[float | None] = []
     ys: list[float | None] = []
     for table in tables:

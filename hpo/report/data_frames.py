@@ -15,7 +15,7 @@ from hpo.results.reading import StudyView
 from hpo.storage.optuna_schema import STATES
 from hpo.storage.trial_record import record_of
 
-__all__ = ["curves_table", "trials_table", "value_columns"]
+__all__ = ["curves_frame", "trials_frame", "value_columns"]
 
 _WHOLE = ("best_epoch", "parameters", "macs", "peak_memory_bytes", "attempt", "seed")
 _NUMBERS = ("setup_seconds", "train_seconds", "eval_seconds")
@@ -29,7 +29,7 @@ def value_columns(view: StudyView) -> list[str]:
     return ["value"] if count == 1 else [f"values_{index}" for index in range(count)]
 
 
-def trials_table(view: StudyView) -> pandas.DataFrame:
+def trials_frame(view: StudyView) -> pandas.DataFrame:
     """One row for each trial, by number. Columns that no trial fills are left out, except those every report has.
 
     seconds:  the time a trainer spent on it where recorded, else from its start to its end
@@ -53,7 +53,7 @@ def trials_table(view: StudyView) -> pandas.DataFrame:
     return _typed(table, values, whole)
 
 
-def curves_table(view: StudyView) -> pandas.DataFrame:
+def curves_frame(view: StudyView) -> pandas.DataFrame:
     """The history of every trial: rows of hpo_epochs where there are any, else what was reported to Optuna."""
     if view.epochs:
         table = pandas.DataFrame([dict(row) for row in view.epochs])

@@ -1,0 +1,80 @@
+"""`hpo db init`: the tables, and a study with its budget for workers to join."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hpo.cli.options import StorageOption, timeout_option, trials_option
+from hpo.cli.output import emit, notice
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
+
+__all__ = ["db"]
+
+db = typer.Typer(help="Prepare the database.", no_args_is_help=True, rich_markup_mode="markdown")
+
+
+@db.callback()
+def _group() -> None:
+    """Prepare the database."""
+
+
+@db.command("init")
+def init(
+    storage: StorageOption = None,
+    study: Annotated[
+        str | None,
+        typer.Option(
+            "--study", "-s", metavar="NAME", help="Also create this study, for workers to join.", show_default=False
+        ),
+    ] = None,
+    timeout: Annotated[
+        str | None,
+        timeout_option(
+            "With --study: its wall-clock budget, counted from now. A deadline that already runs is kept.",
+            envvar="HPO_TIMEOUT",
+        ),
+    ] = None,
+    trials: Annotated[
+        int | None,
+        trials_option("With --study: exactly N trials in total."),
+    ] = None,
+) -> None:
+    """Create the tables and, with `--study`, a study with its budget. Safe to repeat and to run twice at once."""
+    from hpo.settings import Settings
+    from hpo.storage.engine import hide_password, open_engine, resolve_url
+    from hpo.storage.schema import check_installed_optuna, ensure_schema
+
+    check_installed_optuna()
+    url = resolve_url(Settings.read(), storage)
+    engine = open_engine(url, application_name="hpo db init")
+    try:
+        if study is None:
+            ensure_schema(engine)
+        else:
+            _prepare(engine, study, timeout, trials)
+    finally:
+        engine.dispose()
+    emit(f"ready: {hide_password(url)}")
+
+
+def _prepare(engine: Engine, study: str, timeout: str | None, trials: int | None) -> None:
+    from hpo.duration import format_duration, parse_duration
+    from hpo.search.budget import check_trials
+    from hpo.search.code import code_facts
+    from hpo.search.open_study import OpenOptions, prepare_study
+    from hpo.settings import Settings
+    from hpo.study.discovery import find_study
+
+    seconds = parse_duration(timeout) if timeout is not None else None
+    check_trials(trials)
+    found = find_study(study)
+    opening = OpenOptions(budget="once", timeout_seconds=seconds, trials_target=trials)
+    live_seconds = Settings.read().lease_seconds
+    budget = prepare_study(engine, found, opening, code_facts(), live_seconds=live_seconds).budget
+    left = "no deadline" if budget.seconds_left is None else f"{format_duration(max(0.0, budget.seconds_left))} left"
+    wanted = f" of {budget.trials_target}" if budget.trials_target is not None else ""
+    notice(f"study {found.study.name}: {budget.finished}{wanted} trials finished, {left}")
