@@ -50,11 +50,20 @@ def trials_of(url: str, name: str = "quick") -> list[optuna.trial.FrozenTrial]:
     return optuna.load_study(study_name=name, storage=url.replace("postgresql://", "postgresql+psycopg2://")).trials
 
 
+def check_table(result: Result, trials: int) -> None:
+    """The result is a table, one row a trial."""
+    frame = result.trials
+    assert list(frame["state"]) == ["complete"] * trials
+    assert frame["value"].between(0, 1).all()
+    assert {"number", "seconds", "batch_size", "hidden_units", "lr"} <= set(frame.columns)
+
+
 def test_a_run_gives_exactly_the_trials_asked_for_and_the_same_command_adds_none(run: Any, database_url: str) -> None:
     result = run(quick(), trials=7)
     assert result.stopped == "trials"
     assert result.exit_code == 0
     assert [trial.state.name for trial in trials_of(database_url)] == ["COMPLETE"] * 7
+    check_table(result, trials=7)
     assert run(quick(), trials=7).counts["complete"] == 7
     assert len(trials_of(database_url)) == 7
 
@@ -244,10 +253,3 @@ def test_missing_data_is_refused_before_there_is_a_study(
         run(study, trials=2)
     assert caught.value.exit_code == 5
     assert not optuna.get_all_study_names(database_url.replace("postgresql://", "postgresql+psycopg2://"))
-
-
-def test_the_result_is_a_table(run: Any) -> None:
-    frame = run(quick(), trials=2).trials
-    assert list(frame["state"]) == ["complete", "complete"]
-    assert frame["value"].between(0, 1).all()
-    assert {"number", "seconds", "batch_size", "hidden_units", "lr"} <= set(frame.columns)

@@ -25,7 +25,7 @@ pytestmark = [
 ]
 
 ROOT = Path(__file__).resolve().parents[3]
-TRIALS = 10
+TRIALS = 8
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tests.system.deploy.tools import needs
 
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = ROOT / "deploy" / "slurm" / "hpo.sbatch"
-TRIALS = 20
+TRIALS = 12
 
 pytestmark = [
     needs("munged", "slurmctld", "slurmd", "sbatch", why="the test runs a Slurm of one node"),
@@ -98,7 +98,7 @@ def test_a_worker_leaves_before_its_allocation_ends_and_its_task_goes_back_into_
 ) -> None:
     """--timeout comes from the allocation: three minutes less the margin. No warning of Slurm's comes before that."""
     prepare(environment, "--timeout", "5h")
-    submit(slurm, {**environment, "MARGIN": "120"}, tmp_path, "--array=1-1", "--time=00:03:00", "--signal=CONT@1")
+    submit(slurm, {**environment, "MARGIN": "135"}, tmp_path, "--array=1-1", "--time=00:03:00", "--signal=CONT@1")
     _until(lambda: bool(recorded(database).epochs), slurm, tmp_path)
     _comes_back(slurm, database, tmp_path, "deadline")
 

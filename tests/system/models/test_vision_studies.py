@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import vision_images
 from torchvision import models as zoo
 
 import hpo
@@ -30,47 +31,54 @@ STUDIES = (
     "squeezenet_cifar10",
     "squeezenet_cifar10_compact",
 )
-SUBSET = 2_000
+SUBSET = 500
 
 
-@pytest.fixture
-def torch_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all studies: a data set is decoded once."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def torch_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights that look like ImageNet's, made here."""
-    folder = tmp_path / "hub" / "checkpoints"
+    home = tmp_path_factory.mktemp("torch")
+    folder = home / "hub" / "checkpoints"
     folder.mkdir(parents=True)
     for network, weights in (
         (zoo.mobilenet_v2(), zoo.MobileNet_V2_Weights.IMAGENET1K_V2),
         (zoo.mobilenet_v3_small(), zoo.MobileNet_V3_Small_Weights.IMAGENET1K_V1),
     ):
         torch.save(network.state_dict(), folder / weights.url.rpartition("/")[2])
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    return home
 
 
 def short(name: str) -> FoundStudy:
-    """The study for a few seconds: `--subset 2000`, one epoch, small pictures where it would enlarge them.
+    """The study for a few seconds: `--subset 500`, one epoch, small pictures where it would enlarge them.
 
     Its images are the real ones where HPO_DATA_DIR has them.
     """
     found = find_study(name)
     study = found.study
-    changes: dict[str, Any] = {"subset": SUBSET, "epochs": 1, "max_seconds": 1.0}
+    changes: dict[str, Any] = {"subset": SUBSET, "epochs": 1, "max_seconds": 0.5}
     if "resize" in study.rows.rows:
         changes["space"] = {**study.rows.rows, "resize": 48, "freeze_epochs": 0}
     if not os.environ.get("HPO_DATA_DIR"):
         loader = {3: "vision_images:load_colour", 1: "vision_images:load_grey"}[study.dataset_row.shape[0]]
         changes["dataset"] = replace(study.dataset_row, loader=loader)
-    return replace(found, study=replace(study, **changes), sys_path=(str(Path(__file__).parent),))
+    return replace(found, study=replace(study, **changes), sys_path=(str(Path(vision_images.__file__).parent),))
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("torch_home")
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_study_passes_check_and_runs_two_trials(
-    name: str, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, database_url: str, home: Path, torch_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On 2,000 images, the baseline and one of the sampler's."""
-    monkeypatch.setenv("HPO_HOME", str(tmp_path / "home"))
+    """On 500 images, the baseline and one of the sampler's."""
+    monkeypatch.setenv("HPO_HOME", str(home))
+    monkeypatch.setenv("TORCH_HOME", str(torch_home))
     found = short(name)
     assert inspect_study(found, "cpu").train_images >= 0.75 * SUBSET
     result = hpo.run(found, trials=2, storage=database_url, trainers=1)
