@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from compilers import needs_compiler
 from hpo.data.image_set import ImageSet
 from numerics import assert_as_exact, twin
 from torch import Tensor, nn
@@ -71,7 +70,7 @@ def computed_exactly(layer: nn.Module, images: Tensor) -> dict[str, Tensor]:
 
 
 CASES = [
-    pytest.param(*case, id=name, marks=needs_compiler if name.startswith(("depthwise", "pooling")) else ())
+    pytest.param(*case, id=name, marks=pytest.mark.kernels if name.startswith(("depthwise", "pooling")) else ())
     for name, case in LAYERS.items()
 ]
 
@@ -110,7 +109,6 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return ran
 
 
-@pytest.mark.kernels
 @pytest.mark.parametrize(("layer", "side"), CASES)
 def test_every_layer_computes_what_torchs_does(layer: nn.Module, side: int, counted: list[str]) -> None:
     """Output and gradients in float32: odd channels, odd sides, strides, borders."""
@@ -122,7 +120,6 @@ def test_every_layer_computes_what_torchs_does(layer: nn.Module, side: int, coun
     assert_as_exact(found, torchs, computed_exactly(layer, images))
 
 
-@pytest.mark.kernels
 @pytest.mark.parametrize(("layer", "side"), CASES)
 def test_bf16_is_as_near_to_float32_as_torchs(layer: nn.Module, side: int, counted: list[str]) -> None:
     """Under autocast; torch's gradients in bf16 may be the further ones, as it also rounds the weights' sums.
@@ -193,7 +190,7 @@ def test_other_layers_are_left_to_torch(layer: nn.Module) -> None:
         assert type(layer).__module__ != "hpo.training.kernels.channels_last"
 
 
-@needs_compiler
+@pytest.mark.kernels
 def test_a_step_trains_by_them(counted: list[str]) -> None:
     """What trains a model enters the context: the kernels run in its steps."""
     pixels = torch.randint(0, 256, (8, 3, 8, 8), dtype=torch.uint8)

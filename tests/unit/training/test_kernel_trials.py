@@ -8,7 +8,6 @@ from types import ModuleType
 
 import pytest
 import torch
-from compilers import needs_compiler
 
 from hpo.training.kernels import channels_last, convolutions, fused_train_step, native
 from hpo.training.kernels.rounding import agree
@@ -39,14 +38,14 @@ WRONG = {
 }
 
 
-@needs_compiler
+@pytest.mark.kernels
 @pytest.mark.parametrize("module", TRIALS, ids=lambda module: module.__name__)
 def test_what_the_compiler_makes_passes_its_trial(module: ModuleType) -> None:
     """Without this, kernels that are wrong would cost speed alone, and no test of what they compute would run them."""
     assert module._tried_kernels() is not None
 
 
-@needs_compiler
+@pytest.mark.kernels
 @pytest.mark.parametrize(("module", "file", "right", "wrong"), WRONG.values(), ids=WRONG)
 def test_kernels_that_compute_something_else_are_left(
     module: ModuleType, file: str, right: str, wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
