@@ -24,7 +24,7 @@ SECRETS := --no-verify --disable-plugin KeywordDetector --disable-plugin HexHigh
 help:
 	@echo "make run      search $(STUDY) for $(TIMEOUT) (STUDY=mlp_mnist TIMEOUT=3h for another)"
 	@echo "make test     the whole test suite, on a real PostgreSQL that comes with the package"
-	@echo "make test-quick   the unit tests and one whole run: three minutes"
+	@echo "make test-quick   the unit tests and one whole run: about a minute"
 	@echo "make test-processors   the tests that compute, as processors with shorter vectors and other compilers do it"
 	@echo "make lint     ruff, mypy, and a scan for secrets"
 	@echo "make bench    a short form of every benchmark (HPO_DATA_DIR: a folder with MNIST)"
