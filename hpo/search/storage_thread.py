@@ -200,9 +200,6 @@ class StorageThread:
         if claims:
             self._sample(claims)
 
-    def _claim(self, connection: Connection, wanted: int) -> list[queries.Claim]:
-        return self._ask_tell.claim(connection, self._worker_id, self._lease_seconds, wanted) if wanted else []
-
     def _written(self, saved: SaveResult) -> None:
         """What was in flight is in the database, or was lost."""
         if saved.finished:

@@ -24,7 +24,7 @@ def command_of(module: str) -> tuple[str, ...]:
 TRAINER = command_of("hpo.trainer")
 
 # Two one-thread trainers beat one two-thread trainer by 1.3 to 1.9 times on two cores, and two with default threads
-# collapse to a twentieth (docs/architecture.md), so whatever the user's shell sets, a trainer gets one.
+# collapse to a twentieth, so whatever the user's shell sets, a trainer gets one.
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",

@@ -1,6 +1,6 @@
 """Imports go one way, heavy packages stay where they belong, files stay short, and only the command line prints.
 
-Ten rules, each over every file: a failure lists the files that break it.
+Each rule goes over every file: a failure lists the files that break it.
 """
 
 from __future__ import annotations
