@@ -14,6 +14,7 @@ from hpo.errors import StudyError
 from hpo.study.discovery import find_study
 from tests.installed import Installed, as_in_the_image, editable, from_wheel
 
+CHECKOUT = Path(__file__).parents[2]
 STUDY = """
 import hpo
 from hpo.models import Model
@@ -151,8 +152,12 @@ def test_a_line_that_imports_hpos_packages_by_their_former_names_is_told_the_new
         assert f"write `{now}`" in told.splitlines()[2]
 
 
-def test_a_checkouts_folders_are_not_imported_by_their_former_names(tmp_path: Path) -> None:
+def test_a_checkouts_folders_are_not_imported_by_their_former_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where the repository is on the import path, `models` would be a second copy, whose Model no study takes."""
+    monkeypatch.syspath_prepend(str(CHECKOUT))
+    monkeypatch.delitem(sys.modules, "models", raising=False)
     write(tmp_path, mine="from models import Model")
     with pytest.raises(StudyError, match=r"imported as hpo\.models") as caught:
         find_study(str(tmp_path / "mine.py"))
@@ -189,5 +194,5 @@ def test_a_users_own_module_that_does_not_import_is_not_taken_for_hpos(
     monkeypatch.delitem(sys.modules, "models", raising=False)
     with pytest.raises(StudyError) as caught:
         resolve("models.net:build", "model builder")
-    monkeypatch.delitem(sys.modules, "models")
+    del sys.modules["models"]
     assert "import models.net" in caught.value.next

@@ -21,6 +21,16 @@ from hpo.study.discovery import find_study
 THREE_ENDS = str(Path(__file__).parent / "three_ends.py")
 
 
+def everything(engine: Engine) -> dict[str, str]:
+    """A digest of every table."""
+    with engine.connect() as connection:
+        names = connection.execute(
+            text("SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'")
+        ).scalars()
+        query = "SELECT md5(coalesce(string_agg(t::text, chr(10) ORDER BY t::text), '')) FROM {} t"
+        return {name: connection.execute(text(query.format(name))).scalar_one() for name in list(names)}
+
+
 @pytest.fixture(scope="session")
 def searched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """three_ends: trials 0 and 1 complete, 2 pruned, 3 diverged; hurried: trial 0, ended by the clock."""
@@ -55,10 +65,14 @@ def again(searched: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
 
 @pytest.fixture
 def changed(engine: Engine) -> Callable[..., Any]:
-    """`with changed("UPDATE ..", undo="UPDATE ..")`: a database that says something else for a while."""
+    """`with changed("UPDATE ..", undo="UPDATE ..")`: a database that says something else for a while.
+
+    Every test looks at this database, so an undo that leaves one bit different fails its own test.
+    """
 
     @contextmanager
     def change(statement: str, undo: str, **values: Any) -> Iterator[None]:
+        before = everything(engine)
         with engine.begin() as connection:
             connection.execute(text(statement), values)
         try:
@@ -66,5 +80,6 @@ def changed(engine: Engine) -> Callable[..., Any]:
         finally:
             with engine.begin() as connection:
                 connection.execute(text(undo), values)
+        assert everything(engine) == before
 
     return change

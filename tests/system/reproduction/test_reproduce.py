@@ -15,6 +15,7 @@ from hpo.errors import DeviceError, StudyError
 from hpo.reproduction import Reproduction
 from hpo.reproduction.comparing import mismatches
 from hpo.settings import Settings
+from tests.system.reproduction.conftest import everything
 
 Again = Callable[..., Reproduction]
 Changed = Callable[..., Any]
@@ -24,16 +25,6 @@ ATTRIBUTE = (
     " (SELECT trial_id FROM trials t JOIN studies s ON s.study_id = t.study_id"
     " WHERE s.study_name = 'three_ends' AND t.number = 0)"
 )
-
-
-def everything(engine: Engine) -> dict[str, str]:
-    """A digest of every table."""
-    with engine.connect() as connection:
-        names = connection.execute(
-            text("SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'")
-        ).scalars()
-        query = "SELECT md5(coalesce(string_agg(t::text, chr(10) ORDER BY t::text), '')) FROM {} t"
-        return {name: connection.execute(text(query.format(name))).scalar_one() for name in list(names)}
 
 
 @pytest.mark.parametrize(
@@ -155,8 +146,8 @@ def test_the_command_says_it_in_words_in_json_and_by_its_exit_code(
     captured = capsys.readouterr()
     assert "the same, bit for bit" in captured.out
     assert "epoch 2/2" in captured.err
-    wrong = "UPDATE hpo_epochs SET lr = lr {} :one WHERE epoch = 1"
-    with changed(wrong.format("+"), wrong.format("-"), one=1):
+    wrong = "UPDATE hpo_epochs SET lr = lr {} :two WHERE epoch = 1"
+    with changed(wrong.format("*"), wrong.format("/"), two=2):
         assert run_command([*words, "--json", "--quiet"]) == 1
     document = json.loads(capsys.readouterr().out)
     assert document["same"] is False
