@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from benchmarks import simulated
-from hpo.messages import Epoch, Finished, Inspect, Inspected, Job, Message, Ready, Shutdown, Stop, decode, encode
+from hpo.messages import Epoch, Finished, Inspect, Inspected, Job, Message, Ready, Stop, decode, encode
 
 
 def main() -> None:
@@ -47,10 +47,9 @@ def _train(job: Job, connection: Connection, seconds: float) -> Finished:
 def _receive(connection: Connection) -> Message | None:
     """The next message; None when the coordinator has left."""
     try:
-        message = decode(connection.recv_bytes())
+        return decode(connection.recv_bytes())
     except (EOFError, OSError):
         return None
-    return None if isinstance(message, Shutdown) else message
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from torchvision import datasets
 
 from benchmarks.opponents import SCRIPTS
 from hpo.messages import Job
+from hpo.messages import Protocol as TrialProtocol
 from hpo.training.device import open_device
 from hpo.training.fit import fit
 from hpo.training.kernels.gemm import product
@@ -55,8 +56,8 @@ class Ours:
                 learner.step(index)
                 step += 1
                 yield len(index)
-            learner.step.sums.read()
-            learner.step.sums.reset()
+            learner.step.running.read()
+            learner.step.running.reset()
             epoch += 1
 
     def trial(self, config: dict[str, Any]) -> float:
@@ -137,20 +138,7 @@ def _job(config: dict[str, Any], subset: int | None) -> Job:
         "mlp": {"hidden_units": config["hidden_units"], "layers": len(config["hidden_units"] or [])},
     }[model]
     row = DATASETS["mnist"]
-    plan = {
-        "epochs": 1,
-        "objective": "val_accuracy",
-        "direction": "maximize",
-        "objectives": ["val_accuracy"],
-        "early_stopping": None,
-        "stop_when": None,
-        "max_seconds": None,
-        "validation": VALIDATION,
-        "split_seed": 0,
-        "folds": None,
-        "subset": subset,
-        "measure_latency": False,
-    }
+    protocol = TrialProtocol(epochs=1, objectives=("val_accuracy",), validation=VALIDATION, subset=subset)
     recipe = {name: config[name] for name in ("batch_size", "lr", "optimizer")}
     dataset = {
         "name": "mnist",
@@ -160,7 +148,7 @@ def _job(config: dict[str, Any], subset: int | None) -> Job:
         "validation": row.validation,
     }
     described = {"builder": MODELS[model].builder, "reads": list(MODELS[model].reads)}
-    return Job(0, 0, {**own, **recipe}, plan, described, dataset, seed=0)
+    return Job(0, 0, {**own, **recipe}, protocol, described, dataset, seed=0)
 
 
 def _flops(dtype: torch.dtype = torch.float32) -> float:

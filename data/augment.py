@@ -2,9 +2,9 @@
 
 Each transform comes in two forms: `crop(images, tops, lefts, padding)` applies given values, `random_crop(images,
 padding, generator)` draws them. All randomness comes from the generator, which must live on the images' device. There
-are no boolean masks and no host reads, so a step that augments can be captured in a CUDA graph (register the generator
-with the graph). Crop, flip and rotate move pixels of 0..255, before normalisation, so that what they fill in is black
-as in torchvision; cutout works on normalised images, where the mean is zero.
+are no boolean masks and no host reads, so a step that augments can be captured in a CUDA graph once its generator is
+registered with the graph. Crop, flip and rotate move pixels of 0..255, before normalisation, so that what they fill in
+is black as in torchvision; cutout works on normalised images, where the mean is zero.
 """
 
 from __future__ import annotations
@@ -121,8 +121,8 @@ def random_cutout(images: Tensor, side: int, generator: Generator) -> Tensor:
     return cutout(images, rows, columns, side)
 
 
-def mixup(images: Tensor, labels: Tensor, alpha: float, generator: Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """(lam * images + (1 - lam) * others, labels, the others' labels, lam), lam a 0-d tensor from Beta(alpha, alpha).
+def mixup(images: Tensor, labels: Tensor, alpha: float, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """(lam * images + (1 - lam) * others, the others' labels, lam), lam a 0-d tensor from Beta(alpha, alpha).
 
     images: float [B, C, H, W]; the other of image i is image i - 1, as in torchvision's MixUp: batches come shuffled.
     The loss is lam * loss(labels) + (1 - lam) * loss(others). H. Zhang et al., 2018, arXiv:1710.09412.
@@ -130,4 +130,4 @@ def mixup(images: Tensor, labels: Tensor, alpha: float, generator: Generator) ->
     # torch.distributions.Beta draws the same way but takes no generator; a ratio of gammas would underflow to 0/0.
     lam = sample_dirichlet(torch.full((2,), alpha, device=images.device), generator)[0]
     others = images.roll(1, 0)
-    return torch.lerp(others, images, lam.to(images.dtype)), labels, labels.roll(1, 0), lam
+    return torch.lerp(others, images, lam.to(images.dtype)), labels.roll(1, 0), lam

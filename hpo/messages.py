@@ -5,11 +5,96 @@ Imported by both sides, so it knows neither torch nor optuna.
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["Epoch", "Finished", "Inspect", "Inspected", "Job", "Ready", "Shutdown", "Stop", "decode", "encode"]
+__all__ = [
+    "EarlyStoppingRule",
+    "Epoch",
+    "Finished",
+    "Inspect",
+    "Inspected",
+    "Job",
+    "Protocol",
+    "Ready",
+    "Stop",
+    "StopRule",
+    "decode",
+    "encode",
+]
+
+
+@dataclass(frozen=True)
+class EarlyStoppingRule:
+    """End training after `patience` epochs in which `monitor` gained no `min_delta`, and keep the best weights."""
+
+    monitor: str
+    patience: int
+    min_delta: float = 0.0
+
+
+@dataclass(frozen=True)
+class StopRule:
+    """End training, as complete, once `epoch` epochs are done and `metric` is at least `at_least`."""
+
+    epoch: int
+    metric: str
+    at_least: float
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What every trial of a study goes by. Study.protocol writes it; None is "no such rule" throughout.
+
+    epochs:          at most; schedules are made for this many
+    objectives:      metrics, the first of which is reported to the pruner
+    early_stopping, stop_when: rules that end a trial before its last epoch
+    max_seconds:     of training and validation, then the trial ends with its best so far
+    validation:      share of the train split held out; None: the data set's own
+    split_seed:      of subset, validation part and folds
+    folds:           of cross-validation
+    subset:          images of the train split that are used
+    measure_latency: time the network on one image
+    compare_with:    configuration of the baseline, whose network is measured beside the trial's own
+    stop_after:      the epoch to end at, while schedules keep the length they were tuned with (hpo evaluate)
+    keep_weights:    leave best and last weights beside the checkpoint (hpo evaluate)
+    """
+
+    epochs: int
+    objectives: tuple[str, ...]
+    early_stopping: EarlyStoppingRule | None = None
+    stop_when: StopRule | None = None
+    max_seconds: float | None = None
+    validation: float | None = None
+    split_seed: int = 0
+    folds: int | None = None
+    subset: int | None = None
+    measure_latency: bool = False
+    compare_with: dict[str, Any] | None = None
+    stop_after: int | None = None
+    keep_weights: bool = False
+
+    @property
+    def objective(self) -> str:
+        return self.objectives[0]
+
+    @property
+    def last_epoch(self) -> int:
+        return self.stop_after or self.epochs
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Protocol:
+        """What `asdict` made, after JSON. Studies recorded by earlier versions also say `objective` and `direction`."""
+        known = {name: value for name, value in fields.items() if name not in ("objective", "direction")}
+        known["objectives"] = tuple(known["objectives"])
+        if known.get("early_stopping") is not None:
+            known["early_stopping"] = EarlyStoppingRule(**known["early_stopping"])
+        if known.get("stop_when") is not None:
+            known["stop_when"] = StopRule(**known["stop_when"])
+        return cls(**known)
 
 
 @dataclass(frozen=True)
@@ -18,27 +103,38 @@ class Job:
 
     trial_id:    the database's key of the trial; echoed in every answer
     config:      the resolved configuration: model parameters and recipe settings, lists where one value per layer
-    plan:        the study's protocol (see hpo.study.study.Study.plan): epochs, early stopping, split, folds, limits
+    protocol:    when the trial ends, what it is split and scored by
     model:       {"builder": "module:function", "reads": [names]}
     dataset:     {"name", "loader", "shape", "classes", "validation"}
     seed:        of this trial, from (study seed, trial number)
     checkpoint:  folder of this trial's checkpoints; training resumes from what is found there; "" keeps none
     phase:       "search" trains on the train part and scores the validation part; "final" trains on both and scores
-                 the test split (hpo evaluate only). Its plan may say stop_after, the epoch to end at while schedules
-                 keep the horizon they were tuned with, and keep_weights, to leave best and last beside the checkpoint
+                 the test split (hpo evaluate only)
     sys_path:    folders to add to sys.path, so that a study's own modules are found
     """
 
     trial_id: int
     number: int
     config: dict[str, Any]
-    plan: dict[str, Any]
+    protocol: Protocol
     model: dict[str, Any]
     dataset: dict[str, Any]
     seed: int
     checkpoint: str = ""
     phase: str = "search"
     sys_path: list[str] = field(default_factory=list)
+
+    @property
+    def key(self) -> str:
+        """32 hexadecimal digits that change with whatever decides the job's result, and with nothing else."""
+        what = [self.config, asdict(self.protocol), self.model, self.dataset, self.seed, self.phase]
+        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Job:
+        """What `asdict` made, JSON in between; a protocol was called a plan in studies recorded earlier."""
+        rest = {name: value for name, value in fields.items() if name not in ("protocol", "plan")}
+        return cls(**rest, protocol=Protocol.from_json(fields["protocol" if "protocol" in fields else "plan"]))
 
 
 @dataclass(frozen=True)
@@ -56,12 +152,12 @@ class Stop:
 class Inspect:
     """Coordinator to trainer, before any job: can every one of these configurations be built, and are its images there?
 
-    job:      the fields of a Job without configuration
+    job:      a job without configuration
     configs:  resolved configurations, one for each end of each branch of the study
     rehearse: also train a few steps of the cheapest and of the dearest configuration
     """
 
-    job: dict[str, Any]
+    job: Job
     configs: list[dict[str, Any]]
     rehearse: bool = False
 
@@ -78,11 +174,6 @@ class Inspected:
     problem: dict[str, Any] | None = None
     costs: list[dict[str, Any]] = field(default_factory=list)
     rehearsals: list[dict[str, Any]] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Shutdown:
-    """Coordinator to trainer: leave."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +212,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Finished:
-    """Trainer to coordinator: the trial has ended or was put down.
+    """Trainer to coordinator: the trial has ended, or was stopped to be resumed later.
 
     outcome: complete       metrics hold the best epoch's values
              stopped        as asked by Stop
@@ -147,9 +238,7 @@ class Finished:
     where: str = ""
 
 
-Message = Job | Stop | Inspect | Inspected | Shutdown | Ready | Epoch | Finished
-_KINDS = (Job, Stop, Inspect, Inspected, Shutdown, Ready, Epoch, Finished)
-_TYPES: dict[str, type[Any]] = {kind.__name__: kind for kind in _KINDS}
+Message = Job | Stop | Inspect | Inspected | Ready | Epoch | Finished
 
 
 def encode(message: Message) -> bytes:
@@ -161,7 +250,21 @@ def decode(payload: bytes) -> Message:
     """The message that `encode` made; ValueError for anything else."""
     try:
         name, fields = json.loads(payload)
-        message: Message = _TYPES[name](**fields)
-    except (KeyError, TypeError, ValueError) as error:
+        return _READERS[name](fields)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"not a message of this version: {payload[:80]!r}") from error
-    return message
+
+
+def _inspect(fields: Mapping[str, Any]) -> Inspect:
+    return Inspect(**{**fields, "job": Job.from_json(fields["job"])})
+
+
+_READERS: dict[str, Callable[[Mapping[str, Any]], Message]] = {
+    "Job": Job.from_json,
+    "Stop": lambda fields: Stop(**fields),
+    "Inspect": _inspect,
+    "Inspected": lambda fields: Inspected(**fields),
+    "Ready": lambda fields: Ready(**fields),
+    "Epoch": lambda fields: Epoch(**fields),
+    "Finished": lambda fields: Finished(**fields),
+}

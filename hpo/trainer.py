@@ -26,7 +26,7 @@ import torch
 
 from hpo.data.files import Folders
 from hpo.errors import DeviceError
-from hpo.messages import Finished, Inspect, Job, Message, Ready, Shutdown, Stop, decode, encode
+from hpo.messages import Finished, Inspect, Job, Message, Ready, Stop, decode, encode
 from hpo.settings import Settings
 from hpo.torch_internals import missing
 from hpo.training.device import device_name, open_device, release_memory
@@ -72,7 +72,7 @@ class Channel:
             self._running = None
 
     def read(self) -> None:
-        """Take in messages until the coordinator leaves or says so, then end the process in the middle of anything."""
+        """Take in messages until the coordinator leaves, then end the process in the middle of anything."""
         while True:
             try:
                 message = decode(self._connection.recv_bytes())
@@ -86,8 +86,6 @@ class Channel:
                 self.jobs.put(message)
             elif isinstance(message, Stop):
                 self._ask(message)
-            elif isinstance(message, Shutdown):
-                break
         os._exit(0)
 
     def _ask(self, message: Stop) -> None:
@@ -120,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     while True:
         message = channel.jobs.get()
         if isinstance(message, Inspect):
-            _import_from(message.job["sys_path"])
+            _import_from(message.job.sys_path)
             channel.send(inspect_study(message, data, device))
         else:
             channel.send(_answer(message, channel, data, device))

@@ -25,7 +25,7 @@ FALSE_ALARM = 1e-6
 """Of a statistical test: how often it may fail although what it tests is right. For another seed or another version of
 what draws the numbers: the seed is fixed, and on one machine a test either fails or does not."""
 CLEAR = 128 * EPS
-"""Of `clearance`: ten times what float32 is off by in a sum of a thousand products, about sqrt(1000) / 2 EPS."""
+"""Of a tie: eight times what float32 is off by in a sum of a thousand products, about sqrt(1000) / 2 EPS."""
 
 Tensors = Mapping[str, Tensor]
 

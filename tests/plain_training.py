@@ -172,8 +172,8 @@ def assert_trained_as_plainly(
         **optimizer_tensors(optimizer),
         **({} if average is None else {f"average.{name}": value for name, value in average.tensors().items()}),
         "first loss": step.first_loss,
-        "sum of losses": step.sums.loss,
-        "hits": step.sums.hits,
+        "sum of losses": step.running.loss,
+        "hits": step.running.hits,
     }
     assert_as_exact(ours, [training.tensors() for training in torchs], exact.tensors())
     return step

@@ -13,24 +13,15 @@ from hpo.data import DATASETS
 from hpo.data.files import Folders
 from hpo.models import MODELS
 
-from hpo.messages import Job
+from hpo.messages import Job, Protocol
 from hpo.training.device import open_device
 from hpo.training.kernels import channels_last, convolutions, fused_train_step, native
 from hpo.training.train_val_split import DataCache
 
-PLAN: dict[str, Any] = {
+PROTOCOL: dict[str, Any] = {
     "epochs": 3,
-    "objective": "val_accuracy",
-    "direction": "maximize",
     "objectives": ["val_accuracy"],
-    "early_stopping": None,
-    "stop_when": None,
-    "max_seconds": None,
-    "validation": None,
-    "split_seed": 0,
-    "folds": None,
     "subset": 300,
-    "measure_latency": False,
 }
 MLP = {"layers": 2, "hidden_units": [32, 16], "batch_size": 32, "lr": 1e-2}
 
@@ -91,7 +82,7 @@ def data(folders: Folders) -> DataCache:
 
 @pytest.fixture
 def make_job() -> MakeJob:
-    """make_job(model="mlp", builder=None, checkpoint="", phase="search", plan={}, **config) -> Job on digits."""
+    """make_job(model="mlp", builder=None, checkpoint="", phase="search", protocol={}, **config) -> Job on digits."""
 
     def make(
         model: str = "mlp",
@@ -99,7 +90,7 @@ def make_job() -> MakeJob:
         builder: str | None = None,
         checkpoint: Path | str = "",
         phase: str = "search",
-        plan: dict[str, Any] | None = None,
+        protocol: dict[str, Any] | None = None,
         dataset: dict[str, Any] | None = None,
         **config: Any,
     ) -> Job:
@@ -115,7 +106,7 @@ def make_job() -> MakeJob:
             trial_id=7,
             number=0,
             config={**MLP, **config},
-            plan={**PLAN, **(plan or {})},
+            protocol=Protocol.from_json({**PROTOCOL, **(protocol or {})}),
             model={"builder": builder or MODELS[model].builder, "reads": list(MODELS[model].reads)},
             dataset={**described, **(dataset or {})},
             seed=42,

@@ -69,7 +69,9 @@ def _compress(study: str, saved: Any, ratio: float, epochs: int, device: str | N
     found = find_study(study)
     job = study_job(found, saved.about["config"])
     # More images than the winner had would hide what pruning costs.
-    job = replace(job, phase="final", plan={**job.plan, "subset": saved.about.get("subset", found.study.subset)})
+    job = replace(
+        job, phase="final", protocol=replace(job.protocol, subset=saved.about.get("subset", found.study.subset))
+    )
     return compress_model(saved, job, ratio, epochs, device or "cpu", Settings.read(), said)
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from hpo.evaluation.candidates import Candidate
-from hpo.messages import Epoch, Finished, Job
+from hpo.messages import Epoch, Finished, Job, Protocol
 from hpo.seeds import evaluation_seed, trial_seed
 from hpo.study.discovery import FoundStudy
 from hpo.trainers.jobs import make_job
@@ -30,14 +28,11 @@ class Run:
 
     @property
     def key(self) -> str:
-        """Differs when anything that decides the result differs, and only then."""
-        job = self.job
-        what = [job.config, job.plan, job.model, job.dataset, job.seed, job.phase]
-        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
+        return self.job.key
 
     @property
     def epochs(self) -> int:
-        return int(self.job.plan.get("stop_after") or self.job.plan["epochs"])
+        return self.job.protocol.last_epoch
 
     @property
     def folder(self) -> Path:
@@ -77,9 +72,9 @@ def final_run(found: FoundStudy, candidate: Candidate, index: int, used: Collect
     It stops after the candidate's epochs while its schedule keeps the length it was tuned with.
     """
     study = found.study
-    plan = {**study.plan(), "stop_after": candidate.epochs, "folds": None, "measure_latency": False}
+    protocol = replace(study.protocol(), stop_after=candidate.epochs, folds=None, measure_latency=False)
     seed = evaluation_seed(study.seed, candidate.key, index, used)
-    return _run(found, candidate, f"{candidate.name}, seed {index + 1}", index, plan, seed, "final", folder)
+    return _run(found, candidate, f"{candidate.name}, seed {index + 1}", index, protocol, seed, "final", folder)
 
 
 def search_run(found: FoundStudy, candidate: Candidate, folder: Path) -> Run:
@@ -88,11 +83,11 @@ def search_run(found: FoundStudy, candidate: Candidate, folder: Path) -> Run:
     A candidate that the search never trained is trained as if it were the next trial.
     """
     study = found.study
-    plan = {**study.plan(), "folds": None, "keep_weights": True, "measure_latency": False}
+    protocol = replace(study.protocol(), keep_weights=True, folds=None, measure_latency=False)
     seed = candidate.trial_seed
     if seed is None:
         seed = trial_seed(study.seed, candidate.trial) if candidate.trial is not None else study.seed
-    return _run(found, candidate, f"{candidate.name} as in the search", -1, plan, seed, "search", folder)
+    return _run(found, candidate, f"{candidate.name} as in the search", -1, protocol, seed, "search", folder)
 
 
 def curve_row(epoch: Epoch) -> dict[str, Any]:
@@ -104,12 +99,12 @@ def _run(
     candidate: Candidate,
     label: str,
     index: int,
-    plan: dict[str, Any],
+    protocol: Protocol,
     seed: int,
     phase: str,
     folder: Path,
 ) -> Run:
     trial = Trial(0, 0, 1, dict(candidate.params), dict(candidate.config), "")
-    job = replace(make_job(found, trial), plan=plan, seed=seed, phase=phase)
+    job = replace(make_job(found, trial), protocol=protocol, seed=seed, phase=phase)
     run = Run(candidate, label, index, job)
     return replace(run, job=replace(job, checkpoint=str(folder / run.key)))

@@ -78,7 +78,7 @@ def compress(
     recipe = replace(
         Recipe.read(job.config), lr=LR_SHARE * Recipe.read(job.config).lr, schedule="cosine", freeze_epochs=0
     )
-    job = replace(job, plan={**job.plan, "epochs": max(epochs, 1)})
+    job = replace(job, protocol=replace(job.protocol, epochs=max(epochs, 1)))
     device = open_device(device_name)
     data = DataCache(Folders(settings.data_dir or settings.home / "data", settings.home / "cache"), device)
     parts = data.parts(job)
@@ -142,8 +142,8 @@ def _train(learner: TrainState, epoch: int) -> tuple[float, float]:
     for number, index in enumerate(batches):
         learner.set_lr(epoch * len(batches) + number)
         learner.step(index)
-    loss, accuracy = learner.step.sums.read()
-    learner.step.sums.reset()
+    loss, accuracy = learner.step.running.read()
+    learner.step.running.reset()
     return loss, accuracy
 
 

@@ -77,7 +77,7 @@ def _read(connection: Connection, name: str, trials: Sequence[FrozenTrial], numb
             evidence=[f"it is {STATES[trial.state]}; {_why(facts)}"],
             next=f"`hpo trials --study {name}` lists those that finished",
         )
-    job = Job(**stored.facts["job"])
+    job = Job.from_json(stored.facts["job"])
     return Record(
         study=name,
         number=number,

@@ -98,8 +98,8 @@ class _Retraining:
 
     def run(self, sys_path: Any) -> None:
         record = self._record
-        plan = {**record.job.plan, "max_seconds": None}
-        self._process.send(replace(record.job, plan=plan, sys_path=list(sys_path)))
+        protocol = replace(record.job.protocol, max_seconds=None)
+        self._process.send(replace(record.job, protocol=protocol, sys_path=list(sys_path)))
         if self.epochs == 0 and record.curve:
             self._stop()
         while self.finished is None:
@@ -186,7 +186,7 @@ def _notes(record: Record, done: _Retraining, went_on: bool) -> list[str]:
     if went_on:
         notes.append(f"this time it continued after epoch {len(record.curve)}, where the trial had ended")
     if record.cut_by_the_clock:
-        limit = record.job.plan["max_seconds"]
+        limit = record.job.protocol.max_seconds
         notes.append(f"epoch {len(record.curve)} was cut short by max_seconds={limit:g} and is not compared")
     if not record.job.config.get("deterministic") and done.ready is not None and done.ready.device != "cpu":
         notes.append('the trial did not set "deterministic", so a GPU may sum in a different order each time')

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hpo.errors import StudyError, near_miss
+from hpo.messages import EarlyStoppingRule, StopRule
 from hpo.study.declared import at_least, is_number
 
 __all__ = ["METRICS", "NETWORK_METRICS", "AtMost", "EarlyStopping", "StopWhen"]
@@ -38,8 +39,9 @@ class EarlyStopping:
             raise StudyError(f"EarlyStopping(min_delta={self.min_delta!r}) must be a number of at least 0")
         check_metric("EarlyStopping(monitor=...)", self.monitor, per_epoch=True)
 
-    def plan(self) -> dict[str, object]:
-        return {"monitor": self.monitor, "patience": self.patience, "min_delta": self.min_delta}
+    def rule(self) -> EarlyStoppingRule:
+        """As a trainer is told."""
+        return EarlyStoppingRule(self.monitor, self.patience, self.min_delta)
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,9 @@ class StopWhen:
             raise StudyError(f"StopWhen(at_least={self.at_least!r}) must be a number")
         check_metric("StopWhen(metric=...)", self.metric, per_epoch=True)
 
-    def plan(self) -> dict[str, object]:
-        return {"epoch": self.epoch, "metric": self.metric, "at_least": self.at_least}
+    def rule(self) -> StopRule:
+        """As a trainer is told."""
+        return StopRule(self.epoch, self.metric, self.at_least)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Any
 
 from hpo.data import DATASETS, Dataset
 from hpo.errors import DeclarationChanged, StudyError, near_miss
+from hpo.messages import Protocol
 from hpo.models import MODELS, Model
 from hpo.study.fields import check_fields, check_objectives
 from hpo.study.protocol import METRICS, AtMost, EarlyStopping, StopWhen
@@ -128,23 +129,21 @@ class Study:
         resolved = {name: value for name, value in defaults.items() if value is not REQUIRED and value is not None}
         return resolved | dict(config)
 
-    def plan(self) -> dict[str, Any]:
-        """The protocol every trial follows, as hpo.training.fit reads it."""
-        return {
-            "epochs": self.epochs,
-            "objective": self.objectives[0],
-            "direction": self.directions[0],
-            "objectives": list(self.objectives),
-            "early_stopping": self.early_stopping.plan() if self.early_stopping else None,
-            "stop_when": self.stop_when.plan() if self.stop_when else None,
-            "max_seconds": self.max_seconds,
-            "validation": self.validation,
-            "split_seed": self.seed,
-            "folds": self.folds,
-            "subset": self.subset,
-            "measure_latency": "latency_ms" in (*self.objectives, *(c.metric for c in self.constraints)),
-            "compare_with": self.baseline_config if any(c.of_network for c in self.constraints) else None,
-        }
+    def protocol(self) -> Protocol:
+        """What every trial goes by, as a trainer is told."""
+        return Protocol(
+            epochs=self.epochs,
+            objectives=self.objectives,
+            early_stopping=self.early_stopping.rule() if self.early_stopping else None,
+            stop_when=self.stop_when.rule() if self.stop_when else None,
+            max_seconds=self.max_seconds,
+            validation=self.validation,
+            split_seed=self.seed,
+            folds=self.folds,
+            subset=self.subset,
+            measure_latency="latency_ms" in (*self.objectives, *(c.metric for c in self.constraints)),
+            compare_with=self.baseline_config if any(c.of_network for c in self.constraints) else None,
+        )
 
     def declaration(self) -> dict[str, str]:
         """Every row that decides what a trial means, as text: compared when a study is opened again."""

@@ -35,7 +35,7 @@ def study_job(found: FoundStudy, config: Mapping[str, Any]) -> Job:
         trial_id=0,
         number=0,
         config=dict(config),
-        plan=study.plan(),
+        protocol=study.protocol(),
         model={"builder": model.builder, "reads": list(model.reads)},
         dataset={
             "name": study.dataset_name,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from hpo import errors
@@ -36,7 +35,7 @@ def configurations(found: FoundStudy) -> list[dict[str, Any]]:
 
 
 def request(found: FoundStudy, *, rehearse: bool = False) -> Inspect:
-    return Inspect(asdict(study_job(found, {})), configurations(found), rehearse)
+    return Inspect(study_job(found, {}), configurations(found), rehearse)
 
 
 def inspect_with(process: TrainerProcess, name: str) -> tuple[Ready, Inspected] | None:

@@ -37,7 +37,7 @@ def mixer(recipe: Recipe, generator: Generator) -> Mixup | None:
         return None
 
     def mix(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        mixed, _, others, share = mixup(images, labels, recipe.mixup_alpha, generator)
+        mixed, others, share = mixup(images, labels, recipe.mixup_alpha, generator)
         return mixed, others, share
 
     return mix

@@ -53,7 +53,7 @@ class Checkpoints:
 
     def __init__(self, job: Job, warn: Callable[[str], None]) -> None:
         self._folder = Path(job.checkpoint) if job.checkpoint else None
-        self._fingerprint = _fingerprint(job)
+        self._key = job.key
         self._trial_id = job.trial_id
         self._warn = warn
         self._refused = False
@@ -76,7 +76,7 @@ class Checkpoints:
         current = self._folder / "current"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            payload = _pack({"fingerprint": self._fingerprint, "progress": snapshot.progress}, snapshot.tensors)
+            payload = _pack({"key": self._key, "progress": snapshot.progress}, snapshot.tensors)
             with AtomicFile(current, durable=True) as file:
                 file.write(payload)
                 if current.exists():
@@ -96,7 +96,7 @@ class Checkpoints:
                 header, tensors = _unpack((self._folder / name).read_bytes())
             except (OSError, ValueError, SafetensorError):
                 continue
-            if header["fingerprint"] == self._fingerprint:
+            if header.get("key") == self._key:
                 return TrainingSnapshot(header["progress"], tensors)
         return None
 
@@ -107,7 +107,7 @@ class Checkpoints:
         """
         if self._folder is None:
             return
-        text = json.dumps({"fingerprint": self._fingerprint, "finished": asdict(finished), "curve": curve})
+        text = json.dumps({"key": self._key, "finished": asdict(finished), "curve": curve})
         digest = hashlib.sha256(text.encode()).hexdigest()
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -128,7 +128,7 @@ class Checkpoints:
             record = json.loads(text)
         except (OSError, ValueError, TypeError, AttributeError):
             return None
-        if record["fingerprint"] != self._fingerprint:
+        if record.get("key") != self._key:
             return None
         curve = [Epoch(**{**fields, "trial_id": self._trial_id, "replayed": True}) for fields in record["curve"]]
         return replace(Finished(**record["finished"]), trial_id=self._trial_id), curve
@@ -166,9 +166,3 @@ def separate(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         separate[name] = value.clone() if address in seen else value
         seen.add(address)
     return separate
-
-
-def _fingerprint(job: Job) -> str:
-    """What must be the same for a checkpoint to be this job's: everything that decides its result."""
-    what = [job.config, job.plan, job.model, job.dataset, job.seed, job.phase]
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()

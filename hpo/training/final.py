@@ -68,7 +68,7 @@ def export(
         "mean": images.mean.tolist(),
         "std": images.std.tolist(),
         "config": job.config,
-        "subset": job.plan.get("subset"),
+        "subset": job.protocol.subset,
         "seed": job.seed,
         "metrics": dict(metrics),
     }
@@ -76,12 +76,12 @@ def export(
     _write(job, "config.json", json.dumps(description, indent=1).encode(), warn)
 
 
-def keep_last_and_best(job: Job, learner: TrainState, warn: Callable[[str], None]) -> None:
-    """Write last.safetensors and best.safetensors into `job.checkpoint`; the learner has its best weights then."""
-    with learner.judged() as last:
+def keep_last_and_best(job: Job, state: TrainState, warn: Callable[[str], None]) -> None:
+    """Write last.safetensors and best.safetensors into `job.checkpoint`; the state has its best weights then."""
+    with state.eval_weights() as last:
         _save_weights(job, "last", last, warn)
-    learner.restore_best()
-    _save_weights(job, "best", learner.model, warn)
+    state.restore_best()
+    _save_weights(job, "best", state.model, warn)
 
 
 def _save_weights(job: Job, name: str, model: nn.Module, warn: Callable[[str], None]) -> None:

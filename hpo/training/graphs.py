@@ -25,7 +25,8 @@ WARM_UP = 3
 def replayable(recipe: Recipe, device: torch.device) -> bool:
     """Whether a step of `recipe` is the same sequence of kernels every time, with nothing decided on the host.
 
-    Augmentation and mixup draw from a generator of the trial, the average's weight and what is frozen change with time.
+    Augmentation and mixup could be recorded (they read nothing on the host), but their generator is not registered with
+    the graph yet. The average's weight and what is frozen change with time.
     """
     changing = recipe.crop_padding or recipe.flip or recipe.rotation or recipe.cutout or recipe.mixup_alpha
     return device.type == "cuda" and not (changing or recipe.ema_decay or recipe.freeze_epochs)

@@ -24,9 +24,9 @@ def network_metrics(
     image: one normalised image [1, C, H, W] in the recipe's memory format. Both networks are timed in turns here and
     now: the baseline's latency as trial 0 saw it would say more about that moment and that host.
     """
-    baseline = job.plan.get("compare_with")
+    baseline = job.protocol.compare_with
     if baseline is None:
-        return {"latency_ms": latency_ms(model, image, recipe, device)[0]} if job.plan.get("measure_latency") else {}
+        return {"latency_ms": latency_ms(model, image, recipe, device)[0]} if job.protocol.measure_latency else {}
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         other = build_network(replace(job, config=baseline), recipe, device)
     channels, height, width = job.dataset["shape"]
@@ -34,7 +34,7 @@ def network_metrics(
         "baseline_parameters": count_parameters(other),
         "baseline_macs": count_macs(other, (channels, height, width)),
     }
-    if job.plan.get("measure_latency"):
+    if job.protocol.measure_latency:
         (own, _), (others, _) = latencies_ms([model, other], image, recipe, device)
         compared |= {"latency_ms": own, "baseline_latency_ms": others}
     return compared

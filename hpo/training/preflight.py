@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -33,7 +34,7 @@ Problem = dict[str, Any]
 
 def inspect_study(request: Inspect, data: DataCache, device: torch.device) -> Inspected:
     """Build every configuration, then load the images, then rehearse if asked. The first problem ends it."""
-    jobs = [Job(**{**request.job, "config": config}) for config in request.configs]
+    jobs = [replace(request.job, config=config) for config in request.configs]
     costs: list[dict[str, Any]] = []
     for job in jobs:
         cost = _build(job)
@@ -94,20 +95,20 @@ def _rehearse(job: Job, data: DataCache, device: torch.device) -> dict[str, Any]
     reset_peak_memory(device)
     recipe, parts = Recipe.read(job.config), data.parts(job)
     set_deterministic(recipe.deterministic)
-    learner = TrainState(job, recipe, parts, device, fold=0)
-    learner.begin_epoch(recipe.freeze_epochs)
-    batches = learner.batches(0)
-    learner.step(batches[0])  # the first step also chooses and prepares kernels
+    state = TrainState(job, recipe, parts, device, fold=0)
+    state.begin_epoch(recipe.freeze_epochs)
+    batches = state.batches(0)
+    state.step(batches[0])  # the first step also chooses and prepares kernels
     synchronize(device)
     steps, start = 0, perf_counter()
     while steps < STEPS and perf_counter() - start < SECONDS:
-        learner.step(batches[(1 + steps) % len(batches)])
+        state.step(batches[(1 + steps) % len(batches)])
         synchronize(device)
         steps += 1
     step_seconds = (perf_counter() - start) / steps
     sample = parts.validation[:512]
     start = perf_counter()
-    score(learner.model, parts.images.batch, sample, recipe, device, lambda: False)
+    score(state.model, parts.images.batch, sample, recipe, device, lambda: False)
     validation_seconds = (perf_counter() - start) * len(parts.validation) / len(sample)
     return {
         "train_images": len(parts.train),

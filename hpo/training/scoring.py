@@ -39,16 +39,16 @@ def score(
     logits_of: a faster way to `model`'s forward pass in evaluation mode (Step.logits).
     The model is in training mode again afterwards. Nothing random is drawn.
     """
-    sums = RunningMetrics(device)
+    running = RunningMetrics(device)
     with _judging(model, recipe, device):
         for part in index.split(_batch_size(device)):
             if interrupted():
                 return None
             images, labels = batch(part)
             logits = (logits_of or model)(images).float()
-            sums.add(F.cross_entropy(logits, labels), count_hits(logits, labels), len(labels))
-            sums.images += len(labels)
-    return sums.read()
+            running.add(F.cross_entropy(logits, labels), count_hits(logits, labels), len(labels))
+            running.images += len(labels)
+    return running.read()
 
 
 @dataclass(frozen=True)
@@ -77,17 +77,17 @@ def score_test(
     model: nn.Module, batch: Batch, index: Tensor, classes: int, recipe: Recipe, device: torch.device
 ) -> TestReport:
     """One pass over the images at `index` int64 [N]."""
-    sums = RunningMetrics(device)
+    running = RunningMetrics(device)
     confusion = torch.zeros(classes * classes, dtype=torch.int64, device=device)
     start = perf_counter()
     with _judging(model, recipe, device):
         for part in index.split(_batch_size(device)):
             images, labels = batch(part)
             logits = model(images).float()
-            sums.add(F.cross_entropy(logits, labels), count_hits(logits, labels), len(labels))
-            sums.images += len(labels)
+            running.add(F.cross_entropy(logits, labels), count_hits(logits, labels), len(labels))
+            running.images += len(labels)
             confusion += torch.bincount(labels * classes + logits.argmax(1), minlength=classes * classes)
-    loss, accuracy = sums.read()
+    loss, accuracy = running.read()
     seconds = perf_counter() - start
     return TestReport(loss, accuracy, confusion.reshape(classes, classes).tolist(), len(index) / seconds)
 

@@ -50,7 +50,7 @@ class Step:
         chain: Fused | None = None,
         graphs: bool = True,
     ) -> None:
-        self.sums = RunningMetrics(device)
+        self.running = RunningMetrics(device)
         self.first_loss: Tensor | None = None
         self._batch = batch
         self._optimizer = optimizer
@@ -70,7 +70,7 @@ class Step:
 
     def __call__(self, index: Tensor) -> None:
         self._work(index)
-        self.sums.images += len(index)
+        self.running.images += len(index)
 
     def eager(self, index: Tensor) -> None:
         """The device's part of a step: kernels on tensors, and no decision of the host from the second call on."""
@@ -79,7 +79,7 @@ class Step:
         self._update()
         if self.first_loss is None:
             self.first_loss = loss.clone()
-        self.sums.add(loss, hits, len(labels))
+        self.running.add(loss, hits, len(labels))
 
     def _by_autograd(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """(mean loss [], hits []), and a gradient for every parameter: the specification of other ways."""

@@ -6,10 +6,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from hpo.messages import Protocol
+
 __all__ = ["SCORES", "Stopping"]
 
 SCORES = {"val_accuracy": True, "val_loss": False, "train_accuracy": True, "train_loss": False}
-"""What an epoch can be judged by, and whether more is better."""
+"""What an epoch can be scored by, and whether more is better."""
 
 
 class Stopping:
@@ -19,15 +21,15 @@ class Stopping:
     score is better by more than `min_delta` than the last one that started it.
     """
 
-    def __init__(self, plan: Mapping[str, Any]) -> None:
-        early = plan.get("early_stopping")
-        self.monitor: str = early["monitor"] if early else _judged_by(plan)
+    def __init__(self, protocol: Protocol) -> None:
+        early = protocol.early_stopping
+        self.monitor = early.monitor if early else _scored_by(protocol)
         self.maximize = SCORES[self.monitor]
-        self.keeps_weights = bool(early) or bool(plan.get("keep_weights"))
+        self.keeps_weights = early is not None or protocol.keep_weights
         self.best_epoch = 0
-        self._patience: float = early["patience"] if early else math.inf
-        self._min_delta: float = early.get("min_delta", 0.0) if early else 0.0
-        self._rule = plan.get("stop_when")
+        self._patience = early.patience if early else math.inf
+        self._min_delta = early.min_delta if early else 0.0
+        self._target = protocol.stop_when
         self._best = self._mark = -math.inf
         self._waited = 0
         self._rule_met = False
@@ -35,8 +37,8 @@ class Stopping:
     def update(self, epoch: int, metrics: Mapping[str, float]) -> bool:
         """Take in `epoch` (from 1); true when it is the best so far."""
         score = metrics[self.monitor] if self.maximize else -metrics[self.monitor]
-        rule = self._rule
-        self._rule_met = rule is not None and epoch >= rule["epoch"] and metrics[rule["metric"]] >= rule["at_least"]
+        target = self._target
+        self._rule_met = target is not None and epoch >= target.epoch and metrics[target.metric] >= target.at_least
         if score > self._mark + self._min_delta:
             self._mark, self._waited = score, 0
         else:
@@ -65,9 +67,6 @@ class Stopping:
         self._mark, self._waited, self._rule_met = state["mark"], state["waited"], state["rule_met"]
 
 
-def _judged_by(plan: Mapping[str, Any]) -> str:
+def _scored_by(protocol: Protocol) -> str:
     """The first objective that an epoch has a value of; a study of size and speed alone falls back to accuracy."""
-    for name in (plan.get("objective"), *(plan.get("objectives") or ())):
-        if name in SCORES:
-            return str(name)
-    return "val_accuracy"
+    return next((name for name in protocol.objectives if name in SCORES), "val_accuracy")

@@ -46,9 +46,9 @@ class TrainState:
         self.optimizer = build_optimizer(self.model, recipe, device)
         self.average = WeightAverage(self.model, recipe.ema_decay) if recipe.ema_decay > 0 else None
         self.generator = torch.Generator(device).manual_seed(derive_seed(job.seed, "augmentation", fold))
-        self.stopping = Stopping(job.plan)
+        self.stopping = Stopping(job.protocol)
         self.steps_per_epoch = len(self.batches(0))
-        self.schedule = Schedule(recipe, TrainLength(self.steps_per_epoch, job.plan["epochs"]))
+        self.schedule = Schedule(recipe, TrainLength(self.steps_per_epoch, job.protocol.epochs))
         self.step = Step(
             self.model,
             training_batch(parts.images, recipe, self.generator),
@@ -88,7 +88,7 @@ class TrainState:
             self._lr = lr
 
     @contextmanager
-    def judged(self) -> Iterator[nn.Module]:
+    def eval_weights(self) -> Iterator[nn.Module]:
         """The model with the weights it is judged by: their average where the recipe keeps one."""
         if self.average is None:
             yield self.model
@@ -99,12 +99,12 @@ class TrainState:
     def score(self, batch: Batch, interrupted: Callable[[], bool]) -> tuple[float, float] | None:
         """(loss, accuracy) of the validation part; None when `interrupted`."""
         index = self.parts.validation
-        with self.judged() as model:
+        with self.eval_weights() as model:
             return score(model, batch, index, self.recipe, self.device, interrupted, logits_of=self.step.logits)
 
     def keep_weights(self) -> None:
         """Remember the weights the model is judged by now as the best."""
-        with self.judged() as model, torch.no_grad():
+        with self.eval_weights() as model, torch.no_grad():
             for name, value in model.state_dict().items():
                 if name in self._best:
                     self._best[name].copy_(value)
@@ -112,7 +112,7 @@ class TrainState:
                     self._best[name] = value.clone()
 
     def restore_best(self) -> None:
-        """Put back what `keep_weights` remembered last; what `judged` gives is then the same."""
+        """Put back what `keep_weights` remembered last; what `eval_weights` gives is then the same."""
         if self._best:
             self.model.load_state_dict(self._best)
             self.average = None
@@ -135,8 +135,8 @@ class TrainState:
             **_named("optimizer", optimizer_tensors(self.optimizer)),
             **_named("average", self.average.tensors() if self.average else {}),
             **_named("best", self._best),
-            "sums.loss": self.step.sums.loss,
-            "sums.hits": self.step.sums.hits,
+            "sums.loss": self.step.running.loss,
+            "sums.hits": self.step.running.hits,
             "random.cpu": torch.get_rng_state(),
             "random.augmentation": self.generator.get_state(),
         }
@@ -147,22 +147,22 @@ class TrainState:
                 "stopping": self.stopping.state_dict(),
                 "schedule": self.schedule.state_dict(),
                 "average_updates": self.average.updates if self.average else 0,
-                "sum_images": self.step.sums.images,
+                "sum_images": self.step.running.images,
             },
             tensors,
         )
 
     def load(self, snapshot: TrainingSnapshot) -> None:
-        """Become what `snapshot` was taken of. The snapshot is of a learner of the same job and fold."""
+        """Become what `snapshot` was taken of. The snapshot is of a state of the same job and fold."""
         tensors, progress = snapshot.tensors, snapshot.progress
         self.model.load_state_dict(_under("model", tensors))
         restore_optimizer(self.optimizer, _under("optimizer", tensors))
         if self.average is not None:
             self.average.load(_under("average", tensors), progress["average_updates"])
         self._best = {name: value.to(self.device) for name, value in _under("best", tensors).items()}
-        self.step.sums.loss.copy_(tensors["sums.loss"])
-        self.step.sums.hits.copy_(tensors["sums.hits"])
-        self.step.sums.images = progress["sum_images"]
+        self.step.running.loss.copy_(tensors["sums.loss"])
+        self.step.running.hits.copy_(tensors["sums.hits"])
+        self.step.running.images = progress["sum_images"]
         self.stopping.load_state_dict(progress["stopping"])
         self.schedule.load_state_dict(progress["schedule"])
         self.generator.set_state(tensors["random.augmentation"])

@@ -45,23 +45,23 @@ class DataCache:
         self._parts: OrderedDict[tuple[object, ...], TrainValSplit] = OrderedDict()
 
     def parts(self, job: Job, fold: int = 0) -> TrainValSplit:
-        """The train split as `job.plan` divides it; in phase "final" all of it is to train on.
+        """The train split as `job.protocol` divides it; in phase "final" all of it is to train on.
 
         Raises DataError for missing or altered files, StudyError for a division that leaves nothing.
         """
-        plan = job.plan
+        protocol = job.protocol
         whole = job.phase == "final"
-        count = None if whole else plan.get("folds")
-        share = plan["validation"] if plan.get("validation") is not None else job.dataset["validation"]
-        division = (whole, fold, count, share, plan["split_seed"], plan.get("subset"))
+        count = None if whole else protocol.folds
+        share = protocol.validation if protocol.validation is not None else job.dataset["validation"]
+        division = (whole, fold, count, share, protocol.split_seed, protocol.subset)
         key = (job.dataset["loader"], *division)
         if key not in self._parts:
             raw = self._split(job, "train")
             labels = raw.labels.cpu()
             index = torch.arange(len(labels))
-            if plan.get("subset"):
-                index = subset(index, labels, plan["subset"], plan["split_seed"])
-            train, validation = _divide(labels[index], whole, fold, count, share, plan["split_seed"])
+            if protocol.subset:
+                index = subset(index, labels, protocol.subset, protocol.split_seed)
+            train, validation = _divide(labels[index], whole, fold, count, share, protocol.split_seed)
             self._parts[key] = self._assemble(raw, index[train], index[validation])
         self._parts.move_to_end(key)
         while len(self._parts) > self.KEPT:

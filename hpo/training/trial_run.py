@@ -28,7 +28,7 @@ class TrialRun:
     """One job under way: what it has learned so far, and the parts that hpo.training.fit puts in order."""
 
     progress: TrainingProgress
-    learner: TrainState
+    state: TrainState
 
     def __init__(
         self,
@@ -39,13 +39,13 @@ class TrialRun:
         stop: StopRequest,
         on_warning: Callable[[str], None],
     ) -> None:
-        self.job, self.plan, self.data, self.device = job, job.plan, data, device
+        self.job, self.protocol, self.data, self.device = job, job.protocol, data, device
         self.checkpoints = Checkpoints(job, self._warn)
         self.recipe = Recipe.read(job.config)
         self._on_epoch, self._on_warning, self._stop = on_epoch, on_warning, stop
         self._final = job.phase == "final"
-        self._folds: int = 1 if self._final else job.plan.get("folds") or 1
-        self._epochs: int = job.plan.get("stop_after") or job.plan["epochs"]
+        self._folds: int = 1 if self._final else job.protocol.folds or 1
+        self._epochs: int = job.protocol.stop_after or job.protocol.epochs
         self._classes = len(job.dataset["classes"])
         self._metrics: dict[str, float] = {}
         self._facts: dict[str, Any] = {"warnings": []}
@@ -62,7 +62,7 @@ class TrialRun:
         self._open_fold()
         self._count()
         if snapshot is not None:
-            self.learner.load(snapshot)
+            self.state.load(snapshot)
         self._facts["resumed_epoch"] = len(self.progress.curve) if snapshot else None
         self._facts["data_checksum"] = checksum
         self._facts["setup_seconds"] = perf_counter() - start
@@ -71,7 +71,7 @@ class TrialRun:
 
     def start_clock(self) -> None:
         """Count `max_seconds` from here, less what earlier attempts took."""
-        limit = math.inf if self._final else self.plan.get("max_seconds") or math.inf
+        limit = math.inf if self._final else self.protocol.max_seconds or math.inf
         self._deadline = perf_counter() + limit - self.progress.train_seconds - self.progress.eval_seconds
 
     def finished(self, outcome: str, reason: str = "") -> Finished:
@@ -108,14 +108,14 @@ class TrialRun:
 
     def _open_fold(self) -> None:
         parts = self.data.parts(self.job, self.progress.fold)
-        self.learner = TrainState(self.job, self.recipe, parts, self.device, self.progress.fold)
+        self.state = TrainState(self.job, self.recipe, parts, self.device, self.progress.fold)
         self._judge_batch = laid_out(parts.images, self.recipe)
 
     def _count(self) -> None:
         """Size and cost of the model. Before a snapshot is loaded: a count on real tensors may draw random numbers."""
         channels, height, width = self.job.dataset["shape"]
-        macs = count_macs(self.learner.model, (channels, height, width))
-        self._metrics |= {"parameters": count_parameters(self.learner.model), "macs": macs}
+        macs = count_macs(self.state.model, (channels, height, width))
+        self._metrics |= {"parameters": count_parameters(self.state.model), "macs": macs}
         self._facts |= self._metrics
         if self.recipe.precision == "bf16" and not supports_bf16(self.device):
             self._facts["precision"] = "float32"
@@ -127,15 +127,15 @@ class TrialRun:
 
     @property
     def fold_over(self) -> bool:
-        over = self.learner.stopping.over and not self._final
+        over = self.state.stopping.over and not self._final
         return over or self._out_of_time or self.progress.epoch >= self._epochs
 
     def train_epoch(self) -> bool:
         """The steps that are left of the epoch; false when Stop came in between."""
-        learner, progress, stop = self.learner, self.progress, self._stop
-        batches = learner.batches(progress.epoch)
+        state, progress, stop = self.state, self.progress, self._stop
+        batches = state.batches(progress.epoch)
         before = progress.epoch * len(batches)
-        learner.begin_epoch(progress.epoch)
+        state.begin_epoch(progress.epoch)
         start = perf_counter()
         for number in range(progress.step, len(batches)):
             if stop.asked:
@@ -143,10 +143,10 @@ class TrialRun:
             if number and perf_counter() >= self._deadline:
                 self._out_of_time = True
                 break
-            learner.set_lr(before + number)
-            learner.step(batches[number])
+            state.set_lr(before + number)
+            state.step(batches[number])
             progress.step = number + 1
-        learner.step.sums.read()  # waits for the device
+        state.step.running.read()  # waits for the device
         seconds = perf_counter() - start
         progress.epoch_seconds += seconds
         progress.train_seconds += seconds
@@ -154,45 +154,45 @@ class TrialRun:
 
     def score_epoch(self) -> dict[str, float] | None:
         """What the epoch is judged by; None when Stop came during validation."""
-        train_loss, train_accuracy = self.learner.step.sums.read()
+        train_loss, train_accuracy = self.state.step.running.read()
         metrics = {"train_loss": train_loss, "train_accuracy": train_accuracy, "lr": self._last_lr()}
         if self._final:
             return metrics
         start = perf_counter()
-        scored = self.learner.score(self._judge_batch, lambda: self._stop.asked)
+        scored = self.state.score(self._judge_batch, lambda: self._stop.asked)
         self.progress.eval_seconds += perf_counter() - start
         if scored is None:
             return None
         return metrics | {"val_loss": scored[0], "val_accuracy": scored[1]}
 
     def _last_lr(self) -> float:
-        before = self.progress.epoch * self.learner.steps_per_epoch
-        return self.learner.schedule.lr(before + self.progress.step - 1)
+        before = self.progress.epoch * self.state.steps_per_epoch
+        return self.state.schedule.lr(before + self.progress.step - 1)
 
     def end_epoch(self, metrics: dict[str, float]) -> None:
         """Take in a scored epoch, report it, and write a checkpoint if one is due."""
-        learner, progress = self.learner, self.progress
+        state, progress = self.state, self.progress
         self._out_of_time |= perf_counter() >= self._deadline
         if self._final:
             progress.best = {**metrics, "epoch": progress.epoch + 1}
-        elif learner.stopping.update(progress.epoch + 1, metrics):
+        elif state.stopping.update(progress.epoch + 1, metrics):
             progress.best = {**metrics, "epoch": progress.epoch + 1}
-            if learner.stopping.keeps_weights:
-                learner.keep_weights()
-        learner.schedule.epoch_done(metrics.get("val_loss", metrics["train_loss"]))
+            if state.stopping.keeps_weights:
+                state.keep_weights()
+        state.schedule.epoch_done(metrics.get("val_loss", metrics["train_loss"]))
         self._note_initial_loss()
         seconds = progress.end_epoch()
-        learner.step.sums.reset()
+        state.step.running.reset()
         number = len(progress.curve) + 1
         epoch = Epoch(self.job.trial_id, number, metrics, seconds, self._reports(metrics), at=time())
         progress.report(epoch)
         self._on_epoch(epoch)
-        if self.checkpoints.due(learner.size_bytes()):
+        if self.checkpoints.due(state.size_bytes()):
             self._save()
 
     def _reports(self, metrics: Mapping[str, float]) -> list[tuple[int, float]]:
         """For the pruner: the epoch's objective, or after a fold's last epoch the mean of the folds so far."""
-        objective = self.plan["objective"]
+        objective = self.protocol.objective
         if self._folds == 1:
             return [(self.progress.epoch, metrics[objective])] if objective in metrics else []
         if not self.fold_over:
@@ -202,9 +202,9 @@ class TrialRun:
 
     def end_fold(self) -> None:
         """Take up the best weights and, if there is another fold, begin it."""
-        if self.plan.get("keep_weights"):
-            keep_last_and_best(self.job, self.learner, self._warn)
-        self.learner.restore_best()
+        if self.protocol.keep_weights:
+            keep_last_and_best(self.job, self.state, self._warn)
+        self.state.restore_best()
         self.progress.end_fold()
         if not self.over:
             self._open_fold()
@@ -213,19 +213,19 @@ class TrialRun:
         """What only the trained model tells: in a search its latency where the study asks, else the test split."""
         if self._final:
             start = perf_counter()
-            self.learner.adopt_average()
-            metrics, facts = score_final(self.job, self.recipe, self.learner.model, self.data, self.device)
+            self.state.adopt_average()
+            metrics, facts = score_final(self.job, self.recipe, self.state.model, self.data, self.device)
             self._metrics |= metrics
             self._facts |= facts
             self.progress.eval_seconds += perf_counter() - start
-            export(self.job, self.learner.model, self.learner.parts.images, self._metrics, self._warn)
+            export(self.job, self.state.model, self.state.parts.images, self._metrics, self._warn)
         else:
-            image, _ = self._judge_batch(self.learner.parts.validation[:1])
-            self._metrics |= network_metrics(self.job, self.recipe, self.learner.model, image, self.device)
+            image, _ = self._judge_batch(self.state.parts.validation[:1])
+            self._metrics |= network_metrics(self.job, self.recipe, self.state.model, image, self.device)
 
     def _note_initial_loss(self) -> None:
         """Once, after the first steps: a classifier that knows nothing has a loss of ln(classes)."""
-        first = self.learner.step.first_loss
+        first = self.state.step.first_loss
         if self.progress.initial_loss is not None or first is None:
             return
         loss, expected = float(first), math.log(self._classes)
@@ -240,7 +240,7 @@ class TrialRun:
             self._save()
 
     def _save(self) -> None:
-        state = self.learner.snapshot()
+        state = self.state.snapshot()
         self.checkpoints.save(TrainingSnapshot({**state.progress, "trial": self.progress.as_json()}, state.tensors))
 
     def _warn(self, sentence: str) -> None:

@@ -1,8 +1,7 @@
 /* A whole step of a chain in one call: convolution stages, linear layers, cross entropy, backward and every update.
  *
- * At a few images a step of a small network is a hundred microseconds of kernels, and was three hundred of Python between
- * them.
- */
+ * At a few images a step of a small network is a hundred microseconds of kernels, and was three hundred of Python
+ * between them. */
 #include "chain.h"
 #include <math.h>
 
@@ -12,37 +11,37 @@ typedef struct {
     double lr, beta1, beta2, eps, decay, momentum;
 } Group;
 
-/* first, second: exp_avg and exp_avg_sq, or momentum_buffer; count: steps so far, of Adam. What the kind has not may be
- * anything but for `first` and `second`, which must point somewhere. */
+/* exp_avg: or momentum_buffer; count: steps so far, of Adam. What the kind has not may be
+ * anything but for `exp_avg` and `exp_avg_sq`, which must point somewhere. */
 typedef struct {
     const Group *group;
     int64_t size;
-    float *value, *first, *second, *count;
+    float *value, *exp_avg, *exp_avg_sq, *count;
 } Parameter;
 
 typedef struct {
     Shape shape;
     Parameter weight, bias;
     float *x, *y, *dx, *dy; /* dx: null for the first */
-    int8_t *chosen;
+    int8_t *argmax;
     float *scratch, *weight_gradient, *bias_gradient;
 } Stage;
 
-/* x [N][in] -> y [N][out]; delta: the gradient of y; mask: of dropout, to be multiplied with relu(y), or null. */
+/* x [N][in] -> y [N][out]; grad_output: the gradient of y; mask: of dropout, to be multiplied with relu(y), or null. */
 typedef struct {
     int32_t in, out, relu;
     Parameter weight, bias;
-    float *x, *y, *delta;
+    float *x, *y, *grad_output;
     const float *mask;
 } Layer;
 
-/* below: the gradient of the first layer's x, null without stages. */
+/* grad_input: the gradient of the first layer's x, null without stages. */
 typedef struct {
     int32_t stages, layers, padding;
     float smoothing; /* of labels: this share of each image's label goes to all classes alike */
     Stage *stage;
     Layer *layer;
-    float *below;
+    float *grad_input;
 } Network;
 
 static Rule next_step(const Parameter *p) {
@@ -63,26 +62,27 @@ static Rule next_step(const Parameter *p) {
 static void forward_stages(const Network *n, const float *images, int32_t count, float *features) {
     const Stage *first = n->stage, *last = n->stage + n->stages - 1;
     const int pad = n->padding;
-    to_lanes(images, count, first->shape.in, first->shape.height - 2 * pad, first->shape.width - 2 * pad, pad, first->x);
+    to_lanes(images, count, first->shape.in, first->shape.height - 2 * pad, first->shape.width - 2 * pad, pad,
+             first->x);
     for (const Stage *s = first; s <= last; s++) {
         Shape shape = s->shape;
         shape.groups = (count + LANES - 1) / LANES;
-        stage_forward(&shape, s->x, s->weight.value, s->bias.value, s->y, s->chosen);
+        stage_forward(&shape, s->x, s->weight.value, s->bias.value, s->y, s->argmax);
     }
     from_lanes(last->y, count, n->layer->in, features);
 }
 
 static void backward_stages(const Network *n, int32_t count) {
     const Stage *last = n->stage + n->stages - 1;
-    to_lanes(n->below, count, n->layer->in, 1, 1, 0, last->dy);
+    to_lanes(n->grad_input, count, n->layer->in, 1, 1, 0, last->dy);
     for (const Stage *s = last; s >= n->stage; s--) {
         Shape shape = s->shape;
         shape.groups = (count + LANES - 1) / LANES;
-        stage_backward(&shape, s->x, s->weight.value, s->y, s->chosen, s->dy, s->dx, s->scratch, s->weight_gradient,
+        stage_backward(&shape, s->x, s->weight.value, s->y, s->argmax, s->dy, s->dx, s->scratch, s->weight_gradient,
                        s->bias_gradient);
         const Rule rule = next_step(&s->weight), bias_rule = next_step(&s->bias);
-        apply(&rule, s->weight.size, s->weight_gradient, s->weight.value, s->weight.first, s->weight.second);
-        apply(&bias_rule, s->bias.size, s->bias_gradient, s->bias.value, s->bias.first, s->bias.second);
+        apply(&rule, s->weight.size, s->weight_gradient, s->weight.value, s->weight.exp_avg, s->weight.exp_avg_sq);
+        apply(&bias_rule, s->bias.size, s->bias_gradient, s->bias.value, s->bias.exp_avg, s->bias.exp_avg_sq);
     }
 }
 
@@ -94,24 +94,24 @@ static void activate(const Layer *l, int32_t count) {
 }
 
 /* The gradient of what `activate` left in y becomes that of what it found. */
-static void through(const Layer *l, int32_t count) {
+static void activation_backward(const Layer *l, int32_t count) {
     const long size = (long)count * l->out;
-    for (long i = 0; l->mask && i < size; i++) l->delta[i] *= l->mask[i];
-    for (long i = 0; l->relu && i < size; i++) l->delta[i] = l->y[i] <= 0.0f ? 0.0f : l->delta[i];
+    for (long i = 0; l->mask && i < size; i++) l->grad_output[i] *= l->mask[i];
+    for (long i = 0; l->relu && i < size; i++) l->grad_output[i] = l->y[i] <= 0.0f ? 0.0f : l->grad_output[i];
 }
 
-/* logits [classes] -> their gradient in `delta`, over `count` images; the loss. */
+/* logits [classes] -> their gradient in `grad_output`, over `count` images; the loss. */
 static double cross_entropy(const float *logits, int32_t classes, int64_t label, double smoothing, int32_t count,
-                            float *delta, int64_t *hits) {
+                            float *grad_output, int64_t *hits) {
     int best = 0;
     for (int c = 1; c < classes; c++)
         if (logits[c] > logits[best] || (logits[c] != logits[c] && logits[best] == logits[best])) best = c;
     double sum = 0.0, wanted = (1.0 - smoothing) * (logits[label] - logits[best]);
-    for (int c = 0; c < classes; c++) sum += delta[c] = expf(logits[c] - logits[best]);
+    for (int c = 0; c < classes; c++) sum += grad_output[c] = expf(logits[c] - logits[best]);
     for (int c = 0; smoothing > 0.0 && c < classes; c++) wanted += smoothing / classes * (logits[c] - logits[best]);
     const float share = (float)(1.0 / (sum * count)), even = (float)(smoothing / classes / count);
-    for (int c = 0; c < classes; c++) delta[c] = delta[c] * share - even;
-    delta[label] -= (float)((1.0 - smoothing) / count);
+    for (int c = 0; c < classes; c++) grad_output[c] = grad_output[c] * share - even;
+    grad_output[label] -= (float)((1.0 - smoothing) / count);
     *hits += best == label;
     return log(sum) - wanted;
 }
@@ -132,14 +132,15 @@ int32_t learn(const Network *n, const float *images, const int64_t *labels, int3
     *hits = 0;
     for (long i = 0; i < count; i++)
         sum += cross_entropy(last->y + i * last->out, last->out, labels[i], n->smoothing, count,
-                             last->delta + i * last->out, hits);
+                             last->grad_output + i * last->out, hits);
     *loss = (float)(sum / count);
     for (Layer *l = last; l >= first; l--) {
-        float *below = l > first ? (l - 1)->delta : n->below;
+        float *grad_input = l > first ? (l - 1)->grad_output : n->grad_input;
         const Rule rule = next_step(&l->weight), bias_rule = next_step(&l->bias);
-        bias_backward(&bias_rule, count, l->out, l->delta, l->bias.value, l->bias.first, l->bias.second);
-        layer_backward(&rule, count, l->in, l->out, l->x, l->delta, l->weight.value, l->weight.first, l->weight.second, below);
-        if (l > first) through(l - 1, count);
+        bias_backward(&bias_rule, count, l->out, l->grad_output, l->bias.value, l->bias.exp_avg, l->bias.exp_avg_sq);
+        layer_backward(&rule, count, l->in, l->out, l->x, l->grad_output, l->weight.value, l->weight.exp_avg,
+                       l->weight.exp_avg_sq, grad_input);
+        if (l > first) activation_backward(l - 1, count);
     }
     if (n->stages) backward_stages(n, count);
     return 0;

@@ -1,8 +1,6 @@
-/* What the files of one library share: convolution.c and layers.c have the kernels, chain.c calls them for a whole step.
- *
- * Python owns all memory (hpo/training/kernels/convolutions.py, whole_step.py); nothing is allocated here. The structures are
- * repeated there as ctypes.
- */
+/* What the files of one library share: convolution.c and layers.c have the kernels, chain.c calls them for a whole
+ * step. Python owns all memory (hpo/training/kernels/convolutions.py, fused_train_step.py); nothing is allocated
+ * here. The structures are repeated there as ctypes. */
 #pragma once
 #include "vectors.h"
 
@@ -23,14 +21,19 @@ typedef struct {
 } Rule;
 
 int32_t lanes(void);
-void to_lanes(const float *images, int32_t count, int32_t planes, int32_t rows, int32_t columns, int32_t pad, float *out);
+void to_lanes(const float *images, int32_t count, int32_t planes, int32_t rows, int32_t columns, int32_t pad,
+              float *out);
 void from_lanes(const float *vectors, int32_t count, int32_t size, float *images);
-void stage_forward(const Shape *s, const float *x, const float *w, const float *bias, float *y, int8_t *chosen);
-void stage_backward(const Shape *s, const float *x, const float *w, const float *y, const int8_t *chosen, const float *dy,
+void stage_forward(const Shape *s, const float *x, const float *w, const float *bias, float *y, int8_t *argmax);
+void stage_backward(const Shape *s, const float *x, const float *w, const float *y, const int8_t *argmax,
+                    const float *dy,
                     float *dx, float *scratch, float *weight_gradient, float *bias_gradient);
 
-void layer_forward(int32_t images, int32_t in, int32_t out, const float *x, const float *w, const float *bias, float *y);
-void layer_backward(const Rule *r, int32_t images, int32_t in, int32_t out, const float *x, const float *delta, float *w,
-                    float *a, float *b, float *below);
-void bias_backward(const Rule *r, int32_t images, int32_t out, const float *delta, float *bias, float *a, float *b);
+void layer_forward(int32_t images, int32_t in, int32_t out, const float *x, const float *w, const float *bias,
+                   float *y);
+void layer_backward(const Rule *r, int32_t images, int32_t in, int32_t out, const float *x, const float *grad_output,
+                    float *w,
+                    float *a, float *b, float *grad_input);
+void bias_backward(const Rule *r, int32_t images, int32_t out, const float *grad_output, float *bias, float *a,
+                   float *b);
 void apply(const Rule *r, int64_t size, const float *gradient, float *w, float *a, float *b);

@@ -80,7 +80,7 @@ INLINE void unpad(const Shape *s, const vec *padded, long image, int first, int 
 INLINE long padded_size(const Shape *s) { return (long)s->high * s->wide; }
 
 INLINE void depthwise_image(const int k, const int stride, const Shape *s, const void *dy, long at, int count,
-                            const vec *padded, vec *spread, const vec *weight, vec *sum) {
+                            const vec *padded, vec *unpooled, const vec *weight, vec *sum) {
     const int wide = s->wide;
     vec total[25];
 #pragma GCC unroll 25
@@ -88,14 +88,14 @@ INLINE void depthwise_image(const int k, const int stride, const Shape *s, const
     for (int row = 0; row < s->rows; row++)
         for (int column = 0; column < s->columns; column++, at += s->channels) {
             const long corner = (long)row * stride * wide + column * stride;
-            const vec delta = load(dy, at, count, s->half);
+            const vec grad_output = load(dy, at, count, s->half);
 #pragma GCC unroll 5
             for (int ky = 0; ky < k; ky++)
 #pragma GCC unroll 5
                 for (int kx = 0; kx < k; kx++) {
                     const long place = corner + ky * wide + kx;
-                    total[ky * k + kx] += delta * padded[place];
-                    spread[place] += delta * weight[ky * k + kx];
+                    total[ky * k + kx] += grad_output * padded[place];
+                    unpooled[place] += grad_output * weight[ky * k + kx];
                 }
         }
 #pragma GCC unroll 25
@@ -104,7 +104,7 @@ INLINE void depthwise_image(const int k, const int stride, const Shape *s, const
 
 INLINE void depthwise_backward_k(const int k, const int stride, const Shape *s, const void *x, const float *w,
                                  const void *dy, void *dx, float *dw, vec *padded) {
-    vec *spread = padded + padded_size(s);
+    vec *unpooled = padded + padded_size(s);
     memset(padded, 0, sizeof(vec) * padded_size(s));
     memset(dw, 0, sizeof(float) * k * k * s->channels);
     for (long begin = 0; begin < s->images; begin += TOGETHER)
@@ -114,10 +114,10 @@ INLINE void depthwise_backward_k(const int k, const int stride, const Shape *s, 
             for (int tap = 0; tap < k * k; tap++) weight[tap] = load(w, (long)tap * s->channels + first, count, 0);
             for (long image = begin; image < begin + TOGETHER && image < s->images; image++) {
                 pad(s, x, image, first, count, padded);
-                memset(spread, 0, sizeof(vec) * padded_size(s));
+                memset(unpooled, 0, sizeof(vec) * padded_size(s));
                 long at = image * s->rows * s->columns * s->channels + first;
-                depthwise_image(k, stride, s, dy, at, count, padded, spread, weight, sum);
-                unpad(s, spread, image, first, count, dx);
+                depthwise_image(k, stride, s, dy, at, count, padded, unpooled, weight, sum);
+                unpad(s, unpooled, image, first, count, dx);
             }
             for (int tap = 0; tap < k * k; tap++) {
                 const long at = (long)tap * s->channels + first;
@@ -127,7 +127,8 @@ INLINE void depthwise_backward_k(const int k, const int stride, const Shape *s, 
 }
 
 /* From dy to dx, and to dw float32 [k][k][C]. scratch: 2 high wide vectors. */
-void depthwise_backward(const Shape *s, const void *x, const float *w, const void *dy, void *dx, float *dw, float *scratch) {
+void depthwise_backward(const Shape *s, const void *x, const float *w, const void *dy, void *dx, float *dw,
+                        float *scratch) {
     vec *padded = (vec *)scratch;
     if (s->kernel == 3 && s->stride == 1) depthwise_backward_k(3, 1, s, x, w, dy, dx, dw, padded);
     else if (s->kernel == 3) depthwise_backward_k(3, s->stride, s, x, w, dy, dx, dw, padded);
@@ -135,7 +136,7 @@ void depthwise_backward(const Shape *s, const void *x, const float *w, const voi
     else depthwise_backward_k(5, s->stride, s, x, w, dy, dx, dw, padded);
 }
 
-INLINE void pool_forward_k(const int k, const Shape *s, const void *x, void *y, uint8_t *chosen, vec *padded) {
+INLINE void pool_forward_k(const int k, const Shape *s, const void *x, void *y, uint8_t *argmax, vec *padded) {
     const vec lowest = (vec){} - __builtin_inff();
     for (long place = 0; place < padded_size(s); place++) padded[place] = lowest;
     for (long image = 0; image < s->images; image++)
@@ -157,41 +158,42 @@ INLINE void pool_forward_k(const int k, const Shape *s, const void *x, void *y, 
                     }
                     const bytes narrow = __builtin_convertvector(which, bytes);
                     store(y, at, count, s->half, best);
-                    copy(chosen + at, &narrow, count, 1);
+                    copy(argmax + at, &narrow, count, 1);
                 }
         }
 }
 
-INLINE void pool_backward_k(const int k, const Shape *s, const void *dy, const uint8_t *chosen, void *dx, vec *spread) {
+INLINE void pool_backward_k(const int k, const Shape *s, const void *dy, const uint8_t *argmax, void *dx,
+                            vec *unpooled) {
     for (long image = 0; image < s->images; image++)
         for (int first = 0; first < s->channels; first += LANES) {
             const int count = s->channels - first < LANES ? s->channels - first : LANES;
-            memset(spread, 0, sizeof(vec) * padded_size(s));
+            memset(unpooled, 0, sizeof(vec) * padded_size(s));
             long at = image * s->rows * s->columns * s->channels + first;
             for (int row = 0; row < s->rows; row++)
                 for (int column = 0; column < s->columns; column++, at += s->channels) {
-                    vec *to = spread + (long)row * s->stride * s->wide + column * s->stride;
-                    const mask delta = (mask)load(dy, at, count, s->half);
+                    vec *to = unpooled + (long)row * s->stride * s->wide + column * s->stride;
+                    const mask grad_output = (mask)load(dy, at, count, s->half);
                     bytes narrow = {};
-                    copy(&narrow, chosen + at, count, 1);
+                    copy(&narrow, argmax + at, count, 1);
                     const mask which = __builtin_convertvector(narrow, mask);
 #pragma GCC unroll 9
                     for (int tap = 0; tap < k * k; tap++)
-                        to[tap / k * s->wide + tap % k] += (vec)((which == tap) & delta);
+                        to[tap / k * s->wide + tap % k] += (vec)((which == tap) & grad_output);
                 }
-            unpad(s, spread, image, first, count, dx);
+            unpad(s, unpooled, image, first, count, dx);
         }
 }
 
 /* x [N][height][width][C] -> the maxima y [N][rows][columns][C], and which of the window's pixels each was.
  * scratch: high wide vectors. */
-void pool_forward(const Shape *s, const void *x, void *y, uint8_t *chosen, float *scratch) {
-    if (s->kernel == 2) pool_forward_k(2, s, x, y, chosen, (vec *)scratch);
-    else pool_forward_k(3, s, x, y, chosen, (vec *)scratch);
+void pool_forward(const Shape *s, const void *x, void *y, uint8_t *argmax, float *scratch) {
+    if (s->kernel == 2) pool_forward_k(2, s, x, y, argmax, (vec *)scratch);
+    else pool_forward_k(3, s, x, y, argmax, (vec *)scratch);
 }
 
 /* From dy to dx. scratch: high wide vectors. */
-void pool_backward(const Shape *s, const void *dy, const uint8_t *chosen, void *dx, float *scratch) {
-    if (s->kernel == 2) pool_backward_k(2, s, dy, chosen, dx, (vec *)scratch);
-    else pool_backward_k(3, s, dy, chosen, dx, (vec *)scratch);
+void pool_backward(const Shape *s, const void *dy, const uint8_t *argmax, void *dx, float *scratch) {
+    if (s->kernel == 2) pool_backward_k(2, s, dy, argmax, dx, (vec *)scratch);
+    else pool_backward_k(3, s, dy, argmax, dx, (vec *)scratch);
 }

@@ -110,16 +110,16 @@ class _Depthwise(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, delta: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         stride, padding, kernels = ctx.how
-        delta = delta.contiguous(memory_format=torch.channels_last)
+        grad_output = grad_output.contiguous(memory_format=torch.channels_last)
         channels, _, kernel, _ = weight.shape
-        images = _images(x, delta, kernel, stride, padding)
+        images = _images(x, grad_output, kernel, stride, padding)
         taps = weight.detach().reshape(channels, -1).t().float().contiguous()
         dx, dw = torch.empty_like(x), torch.empty_like(taps)
         scratch = torch.empty(2 * images.high * images.wide * kernels.lanes())
-        kernels.depthwise_backward(images, _at(x), _at(taps), _at(delta), _at(dx), _at(dw), _at(scratch))
+        kernels.depthwise_backward(images, _at(x), _at(taps), _at(grad_output), _at(dx), _at(dw), _at(scratch))
         return dx, dw.t().reshape(weight.shape).to(weight.dtype), None, None, None
 
 
@@ -130,23 +130,23 @@ class _MaxPool(torch.autograd.Function):
         like = x[:1, :1].to("meta")
         rows, columns = F.max_pool2d(like, kernel, stride, padding, ceil_mode=module.ceil_mode).shape[2:]
         y = x.new_empty((*x.shape[:2], rows, columns)).to(memory_format=torch.channels_last)
-        chosen = torch.empty(y.numel(), dtype=torch.uint8)
+        argmax = torch.empty(y.numel(), dtype=torch.uint8)
         images = _images(x, y, kernel, stride, padding)
         scratch = torch.empty(images.high * images.wide * kernels.lanes())
-        kernels.pool_forward(images, _at(x), _at(y), _at(chosen), _at(scratch))
-        ctx.save_for_backward(chosen)
+        kernels.pool_forward(images, _at(x), _at(y), _at(argmax), _at(scratch))
+        ctx.save_for_backward(argmax)
         ctx.how = images, x.shape, kernels
         return y
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, delta: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         images, shape, kernels = ctx.how
-        (chosen,) = ctx.saved_tensors
-        delta = delta.contiguous(memory_format=torch.channels_last)
-        dx = torch.empty(shape, dtype=delta.dtype, memory_format=torch.channels_last)
+        (argmax,) = ctx.saved_tensors
+        grad_output = grad_output.contiguous(memory_format=torch.channels_last)
+        dx = torch.empty(shape, dtype=grad_output.dtype, memory_format=torch.channels_last)
         scratch = torch.empty(images.high * images.wide * kernels.lanes())
-        kernels.pool_backward(images, _at(delta), _at(chosen), _at(dx), _at(scratch))
+        kernels.pool_backward(images, _at(grad_output), _at(argmax), _at(dx), _at(scratch))
         return dx, None, None
 
 
@@ -160,8 +160,8 @@ class _Mean(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, delta: Tensor) -> Tensor:
-        spread: Tensor = (delta / (ctx.shape[2] * ctx.shape[3])).expand(ctx.shape)
+    def backward(ctx: Any, grad_output: Tensor) -> Tensor:
+        spread: Tensor = (grad_output / (ctx.shape[2] * ctx.shape[3])).expand(ctx.shape)
         return spread
 
 

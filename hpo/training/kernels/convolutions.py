@@ -87,14 +87,14 @@ class Memory:
         first = stages[0]
         self.shapes: list[Shape] = []
         self.arrays = [_padded(groups, first.weight.shape[1], first.height, first.width, first.padding, lanes)]
-        self.chosen: list[Tensor] = []
+        self.argmax: list[Tensor] = []
         for number, stage in enumerate(stages):
             outputs, inputs, kernel, _ = stage.weight.shape
             padding = stages[number + 1].padding if number + 1 < len(stages) else 0
             high, wide = stage.height + 2 * stage.padding, stage.width + 2 * stage.padding
             self.shapes.append(Shape(groups, inputs, outputs, high, wide, kernel, padding))
             self.arrays.append(_padded(groups, outputs, stage.rows, stage.columns, padding, lanes))
-            self.chosen.append(torch.zeros((groups, outputs, stage.rows, stage.columns, lanes), dtype=torch.int8))
+            self.argmax.append(torch.zeros((groups, outputs, stage.rows, stage.columns, lanes), dtype=torch.int8))
         self.gradients = [torch.zeros_like(array) for array in self.arrays]
 
 
@@ -124,17 +124,17 @@ class Convolutions:
         lib.to_lanes(_at(images), count, channels, height, width, first.padding, _at(memory.arrays[0]))
         for number, stage in enumerate(self.stages):
             x, y = memory.arrays[number : number + 2]
-            chosen = memory.chosen[number]
-            lib.stage_forward(memory.shapes[number], _at(x), _at(stage.weight), _at(stage.bias), _at(y), _at(chosen))
+            argmax = memory.argmax[number]
+            lib.stage_forward(memory.shapes[number], _at(x), _at(stage.weight), _at(stage.bias), _at(y), _at(argmax))
         features = images.new_empty((count, last.weight.shape[0] * last.rows * last.columns))
         lib.from_lanes(_at(memory.arrays[-1]), count, features.shape[1], _at(features))
         return features
 
-    def backward(self, delta: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    def backward(self, grad_output: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """From the gradient of the features [N, F] to those of (weight, bias), the last stage's first."""
         memory, lib = self.memory(self._count), self._kernels
-        delta = delta.contiguous()
-        lib.to_lanes(_at(delta), self._count, delta.shape[1], 1, 1, 0, _at(memory.gradients[-1]))
+        grad_output = grad_output.contiguous()
+        lib.to_lanes(_at(grad_output), self._count, grad_output.shape[1], 1, 1, 0, _at(memory.gradients[-1]))
         for number in reversed(range(len(self.stages))):
             stage = self.stages[number]
             gradients = torch.empty_like(stage.weight), torch.empty_like(stage.bias)
@@ -143,7 +143,7 @@ class Convolutions:
                 _at(memory.arrays[number]),
                 _at(stage.weight),
                 _at(memory.arrays[number + 1]),
-                _at(memory.chosen[number]),
+                _at(memory.argmax[number]),
                 _at(memory.gradients[number + 1]),
                 _at(memory.gradients[number]) if number else None,
                 _at(self._scratch[number]),

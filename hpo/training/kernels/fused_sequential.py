@@ -86,18 +86,18 @@ class FusedSequential:
         if self._whole is not None and len(images) <= self._whole.most:
             return self._whole.learn(images, labels)
         inputs, masks, logits = self._forward(self._features(images))
-        loss, delta = _cross_entropy(logits, labels, self._smoothing)
+        loss, grad_output = _cross_entropy(logits, labels, self._smoothing)
         for number in reversed(range(len(self._layers))):
             x = inputs[number]
-            below = self._backward(number, x, delta)
-            if below is None:
+            grad_input = self._backward(number, x, grad_output)
+            if grad_input is None:
                 break
-            delta = below
+            grad_output = grad_input
             if number:
-                _through(self._layers[number - 1], delta, x, masks[number - 1])
+                _activation_backward(self._layers[number - 1], grad_output, x, masks[number - 1])
         if self._convolutions:
             for update, gradients in zip(
-                reversed(self._stage_updates), self._convolutions.backward(delta), strict=True
+                reversed(self._stage_updates), self._convolutions.backward(grad_output), strict=True
             ):
                 update(gradients)
         return loss, (logits.argmax(1) == labels).sum()
@@ -110,13 +110,15 @@ class FusedSequential:
             x = linear(x, layer.weight, layer.bias, relu=layer.relu)
         return x
 
-    def _backward(self, number: int, x: Tensor, delta: Tensor) -> Tensor | None:
+    def _backward(self, number: int, x: Tensor, grad_output: Tensor) -> Tensor | None:
         """Update a layer, and give the gradient of its inputs `x` where something below it wants that."""
         wanted = number > 0 or self._convolutions is not None
-        gradients = product(delta.t(), x), delta.sum(0)
-        below = product(delta, self._layers[number].weight) if wanted else None  # with the weights before their update
+        gradients = product(grad_output.t(), x), grad_output.sum(0)
+        grad_input = (
+            product(grad_output, self._layers[number].weight) if wanted else None
+        )  # with the weights before their update
         self._layer_updates[number](gradients)
-        return below
+        return grad_input
 
     def _features(self, images: Tensor) -> Tensor:
         return images.flatten(1) if self._convolutions is None else self._convolutions.forward(images)
@@ -142,18 +144,18 @@ def _cross_entropy(logits: Tensor, labels: Tensor, smoothing: float) -> tuple[Te
     own = torch.full((count, 1), 1.0 - smoothing)
     if smoothing > 0:
         loss = (1.0 - smoothing) * loss - smoothing * log_shares.mean()
-        delta = log_shares.exp_().sub_(smoothing / classes)
+        grad_output = log_shares.exp_().sub_(smoothing / classes)
     else:
-        delta = log_shares.exp_()
-    return loss, delta.scatter_add_(1, labels.unsqueeze(1), -own).mul_(1.0 / count)
+        grad_output = log_shares.exp_()
+    return loss, grad_output.scatter_add_(1, labels.unsqueeze(1), -own).mul_(1.0 / count)
 
 
-def _through(layer: Layer, delta: Tensor, out: Tensor, mask: Tensor | None) -> None:
+def _activation_backward(layer: Layer, grad_output: Tensor, out: Tensor, mask: Tensor | None) -> None:
     """The gradient of `layer`'s output `out` becomes, in place, that of its product."""
     if mask is not None:
-        delta.mul_(mask)
+        grad_output.mul_(mask)
     if layer.relu:
-        torch.ops.aten.threshold_backward.grad_input(delta, out, 0, grad_input=delta)
+        torch.ops.aten.threshold_backward.grad_input(grad_output, out, 0, grad_input=grad_output)
 
 
 def _keep(part: Layer | ConvPoolReluBlock) -> Update:

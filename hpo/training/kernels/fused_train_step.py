@@ -47,7 +47,7 @@ class _Parameter(ctypes.Structure):
     _fields_ = (
         ("group", ctypes.POINTER(_Group)),
         ("size", ctypes.c_int64),
-        *((name, ctypes.c_void_p) for name in ("value", "first", "second", "count")),
+        *((name, ctypes.c_void_p) for name in ("value", "exp_avg", "exp_avg_sq", "count")),
     )
 
 
@@ -57,7 +57,7 @@ class _Stage(ctypes.Structure):
         *((name, _Parameter) for name in ("weight", "bias")),
         *(
             (name, ctypes.c_void_p)
-            for name in ("x", "y", "dx", "dy", "chosen", "scratch", "weight_gradient", "bias_gradient")
+            for name in ("x", "y", "dx", "dy", "argmax", "scratch", "weight_gradient", "bias_gradient")
         ),
     )
 
@@ -66,7 +66,7 @@ class _Layer(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_int32) for name in ("inputs", "outputs", "relu")),
         *((name, _Parameter) for name in ("weight", "bias")),
-        *((name, ctypes.c_void_p) for name in ("x", "y", "delta", "mask")),
+        *((name, ctypes.c_void_p) for name in ("x", "y", "grad_output", "mask")),
     )
 
 
@@ -76,7 +76,7 @@ class _Network(ctypes.Structure):
         ("smoothing", ctypes.c_float),
         ("stage", ctypes.POINTER(_Stage)),
         ("layer", ctypes.POINTER(_Layer)),
-        ("below", ctypes.c_void_p),
+        ("grad_input", ctypes.c_void_p),
     )
 
 
@@ -153,20 +153,20 @@ class FusedTrainStep:
     def _allocate(self, count: int) -> None:
         """What the layers write for up to so many images, and the stages."""
         outputs = [torch.empty((count, row.outputs)) for row in self._rows]
-        deltas = [torch.empty_like(output) for output in outputs]
+        grad_outputs = [torch.empty_like(output) for output in outputs]
         features = torch.empty((2, count, self._rows[0].inputs))
         for number, row in enumerate(self._rows):
             row.x = _at(outputs[number - 1] if number else features[0])  # without stages, the images themselves
-            row.y, row.delta = _at(outputs[number]), _at(deltas[number])
+            row.y, row.grad_output = _at(outputs[number]), _at(grad_outputs[number])
         if self._convolutions:
-            self._network.below = _at(features[1])
+            self._network.grad_input = _at(features[1])
             memory = self._convolutions.memory(count)
             for number, stage in enumerate(self._stages):
                 stage.shape = memory.shapes[number]
                 stage.x, stage.y = map(_at, memory.arrays[number : number + 2])
                 stage.dx = _at(memory.gradients[number]) if number else None
-                stage.dy, stage.chosen = _at(memory.gradients[number + 1]), _at(memory.chosen[number])
-        self._capacity, self._buffers = count, [*outputs, *deltas, features]
+                stage.dy, stage.argmax = _at(memory.gradients[number + 1]), _at(memory.argmax[number])
+        self._capacity, self._buffers = count, [*outputs, *grad_outputs, features]
 
     def _layer(self, layer: Layer, optimizer: Optimizer) -> _Layer:
         outputs, inputs = layer.weight.shape
@@ -186,11 +186,11 @@ class FusedTrainStep:
         count: Tensor | None = None
         if isinstance(optimizer, SGD):
             buffer = sgd_state(optimizer, options, parameter)
-            first = second = parameter if buffer is None else buffer  # what the rule has not is not touched
+            exp_avg = exp_avg_sq = parameter if buffer is None else buffer  # what the rule has not is not touched
         else:
-            count, first, second = adam_state(optimizer, parameter)
-        self._held += [parameter, first, second, *([] if count is None else [count])]
-        places = map(_at, (parameter, first, second))
+            count, exp_avg, exp_avg_sq = adam_state(optimizer, parameter)
+        self._held += [parameter, exp_avg, exp_avg_sq, *([] if count is None else [count])]
+        places = map(_at, (parameter, exp_avg, exp_avg_sq))
         return _Parameter(ctypes.pointer(group), parameter.numel(), *places, None if count is None else _at(count))
 
 

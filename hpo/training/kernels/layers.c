@@ -1,9 +1,9 @@
 /* Linear layers: forward, and backward with the optimizer's update in one pass over the weights.
  *
- * Every weight and its state is read and written once: its gradient, a sum over the batch, never leaves a register. All
- * three products keep TALL x WIDE sums in registers, so that they load little for what they multiply; rows of weights are
- * walked from end to end, as the processor fetches ahead. hpo/training/kernels/fused_train_step.py owns all memory.
- */
+ * Every weight and its state is read and written once: its gradient, a sum over the batch, never leaves a register.
+ * All three products keep TALL x WIDE sums in registers, so that they load little for what they multiply; rows of
+ * weights are walked from end to end, as the processor fetches ahead. hpo/training/kernels/fused_train_step.py owns
+ * all memory. */
 #include "chain.h"
 
 #if defined(__AVX512F__)
@@ -44,20 +44,20 @@ INLINE void fetch_state(const float *a, const float *b, long at) {
     __builtin_prefetch(b + at, 1);
 }
 
-/* One tile of the gradient delta' x, [rows][vectors], and the update by it; the last vector has n floats. */
+/* One tile of the gradient grad_output' x, [rows][vectors], and the update by it; the last vector has n floats. */
 INLINE void update_tile(const int rows, const int vectors, const Rule *r, int images, long in, long out, const float *x,
-                        const float *delta, float *w, float *a, float *b, const int n) {
+                        const float *grad_output, float *w, float *a, float *b, const int n) {
     vec g[TALL][WIDE] = {};
     for (int o = 0; r->kind == ADAM && o < rows; o++)
         for (int j = 0; j < vectors; j++) fetch_state(a, b, o * in + (j + WIDE) * LANES); /* of the next tile */
-    for (int image = 0; image < images; image++, x += in, delta += out) {
+    for (int image = 0; image < images; image++, x += in, grad_output += out) {
         vec xs[WIDE];
 #pragma GCC unroll 4
         for (int j = 0; j < vectors; j++) xs[j] = load(x + j * LANES, n);
 #pragma GCC unroll 6
         for (int o = 0; o < rows; o++)
 #pragma GCC unroll 4
-            for (int j = 0; j < vectors; j++) g[o][j] += delta[o] * xs[j];
+            for (int j = 0; j < vectors; j++) g[o][j] += grad_output[o] * xs[j];
     }
     for (int o = 0; o < rows; o++)
         for (int j = 0; j < vectors; j++) {
@@ -66,29 +66,33 @@ INLINE void update_tile(const int rows, const int vectors, const Rule *r, int im
         }
 }
 
-INLINE void update_rows(const int rows, const Rule *r, int images, long in, long out, const float *x, const float *delta,
+INLINE void update_rows(const int rows, const Rule *r, int images, long in, long out, const float *x,
+                        const float *grad_output,
                         float *w, float *a, float *b) {
     long j = 0;
     for (; j + WIDE * LANES <= in; j += WIDE * LANES)
-        update_tile(rows, WIDE, r, images, in, out, x + j, delta, w + j, a + j, b + j, LANES);
+        update_tile(rows, WIDE, r, images, in, out, x + j, grad_output, w + j, a + j, b + j, LANES);
     for (; j + LANES <= in; j += LANES)
-        update_tile(rows, 1, r, images, in, out, x + j, delta, w + j, a + j, b + j, LANES);
-    if (j < in) update_tile(rows, 1, r, images, in, out, x + j, delta, w + j, a + j, b + j, (int)(in - j));
+        update_tile(rows, 1, r, images, in, out, x + j, grad_output, w + j, a + j, b + j, LANES);
+    if (j < in) update_tile(rows, 1, r, images, in, out, x + j, grad_output, w + j, a + j, b + j, (int)(in - j));
 }
 
-static void update_all(const Rule *r, int images, long in, long out, const float *x, const float *delta, float *w, float *a,
+static void update_all(const Rule *r, int images, long in, long out, const float *x, const float *grad_output,
+                       float *w, float *a,
                        float *b) {
     long o = 0;
-    for (; o + TALL <= out; o += TALL) update_rows(TALL, r, images, in, out, x, delta + o, w + o * in, a + o * in, b + o * in);
-    for (; o < out; o++) update_rows(1, r, images, in, out, x, delta + o, w + o * in, a + o * in, b + o * in);
+    for (; o + TALL <= out; o += TALL) update_rows(TALL, r, images, in, out, x, grad_output + o, w + o * in,
+                                                   a + o * in, b + o * in);
+    for (; o < out; o++) update_rows(1, r, images, in, out, x, grad_output + o, w + o * in, a + o * in, b + o * in);
 }
 
-/* One tile of below [images][vectors] = or += delta w over `count` rows of w. */
-INLINE void below_tile(const int images, const int vectors, long in, long out, int count, const float *delta, const float *w,
-                       float *below, const int n, int fresh) {
+/* One tile of grad_input [images][vectors] = or += grad_output w over `count` rows of w. */
+INLINE void grad_input_tile(const int images, const int vectors, long in, long out, int count,
+                            const float *grad_output, const float *w,
+                       float *grad_input, const int n, int fresh) {
     vec sum[TALL][WIDE] = {};
     for (int i = 0; !fresh && i < images; i++)
-        for (int j = 0; j < vectors; j++) sum[i][j] = load(below + i * in + j * LANES, n);
+        for (int j = 0; j < vectors; j++) sum[i][j] = load(grad_input + i * in + j * LANES, n);
     for (int o = 0; o < count; o++, w += in) {
         vec ws[WIDE];
 #pragma GCC unroll 4
@@ -96,90 +100,101 @@ INLINE void below_tile(const int images, const int vectors, long in, long out, i
 #pragma GCC unroll 6
         for (int i = 0; i < images; i++)
 #pragma GCC unroll 4
-            for (int j = 0; j < vectors; j++) sum[i][j] += delta[i * out + o] * ws[j];
+            for (int j = 0; j < vectors; j++) sum[i][j] += grad_output[i * out + o] * ws[j];
     }
     for (int i = 0; i < images; i++)
-        for (int j = 0; j < vectors; j++) store(below + i * in + j * LANES, sum[i][j], n);
+        for (int j = 0; j < vectors; j++) store(grad_input + i * in + j * LANES, sum[i][j], n);
 }
 
-INLINE void below_columns(const int vectors, int images, long in, long out, int count, const float *delta, const float *w,
-                          float *below, const int n, int fresh) {
-    for (; images >= TALL; images -= TALL, delta += TALL * out, below += TALL * in)
-        below_tile(TALL, vectors, in, out, count, delta, w, below, n, fresh);
-    for (; images >= 2; images -= 2, delta += 2 * out, below += 2 * in)
-        below_tile(2, vectors, in, out, count, delta, w, below, n, fresh);
-    if (images) below_tile(1, vectors, in, out, count, delta, w, below, n, fresh);
+INLINE void grad_input_columns(const int vectors, int images, long in, long out, int count, const float *grad_output,
+                               const float *w,
+                          float *grad_input, const int n, int fresh) {
+    for (; images >= TALL; images -= TALL, grad_output += TALL * out, grad_input += TALL * in)
+        grad_input_tile(TALL, vectors, in, out, count, grad_output, w, grad_input, n, fresh);
+    for (; images >= 2; images -= 2, grad_output += 2 * out, grad_input += 2 * in)
+        grad_input_tile(2, vectors, in, out, count, grad_output, w, grad_input, n, fresh);
+    if (images) grad_input_tile(1, vectors, in, out, count, grad_output, w, grad_input, n, fresh);
 }
 
-static void below_all(int images, long in, long out, const float *delta, const float *w, float *below) {
-    for (long o = 0; o < out; o += PAGES, delta += PAGES, w += PAGES * in) {
+static void grad_input_all(int images, long in, long out, const float *grad_output, const float *w, float *grad_input) {
+    for (long o = 0; o < out; o += PAGES, grad_output += PAGES, w += PAGES * in) {
         const int count = out - o < PAGES ? (int)(out - o) : PAGES;
         long j = 0;
         for (; j + WIDE * LANES <= in; j += WIDE * LANES)
-            below_columns(WIDE, images, in, out, count, delta, w + j, below + j, LANES, o == 0);
-        for (; j + LANES <= in; j += LANES) below_columns(1, images, in, out, count, delta, w + j, below + j, LANES, o == 0);
-        if (j < in) below_columns(1, images, in, out, count, delta, w + j, below + j, (int)(in - j), o == 0);
+            grad_input_columns(WIDE, images, in, out, count, grad_output, w + j, grad_input + j, LANES, o == 0);
+        for (; j + LANES <= in; j += LANES) grad_input_columns(1, images, in, out, count, grad_output, w + j,
+                grad_input + j, LANES, o == 0);
+        if (j < in) grad_input_columns(1, images, in, out, count, grad_output, w + j, grad_input + j, (int)(in - j),
+                                       o == 0);
     }
 }
 
-/* Both at once, of a few images: `below` stays in the nearest cache while the weights pass by. */
+/* Both at once, of a few images: `grad_input` stays in the nearest cache while the weights pass by. */
 INLINE void both_block(const int kind, const int rows, const Rule *r, int images, long in, long out, const float *x,
-                       const float *delta, float *w, float *a, float *b, float *below, int fresh, int n) {
+                       const float *grad_output, float *w, float *a, float *b, float *grad_input, int fresh, int n) {
     vec g[ROWS], old[ROWS];
     for (int o = 0; kind == ADAM && o < rows; o++) fetch_state(a, b, o * in + LANES); /* of the next block */
     for (int o = 0; o < rows; o++) g[o] = (vec){}, old[o] = load(w + o * in, n);
 #pragma GCC unroll 4
     for (int image = 0; image < images; image++) {
-        const float *d = delta + image * out;
-        vec xv = load(x + image * in, n), sum = fresh ? (vec){} : load(below + image * in, n);
+        const float *d = grad_output + image * out;
+        vec xv = load(x + image * in, n), sum = fresh ? (vec){} : load(grad_input + image * in, n);
         for (int o = 0; o < rows; o++) {
             vec factor = (vec){} + d[o];
             KEEP(factor);
             g[o] += factor * xv;
             sum += factor * old[o];
         }
-        store(below + image * in, sum, n);
+        store(grad_input + image * in, sum, n);
     }
     for (int o = 0; o < rows; o++)
         update(kind, r, old[o], g[o], w + o * in, a + o * in, b + o * in, n);
 }
 
 INLINE void both_rows(const int kind, const int rows, const Rule *r, int images, long in, long out, const float *x,
-                      const float *delta, float *w, float *a, float *b, float *below, int fresh) {
+                      const float *grad_output, float *w, float *a, float *b, float *grad_input, int fresh) {
     long j = 0;
     for (; j + LANES <= in; j += LANES)
-        both_block(kind, rows, r, images, in, out, x + j, delta, w + j, a + j, b + j, below + j, fresh, LANES);
+        both_block(kind, rows, r, images, in, out, x + j, grad_output, w + j, a + j, b + j, grad_input + j, fresh,
+                   LANES);
     if (j < in)
-        both_block(kind, rows, r, images, in, out, x + j, delta, w + j, a + j, b + j, below + j, fresh, (int)(in - j));
+        both_block(kind, rows, r, images, in, out, x + j, grad_output, w + j, a + j, b + j, grad_input + j, fresh,
+                   (int)(in - j));
 }
 
-INLINE void both_all(const int kind, const Rule *r, int images, long in, long out, const float *x, const float *delta,
-                     float *w, float *a, float *b, float *below) {
+INLINE void both_all(const int kind, const Rule *r, int images, long in, long out, const float *x,
+                     const float *grad_output,
+                     float *w, float *a, float *b, float *grad_input) {
     long o = 0;
     for (; o + ROWS <= out; o += ROWS)
-        both_rows(kind, ROWS, r, images, in, out, x, delta + o, w + o * in, a + o * in, b + o * in, below, o == 0);
+        both_rows(kind, ROWS, r, images, in, out, x, grad_output + o, w + o * in, a + o * in, b + o * in, grad_input,
+                  o == 0);
     for (; o < out; o++)
-        both_rows(kind, 1, r, images, in, out, x, delta + o, w + o * in, a + o * in, b + o * in, below, o == 0);
+        both_rows(kind, 1, r, images, in, out, x, grad_output + o, w + o * in, a + o * in, b + o * in, grad_input,
+                  o == 0);
 }
 
-/* x [images][in], delta [images][out], w [out][in] and its state -> below [images][in] = delta w, if asked for, and then
- * a step of w by the gradient delta' x. a, b: what the rule has not is not touched, and may be anything. */
-void layer_backward(const Rule *r, int32_t images, int32_t in, int32_t out, const float *x, const float *delta, float *w,
-                    float *a, float *b, float *below) {
-    if (!below || images > FEW) {
-        if (below) below_all(images, in, out, delta, w, below);
-        update_all(r, images, in, out, x, delta, w, a, b);
-    } else if (r->kind == ADAM) both_all(ADAM, r, images, in, out, x, delta, w, a, b, below);
-    else if (r->kind == SGD) both_all(SGD, r, images, in, out, x, delta, w, a, b, below);
-    else both_all(r->kind, r, images, in, out, x, delta, w, a, b, below);
+/* x [images][in], grad_output [images][out], w [out][in] and its state -> grad_input [images][in] = grad_output w,
+ * if asked for, and then a step of w by the gradient grad_output' x. a, b: what the rule has not is not touched, and
+ * may be anything. */
+void layer_backward(const Rule *r, int32_t images, int32_t in, int32_t out, const float *x, const float *grad_output,
+                    float *w,
+                    float *a, float *b, float *grad_input) {
+    if (!grad_input || images > FEW) {
+        if (grad_input) grad_input_all(images, in, out, grad_output, w, grad_input);
+        update_all(r, images, in, out, x, grad_output, w, a, b);
+    } else if (r->kind == ADAM) both_all(ADAM, r, images, in, out, x, grad_output, w, a, b, grad_input);
+    else if (r->kind == SGD) both_all(SGD, r, images, in, out, x, grad_output, w, a, b, grad_input);
+    else both_all(r->kind, r, images, in, out, x, grad_output, w, a, b, grad_input);
 }
 
-/* delta [images][out], bias [out] and its state: a step by the sum of delta over the images. */
-void bias_backward(const Rule *r, int32_t images, int32_t out, const float *delta, float *bias, float *a, float *b) {
+/* grad_output [images][out], bias [out] and its state: a step by the sum of grad_output over the images. */
+void bias_backward(const Rule *r, int32_t images, int32_t out, const float *grad_output, float *bias, float *a,
+                   float *b) {
     for (long o = 0; o < out; o += LANES) {
         const int n = out - o < LANES ? (int)(out - o) : LANES;
         vec sum = {};
-        for (int image = 0; image < images; image++) sum += load(delta + (long)image * out + o, n);
+        for (int image = 0; image < images; image++) sum += load(grad_output + (long)image * out + o, n);
         update(r->kind, r, load(bias + o, n), sum, bias + o, a + o, b + o, n);
     }
 }
@@ -203,7 +218,8 @@ INLINE void totals(const vec v[WIDE], float out[WIDE]) {
 #endif
 }
 
-INLINE void forward_vectors(const int rows, const int images, vec sum[TALL][WIDE], long in, const float *x, const float *w,
+INLINE void forward_vectors(const int rows, const int images, vec sum[TALL][WIDE], long in, const float *x,
+                            const float *w,
                             const int n) {
     vec xs[WIDE];
 #pragma GCC unroll 4
@@ -230,7 +246,8 @@ INLINE void forward_tile(const int rows, const int images, long in, long out, co
     }
 }
 
-INLINE void forward_rows(const int rows, int images, long in, long out, const float *x, const float *w, const float *bias,
+INLINE void forward_rows(const int rows, int images, long in, long out, const float *x, const float *w,
+                         const float *bias,
                          float *y) {
     for (; images >= WIDE; images -= WIDE, x += WIDE * in, y += WIDE * out)
         forward_tile(rows, WIDE, in, out, x, w, bias, y);
@@ -240,7 +257,8 @@ INLINE void forward_rows(const int rows, int images, long in, long out, const fl
 }
 
 /* x [images][in], w [out][in], bias [out] -> y [images][out] */
-void layer_forward(int32_t images, int32_t in, int32_t out, const float *x, const float *w, const float *bias, float *y) {
+void layer_forward(int32_t images, int32_t in, int32_t out, const float *x, const float *w, const float *bias,
+                   float *y) {
     long o = 0;
     for (; o + TALL <= out; o += TALL) forward_rows(TALL, images, in, out, x, w + o * in, bias + o, y + o);
     for (; o < out; o++) forward_rows(1, images, in, out, x, w + o * in, bias + o, y + o);

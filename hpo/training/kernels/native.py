@@ -42,7 +42,7 @@ def library(name: str) -> ctypes.CDLL | None:
 
 def _compile(sources: Sequence[str], path: Path) -> None:
     """Into a file of its own first: trainers that start together may all come here."""
-    compiler = next(filter(None, map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang"))), None)
+    compiler = _compiler()
     if compiler is None:
         raise FileNotFoundError("no C compiler")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,11 +53,15 @@ def _compile(sources: Sequence[str], path: Path) -> None:
         built.rename(path)
 
 
+def _compiler() -> str | None:
+    return next(filter(None, map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang"))), None)
+
+
 def _fingerprint() -> str:
-    """Of all sources and of the processor: machines that share a folder may differ in their vectors."""
+    """Of all sources, the compiler and the processor: machines that share a folder may differ in their vectors."""
     processor = platform.machine()
     with contextlib.suppress(OSError, StopIteration):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         processor = next(line for line in lines if line.startswith(("flags", "Features")))
     texts = [path.read_bytes() for path in sorted(FOLDER.glob("*.[ch]"))]
-    return hashlib.sha256(b"".join(texts) + processor.encode()).hexdigest()[:16]
+    return hashlib.sha256(b"".join(texts) + f"{_compiler()}{processor}".encode()).hexdigest()[:16]

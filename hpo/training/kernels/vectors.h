@@ -48,7 +48,8 @@ INLINE float total(vec v) {
 #endif
 }
 
-/* A value stays in its register: GCC would load it again in each instruction that uses it, twice where it crosses a line. */
+/* A value stays in its register: GCC would load it again in each instruction that uses it, twice where it crosses a
+ * line. */
 #if defined(__AVX512F__)
 #define KEEP(v) __asm__("" : "+v"(v))
 #elif defined(__AVX__)

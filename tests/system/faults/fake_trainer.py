@@ -104,7 +104,7 @@ class FakeTrainer:
         self.log("begin", job, done)
         for epoch in range(1, done + 1):
             self.send(self.epoch(job, epoch, replayed=True))
-        for epoch in range(done + 1, job.plan["epochs"] + 1):
+        for epoch in range(done + 1, job.protocol.epochs + 1):
             ended = self.work(job, epoch, first=not folder.exists())
             folder.mkdir(parents=True, exist_ok=True)
             if ended is not None:

@@ -282,7 +282,7 @@ PROTECTIONS = (
         "StorageThread._record_outage",
         "self._reaper.forget()",
         "None",
-        "system/search/test_ledger.py::test_an_outage_makes_the_reaper_forget_what_it_saw_before",
+        "system/search/test_storage_thread.py::test_an_outage_makes_the_reaper_forget_what_it_saw_before",
         "forgot",
     ),
     Protection(
@@ -448,7 +448,7 @@ PROTECTIONS = (
         "another configuration's is not used",
         "training/checkpoint.py",
         "Checkpoints.load",
-        "header['fingerprint'] == self._fingerprint",
+        "header.get('key') == self._key",
         "True",
         "unit/training/test_training_resume.py::test_a_checkpoint_of_another_job_is_not_used",
         "assert",

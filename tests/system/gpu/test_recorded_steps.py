@@ -88,7 +88,7 @@ def test_a_step_trains_as_plain_torch_does(build: Any, settings: dict[str, Any],
 
     batches = [(32, recipe.lr)] * (WARM_UP + 3) + [(25, recipe.lr)] + [(32, recipe.lr / 2)] * 4
     step = assert_trained_as_plainly(build().to(data.device), recipe, data, make, batches)
-    assert step.sums.images == sum(size for size, _ in batches)
+    assert step.running.images == sum(size for size, _ in batches)
 
 
 @pytest.mark.parametrize("graphs", [True, False], ids=["replayed", "eager"])

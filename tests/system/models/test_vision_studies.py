@@ -113,7 +113,7 @@ def test_the_baselines_are_the_recipes_asked_for() -> None:
     assert (third.epochs, third.seed) == (60, 42)
     assert third.stop_when is not None
     assert (third.stop_when.epoch, third.stop_when.at_least) == (40, 0.85)
-    assert third.plan()["compare_with"] == third.baseline_config
+    assert third.protocol().compare_with == third.baseline_config
 
 
 def finished(**metrics: float) -> Finished:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 
-from hpo.messages import Epoch, Finished, Job, Message, Ready, Shutdown, Stop, decode, encode
+from hpo.messages import Epoch, Finished, Job, Message, Ready, Stop, decode, encode
 
 ROOT = Path(__file__).parents[3]
 HERE = str(ROOT / "tests")
@@ -117,7 +117,7 @@ def test_missing_data_is_bad_data(child: Child, make_job: Any) -> None:
 
 def test_stop_puts_a_trial_down_and_the_same_job_goes_on(child: Child, make_job: Any, tmp_path: Path) -> None:
     """Stopped within a second, resumed with its epochs told again first."""
-    job = make_job(checkpoint=tmp_path / "trial", plan=FOREVER)
+    job = make_job(checkpoint=tmp_path / "trial", protocol=FOREVER)
     child.send(job)
     while not isinstance(message := child.receive(), Epoch) or message.epoch < 3:
         pass
@@ -147,7 +147,7 @@ def test_a_stop_for_a_trial_that_has_ended_does_not_stop_its_next_attempt(child:
 
 def test_a_stop_that_overtakes_its_job_in_the_queue_counts(child: Child, make_job: Any) -> None:
     """The second job is queued behind the first; it is stopped before its first step."""
-    child.send(make_job(plan=FOREVER))
+    child.send(make_job(protocol=FOREVER))
     child.send(Job(**{**vars(make_job()), "trial_id": 9}))
     child.send(Stop(9, keep=False))
     child.send(Stop(7, keep=False))
@@ -157,18 +157,14 @@ def test_a_stop_that_overtakes_its_job_in_the_queue_counts(child: Child, make_jo
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("farewell", ["close", "shutdown"])
-def test_it_leaves_at_once_without_its_coordinator(child: Child, make_job: Any, farewell: str) -> None:
-    """In the middle of training, when the channel closes or says so; interrupts are not its business."""
-    child.send(make_job(plan=FOREVER))
+def test_it_leaves_at_once_without_its_coordinator(child: Child, make_job: Any) -> None:
+    """In the middle of training, when the channel closes; interrupts are not its business."""
+    child.send(make_job(protocol=FOREVER))
     assert isinstance(child.receive(), Epoch)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         child.process.send_signal(number)
     assert isinstance(child.receive(), Epoch)
-    if farewell == "close":
-        child.channel.close()
-    else:
-        child.send(Shutdown())
+    child.channel.close()
     assert child.process.wait(timeout=5) == 0
 
 

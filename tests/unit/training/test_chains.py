@@ -137,7 +137,7 @@ def test_a_diverged_network_shows_it() -> None:
     model = lenet((1, 28, 28), 10)
     with torch.no_grad():
         next(model.parameters())[0, 0, 4, 4] = torch.nan
-    assert math.isnan(stepped(model, (1, 28, 28), 20).sums.read()[0])
+    assert math.isnan(stepped(model, (1, 28, 28), 20).running.read()[0])
 
 
 def test_without_a_compiler_convolutions_are_left_to_autograd(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

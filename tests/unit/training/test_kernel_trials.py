@@ -25,15 +25,25 @@ WRONG = {
         "sum += factor * g[o];",
     ),
     "a root of twelve bits": (fused_train_step, "layers.c", "root(v) * r->scale", "root(v) * 1.0002f * r->scale"),
-    "labels not smoothed": (fused_train_step, "chain.c", "delta[c] * share - even;", "delta[c] * share;"),
+    "labels not smoothed": (fused_train_step, "chain.c", "grad_output[c] * share - even;", "grad_output[c] * share;"),
     "gradient through a closed ReLU": (
         convolutions,
         "convolution.c",
         "pick(y[at + c] > 0, dy[at + c], zero)",
         "dy[at + c]",
     ),
-    "gradient of weights a thousandth off": (convolutions, "convolution.c", "+= delta * x[", "+= 1.001f * delta * x["),
-    "depthwise gradient off": (channels_last, "channels_last.c", "+= delta * weight[", "+= 1.0002f * delta * weight["),
+    "gradient of weights a thousandth off": (
+        convolutions,
+        "convolution.c",
+        "+= grad_output * x[",
+        "+= 1.001f * grad_output * x[",
+    ),
+    "depthwise gradient off": (
+        channels_last,
+        "channels_last.c",
+        "+= grad_output * weight[",
+        "+= 1.0002f * grad_output * weight[",
+    ),
     "overlapping windows do not add up": (channels_last, "channels_last.c", "] += (vec)((which", "] = (vec)((which"),
 }
 

@@ -51,7 +51,7 @@ def bench(data: Any, device: torch.device) -> Bench:
 
 def test_a_trial_reports_every_epoch_and_its_best(bench: Bench, make_job: Any) -> None:
     """Metrics of the best epoch, facts of the whole, one report per epoch."""
-    finished = bench.fit(make_job(plan={"epochs": 4}))
+    finished = bench.fit(make_job(protocol={"epochs": 4}))
     assert finished.outcome == "complete"
     assert finished.epoch == 4
     assert [epoch.report for epoch in bench.epochs] == [[(e.epoch, e.metrics["val_accuracy"])] for e in bench.epochs]
@@ -72,14 +72,14 @@ def test_a_trial_reports_every_epoch_and_its_best(bench: Bench, make_job: Any) -
 
 def test_it_learns(bench: Bench, make_job: Any) -> None:
     """Twelve epochs on all digits: above 95 % validation accuracy, six images of 287 below the worst of 60 seeds."""
-    job = make_job(hidden_units=[128, 64], plan={"epochs": 12, "subset": None})
+    job = make_job(hidden_units=[128, 64], protocol={"epochs": 12, "subset": None})
     assert bench.fit(job).metrics["val_accuracy"] > 0.95
 
 
 def test_the_best_weights_are_restored(make_job: Any, data: Any, device: torch.device) -> None:
     """After early stopping the model scores what its best epoch scored, with averaged weights too."""
     for ema in (0.0, 0.5):
-        job = make_job(lr=0.05, ema_decay=ema, plan={"epochs": 30, "early_stopping": EARLY})
+        job = make_job(lr=0.05, ema_decay=ema, protocol={"epochs": 30, "early_stopping": EARLY})
         trial = TrialRun(job, data, device, lambda e: None, StopRequest(), lambda s: None)
         trial.begin()
         train(trial)
@@ -106,7 +106,7 @@ def test_max_seconds_ends_with_the_best_so_far(bench: Bench, make_job: Any) -> N
     """Even when not one epoch is over by then: what there is is scored."""
     for seconds in (1e-6, 0.3):
         start = time.perf_counter()
-        finished = bench.fit(make_job(plan={"epochs": 100_000, "max_seconds": seconds}))
+        finished = bench.fit(make_job(protocol={"epochs": 100_000, "max_seconds": seconds}))
         assert time.perf_counter() - start < 10
         assert finished.facts["out_of_time"]
         assert finished.outcome == "complete"
@@ -116,7 +116,7 @@ def test_max_seconds_ends_with_the_best_so_far(bench: Bench, make_job: Any) -> N
 
 def test_folds_report_their_running_mean(bench: Bench, make_job: Any) -> None:
     """Three folds of two epochs: six epochs, three reports, and the objective is the mean of the folds' best."""
-    finished = bench.fit(make_job(plan={"folds": 3, "epochs": 2}))
+    finished = bench.fit(make_job(protocol={"folds": 3, "epochs": 2}))
     reports = [epoch.report for epoch in bench.epochs]
     assert [len(report) for report in reports] == [0, 1, 0, 1, 0, 1]
     results = [fold["val_accuracy"] for fold in finished.facts["folds"]]
@@ -128,8 +128,8 @@ def test_folds_report_their_running_mean(bench: Bench, make_job: Any) -> None:
 
 def test_latency_is_measured_where_the_study_asks(bench: Bench, make_job: Any) -> None:
     """And only there."""
-    assert "latency_ms" not in bench.fit(make_job(plan={"epochs": 1})).metrics
-    assert 0 < bench.fit(make_job(plan={"epochs": 1, "measure_latency": True})).metrics["latency_ms"] < 1000
+    assert "latency_ms" not in bench.fit(make_job(protocol={"epochs": 1})).metrics
+    assert 0 < bench.fit(make_job(protocol={"epochs": 1, "measure_latency": True})).metrics["latency_ms"] < 1000
 
 
 def test_a_device_without_bf16_trains_in_float32_and_says_so(
@@ -148,10 +148,10 @@ def test_a_device_without_bf16_trains_in_float32_and_says_so(
 def test_a_search_never_opens_the_test_split(bench: Bench, make_job: Any) -> None:
     """A loader that refuses the test split serves a search, folds included, and fails the final phase."""
     for folds in (None, 2):
-        plan = {"folds": folds, "epochs": 1, "subset": None}
-        assert bench.fit(make_job("lenet", dataset=GUARDED, plan=plan)).outcome == "complete"
+        protocol = {"folds": folds, "epochs": 1, "subset": None}
+        assert bench.fit(make_job("lenet", dataset=GUARDED, protocol=protocol)).outcome == "complete"
     with pytest.raises(AssertionError, match="test split was opened"):
-        bench.fit(make_job("lenet", dataset=GUARDED, phase="final", plan={"epochs": 1, "subset": None}))
+        bench.fit(make_job("lenet", dataset=GUARDED, phase="final", protocol={"epochs": 1, "subset": None}))
 
 
 def test_the_final_phase_scores_the_test_split_and_saves_the_model(bench: Bench, make_job: Any, tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_the_final_phase_scores_the_test_split_and_saves_the_model(bench: Bench,
         ema_decay=0.5,
         phase="final",
         checkpoint=tmp_path,
-        plan={"epochs": 5, "subset": None, "early_stopping": {**EARLY, "patience": 1}, "max_seconds": 1e-9},
+        protocol={"epochs": 5, "subset": None, "early_stopping": {**EARLY, "patience": 1}, "max_seconds": 1e-9},
     )
     finished = bench.fit(job)
     assert finished.outcome == "complete"
@@ -324,6 +324,6 @@ def test_the_users_line_is_in_the_traceback_however_deep_a_library_goes_below_it
 
 def test_a_surprising_first_loss_is_said(bench: Bench, make_job: Any) -> None:
     """A model whose first outputs are far from guessing is worth a warning, not a refusal."""
-    finished = bench.fit(make_job(builder="synthetic:overconfident", plan={"epochs": 1}))
+    finished = bench.fit(make_job(builder="synthetic:overconfident", protocol={"epochs": 1}))
     assert finished.outcome == "complete"
     assert "guessing" in finished.facts["warnings"][0]

@@ -13,6 +13,7 @@ from plain_training import smooth
 from torch import nn
 
 from hpo.errors import DeviceError, StudyError
+from hpo.messages import EarlyStoppingRule, Protocol, StopRule
 from hpo.study.recipe import OPTIMIZERS as OPTIMIZER_NAMES
 from hpo.study.recipe import RECIPE
 from hpo.study.recipe import SCHEDULES as SCHEDULE_NAMES
@@ -196,8 +197,8 @@ def test_plateau_drops_as_torch_does_and_can_be_put_back() -> None:
 
 
 def stopping(monitor: str = "val_accuracy", patience: int = 2, min_delta: float = 0.0) -> Stopping:
-    early = {"monitor": monitor, "patience": patience, "min_delta": min_delta}
-    return Stopping({"objective": "val_accuracy", "early_stopping": early})
+    early = EarlyStoppingRule(monitor, patience, min_delta)
+    return Stopping(Protocol(epochs=10, objectives=("val_accuracy",), early_stopping=early))
 
 
 def test_early_stopping_waits_for_its_patience() -> None:
@@ -221,7 +222,7 @@ def test_small_gains_make_the_best_epoch_but_do_not_buy_patience() -> None:
 
 def test_stop_when_needs_both_epoch_and_score() -> None:
     """The rule "epoch >= 3 and accuracy >= 0.8" is not met before both are."""
-    rule = Stopping({"objective": "val_loss", "stop_when": {"epoch": 3, "metric": "val_accuracy", "at_least": 0.8}})
+    rule = Stopping(Protocol(10, ("val_loss",), stop_when=StopRule(3, "val_accuracy", 0.8)))
     met = []
     for epoch, accuracy in enumerate([0.9, 0.9, 0.7, 0.8], start=1):
         rule.update(epoch, {"val_accuracy": accuracy, "val_loss": 1.0})

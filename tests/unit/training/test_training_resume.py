@@ -105,9 +105,9 @@ def test_interrupted_again_and_again_gives_the_same_bits(
     name: str, make_job: Any, data: Any, device: torch.device, tmp_path: Path
 ) -> None:
     """Curve, metrics and weights are bit-identical, wherever the interruptions fall."""
-    config, where, plan = CASES[name]
-    _, straight, reference = run(make_job(**where, plan=plan, **config), data, device, float("inf"))
-    job = make_job(**where, plan=plan, checkpoint=tmp_path / "trial", **config)
+    config, where, protocol = CASES[name]
+    _, straight, reference = run(make_job(**where, protocol=protocol, **config), data, device, float("inf"))
+    job = make_job(**where, protocol=protocol, checkpoint=tmp_path / "trial", **config)
     told: list[Epoch] = []
     places = set()
     for attempt in range(60):
@@ -121,8 +121,8 @@ def test_interrupted_again_and_again_gives_the_same_bits(
     assert seen(told) == seen(straight)
     assert len(seen(straight)) >= 2
     assert trial.finished("complete").metrics == reference.finished("complete").metrics
-    expected = reference.learner.model.state_dict()
-    for key, value in trial.learner.model.state_dict().items():
+    expected = reference.state.model.state_dict()
+    for key, value in trial.state.model.state_dict().items():
         assert torch.equal(value, expected[key]), key
 
 

@@ -39,7 +39,7 @@ def test_trainers_are_measured_together() -> None:
     """Real trainers report epochs per second; one that cannot train makes it None."""
     found = find_study("mlp_digits")
     job = make_job(found, Trial(0, 0, 1, {}, found.study.baseline_config, ""))
-    job = replace(job, plan={**job.plan, "epochs": 2, "early_stopping": None})
+    job = replace(job, protocol=replace(job.protocol, epochs=2, early_stopping=None))
     rate = measure(job, "cpu", 2)
     assert rate is not None
     assert rate > 0
