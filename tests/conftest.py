@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -16,6 +17,7 @@ from zlib import crc32
 import hypothesis
 import psycopg2
 import pytest
+from run_folder import end_killed_runs, own_folder
 from sqlalchemy import Engine
 from sqlalchemy.engine import URL, make_url
 
@@ -25,6 +27,7 @@ from hpo.storage.engine import open_engine
 from hpo.storage.schema import ensure_schema
 
 _KEPT = {"HPO_DATA_DIR"}
+_FOLDER = pytest.StashKey[Path]()
 
 # A pause of the machine is no failure of the code.
 hypothesis.settings.register_profile(
@@ -40,15 +43,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--shuffle", action="store_true", help="run the tests in an order that the seed decides")
 
 
-@pytest.hookimpl(tryfirst=True)  # before hypothesis reads its own option
+@pytest.hookimpl(tryfirst=True)  # before hypothesis and pytest's own temporary folder read their options
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--hypothesis-seed") is None:
         config.option.hypothesis_seed = config.getoption("--seed")
-    if os.geteuid() == 0 and config.option.basetemp is None:
-        # Run by root, an embedded server is another account's, and any other pytest of root closes the common folder.
-        folder = tempfile.TemporaryDirectory(prefix="hpo-tests-", ignore_cleanup_errors=True)
-        config.option.basetemp = folder.name
-        config.add_cleanup(folder.cleanup)
+    if not hasattr(config, "workerinput"):  # xdist's processes are below their parent's folder
+        end_killed_runs()
+        folder = config.stash[_FOLDER] = own_folder()
+        os.environ["TMPDIR"] = str(folder)
+        tempfile.tempdir = None  # asks for TMPDIR again
+        config.option.basetemp = config.option.basetemp or str(folder / "tests")
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Tests that failed leave their folders for a look, until the next run."""
+    folder = session.config.stash.get(_FOLDER, None)
+    if folder and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        session.config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -133,20 +144,15 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[URL]:
-    """One server per test process (xdist has several), with a database "ready" that has the tables.
-
-    Not under pytest's own folder: every new pytest of the same user makes that private again, and run by root, the
-    server is another account's.
-    """
-    with tempfile.TemporaryDirectory(prefix="hpo-tests-") as folder:
-        home = Path(folder)
-        url = make_url(embedded_url(home))
-        _execute(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()", "CREATE DATABASE ready")
-        engine = open_engine(_at(url, "ready"))
-        ensure_schema(engine)
-        engine.dispose()
-        yield url
-        leave_embedded(home)
+    """One server per test process (xdist has several), with a database "ready" that has the tables."""
+    home = Path(tempfile.mkdtemp(prefix="server-"))  # a short path: its socket lies there
+    url = make_url(embedded_url(home))
+    _execute(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()", "CREATE DATABASE ready")
+    engine = open_engine(_at(url, "ready"))
+    ensure_schema(engine)
+    engine.dispose()
+    yield url
+    leave_embedded(home)
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def start(address: str, url: str, home: Path, *more: str) -> subprocess.Popen[st
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_a_node_is_killed_and_the_study_finishes_with_exactly_the_trials_asked_for(
     cluster: Any, database: str, tmp_path: Path
 ) -> None:
@@ -74,7 +74,7 @@ def test_a_node_is_killed_and_the_study_finishes_with_exactly_the_trials_asked_f
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_a_database_that_is_away_for_a_while_ends_neither_the_driver_nor_a_node(
     cluster: Any, server: PasswordServer, database: str, tmp_path: Path
 ) -> None:
@@ -95,7 +95,7 @@ def test_a_database_that_is_away_for_a_while_ends_neither_the_driver_nor_a_node(
     proxy.close()
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_sigterm_to_the_driver_puts_every_node_s_trials_down(cluster: Any, database: str, tmp_path: Path) -> None:
     """Exit 143 and no lease left: the same command goes on later."""
     driver = start(cluster.address, database, tmp_path, "--timeout", "10m")
@@ -122,7 +122,7 @@ def test_the_database_that_comes_with_hpo_is_refused_for_a_cluster(tmp_path: Pat
     assert "--storage postgresql://" in done.stderr
 
 
-def _until(condition: Callable[[], bool], driver: subprocess.Popen[str], seconds: float = 120.0) -> None:
+def _until(condition: Callable[[], bool], driver: subprocess.Popen[str], seconds: float = 400.0) -> None:
     until = time.monotonic() + seconds
     while not condition():
         assert driver.poll() is None, driver.communicate()[1]

@@ -1,0 +1,76 @@
+"""One folder for all that a test run puts into the temporary folder, and the end of what a killed run has left.
+
+A run that is killed cannot clean up, but its lock goes with it: the next run sees that nobody owns the folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import psutil
+
+from hpo.storage.embedded.embedded import stop_embedded
+
+__all__ = ["end_killed_runs", "own_folder"]
+
+PREFIX = "hpo-tests-"
+OWNER = "owner"  # a file in the folder that its run keeps locked
+
+
+def own_folder() -> Path:
+    """A new folder that belongs to this process for as long as it lives."""
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    fresh = folder / "owner.new"
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    fresh.rename(folder / OWNER)  # so that nobody sees it without the lock
+    return folder
+
+
+def end_killed_runs() -> None:
+    """End the processes and servers of runs that are no more, and remove their folders."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        if not _is_a_runs(folder):
+            continue
+        with contextlib.suppress(OSError), (folder / OWNER).open() as file:  # in use, or just removed by its run
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _end(folder)
+
+
+def _is_a_runs(folder: Path) -> bool:
+    """Whether it is this user's real folder directly below the temporary one, with its owner file and no mount."""
+    mounted = any(Path(one.mountpoint).is_relative_to(folder) for one in psutil.disk_partitions(all=True))
+    return (
+        folder.is_absolute()
+        and folder.name.startswith(PREFIX)
+        and folder.resolve().parent == Path(tempfile.gettempdir()).resolve()
+        and not folder.is_symlink()
+        and folder.stat().st_uid == os.geteuid()
+        and (folder / OWNER).is_file()
+        and not mounted
+    )
+
+
+def _end(folder: Path) -> None:
+    """Nothing runs for `folder`, and it is gone."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.pid != os.getpid() and _belongs(process, folder):
+                process.kill()
+    for pid_file in folder.rglob("postgres/postmaster.pid"):
+        stop_embedded(pid_file.parents[1])
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _belongs(process: psutil.Process, folder: Path) -> bool:
+    """All that tests start has TMPDIR from them.
+
+    Not PostgreSQL, which writes its title over its environment and is stopped in its own way.
+    """
+    place = process.environ().get("TMPDIR")
+    return place is not None and Path(place).is_relative_to(folder)
