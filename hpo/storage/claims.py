@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from hpo.json_values import key_of
 from hpo.storage.optuna_schema import (
     FIXED_PARAMS,
     RUNNING,
@@ -168,14 +169,14 @@ def enqueue(connection: Connection, study_id: int, items: Sequence[tuple[dict[st
     """
     if connection.execute(text(_LOCK_STUDY), {"study": study_id}).one_or_none() is None:
         raise NoStudy(study_id)
-    known = [json.loads(row[0]) for row in connection.execute(_QUEUED, {"study": study_id})]
+    known = {key_of(json.loads(row[0])) for row in connection.execute(_QUEUED, {"study": study_id})}
     fixed: list[str] = []
     attrs: list[tuple[int, str, str]] = []
     for params, user_attrs in items:
-        plain = json.loads(json.dumps(params))
-        if plain in known:
+        key = key_of(params)
+        if key in known:
             continue
-        known.append(plain)
+        known.add(key)
         attrs += [(len(fixed), key, json.dumps(value)) for key, value in user_attrs.items()]
         fixed.append(json.dumps(params))
     if not fixed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Self
@@ -41,6 +41,10 @@ class Parameter:
 
     def ends(self) -> tuple[Scalar, ...]:
         """The values at the edges: both ends of a range, every choice of a categorical."""
+        raise NotImplementedError
+
+    def values(self) -> Iterable[Scalar] | None:
+        """Every value there is, in order; None for a range without steps between two ends."""
         raise NotImplementedError
 
     def describe(self) -> str:
@@ -82,6 +86,9 @@ class Int(Parameter):
     def ends(self) -> tuple[Scalar, ...]:
         return (self.low, self.high - (self.high - self.low) % self.step)
 
+    def values(self) -> range:
+        return range(self.low, self.high + 1, self.step)
+
     def describe(self) -> str:
         return f"{self.low} .. {self.high}{' log' if self.log else ''}{f' step {self.step}' if self.step != 1 else ''}"
 
@@ -117,18 +124,29 @@ class Float(Parameter):
         return bool(abs(steps - round(steps)) < 1e-8)
 
     def ends(self) -> tuple[Scalar, ...]:
-        return (self.low, self._highest())
+        return (self.low, self._at(self._steps()))
+
+    def values(self) -> Iterable[float] | None:
+        if self.step is None:
+            return (self.low,) if self.low == self.high else None
+        return (self._at(index) for index in range(self._steps() + 1))
 
     def describe(self) -> str:
         step = f" step {self.step:g}" if self.step is not None else ""
         return f"{self.low!r} .. {self.high!r}{' log' if self.log else ''}{step}"
 
-    def _highest(self) -> float:
-        """The last value that steps from `low` reach; in decimals, as people write them and Optuna counts them."""
+    def _steps(self) -> int:
+        """How often the step fits in the range; in decimals, as people write them and Optuna counts them."""
+        if self.step is None:
+            return 0
+        low, high, step = (Decimal(str(number)) for number in (self.low, self.high, self.step))
+        return int((high - low) // step)
+
+    def _at(self, index: int) -> float:
+        """The value so many steps above `low`; without a step, the high end."""
         if self.step is None:
             return self.high
-        low, high, step = (Decimal(str(number)) for number in (self.low, self.high, self.step))
-        return float(low + (high - low) // step * step)
+        return min(self.high, float(Decimal(str(self.low)) + index * Decimal(str(self.step))))
 
 
 @dataclass(frozen=True, init=False)
@@ -170,6 +188,9 @@ class Categorical(Parameter):
         return any(value == choice and isinstance(value, bool) == isinstance(choice, bool) for choice in self.choices)
 
     def ends(self) -> tuple[Scalar, ...]:
+        return self.choices
+
+    def values(self) -> tuple[Scalar, ...]:
         return self.choices
 
     def describe(self) -> str:

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
     from hpo.study.space import Space
 
-__all__ = ["GP", "QMC", "TPE", "CmaEs", "Grid", "Random", "Sampler", "grid_values"]
+__all__ = ["GP", "QMC", "TPE", "CmaEs", "Grid", "Random", "Sampler", "check_grid"]
+
+MOST_POINTS = 100_000
+"""Of a grid, all of which is enqueued when the study is made."""
 
 
 @dataclass(frozen=True)
@@ -56,15 +59,14 @@ class Random(Sampler):
 
 @dataclass(frozen=True)
 class Grid(Sampler):
-    """Every combination once, in shuffled order. Only for spaces of listed values without conditions.
+    """Every combination once, in shuffled order. Only for spaces whose rows have a list of values.
 
     The whole grid is enqueued when the study is made, so that no number of hosts or crashes can do a point twice.
     """
 
     def points(self, space: Space, seed: int) -> list[dict[str, Any]]:
         """Every combination as parameters, shuffled by `seed`: a search cut short has still seen every corner."""
-        values = grid_values(space)
-        points = [dict(zip(values, point, strict=True)) for point in itertools.product(*values.values())]
+        points = list(space.combinations())
         random.Random(seed).shuffle(points)
         return points
 
@@ -121,20 +123,20 @@ class GP(Sampler):
         return GPSampler(n_startup_trials=self.startup_trials, seed=seed, warn_independent_sampling=False)
 
 
-def grid_values(space: Space) -> dict[str, list[Any]]:
-    """Each searched row with its values; StudyError where a row has no finite list of them."""
-    from hpo.study.parameters import Categorical, Float, Int
-
-    values: dict[str, list[Any]] = {}
+def check_grid(space: Space) -> None:
+    """Raise StudyError where a row has no list of values, or there are more than MOST_POINTS combinations."""
     for name, row in space.searched.items():
-        if row.repeat or row.conditions:
-            raise StudyError(f'Grid() cannot walk "{name}": {row}', next="use TPE(), or a space without .per and .when")
-        if isinstance(row, Categorical):
-            values[name] = list(row.choices)
-        elif isinstance(row, Int) and not row.log:
-            values[name] = list(range(row.low, row.high + 1, row.step))
-        elif isinstance(row, Float) and row.step is not None:
-            values[name] = [row.low + index * row.step for index in range(round((row.high - row.low) / row.step) + 1)]
-        else:
-            raise StudyError(f'Grid() needs listed values for "{name}": {row}', next="give Categorical(...) or a step")
-    return values
+        values = row.values()
+        if values is None:
+            instead = "give Categorical(...)" if getattr(row, "log", False) else "give Categorical(...) or a step"
+            raise StudyError(f'Grid() needs listed values for "{name}": {row}', next=instead)
+        if sum(1 for _ in itertools.islice(values, MOST_POINTS + 1)) > MOST_POINTS:
+            raise _too_large(f'"{name}" alone has')
+    if sum(1 for _ in itertools.islice(space.combinations(), MOST_POINTS + 1)) > MOST_POINTS:
+        raise _too_large("the space has")
+
+
+def _too_large(what: str) -> StudyError:
+    return StudyError(
+        f"Grid(): {what} more than {MOST_POINTS:,} combinations", next="take fewer values or larger steps, or use TPE()"
+    )

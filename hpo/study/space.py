@@ -103,6 +103,33 @@ class Space:
                 raise StudyError(f"{what} has {name}={value!r}, but its row is fixed to {self.rows[name]!r}")
         return params
 
+    def combinations(self) -> Iterator[dict[str, Any]]:
+        """Every configuration once, as parameters. Each row must have a list of values.
+
+        A row that is not active for a combination of the others does not multiply it; a `.per` row takes every
+        combination of its values.
+        """
+        values = {name: tuple(row.values() or ()) for name, row in self.searched.items()}
+
+        def walk(place: int, config: dict[str, Any], params: dict[str, Any]) -> Iterator[dict[str, Any]]:
+            if place == len(self.order):
+                yield params
+                return
+            name = self.order[place]
+            row = self.rows[name]
+            if not isinstance(row, Parameter):
+                yield from walk(place + 1, {**config, name: row}, params)
+            elif not self._active(row, config):
+                yield from walk(place + 1, config, params)
+            else:
+                names = self._names(name, row, config)
+                for drawn in itertools.product(values[name], repeat=len(names)):
+                    value = list(drawn) if row.repeat else drawn[0]
+                    named = dict(zip(names, drawn, strict=True))
+                    yield from walk(place + 1, {**config, name: value}, {**params, **named})
+
+        return walk(0, {}, {})
+
     def branches(self) -> Iterator[dict[str, Any]]:
         """Configurations at both ends of every range with every choice, for each combination of the rows that others
         depend on. Choices of several rows are not combined with each other."""

@@ -21,7 +21,7 @@ from hpo.study.fields import check_fields, check_objectives
 from hpo.study.protocol import METRICS, AtMost, EarlyStopping, StopWhen
 from hpo.study.pruners import MedianPruner, Pruner
 from hpo.study.recipe import RECIPE, REQUIRED
-from hpo.study.samplers import TPE, Grid, Sampler, grid_values
+from hpo.study.samplers import TPE, Grid, Sampler, check_grid
 from hpo.study.space import Space
 from hpo.study.validation import check_reads, check_shape
 
@@ -76,7 +76,7 @@ class Study:
         check_shape(self.name, dataset, model)
         check_reads(self.name, self.rows, model, self._model_name)
         if isinstance(self.sampler, Grid):
-            grid_values(self.rows)
+            check_grid(self.rows)
         self.rows.parameters(self.baseline, what="the baseline")
         for index, config in enumerate(self.known):
             self.rows.parameters(config, what=f"known[{index}]", complete=False)

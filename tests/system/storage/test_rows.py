@@ -128,6 +128,14 @@ def test_a_study_that_was_deleted_is_said_to_be_gone(engine: Engine, study_id: i
             queries.claim(c, study_id + 1, "w", "host", 30, 1, new=new)
 
 
+def test_enqueue_takes_true_and_one_for_two_values_and_one_and_one_point_zero_for_one(
+    engine: Engine, study_id: int
+) -> None:
+    values = [True, 1, 1.0, None, "1", [1], [True]]
+    with engine.begin() as c:
+        assert len(queries.enqueue(c, study_id, [({"a": value}, {}) for value in values])) == 6
+
+
 def test_enqueue_writes_what_optuna_writes_and_skips_equals(engine: Engine, study_id: int, database_url: str) -> None:
     with engine.begin() as c:
         assert len(queries.enqueue(c, study_id, [({"lr": 0.1}, {"from": "baseline"}), ({"lr": 0.1}, {})])) == 1

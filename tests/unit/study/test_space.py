@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from hpo.errors import StudyError
 from hpo.sampling.distributions import distribution, suggest
+from hpo.study.samplers import Grid, check_grid
 from hpo.study.space import Categorical, Float, Int, Space
 
 ROWS: dict[str, Any] = {
@@ -109,6 +110,67 @@ def test_both_ends_of_every_branch_are_listed() -> None:
     configs = list(Space(ROWS).branches())
     assert {(c["layers"], c["optimizer"]) for c in configs} == {(2, "adam"), (2, "sgd"), (4, "adam"), (4, "sgd")}
     assert {c["lr"] for c in configs} == {1e-5, 1e-1}
+
+
+@pytest.mark.parametrize(
+    ("row", "values"),
+    [
+        (Float(0.0, 0.5, step=0.3), [0.0, 0.3]),
+        (Float(0.1, 0.7, step=0.2), [0.1, 0.3, 0.5, 0.7]),
+        (Float(-0.3, 0.3, step=0.25), [-0.3, -0.05, 0.2]),
+        (Float(0.5, 0.5), [0.5]),
+        (Float(1.0, 2.0, step=5.0), [1.0]),
+        (Int(1, 8, step=3), [1, 4, 7]),
+        (Int(1, 4, log=True), [1, 2, 3, 4]),
+        (Categorical("a", None, True, 1), ["a", None, True, 1]),
+    ],
+)
+def test_a_grid_has_every_value_of_a_row_and_none_outside(row: Any, values: list[Any]) -> None:
+    points = Grid().points(Space({"row": row}), seed=0)
+    assert sorted((point["row"] for point in points), key=repr) == sorted(values, key=repr)
+
+
+@given(low=st.floats(-1e6, 1e6), width=st.floats(0, 100), step=st.floats(0.1, 50))
+def test_a_grid_over_any_range_and_step_stays_in_the_row(low: float, width: float, step: float) -> None:
+    row = Float(low, low + width, step=step)
+    values = [point["row"] for point in Grid().points(Space({"row": row}), seed=0)]
+    assert values
+    assert all(row.contains(value) for value in values), row
+    assert row.ends()[0] in values
+    assert row.ends()[1] in values
+    assert min(values) + len(values) * step > row.high - 1e-6  # none is left out at the end
+
+
+def test_a_grid_walks_conditional_rows_where_they_are_active_and_each_layer_of_its_own() -> None:
+    rows = {
+        "optimizer": Categorical("adam", "sgd"),
+        "momentum": Float(0.0, 0.5, step=0.5).when(optimizer="sgd"),
+        "layers": Int(1, 2),
+        "units": Categorical(8, 16).per("layers"),
+        "schedule": "cosine",
+    }
+    points = Grid().points(Space(rows), seed=0)
+    assert len(points) == (1 + 2) * (2 + 4)
+    assert len({tuple(sorted(point.items())) for point in points}) == len(points)
+    space = Space(rows)
+    assert all(space.parameters(space.configuration(point), what="the point") == point for point in points)
+
+
+@pytest.mark.parametrize(
+    ("rows", "complaint", "instead"),
+    [
+        ({"lr": Float(1e-4, 1e-1, log=True)}, 'listed values for "lr"', "give Categorical(...)"),
+        ({"lr": Float(0.0, 1.0)}, 'listed values for "lr"', "or a step"),
+        ({"a": Int(0, 2**53)}, '"a" alone has more than 100,000', "fewer values"),
+        ({"a": Float(0.0, 1.0, step=1e-6)}, '"a" alone has more than 100,000', "fewer values"),
+        ({"a": Int(1, 1000), "b": Int(1, 1000)}, "the space has more than 100,000", "fewer values"),
+        ({"n": Int(1, 40), "a": Categorical(0, 1).per("n")}, "the space has more than 100,000", "fewer values"),
+    ],
+)
+def test_a_grid_that_cannot_be_walked_is_refused(rows: dict[str, Any], complaint: str, instead: str) -> None:
+    with pytest.raises(StudyError, match=complaint) as refused:
+        check_grid(Space(rows))
+    assert instead in str(refused.value.next)
 
 
 @given(seed=st.integers(0, 10_000))

@@ -1,0 +1,32 @@
+"""Any value that JSON can hold, as text: to compare two, to count different ones, to show one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["as_choice", "key_of"]
+
+_SCALARS = (str, int, float, bool, type(None))
+
+
+def key_of(value: Any) -> str:
+    """The same text for equal values, and for no others: 1 and 1.0 are equal; 1, True, "1" and [1] are not."""
+    return json.dumps(_even(value), sort_keys=True, default=repr)
+
+
+def as_choice(value: Any) -> Any:
+    """The value where it is text, a number, true, false or None; else its JSON: a list, a mapping or what stands in for
+    one cannot be counted, sorted or written on an axis."""
+    return value if isinstance(value, _SCALARS) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _even(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Mapping):
+        return {str(name): _even(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_even(item) for item in value]
+    return value
