@@ -7,8 +7,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from hpo.json_values import as_choice
+
 __all__ = ["bytes_text", "count_text", "difference", "grouped", "params_text", "score", "value_text"]
 
+_NESTED = (list, tuple, dict)
 _INDEXED = re.compile(r"(.+)_(\d+)")
 
 
@@ -43,9 +46,9 @@ def value_text(value: Any) -> str:
     """A parameter's value; 4.964e-05 rather than seventeen digits."""
     if isinstance(value, float):
         return f"{value:.4g}"
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple)) and value and not any(isinstance(item, _NESTED) for item in value):
         return ", ".join(value_text(item) for item in value)
-    return str(value)
+    return str(as_choice(value))
 
 
 def params_text(params: Mapping[str, Any], separator: str = " · ") -> str:

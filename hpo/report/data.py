@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo.report.data_frames import curves_frame, trials_frame, value_columns
 from hpo.report.importance import Importances, find_importances
 from hpo.report.parameter_ranges import ParameterRange, find_parameters
+from hpo.report.plain_choices import with_plain_choices
 from hpo.report.saving import Saving, pruning_saving
 from hpo.results.best import pareto_front, ranked
 from hpo.results.evaluation import ConfigurationRow, EvaluationDocument, as_document
@@ -48,6 +50,7 @@ class ReportData:
     complete:   trials with finite values, the ones importances and landscapes rest on
     best:       the best trials, best first; with several objectives the Pareto front
     trials:     trials.csv, see hpo.report.data_frames; curves: curves.csv
+    given:      by number, the parameters as they were given of trials whose choices are shown as text
     """
 
     view: StudyView
@@ -61,6 +64,7 @@ class ReportData:
     importances: Importances
     failures: tuple[Failure, ...]
     saving: Saving | None
+    given: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def objectives(self) -> tuple[str, ...]:
@@ -118,6 +122,10 @@ class ReportData:
         rows.insert(0, "rank", list(range(1, len(numbers) + 1)))
         return rows
 
+    def params(self, trial: FrozenTrial) -> Mapping[str, Any]:
+        """A trial's parameters as they were given: lists and mappings too."""
+        return self.given.get(trial.number, trial.params)
+
     def varying(self) -> list[ParameterRange]:
         """Parameters worth a plot: most important first, those with one value left out."""
         order = {name: place for place, name in enumerate(self.importances.ranking(self.objectives[0]))}
@@ -126,6 +134,8 @@ class ReportData:
 
 def build_report(view: StudyView, *, top: int = 10) -> ReportData:
     """Compute the report of a study. `top`: how many best trials; of a Pareto front ten times as many."""
+    given = view.trials
+    view = replace(view, trials=with_plain_choices(given))
     parameters = find_parameters(view.trials)
     complete = tuple(
         trial
@@ -148,6 +158,7 @@ def build_report(view: StudyView, *, top: int = 10) -> ReportData:
         importances=find_importances(complete, view.objectives, view.directions, parameters),
         failures=_failures(view),
         saving=pruning_saving(view),
+        given={one.number: one.params for one, plain in zip(given, view.trials, strict=True) if one is not plain},
     )
 
 

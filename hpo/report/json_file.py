@@ -42,8 +42,8 @@ def report_document(data: ReportData, plots: Sequence[Plot]) -> dict[str, Any]:
         },
         "declaration": dict(view.declaration) if view.declaration is not None else None,
         "parameters": [asdict(parameter) for parameter in data.parameters],
-        "best": [_trial(trial) for trial in data.best],
-        "baseline": _trial(data.baseline) if data.baseline is not None else None,
+        "best": [_trial(data, trial) for trial in data.best],
+        "baseline": _trial(data, data.baseline) if data.baseline is not None else None,
         "comparison": asdict(data.comparison) if data.comparison is not None else None,
         "pruning": asdict(data.saving) if data.saving is not None else None,
         "importances": {
@@ -67,11 +67,11 @@ def report_document(data: ReportData, plots: Sequence[Plot]) -> dict[str, Any]:
     return plain
 
 
-def _trial(trial: FrozenTrial) -> dict[str, Any]:
+def _trial(data: ReportData, trial: FrozenTrial) -> dict[str, Any]:
     return {
         "number": trial.number,
         "values": trial.values,
-        "params": dict(trial.params),
+        "params": dict(data.params(trial)),
         "constraints": dict(trial.constraints),
     }
 

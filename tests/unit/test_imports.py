@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 LONGEST = 300
 
 ROOMS = [
-    ["errors", "former_names", "wording", "json_values", "seeds", "signals", "atomic_file", "messages"],
-    ["torch_internals"],
+    ["json_values"],
+    ["errors", "former_names", "wording", "seeds", "signals", "atomic_file", "messages", "torch_internals"],
     ["duration", "settings", "models", "storage.embedded"],
     ["data", "training.kernels"],
     ["study", "testing"],

@@ -60,6 +60,23 @@ def test_best_as_json_has_the_keys_scripts_rely_on(hpo: Command, plain_url: str)
     assert found["params"] == {"lr": pytest.approx(1e-3), "units_0": 3, "units_1": 4}
 
 
+@pytest.mark.filterwarnings("ignore:Choices for a categorical distribution")
+def test_lists_mappings_and_none_as_choices_are_read_by_every_command(hpo: Command, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    study = optuna.create_study(storage=url, study_name="odd", direction="maximize")
+    space = {"units": CategoricalDistribution(([64, 32], [], {"a": [1, None]}, None, True))}  # type: ignore[arg-type]
+    for index, choice in enumerate(space["units"].choices):
+        study.add_trial(create_trial(value=-float(index), params={"units": choice}, distributions=space))
+    where = ("--study", "odd", "--storage", url)
+    shown = [json.loads(hpo(*command, *where, "--json").out) for command in (("best",), ("status",), ("trials",))]
+    assert shown[0]["params"] == shown[1]["best"]["params"] == {"units": [64, 32]}
+    assert [one["params"]["units"] for one in shown[2]] == [[64, 32], [], {"a": [1, None]}, None, True]
+    words = hpo("trials", *where).out
+    assert all(text in words for text in ("units 64, 32", "units []", 'units {"a": [1, null]}', "units None"))
+    done = hpo("report", *where, "--out", str(tmp_path / "report"))
+    assert done.code == 0, done.err
+
+
 def test_status_without_a_study_lists_what_the_database_holds(hpo: Command, plain_url: str) -> None:
     """Counts and best of each, in words and for programs."""
     fill(plain_url, "another")

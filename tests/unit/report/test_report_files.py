@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import optuna
@@ -208,6 +209,42 @@ def test_not_a_number(written: Written) -> None:
         study.add_trial(odd)
 
     check(written(fill))
+
+
+CHOICES: dict[str, list[Any]] = {
+    "lists": [[64], [64, 32], [[1], [2, 3]], []],
+    "mappings": [{"a": 1}, {"a": 2}, {"b": {"c": [1, None]}}, {}],
+    "tuples": [(1, 2), (3, 4), ()],
+    "each": [None, True, False, 2, "None", "[1]", [1], {"k": 1}],
+    "numbers": [float("nan"), float("inf"), 1.0, 1e300],
+    "texts": ["", "<b>", "two\nlines", "x" * 3000, "nan"],
+}
+
+
+@pytest.mark.parametrize("kinds", [*([kind] for kind in CHOICES), [*CHOICES]], ids=" ".join)
+def test_any_value_may_be_a_choice(written: Written, kinds: list[str]) -> None:
+    """Every plot, importance and file; each choice counts as one of its own, and report.json has it as it was."""
+
+    def fill(study: optuna.Study) -> None:
+        study.sampler = optuna.samplers.RandomSampler(seed=0)
+
+        def objective(trial: optuna.Trial) -> float:
+            x = trial.suggest_float("x", 0.0, 1.0)
+            return x + sum(len(str(trial.suggest_categorical(kind, CHOICES[kind]))) % 7 for kind in kinds)
+
+        study.optimize(objective, n_trials=60)
+
+    report = written(fill)
+    check(report)
+    assert not missing(report).keys() & {"importances", "slice", "rank", "parallel"}
+    document = json.loads((report.folder / "report.json").read_text())
+    shown = {one["name"]: one for one in document["parameters"]}
+    for kind in kinds:
+        assert shown[kind]["values"] == len(CHOICES[kind])
+    if "lists" in kinds:
+        assert document["best"][0]["params"]["lists"] in CHOICES["lists"]
+        frame = pandas.read_csv(report.folder / "trials.csv")
+        assert set(frame["params_lists"]) == {"[64]", "[64, 32]", "[[1], [2, 3]]", "[]"}
 
 
 def test_only_categorical_parameters(written: Written) -> None:
