@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["as_choice", "key_of"]
+__all__ = ["as_choice", "as_json", "key_of"]
 
 _SCALARS = (str, int, float, bool, type(None))
 
@@ -20,6 +21,17 @@ def as_choice(value: Any) -> Any:
     """The value where it is text, a number, true, false or None; else its JSON: a list, a mapping or what stands in for
     one cannot be counted, sorted or written on an axis."""
     return value if isinstance(value, _SCALARS) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def as_json(value: Any) -> Any:
+    """`value` as JSON can hold it: NaN, which says nothing, becomes null, and infinities "Infinity" and "-Infinity"."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, Mapping):
+        return {str(name): as_json(item) for name, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [as_json(item) for item in value]
+    return value if isinstance(value, _SCALARS) else str(value)
 
 
 def _even(value: Any) -> Any:

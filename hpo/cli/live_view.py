@@ -154,7 +154,8 @@ def _away(seconds: float) -> Text:
 def _best(snapshot: Snapshot) -> Text:
     best = snapshot.best
     if best is None:
-        return Text("best  no complete trial yet", style="dim")
+        none = "none of the complete trials counts" if snapshot.counts.get("complete") else "no complete trial yet"
+        return Text(f"best  {none}", style="dim")
     return Text.assemble(("best  ", "dim"), (score(best.value), "bold green"), (f"  trial {best.trial}", "dim"))
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import typer
+
+from hpo.json_values import as_json
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -52,8 +53,8 @@ def silence_stdout() -> int:
 
 
 def emit_json(value: Any) -> None:
-    """`value` as JSON on stdout. NaN and infinities, which JSON does not know, become null."""
-    emit(json.dumps(_finite(value), indent=2, ensure_ascii=False, default=str))
+    """`value` as JSON on stdout: see hpo.json_values.as_json for what JSON does not know."""
+    emit(json.dumps(as_json(value), indent=2, ensure_ascii=False))
 
 
 def emit_rich(*parts: RenderableType) -> None:
@@ -95,13 +96,3 @@ def notice(text: str) -> None:
         print(printable(text), file=sys.stderr, flush=True)
     except OSError:  # the terminal is gone, and its SIGHUP is on the way
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_finite(item) for item in value]
-    return value

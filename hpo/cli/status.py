@@ -86,7 +86,7 @@ def trials(
         emit_json([_trial_json(trial) for trial in chosen])
         return
     if not chosen:
-        emit(f"no trial of {view.name} is {state}" if state else f"{view.name} has no trials yet")
+        emit(_none_text(view, state, top))
         return
     from hpo.cli.study_tables import failures_text, trials_table
 
@@ -153,12 +153,17 @@ def _show_status(view: StudyView, as_json: bool) -> None:
 def _winner(view: StudyView) -> FrozenTrial:
     from hpo.cli.states import counts_text
     from hpo.errors import StudyError
+    from hpo.results.best import why_no_best
 
     winner = view.best
     if winner is None:
         raise StudyError(
             f'study "{view.name}" has no best trial yet',
-            evidence=[counts_text(view.counts), "a best trial is complete, finite, and holds every constraint"],
+            evidence=[
+                counts_text(view.counts),
+                why_no_best(view.trials),
+                "a best trial is complete, finite, and holds every constraint",
+            ],
             next=f"`hpo status --study {view.name}` says how far it is",
         )
     return winner
@@ -182,6 +187,17 @@ def _chosen(view: StudyView, state: str | None, top: int | None) -> list[FrozenT
     if state is not None:
         found = [trial for trial in found if STATES[trial.state] == state]
     return found[:top]
+
+
+def _none_text(view: StudyView, state: str | None, top: int | None) -> str:
+    from hpo.results.best import why_no_best
+
+    if not view.trials:
+        return f"{view.name} has no trials yet"
+    if top:
+        among = "" if state in (None, "complete") else f", and --top takes complete ones, not {state} ones"
+        return f"{view.name} has no best trials: {why_no_best(view.trials)}{among}"
+    return f"no trial of {view.name} is {state}"
 
 
 def _trial_json(trial: FrozenTrial) -> dict[str, Any]:

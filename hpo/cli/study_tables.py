@@ -11,6 +11,7 @@ from hpo.cli.layout import labelled_lines, plain_table
 from hpo.cli.states import COUNTS, STYLES
 from hpo.cli.wrapping import WrappedParameters
 from hpo.duration import format_duration, format_short
+from hpo.results.best import why_no_best
 from hpo.storage.optuna_schema import STATES
 from hpo.storage.trial_record import record_of
 from hpo.wording import grouped, params_text, score, value_text
@@ -31,7 +32,7 @@ def status_lines(view: StudyView, workers: Sequence[WorkerRow]) -> Table:
     table.add_row("trials", "   ".join(_count(state, view.counts[state]) for state in COUNTS))
     winner = view.best
     if winner is None:
-        table.add_row("best", "[dim]no complete trial yet[/]")
+        table.add_row("best", f"[dim]{why_no_best(view.trials)}[/]")
     else:
         table.add_row("best", f"[bold green]{_values(winner)}[/]  [dim]trial {winner.number}[/]")
         table.add_row("", WrappedParameters(winner.params))

@@ -35,6 +35,7 @@ def emit_summary(result: Result, study: Study, *, reference: str, name: str, sto
 
     from hpo.cli.layout import labelled_lines
     from hpo.cli.wrapping import WrappedParameters
+    from hpo.results.best import why_no_best
 
     table = labelled_lines()
     table.add_row("study", f"[bold]{escape(name)}[/]  {_REASONS.get(result.stopped, result.stopped)}")
@@ -42,7 +43,7 @@ def emit_summary(result: Result, study: Study, *, reference: str, name: str, sto
     table.add_row("trials", counts_text(result.counts) + paused)
     best = result.best
     if best is None:
-        table.add_row("best", "none: no trial is complete")
+        table.add_row("best", f"none: {why_no_best(result.frozen)}")
     else:
         verdict = escape(against_baseline(result, study))
         table.add_row("best", f"[bold {STYLES['complete']}]{score(best.value)}[/]  trial {best.trial}{verdict}")

@@ -81,8 +81,9 @@ def find_importances(
     """Importances from the finished trials `complete` (finite values only)."""
     varying = [parameter for parameter in parameters if parameter.varies]
     if len(complete) < 2 or not varying:
+        there = "is one" if len(complete) == 1 else "are none"
         reason = (
-            f"importances need at least two complete trials; there {'is one' if len(complete) == 1 else 'are none'}"
+            f"importances need at least two complete trials with finite values; there {there}"
             if len(complete) < 2
             else "no parameter took more than one value"
         )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from optuna.trial import FrozenTrial
 
+from hpo.json_values import as_json
 from hpo.report.data import ReportData
 from hpo.report.plot import Plot
 
@@ -23,7 +23,7 @@ def report_json(data: ReportData, plots: Sequence[Plot]) -> str:
 
 
 def report_document(data: ReportData, plots: Sequence[Plot]) -> dict[str, Any]:
-    """The document as plain data. Numbers that JSON does not know (NaN, infinities) are null."""
+    """The document as plain data. What JSON does not know is as hpo.json_values.as_json has it."""
     view = data.view
     document = {
         "schema": SCHEMA,
@@ -63,7 +63,7 @@ def report_document(data: ReportData, plots: Sequence[Plot]) -> dict[str, Any]:
             for plot in plots
         ],
     }
-    plain: dict[str, Any] = _plain(document)
+    plain: dict[str, Any] = as_json(document)
     return plain
 
 
@@ -74,13 +74,3 @@ def _trial(data: ReportData, trial: FrozenTrial) -> dict[str, Any]:
         "params": dict(data.params(trial)),
         "constraints": dict(trial.constraints),
     }
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(item) for item in value]
-    return value if isinstance(value, (str, int, bool, type(None))) else str(value)

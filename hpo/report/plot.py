@@ -78,7 +78,9 @@ def need_complete(data: ReportData, least: int) -> None:
     count = len(data.complete)
     if count < least:
         there = "is one" if count == 1 else f"are {count}" if count else "are none"
-        raise NotDrawable(f"It needs {least} complete trials; there {there}.")
+        infinite = data.view.counts["complete"] - count
+        aside = f", and {infinite} whose value is not finite" if infinite else ""
+        raise NotDrawable(f"It needs {least} complete trials; there {there}{aside}.")
 
 
 def thin(items: Sequence[Item], limit: int, keep: Callable[[Item], bool] = lambda _: False) -> list[Item]:

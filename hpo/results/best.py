@@ -8,7 +8,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-__all__ = ["best_trial", "eligible", "pareto_front", "ranked", "trial_with"]
+__all__ = ["best_trial", "eligible", "pareto_front", "ranked", "trial_with", "why_no_best"]
 
 
 def best_trial(trials: Iterable[FrozenTrial], directions: Sequence[Any]) -> FrozenTrial | None:
@@ -47,6 +47,21 @@ def eligible(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
         and all(math.isfinite(value) for value in trial.values)
         and all(value <= 0.0 for value in trial.constraints.values())
     ]
+
+
+def why_no_best(trials: Sequence[FrozenTrial]) -> str:
+    """Why none of the trials is the best: `none of 3 complete trials counts: 2 not finite, 1 breaks a constraint`."""
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    if not complete:
+        return "no complete trial yet" if trials else "no trials yet"
+    odd = sum(not (trial.values and all(math.isfinite(value) for value in trial.values)) for trial in complete)
+    broken = len(complete) - odd - len(eligible(complete))
+    parts = [f"{odd} not finite"] if odd else []
+    parts += [f"{broken} {'break' if broken > 1 else 'breaks'} a constraint"] if broken else []
+    several = (
+        f"none of {len(complete)} complete trials counts" if len(complete) > 1 else "the complete trial does not count"
+    )
+    return f"{several}: {', '.join(parts)}"
 
 
 def trial_with(trials: Iterable[FrozenTrial], params: Mapping[str, Any]) -> FrozenTrial | None:

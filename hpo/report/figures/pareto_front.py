@@ -13,13 +13,14 @@ from hpo.report.data import ReportData
 from hpo.report.figures.marks import sampled_trials
 from hpo.report.plot import Drawing, NotDrawable
 from hpo.report.theme import COLOURS, FAINT, SYMBOLS, label
+from hpo.results.best import why_no_best
 
 __all__ = ["pareto_front"]
 
 
 def pareto_front(data: ReportData) -> Drawing:
     if not data.complete:
-        raise NotDrawable("No trial is complete yet.")
+        raise NotDrawable(f"{why_no_best(data.view.trials).capitalize()}.")
     front = {trial.number for trial in data.best}
     feasible = set(data.trials.loc[data.trials["eligible"], "number"])
     drawn, notes = sampled_trials(data, data.complete)

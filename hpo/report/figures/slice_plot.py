@@ -32,7 +32,7 @@ def _panels(data: ReportData, column: str, title: str) -> Drawing:
     rows = rows[rows["state"].isin(("complete", "pruned"))]
     if rows.empty:
         raise NotDrawable(
-            "No finished trial has a value yet." if column != "seconds" else "No trial is complete or pruned."
+            "No finished trial has a finite value yet." if column != "seconds" else "No trial is complete or pruned."
         )
     parameters = data.varying()
     if not parameters:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -75,6 +76,26 @@ def test_lists_mappings_and_none_as_choices_are_read_by_every_command(hpo: Comma
     assert all(text in words for text in ("units 64, 32", "units []", 'units {"a": [1, null]}', "units None"))
     done = hpo("report", *where, "--out", str(tmp_path / "report"))
     assert done.code == 0, done.err
+
+
+def test_trials_of_which_none_is_eligible_are_not_called_none(hpo: Command, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    study = optuna.create_study(storage=url, study_name="far", direction="minimize")
+    where = ("--study", "far", "--storage", url)
+    assert hpo("trials", *where).out.strip() == "far has no trials yet"
+    assert hpo("trials", *where, "--top", "3").out.strip() == "far has no trials yet"
+    study.add_trial(create_trial(state=TrialState.FAIL))
+    assert hpo("trials", *where, "--top", "3").out.strip() == "far has no best trials: no complete trial yet"
+    for value, constraint in ((math.inf, 0.0), (-math.inf, 0.0), (0.5, 1.0)):
+        study.add_trial(create_trial(value=value, constraints={"memory": constraint}))
+    why = "none of 3 complete trials counts: 2 not finite, 1 breaks a constraint"
+    assert hpo("trials", *where, "--top", "3").out.strip() == f"far has no best trials: {why}"
+    assert why in hpo("status", *where).out
+    assert why in hpo("best", *where).err
+    done = hpo("report", *where, "--out", str(tmp_path / "report"))
+    assert done.code == 0, done.err
+    values = [one["values"] for one in json.loads(hpo("trials", *where, "--json").out)]
+    assert values == [None, ["Infinity"], ["-Infinity"], [0.5]]
 
 
 def test_status_without_a_study_lists_what_the_database_holds(hpo: Command, plain_url: str) -> None:

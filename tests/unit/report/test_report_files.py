@@ -198,7 +198,7 @@ def test_only_single_valued_parameters(written: Written) -> None:
 
 
 def test_not_a_number(written: Written) -> None:
-    """NaN and infinities, reported or as results, are drawn around, and null in JSON."""
+    """NaN and infinities, reported or as results, are drawn around; JSON has none of them bare."""
 
     def fill(study: optuna.Study) -> None:
         searched(study, 20)
