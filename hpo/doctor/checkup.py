@@ -19,6 +19,7 @@ from hpo.errors import HpoError
 from hpo.settings import Settings
 from hpo.storage.engine import open_engine, resolve_url, storage_error
 from hpo.storage.journal import orphans
+from hpo.storage.schema import schema_state
 
 __all__ = ["checkup"]
 
@@ -38,8 +39,12 @@ def checkup(settings: Settings, *, storage: str | None, devices: str | None, fix
                 resolve_url(settings, storage), application_name="hpo doctor", statement_seconds=STATEMENT_SECONDS
             )
             yield from examine_database(engine)
-            yield from examine_trials(engine, fix=fix)
-            uids = _uids(engine)
+            state = schema_state(engine)
+            if state.version is None:
+                uids = set()
+            elif state.readable:
+                yield from examine_trials(engine, fix=fix)
+                uids = _uids(engine)
         except HpoError as error:
             yield failed("database", error)
         except SQLAlchemyError as error:
@@ -59,8 +64,6 @@ def checkup(settings: Settings, *, storage: str | None, devices: str | None, fix
 
 def _uids(engine: Engine) -> set[str]:
     with engine.connect() as connection:
-        if connection.execute(text("SELECT to_regclass('hpo_studies')")).scalar() is None:
-            return set()
         return {
             json.loads(facts).get("uid", "")
             for facts in connection.execute(text("SELECT facts FROM hpo_studies")).scalars()

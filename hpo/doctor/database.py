@@ -10,7 +10,8 @@ from sqlalchemy.engine import Connection, Engine
 
 from hpo.doctor.finding import Finding, Level
 from hpo.results.reading import place_of
-from hpo.storage.schema import knows_installed_optuna, schema_state
+from hpo.storage.migrations import VERSION
+from hpo.storage.schema import SchemaState, knows_installed_optuna, schema_state, what_is_missing
 
 __all__ = ["examine_database"]
 
@@ -35,7 +36,7 @@ def examine_database(engine: Engine) -> Iterator[Finding]:
 def _schema(engine: Engine) -> Finding:
     state = schema_state(engine)
     if state.ready and knows_installed_optuna():
-        return Finding("schema", "ok", f"Optuna's tables ({state.optuna}) and hpo's are there")
+        return Finding("schema", "ok", f"Optuna's tables ({state.optuna}) and hpo's (version {VERSION}) are there")
     if state.server_version < 130000:
         fact = f"the server is PostgreSQL {state.server_version // 10000}; 13 is the oldest that works"
         return Finding("schema", "fail", fact, next="upgrade the server")
@@ -45,9 +46,29 @@ def _schema(engine: Engine) -> Finding:
     if state.optuna not in (None, state.wanted):
         fact = f"the tables are of another Optuna: {state.optuna}, wanted {state.wanted}"
         return Finding("schema", "fail", fact, next="`optuna storage upgrade --storage URL` after a backup")
-    missing = "Optuna's tables are" if state.optuna is None else "some of hpo's tables are"
+    if state.optuna is None or state.version is None:
+        missing = "Optuna's tables are" if state.optuna is None else "hpo's tables are"
+        return Finding(
+            "schema", "warn", f"{missing} not there yet", next="`hpo run` creates them, and so does `hpo db init`"
+        )
+    return _outdated(state)
+
+
+def _outdated(state: SchemaState) -> Finding:
+    """Of hpo's tables, where they are not those of this hpo."""
+    details = tuple(what_is_missing(state))
+    if state.version is not None and state.version > VERSION:
+        by = f" (hpo {state.by})" if state.by else ""
+        fact = f"hpo's tables are of version {state.version}{by}, newer than this hpo, which works with {VERSION}"
+        return Finding("schema", "fail", fact, details, "use an hpo as new as that one, or another database")
+    if state.lost:
+        fact = f"columns of hpo's tables are gone: {', '.join(state.lost)}"
+        return Finding("schema", "fail", fact, details, "restore the tables from a backup, or use another database")
+    fact = f"hpo's tables are of version {state.version}, and this hpo's of version {VERSION}"
+    if state.missing:
+        fact = f"missing of hpo's tables: {', '.join(state.missing)}"
     return Finding(
-        "schema", "warn", f"{missing} not there yet", next="`hpo run` creates them, and so does `hpo db init`"
+        "schema", "warn", fact, details, "`hpo db init` mends that and keeps what is there, as `hpo run` does"
     )
 
 

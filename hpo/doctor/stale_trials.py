@@ -56,10 +56,8 @@ class _Stale:
 
 
 def examine_trials(engine: Engine, *, fix: bool) -> Iterator[Finding]:
-    """Findings about trials and leases; with `fix`, stale trials wait again for the next worker."""
+    """Findings about trials and leases of a database with our tables; with `fix`, stale trials wait for a worker."""
     with engine.begin() as connection:
-        if connection.execute(text("SELECT to_regclass('hpo_leases')")).scalar() is None:
-            return
         freed = _free_the_dead(connection) if fix else 0
         stale = _stale(connection)
         failed = _requeue(connection, stale) if fix else 0

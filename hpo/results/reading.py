@@ -23,7 +23,7 @@ from hpo.storage.engine import hide_password, open_engine, resolve_url, storage_
 from hpo.storage.evaluations import read_evaluation
 from hpo.storage.journal import replay
 from hpo.storage.optuna_schema import DIRECTION_WORDS, METRIC_NAMES, REVISION_TABLE, STATES, STUDIES, TRIALS
-from hpo.storage.schema import knows_installed_optuna
+from hpo.storage.schema import check_readable, knows_installed_optuna
 from hpo.study.discovery import find_study
 
 __all__ = [
@@ -78,8 +78,8 @@ def open_for_reading(storage: str | None, settings: Settings) -> Engine:
     """The database that `--storage`, HPO_STORAGE or the embedded server names, unchanged by being read.
 
     One thing is written first: what a journal under `settings.home` still owes this database (hpo.storage.journal).
-    Raises StorageError where nothing answers or the tables are missing or of another Optuna, StudyError where no
-    embedded database was ever made.
+    Raises StorageError where nothing answers, where the tables are missing, of another Optuna or not those of this hpo,
+    StudyError where no embedded database was ever made.
     """
     if storage is None and settings.storage is None and not (settings.home / "postgres").is_dir():
         raise StudyError(
@@ -218,6 +218,8 @@ def _check_tables(connection: Connection) -> None:
             evidence=[f"the installed Optuna {optuna.__version__} works with {optuna_internals.head_revision()}"],
             next="run `optuna storage upgrade --storage URL` (after a backup), or install the Optuna that made it",
         )
+    if connection.dialect.name == "postgresql":
+        check_readable(connection)
 
 
 def _unknown(name: str, names: list[str], engine: Engine) -> StudyError:

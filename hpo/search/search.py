@@ -8,8 +8,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from sqlalchemy.engine import Engine
 
 from hpo.errors import StorageError
 from hpo.result import Result
@@ -35,6 +38,7 @@ from hpo.signals import caught_signals, waker, why_left
 from hpo.storage.journal import Origin, keep, replay
 from hpo.storage.optuna_schema import STATES
 from hpo.storage.queries import WriteBatch
+from hpo.storage.schema import ensure_schema
 from hpo.study.discovery import FoundStudy
 from hpo.trainers.memory import available_bytes, check_memory
 from hpo.trainers.preflight import request
@@ -53,6 +57,12 @@ def run_search(found: FoundStudy, options: RunOptions, settings: Settings) -> Re
             options.on_started(search.stop)
         stopped = search.run()
     return search.result(stopped)
+
+
+def _settle(engine: Engine, home: Path) -> list[str]:
+    """Tables of today, and in them what journals owe this database: what is worth telling the user about those."""
+    ensure_schema(engine)
+    return replay(engine, home)
 
 
 @dataclass
@@ -126,7 +136,7 @@ class Search:
         engine = connect(options, settings)
         slots[0].send(request(found))
         inspect(found, slots[0])
-        replayed = persistently(engine, lambda: replay(engine, settings.home))
+        replayed = persistently(engine, lambda: _settle(engine, settings.home))
         opened = open_for(engine, found, options, leave_at, settings, identity, facts)
         wake = waker(wakeup.waker)
         thread = storage_thread(engine, found, opened, len(slots), options, settings, identity, wake)

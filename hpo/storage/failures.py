@@ -98,6 +98,12 @@ def storage_error(error: BaseException, url: str) -> StorageError:
     if code in ("42501", "25006"):
         fact = f"not allowed to write to {place}"
         return StorageError(fact, evidence=evidence, next="grant the user CREATE on its schema, or use the primary")
+    if code in ("42P01", "42703"):  # undefined_table, undefined_column
+        return StorageError(
+            f"a table or column that hpo needs is missing in {place}",
+            evidence=evidence,
+            next="`hpo doctor` names all that is missing, `hpo db init` makes it",
+        )
     if not code:
         known = _known_text(str(driver))
         if known is not None or isinstance(driver, psycopg2.OperationalError | psycopg2.InterfaceError):

@@ -1,4 +1,4 @@
-"""Make the tables, once, whoever comes first; refuse an Optuna, or a database of one, that hpo was not written for."""
+"""Make the tables, once, whoever comes first, or bring hpo's own up to date; refuse what hpo was not written for."""
 
 from __future__ import annotations
 
@@ -10,51 +10,63 @@ import optuna
 from sqlalchemy import Connection, Engine, exc, text
 
 from hpo.errors import StorageError
-from hpo.storage import optuna_internals, optuna_schema, tables
-from hpo.storage.failures import storage_error
-from hpo.storage.optuna_schema import REVISION_TABLE, RUNNING, TRIALS, VERSION_TABLE, WAITING
+from hpo.storage import migrations, optuna_internals, optuna_schema, tables
+from hpo.storage.failures import hide_password, storage_error
+from hpo.storage.optuna_schema import REVISION_TABLE, VERSION_TABLE
 
 __all__ = [
     "SchemaState",
     "check_installed_optuna",
+    "check_readable",
     "check_schema",
     "ensure_schema",
     "knows_installed_optuna",
     "schema_state",
+    "what_is_missing",
 ]
 
 _LOCK = 0x68706F  # "hpo": any number that all our processes agree on
 _MIN_SERVER = 130000
-# Optuna's own indexes make us read the whole study to find the few open trials, or the newest one.
-_INDEXES = (
-    f"CREATE INDEX IF NOT EXISTS hpo_trials_open ON {TRIALS} (study_id, state)"
-    f" WHERE state IN ('{RUNNING}', '{WAITING}')",
-    f"CREATE INDEX IF NOT EXISTS hpo_trials_order ON {TRIALS} (study_id, trial_id)",
-)
-# A column that the tables of an earlier version lack.
-_CODE = "ALTER TABLE hpo_workers ADD COLUMN IF NOT EXISTS code text"
-_NO_CODE = "NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('hpo_workers') AND attname = 'code')"
 
 
 @dataclass(frozen=True)
 class SchemaState:
-    """What was found. `optuna` is None without Optuna's tables; `ours` is False when one of our tables is missing."""
+    """What was found.
+
+    optuna:  revision of Optuna's tables; None without them
+    version: of hpo's tables (hpo.storage.migrations); 0 for those of an hpo that recorded none; None without any
+    missing: hpo's tables ("hpo_epochs") and columns ("hpo_leases.claimed_at") that are not there
+    by:      the hpo that made or last migrated the tables; "" where none said so
+    """
 
     server_version: int
     optuna: str | None
     wanted: str
-    ours: bool
+    version: int | None
+    missing: tuple[str, ...] = ()
+    by: str = ""
 
     @property
     def ready(self) -> bool:
-        return self.ours and self.optuna == self.wanted and self.server_version >= _MIN_SERVER
+        up_to_date = self.version == migrations.VERSION and not self.missing
+        return up_to_date and self.optuna == self.wanted and self.server_version >= _MIN_SERVER
+
+    @property
+    def readable(self) -> bool:
+        """Whether commands that read find all they ask for in hpo's tables."""
+        return self.version is not None and self.version <= migrations.VERSION and not self.missing
+
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """What is missing and cannot be made again, because nobody knows what was in it."""
+        return tuple(name for name in self.missing if not migrations.is_mendable(name))
 
 
 def ensure_schema(engine: Engine) -> None:
-    """Afterwards the database has Optuna's tables and ours. Two statements when it had them; eight processes may race.
+    """Afterwards the database has Optuna's tables and ours, of today. Two statements when it had them; eight may race.
 
-    Raises StorageError, having changed nothing, for PostgreSQL before 13, an Optuna whose schema hpo was not written
-    for, or tables of another schema.
+    Tables of an earlier hpo are migrated. Raises StorageError, having changed nothing, for PostgreSQL before 13, an
+    Optuna whose schema hpo was not written for, tables of another schema or of a newer hpo, or with columns gone.
     """
     check_installed_optuna()
     url = engine.url.render_as_string(hide_password=False)
@@ -108,17 +120,44 @@ def schema_state(engine: Engine) -> SchemaState:
         raise storage_error(error, engine.url.render_as_string(hide_password=False)) from error
 
 
+def check_readable(connection: Connection) -> None:
+    """Raise StorageError where hpo's tables are not those that commands read; no table of hpo's at all is fine."""
+    state = _look(connection)
+    if state.version is None or state.readable:
+        return
+    url = connection.engine.url.render_as_string(hide_password=False)
+    _check_version(state)
+    raise StorageError(
+        f"hpo's tables in {hide_password(url)} are not those that this hpo reads",
+        evidence=what_is_missing(state),
+        next="`hpo db init` makes what is missing and keeps what is there; so does the next `hpo run`",
+    )
+
+
+def what_is_missing(state: SchemaState) -> list[str]:
+    """Lines that name the versions and every missing table and column."""
+    versions = f"they are of version {state.version}, this hpo works with version {migrations.VERSION}"
+    return [versions, *([f"missing: {', '.join(state.missing)}"] if state.missing else [])]
+
+
 def _create(engine: Engine) -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     with engine.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-        if _check(_look(connection)):
+        state = _look(connection)
+        if _check(state):
             return
         optuna_schema.metadata.create_all(connection)
         optuna_schema.stamp(connection)
-        tables.metadata.create_all(connection)
-        for statement in (*_INDEXES, _CODE):
-            connection.execute(text(statement))
+        migrations.migrate(connection, state.version or 0, state.missing if state.version is not None else ())
+
+
+_OURS = ", ".join(f"to_regclass('{name}')" for name in sorted(tables.metadata.tables))
+_COLUMNS = (
+    "(SELECT array_agg(c.relname || '.' || a.attname) FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid"
+    f" WHERE c.oid IN ({_OURS}) AND a.attnum > 0 AND NOT a.attisdropped)"
+)
+"""SQL: hpo's tables with their columns, as they are in the database; null without any."""
 
 
 def _look(connection: Connection) -> SchemaState:
@@ -126,22 +165,55 @@ def _look(connection: Connection) -> SchemaState:
         raise StorageError(
             f"{connection.dialect.name} is not PostgreSQL", next="give postgresql://user@host:5432/database"
         )
-    missing = " OR ".join(f"to_regclass('{name}') IS NULL" for name in sorted(tables.metadata.tables))
-    row = connection.execute(
+    server, revised, stamped, allowed, present = connection.execute(
         text(
-            f"SELECT current_setting('server_version_num')::int, {missing} OR {_NO_CODE}, "
-            f"to_regclass('{REVISION_TABLE}') IS NOT NULL, to_regclass('{VERSION_TABLE}') IS NOT NULL"
+            f"SELECT current_setting('server_version_num')::int, to_regclass('{REVISION_TABLE}') IS NOT NULL,"
+            f" to_regclass('{VERSION_TABLE}') IS NOT NULL, has_table_privilege(to_regclass('hpo_schema'), 'SELECT'),"
+            f" {_COLUMNS}"
         )
     ).one()
-    revision: str | None = None
-    if row[2]:
-        revision = connection.execute(text(f"SELECT max(version_num) FROM {REVISION_TABLE}")).scalar()
-    elif row[3]:
+    columns = frozenset(present or ())
+    # Who was let read the tables before this one was made sees no version, and may read on.
+    versioned = allowed and {"hpo_schema.version", "hpo_schema.hpo"} <= columns
+    of_optuna = f"(SELECT max(version_num) FROM {REVISION_TABLE})" if revised else "CAST(NULL AS text)"
+    newest = " FROM hpo_schema ORDER BY version DESC LIMIT 1"
+    ours = f"(SELECT version{newest}), (SELECT hpo{newest})" if versioned else "NULL, NULL"
+    revision, version, by = connection.execute(text(f"SELECT {of_optuna}, {ours}")).one()
+    if not revised and stamped:
         # Before alembic (Optuna < 1.0), or a process of Optuna that died between its tables and its stamp.
-        stamped = connection.execute(text(f"SELECT max(schema_version) FROM {VERSION_TABLE}")).scalar()
-        if stamped not in (None, optuna_schema.LEGACY_SCHEMA_VERSION):
-            revision = f"before alembic ({stamped})"
-    return SchemaState(int(row[0]), revision, optuna_internals.head_revision(), not row[1])
+        legacy = connection.execute(text(f"SELECT max(schema_version) FROM {VERSION_TABLE}")).scalar()
+        if legacy not in (None, optuna_schema.LEGACY_SCHEMA_VERSION):
+            revision = f"before alembic ({legacy})"
+    wanted = optuna_internals.head_revision()
+    found = None if not columns else int(version or 0)
+    return SchemaState(int(server), revision, wanted, found, _missing(columns), str(by or ""))
+
+
+def _missing(present: frozenset[str]) -> tuple[str, ...]:
+    """Our tables, and columns of those that are there, that are not among "table.column"s. Of hpo_schema `version`
+    speaks."""
+    known = {name.partition(".")[0] for name in present} | {tables.schema.name}
+    names = {table.name for table in tables.metadata.sorted_tables} - known
+    for table in tables.metadata.sorted_tables:
+        if table.name in known - {tables.schema.name}:
+            names |= {f"{table.name}.{column.name}" for column in table.c} - present
+    return tuple(sorted(names))
+
+
+def _check_version(state: SchemaState) -> None:
+    """Raise StorageError for tables of a newer hpo, or with columns gone that cannot be made again."""
+    if state.version is not None and state.version > migrations.VERSION:
+        raise StorageError(
+            f"hpo's tables are of version {state.version}; this hpo works with version {migrations.VERSION}",
+            evidence=[f"hpo {state.by} made or migrated them"] if state.by else [],
+            next="use an hpo as new as that one, or another database",
+        )
+    if state.lost:
+        raise StorageError(
+            f"columns of hpo's tables are gone: {', '.join(state.lost)}",
+            evidence=what_is_missing(state),
+            next="restore the tables from a backup, or use another database: what stood there cannot be made again",
+        )
 
 
 def _check(state: SchemaState) -> bool:
@@ -161,4 +233,5 @@ def _check(state: SchemaState) -> bool:
             if older
             else "install the Optuna that made it: `pip install -U optuna`, or use a new database",
         )
+    _check_version(state)
     return state.ready

@@ -13,6 +13,8 @@ __all__ = [
     "evaluations",
     "leases",
     "metadata",
+    "schema",
+    "sources",
     "studies",
     "workers",
 ]
@@ -115,4 +117,12 @@ sources = Table(
     Column("code", Text, primary_key=True),  # as in hpo_workers
     Column("files", Text, nullable=False),  # JSON: file name -> digest
     Column("recorded_at", DateTime(timezone=True), nullable=False, server_default=_now),
+)
+
+schema = Table(
+    "hpo_schema",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),  # the tables' is the highest: migrations.py
+    Column("hpo", Text, nullable=False),  # that made or migrated them
+    Column("migrated_at", DateTime(timezone=True), nullable=False, server_default=_now),
 )

@@ -32,6 +32,7 @@ class Protection:
 TRIALS, HOSTS, DATABASE, RESUME = (
     f"system/faults/test_{name}.py::test_" for name in ("trials", "hosts", "database", "resume")
 )
+MIGRATIONS = "system/storage/test_migrations.py::test_"
 FIT, TRAINER = "unit/training/test_training_fit.py::test_", "system/training/test_trainer.py::test_"
 
 PROTECTIONS = (
@@ -554,5 +555,44 @@ PROTECTIONS = (
         "lambda same: same[0]",
         TRIALS + "an_error_whose_message_has_the_trials_own_numbers_is_the_same_error",
         "AssertionError",
+    ),
+    # Tables of another hpo.
+    Protection(
+        "refusing a newer version",
+        "storage/schema.py",
+        "_check_version",
+        "state.version > migrations.VERSION",
+        "False",
+        MIGRATIONS + "tables_of_a_newer_hpo_are_refused_with_both_versions_and_nothing_is_written[db init]",
+        "AssertionError",
+    ),
+    Protection(
+        "making what is missing",
+        "storage/migrations.py",
+        "migrate",
+        "_add_column(name)",
+        "'SELECT 1'",
+        MIGRATIONS
+        + "what_is_missing_is_named_by_every_command_and_by_doctor_and_made_by_db_init[hpo_epochs.recorded_at]",
+        "AssertionError",
+    ),
+    Protection(
+        "naming what is missing",
+        "results/reading.py",
+        "_check_tables",
+        "check_readable(connection)",
+        "pass",
+        MIGRATIONS
+        + "what_is_missing_is_named_by_every_command_and_by_doctor_and_made_by_db_init[hpo_leases.claimed_at]",
+        "AssertionError",
+    ),
+    Protection(
+        "tables before journals",
+        "search/search.py",
+        "_settle",
+        "ensure_schema(engine)",
+        "pass",
+        MIGRATIONS + "a_journal_of_an_earlier_version_is_written_after_the_tables_are_migrated",
+        "UndefinedColumn",
     ),
 )

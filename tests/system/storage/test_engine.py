@@ -179,3 +179,14 @@ def test_a_silent_server_loses_the_connection(postgres_server: object, database_
     assert is_outage(caught.value)
     assert time.monotonic() - begun < 5 + 4
     listener.close()
+
+
+@pytest.mark.parametrize("statement", ["SELECT gone FROM hpo_studies", "SELECT 1 FROM hpo_gone"])
+def test_a_missing_table_or_column_is_told_as_that(engine: Engine, statement: str) -> None:
+    with pytest.raises(sqlalchemy.exc.SQLAlchemyError) as caught, engine.connect() as connection:
+        connection.execute(text(statement))
+    said = str(storage_error(caught.value, str(engine.url)))
+    assert "is missing" in said
+    assert "gone" in said
+    assert "hpo db init" in said
+    assert "bug" not in said

@@ -197,7 +197,7 @@ def test_a_run_is_refused_by_a_database_of_another_schema_before_a_journal_is_wr
 
 def test_an_old_server_is_refused() -> None:
     with pytest.raises(StorageError, match=r"PostgreSQL 12\.7"):
-        schema._check(SchemaState(120007, None, "v3.2.0.a", False))
+        schema._check(SchemaState(120007, None, "v3.2.0.a", None))
 
 
 def test_sqlite_is_refused_for_writing() -> None:

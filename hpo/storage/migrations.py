@@ -1,0 +1,96 @@
+"""The version of hpo's own tables, and the steps from each version to the next.
+
+Every database says in hpo_schema which version its tables have; one that an earlier hpo made, which said nothing, is of
+version 0. To change a table: change it in `hpo.storage.tables`, and add a Migration here with the next version. What is
+missing and may be null, or has a default, is made without further words; whatever else turns the tables of before into
+those of today (an index, new contents) stands in the migration's statements.
+
+Commands that only read go on with tables of an older version as long as no table and no column is missing. A migration
+that gives a column another meaning therefore gives it another name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+from sqlalchemy import Connection, text
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateColumn
+
+from hpo.storage import tables
+from hpo.storage.optuna_schema import RUNNING, TRIALS, WAITING
+
+__all__ = ["MIGRATIONS", "VERSION", "Migration", "is_mendable", "migrate"]
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One step. statements: SQL that may be executed again, and on tables that were made new, without effect."""
+
+    version: int
+    why: str
+    statements: tuple[str, ...] = ()
+
+
+MIGRATIONS = (
+    Migration(
+        1,
+        "versions begin; what databases made before may lack",
+        (
+            "ALTER TABLE hpo_workers ADD COLUMN IF NOT EXISTS code text",
+            "ALTER TABLE hpo_leases ADD COLUMN IF NOT EXISTS claimed_at timestamptz",
+            # Optuna's own indexes make us read the whole study to find the few open trials, or the newest one.
+            f"CREATE INDEX IF NOT EXISTS hpo_trials_open ON {TRIALS} (study_id, state)"
+            f" WHERE state IN ('{RUNNING}', '{WAITING}')",
+            f"CREATE INDEX IF NOT EXISTS hpo_trials_order ON {TRIALS} (study_id, trial_id)",
+        ),
+    ),
+)
+"""In the order in which they are done."""
+
+VERSION = MIGRATIONS[-1].version
+"""The version of the tables that this hpo works with."""
+
+
+def migrate(connection: Connection, found: int, missing: Iterable[str]) -> None:
+    """Make hpo's tables those of VERSION, from version `found`, inside the caller's transaction.
+
+    missing: tables ("hpo_epochs") and columns ("hpo_leases.claimed_at") to make, each of which `is_mendable`
+    """
+    tables.metadata.create_all(connection)
+    for name in missing:
+        if "." in name:
+            connection.execute(text(_add_column(name)))
+    for migration in MIGRATIONS:
+        # Where something was missing, the version is not to be relied on: all of them, which does no harm.
+        if migration.version > found or missing:
+            for statement in migration.statements:
+                connection.execute(text(statement))
+    connection.execute(
+        text("INSERT INTO hpo_schema (version, hpo) VALUES (:version, :hpo) ON CONFLICT (version) DO NOTHING"),
+        {"version": VERSION, "hpo": _installed()},
+    )
+
+
+def is_mendable(name: str) -> bool:
+    """Whether a missing table, or column of a table with rows, can be made without knowing what was in it."""
+    table, _, column = name.partition(".")
+    if not column:
+        return True
+    declared = tables.metadata.tables[table].c[column]
+    return bool(declared.nullable) or declared.server_default is not None
+
+
+def _add_column(name: str) -> str:
+    table, _, column = name.partition(".")
+    declared = CreateColumn(tables.metadata.tables[table].c[column]).compile(dialect=postgresql.dialect())
+    return f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {declared}"
+
+
+def _installed() -> str:
+    try:
+        return version("hpo")
+    except PackageNotFoundError:
+        return "unknown"
