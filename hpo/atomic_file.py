@@ -17,7 +17,9 @@ class AtomicFile:
         self._durable = durable
 
     def __enter__(self) -> AtomicFile:
-        self._file = self._temporary.open("wb")
+        self._temporary.unlink(missing_ok=True)
+        # Made here and now: whoever else may write in the folder could have put a link under so plain a name.
+        self._file = self._temporary.open("xb")
         return self
 
     def write(self, payload: bytes) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpo.errors import UsageError
+from hpo.ownership import check_home
 
 __all__ = ["RENAMED", "VARIABLES", "Settings", "Variable"]
 
@@ -58,6 +59,8 @@ VARIABLES = (
 class Settings:
     """Paths and waiting times. `Settings.read()` takes them from the environment; tests build their own.
 
+    `read` raises UsageError for a value that makes no sense, and as root StorageError for a home of somebody else's.
+
     home:              HPO_HOME, default `.hpo` in the working folder: embedded database, checkpoints, journal, cache
     storage:           HPO_STORAGE, a PostgreSQL URL; None means the embedded server under `home`
     data_dir:          HPO_DATA_DIR, a folder in torchvision's layout that may be read-only; None means `home`/data
@@ -80,6 +83,8 @@ class Settings:
     @classmethod
     def read(cls, environ: Mapping[str, str] = os.environ) -> Settings:
         home = Path(environ.get("HPO_HOME") or ".hpo").expanduser().absolute()
+        if os.geteuid() == 0:  # others may share a home where root may not: it has everything to lose
+            check_home(home)
         data_dir = environ.get("HPO_DATA_DIR")
         checkpoints = environ.get("HPO_CHECKPOINT_DIR")
         return cls(

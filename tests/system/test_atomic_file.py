@@ -59,3 +59,12 @@ def test_text_and_bytes_are_written_as_they_are(
     write_atomically(path, content, durable=durable)
     assert path.read_bytes() == kept
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_in_place_of_the_unfinished_file_is_not_followed(tmp_path: Path) -> None:
+    """Its name can be guessed by whoever may write in the folder."""
+    other = tmp_path / "other"
+    other.write_text("kept")
+    (tmp_path / f".file.{os.getpid()}").symlink_to(other)
+    write_atomically(tmp_path / "file", "new")
+    assert ((tmp_path / "file").read_text(), other.read_text()) == ("new", "kept")

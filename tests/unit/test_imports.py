@@ -16,7 +16,8 @@ LONGEST = 300
 ROOMS = [
     ["json_values"],
     ["errors", "former_names", "wording", "seeds", "signals", "atomic_file", "messages", "torch_internals"],
-    ["duration", "settings", "models", "storage.embedded"],
+    ["duration", "ownership", "models"],
+    ["settings", "storage.embedded"],
     ["data", "training.kernels"],
     ["study", "testing"],
     ["storage", "training"],

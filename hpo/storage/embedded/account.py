@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
+import stat
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from hpo.errors import StorageError
+from hpo.ownership import owner_name
 
 __all__ = ["MAJOR", "ServerUser", "binaries", "server_user"]
 
@@ -28,8 +31,9 @@ class ServerUser:
     programs: Path
 
     def own(self, path: Path) -> None:
+        """Give this account `path`; where a link stands there, the link and not what it names."""
         if self.name is not None:
-            os.chown(path, self.uid, self.gid)
+            os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
     def run(self, folder: Path, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run one of PostgreSQL's programs in `folder` as this account, with an environment that holds no secrets.
@@ -117,7 +121,7 @@ def _account() -> pwd.struct_passwd:
 
 
 def _let_through(folder: Path, account: pwd.struct_passwd) -> None:
-    """Let the account pass through (not list) every folder on the way to `folder`."""
+    """Let the account pass through (not list) every folder on the way to `folder`; only root's own are opened."""
     for step in (*reversed(folder.parents), folder):
         found = step.stat()
         if found.st_uid == account.pw_uid:
@@ -128,10 +132,21 @@ def _let_through(folder: Path, account: pwd.struct_passwd) -> None:
             passable = found.st_mode & 0o001
         if not passable:
             try:
-                step.chmod(found.st_mode | 0o001)
+                _open_to_all(step)
             except OSError as error:
                 raise StorageError(
                     f"the account {account.pw_name} that runs PostgreSQL cannot reach {folder}",
-                    evidence=[str(error)],
+                    evidence=[str(error.strerror)],
                     next="set HPO_HOME to a folder that it can reach, or run hpo as an ordinary user",
                 ) from error
+
+
+def _open_to_all(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        found = os.fstat(descriptor)
+        if found.st_uid != os.geteuid():
+            raise PermissionError(errno.EPERM, f"{folder} belongs to {owner_name(found.st_uid)}, who keeps it closed")
+        os.fchmod(descriptor, stat.S_IMODE(found.st_mode) | 0o001)
+    finally:
+        os.close(descriptor)

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from hpo.errors import StorageError
+from hpo.ownership import open_no_link
 from hpo.storage.embedded.account import MAJOR, ServerUser
 
 __all__ = ["initialise"]
@@ -71,8 +72,8 @@ def _initdb(fresh: Path, user: ServerUser) -> list[str]:
     done = user.run(fresh.parent, "initdb", *arguments, "-D", fresh.name)
     if done.returncode != 0:
         return _telling(done.stderr) or [f"initdb ended with {done.returncode}"]
-    with (fresh / "postgresql.conf").open("a", encoding="utf-8") as configuration:
-        configuration.write(_CONFIGURATION)
+    with os.fdopen(open_no_link(fresh / "postgresql.conf", os.O_WRONLY | os.O_APPEND), "wb") as configuration:
+        configuration.write(_CONFIGURATION.encode())
     return []
 
 

@@ -15,6 +15,7 @@ import atexit
 import contextlib
 import fcntl
 import os
+import shlex
 import signal
 import threading
 import time
@@ -22,6 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hpo.errors import StorageError
+from hpo.ownership import check_home, open_no_link, owner_name
 from hpo.storage.embedded.server import Server
 
 __all__ = ["embedded_url", "leave_embedded", "stop_embedded"]
@@ -37,7 +39,7 @@ def embedded_url(home: Path) -> str:
 
     Call it again after an outage: it restarts a server that was killed, and costs milliseconds when all is well. The
     process counts as a user of the server until it ends, or until `leave_embedded`. Raises StorageError when the server
-    cannot be started: read-only folder, disk full, no binaries for this platform, damaged data.
+    cannot be started: somebody else's or a read-only folder, disk full, no binaries for this platform, damaged data.
     """
     home = home.absolute()
     _make_home(home)
@@ -46,7 +48,10 @@ def embedded_url(home: Path) -> str:
         alone = _alone(home)
         _join(home)  # before there is a server: one whose start a signal cuts short is stopped at exit as well
         if not server.answers():
-            server.start(alone=alone)
+            try:
+                server.start(alone=alone)
+            except OSError as error:
+                raise _no_folder(home, error, Path(error.filename or home)) from error
         return server.url()
 
 
@@ -107,6 +112,7 @@ def _alone(home: Path) -> bool:
 
 @contextlib.contextmanager
 def _exclusive(home: Path, seconds: float = _LOCK_SECONDS) -> Iterator[None]:
+    check_home(home)
     descriptor = _open(home / "postgres.lock")
     try:
         until = time.monotonic() + seconds
@@ -138,21 +144,24 @@ def _try_lock(descriptor: int, kind: int) -> bool:
 
 def _open(path: Path) -> int:
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return open_no_link(path, os.O_RDWR | os.O_CREAT)
     except OSError as error:
-        raise _no_folder(path.parent, error) from error
+        raise _no_folder(path.parent, error, path) from error
 
 
 def _make_home(home: Path) -> None:
     try:
         home.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _no_folder(home, error) from error
+        raise _no_folder(home, error, home) from error
 
 
-def _no_folder(home: Path, error: OSError) -> StorageError:
-    return StorageError(
-        f"cannot keep a database in {home}",
-        evidence=[f"{type(error).__name__}: {error.strerror or error}"],
-        next="set HPO_HOME to a folder of yours that can be written, or give --storage postgresql://...",
-    )
+def _no_folder(home: Path, error: OSError, path: Path) -> StorageError:
+    next = "set HPO_HOME to a folder of yours that can be written, or give --storage postgresql://..."
+    evidence = [f"{path.name}: {error.strerror or error}"]
+    with contextlib.suppress(OSError):
+        if isinstance(error, PermissionError) and path.lstat().st_uid != os.geteuid():
+            evidence = [f"{path} belongs to {owner_name(path)}"]
+            me = owner_name(os.geteuid())
+            next = f"`sudo chown -R {me} {shlex.quote(str(home))}`, or set HPO_HOME to another folder"
+    return StorageError(f"cannot keep a database in {home}", evidence=evidence, next=next)

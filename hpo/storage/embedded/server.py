@@ -17,7 +17,9 @@ from urllib.parse import quote
 import psutil
 import psycopg2
 
+from hpo.atomic_file import write_atomically
 from hpo.errors import StorageError
+from hpo.ownership import open_no_link
 from hpo.storage.embedded.account import ServerUser, server_user
 from hpo.storage.embedded.data_directory import initialise
 
@@ -72,6 +74,7 @@ class Server:
         socket_dir = self._make_socket_dir(user)
         options = f'-k {shlex.quote(_list_item(socket_dir))} -h ""'
         self._open_log(user)
+        write_atomically(self._boot_file, _boot_id())
         until = time.monotonic() + _START_SECONDS
         while True:
             done = user.run(
@@ -89,7 +92,6 @@ class Server:
                 "start",
             )
             if done.returncode == 0 and self.answers():
-                self._boot_file.write_text(_boot_id())
                 return
             # Backends of a killed postmaster need a moment to notice; until then its shared memory is in use.
             if "still in use" not in self._log_tail(8) or time.monotonic() > until:
@@ -174,12 +176,21 @@ class Server:
         return folder
 
     def _open_log(self, user: ServerUser) -> None:
-        """The server's log, beside its folder so that a failed start can be read; begun anew at 8 MB."""
-        with contextlib.suppress(OSError):
-            if self.log.exists() and self.log.stat().st_size > 8 << 20:
+        """The server's log, beside its folder so that a failed start can be read; begun anew at 8 MB.
+
+        So it is where a link stands, or another account's file: the log goes to no other file, and nobody is given one.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            found = self.log.lstat()
+            ordinary = stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and found.st_uid in (user.uid, os.geteuid())
+            if not ordinary or found.st_size > 8 << 20:
                 self.log.replace(self.log.with_suffix(".log.1"))
-            self.log.touch(mode=0o600)
-            user.own(self.log)
+        descriptor = open_no_link(self.log, os.O_WRONLY | os.O_CREAT)
+        try:
+            if user.name is not None:
+                os.fchown(descriptor, user.uid, user.gid)
+        finally:
+            os.close(descriptor)
 
     def _remedy(self) -> str:
         if self.data.stat().st_mode & 0o027:  # as PostgreSQL judges: the group may read at most, others nothing

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+from hpo.ownership import is_trusted
 from hpo.settings import Settings
 
 __all__ = ["library"]
@@ -31,13 +32,26 @@ COMPILE_SECONDS = 60
 @cache
 def library(name: str) -> ctypes.CDLL | None:
     """A library of SOURCES, or None where it cannot be had."""
-    path = Settings.read().home / "cache" / "native" / f"{name}-{_fingerprint()}.so"
+    home, file = Settings.read().home, f"{name}-{_fingerprint()}.so"
     try:
-        if not path.exists():
-            _compile(SOURCES[name], path)
-        return ctypes.CDLL(str(path))
+        if _is_ours(home, path := home / "cache" / "native" / file):
+            return _load(SOURCES[name], path)
+        with tempfile.TemporaryDirectory() as folder:  # once loaded, the file may go
+            return _load(SOURCES[name], Path(folder) / file)
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def _is_ours(home: Path, path: Path) -> bool:
+    """Whether nobody else had a hand in `path`, which runs when it is loaded: several people may share a home."""
+    steps = (home, *reversed([each for each in path.parents if home in each.parents]), path)
+    return all(is_trusted(step) for step in steps if step.exists() or step.is_symlink())
+
+
+def _load(sources: Sequence[str], path: Path) -> ctypes.CDLL:
+    if not path.exists():
+        _compile(sources, path)
+    return ctypes.CDLL(str(path))
 
 
 def _compile(sources: Sequence[str], path: Path) -> None:

@@ -33,6 +33,7 @@ TRIALS, HOSTS, DATABASE, RESUME = (
     f"system/faults/test_{name}.py::test_" for name in ("trials", "hosts", "database", "resume")
 )
 MIGRATIONS = "system/storage/test_migrations.py::test_"
+OWNERSHIP = "system/storage/test_ownership.py::test_"
 FIT, TRAINER = "unit/training/test_training_fit.py::test_", "system/training/test_trainer.py::test_"
 
 PROTECTIONS = (
@@ -594,5 +595,42 @@ PROTECTIONS = (
         "pass",
         MIGRATIONS + "a_journal_of_an_earlier_version_is_written_after_the_tables_are_migrated",
         "UndefinedColumn",
+    ),
+    # A folder of somebody else's.
+    Protection(
+        "a home of one's own",
+        "storage/embedded/embedded.py",
+        "_exclusive",
+        "check_home(home)",
+        "pass",
+        OWNERSHIP + "an_ordinary_user_starts_no_server_in_a_home_of_somebody_elses",
+        "belongs to account 10001",
+    ),
+    Protection(
+        "root in a home of one's own",
+        "settings.py",
+        "Settings.read",
+        "check_home(home)",
+        "pass",
+        OWNERSHIP + "a_link_of_somebody_elses_is_no_home",
+        "DID NOT RAISE",
+    ),
+    Protection(
+        "no link for the log",
+        "ownership.py",
+        "open_no_link",
+        "found.st_nlink != 1",
+        "False",
+        OWNERSHIP + "a_file_with_two_names_or_no_file_is_not_opened",
+        "DID NOT RAISE",
+    ),
+    Protection(
+        "a library of one's own",
+        "training/kernels/native.py",
+        "library",
+        "_is_ours(home, (path := (home / 'cache' / 'native' / file)))",
+        "(path := home / 'cache' / 'native' / file)",
+        OWNERSHIP + "a_library_that_somebody_else_compiled_is_not_loaded",
+        "AssertionError",
     ),
 )

@@ -1,0 +1,62 @@
+"""Whose a folder is: hpo works in its user's own folders, and follows no link that somebody else may have put there.
+
+Whoever owns a folder can replace any file in it by a link to another, at any moment. So a folder of somebody else's is
+refused as a home, and files that are opened by name below one are opened without following links.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import pwd
+import stat
+from pathlib import Path
+
+from hpo.errors import StorageError
+
+__all__ = ["check_home", "is_trusted", "open_no_link", "owner_name"]
+
+
+def is_trusted(path: Path) -> bool:
+    """Whether `path` itself, also if it is a link, belongs to this account or to root. OSError if it is not there."""
+    return path.lstat().st_uid in (0, os.geteuid())
+
+
+def check_home(home: Path) -> None:
+    """Raise StorageError when somebody else owns `home`, or the link it is; a folder not made yet is nobody's.
+
+    Root's folders are anybody's to use: volumes of containers are root's, and root needs no link to do harm.
+    """
+    try:
+        if is_trusted(home) and home.stat().st_uid in (0, os.geteuid()):
+            return
+        owner = owner_name(home if is_trusted(home) else home.lstat().st_uid)
+    except OSError:
+        return
+    raise StorageError(
+        f"{home} belongs to {owner}, and you are {owner_name(os.geteuid())}",
+        evidence=["its owner could make hpo write to any file of yours, through a link put there"],
+        next=f"run hpo as {owner}, or set HPO_HOME to a folder of your own",
+    )
+
+
+def open_no_link(path: Path, flags: int) -> int:
+    """A descriptor of the regular file `path`, made with mode 0600 if `flags` say so, that has no other name.
+
+    Raises OSError: ELOOP where a link stands there, EEXIST where something else does.
+    """
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+        os.close(descriptor)
+        raise OSError(errno.EEXIST, "not an ordinary file with one name", str(path))
+    return descriptor
+
+
+def owner_name(who: Path | int) -> str:
+    """The account that owns a path, or that has this number, by name if it has one."""
+    number = who if isinstance(who, int) else who.stat().st_uid
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"account {number}"
