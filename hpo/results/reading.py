@@ -19,6 +19,7 @@ from hpo.errors import HpoError, StorageError, StudyError, near_miss
 from hpo.results.best import best_trial
 from hpo.settings import Settings
 from hpo.storage import optuna_internals, optuna_schema, queries, tables
+from hpo.storage.database_url import database_file
 from hpo.storage.engine import hide_password, open_engine, resolve_url, storage_error
 from hpo.storage.evaluations import read_evaluation
 from hpo.storage.journal import replay
@@ -195,9 +196,10 @@ def _check_file(url: str) -> None:
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
         return
-    if not parsed.database or not Path(parsed.database).is_file():
+    file = database_file(parsed)
+    if file is None or not file.is_file():
         raise StorageError(
-            f"no such file: {parsed.database or '(no path)'}",
+            f"no such file: {file or '(no path)'}",
             next="a relative path has three slashes (sqlite:///study.db), an absolute one four",
         )
 

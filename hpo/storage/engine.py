@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy.engine import URL, Engine, make_url
+from sqlalchemy.engine import URL, Engine
 
 from hpo.errors import StorageError
 from hpo.settings import Settings
-from hpo.storage.failures import hide_password, is_outage, storage_error
+from hpo.storage import sqlstate
+from hpo.storage.database_url import hide_password, parse_url
+from hpo.storage.failures import is_outage, storage_error
 from hpo.storage.statement_watchdog import guarded
 
 __all__ = ["hide_password", "is_outage", "open_engine", "resolve_url", "storage_error"]
 
-_POSTGRES = {"postgres", "postgresql", "postgresql+psycopg2"}
 # Said in full, because SQLAlchemy 2.1 takes a plain postgresql:// for another driver, also when plain Optuna opens it.
 _DRIVER = "postgresql+psycopg2"
 
@@ -30,11 +31,11 @@ def open_engine(url: str, *, application_name: str = "hpo", statement_seconds: f
 
     Raises StorageError for text that is no database URL or names a driver that is not installed.
     """
+    parsed = parse_url(url)
     try:
-        parsed = make_url(url)
-        if parsed.drivername not in _POSTGRES:
-            return sqlalchemy.create_engine(parsed)
-        return sqlalchemy.create_engine(
+        if not _is_postgres(parsed):
+            return _other_engine(parsed)
+        engine = sqlalchemy.create_engine(
             parsed.set(drivername=_DRIVER),
             pool_pre_ping=True,
             pool_size=2,
@@ -44,6 +45,8 @@ def open_engine(url: str, *, application_name: str = "hpo", statement_seconds: f
             pool_use_lifo=True,
             connect_args=_connect_args(parsed, application_name, statement_seconds),
         )
+        sqlalchemy.event.listen(engine, "do_connect", lambda _, __, words, options: sqlstate.connect(*words, **options))
+        return engine
     except (sqlalchemy.exc.SQLAlchemyError, ImportError, ValueError) as error:
         raise storage_error(error, url) from error
 
@@ -60,11 +63,8 @@ def resolve_url(settings: Settings, storage: str | None = None, *, write: bool =
         from hpo.storage.embedded.embedded import embedded_url
 
         return embedded_url(settings.home)
-    try:
-        parsed = make_url(url)
-    except (sqlalchemy.exc.ArgumentError, ValueError) as error:
-        raise storage_error(error, url) from error
-    if parsed.drivername in _POSTGRES:
+    parsed = parse_url(url)
+    if _is_postgres(parsed):
         return _with_password_file(parsed).set(drivername=_DRIVER).render_as_string(hide_password=False)
     if write:
         raise StorageError(
@@ -75,6 +75,22 @@ def resolve_url(settings: Settings, storage: str | None = None, *, write: bool =
             next="give postgresql://user@host:5432/database, or leave --storage out for the one that comes with hpo",
         )
     return url
+
+
+def _is_postgres(url: URL) -> bool:
+    """By whichever driver: psycopg2 is the one that hpo comes with, and opens what the others do."""
+    return url.drivername.partition("+")[0] in ("postgres", "postgresql")
+
+
+def _other_engine(url: URL) -> Engine:
+    engine = sqlalchemy.create_engine(url)
+    if engine.dialect.is_async:
+        plain = url.set(drivername=engine.dialect.name)
+        raise StorageError(
+            f"{url.render_as_string(hide_password=True)} names {engine.driver}, a driver for asyncio",
+            next=f"write {plain.render_as_string(hide_password=True)}",
+        )
+    return engine
 
 
 def _connect_args(url: URL, application_name: str, statement_seconds: float) -> dict[str, Any]:

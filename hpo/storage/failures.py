@@ -10,8 +10,10 @@ from sqlalchemy import exc as sa
 from sqlalchemy.engine import make_url
 
 from hpo.errors import StorageError
+from hpo.storage.database_url import database_file, hide_password, no_database_file, secrets_of
+from hpo.storage.sqlstate import sqlstate
 
-__all__ = ["hide_password", "is_outage", "storage_error"]
+__all__ = ["is_outage", "storage_error"]
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _OUTAGE_CODES = {
@@ -28,30 +30,33 @@ _OUTAGE_CODES = {
 }
 _OUTAGE_CLASSES = ("08", "53", "58")  # connection, resources (disk full, too many connections), I/O of the server
 
-# A refused connection carries no code, only libpq's text: pattern -> (worth another try, what to do about it).
+# What to do about a connection that the server refuses, by its code, whatever language it speaks.
+_REFUSALS = {
+    "28P01": "check user and password, or PGPASSWORD; in a URL, write @ : / % in them as %40 %3A %2F %25",
+    "28000": "check the user in the URL, and let this host and user in: pg_hba.conf of the server",
+    "3D000": "create it with `createdb`, or correct the name in the URL",
+    "42501": "grant the user CONNECT on the database and CREATE on its schema",
+    "53300": "raise max_connections, or run fewer processes",
+    "57P03": "wait until the server is up, then run the command again",
+}
+# libpq's own words, which carry no code, and the server's where the code cannot be had (hpo.storage.sqlstate):
+# pattern -> (worth another try, the code it stands for or what to do about it).
 _CONNECT_TEXTS: tuple[tuple[str, bool, str], ...] = (
-    (r"password authentication failed|no password supplied", False, "check user and password, or PGPASSWORD"),
-    (r"no pg_hba\.conf entry|authentication failed", False, "let this host and user in: pg_hba.conf of the server"),
-    (r"database .* does not exist", False, "create it with `createdb`, or correct the name in the URL"),
-    (r"role .* does not exist", False, "create it with `createuser`, or correct the user in the URL"),
-    (r"permission denied", False, "grant the user CONNECT on the database and CREATE on its schema"),
+    (r"password authentication failed|no password supplied", False, "28P01"),
+    (r"no pg_hba\.conf entry|authentication failed|role .* does not exist", False, "28000"),
+    (r"database .* does not exist", False, "3D000"),
+    (r"permission denied", False, "42501"),
     (r"does not support SSL|certificate", False, "check sslmode and sslrootcert in the URL"),
     (r"invalid (connection option|port|integer)|invalid .* value", False, "check the options in the URL"),
-    (r"too many clients|connection slots|too many connections", True, "raise max_connections, or run fewer processes"),
-    (r"starting up|shutting down|recovery mode", True, "wait until the server is up, then run the command again"),
+    (r"too many clients|connection slots|too many connections", True, "53300"),
+    (r"starting up|shutting down|recovery mode|not yet accepting", True, "57P03"),
     (r"translate host name", True, "check the host in the URL and the name service"),
 )
+_DRIVERS = {
+    "mysql": "`pip install mysqlclient`; or `pip install pymysql`, and write mysql+pymysql://...",
+    "mariadb": "`pip install mariadb`; or `pip install pymysql`, and write mariadb+pymysql://...",
+}
 _UNREACHABLE = "check host and port in the URL, and that the server is running"
-
-
-def hide_password(url: str) -> str:
-    """`url` with its password shown as ***; text that is no URL loses whatever stands between `:` and `@`."""
-    try:
-        parsed = make_url(url)
-    except (sa.ArgumentError, ValueError):
-        return re.sub(r"(//[^:/@]*):.*@", r"\1:***@", url)
-    query = {key: ("***" if "password" in key.lower() else value) for key, value in parsed.query.items()}
-    return parsed.set(query=query).render_as_string(hide_password=True)
 
 
 def is_outage(error: BaseException) -> bool:
@@ -64,8 +69,7 @@ def is_outage(error: BaseException) -> bool:
     driver = _driver_error(error)
     if driver is None:
         return False
-    code = getattr(driver, "pgcode", None)
-    if code:
+    if code := sqlstate(driver):
         return code in _OUTAGE_CODES or code.startswith(_OUTAGE_CLASSES)
     if isinstance(error, sa.DBAPIError) and error.connection_invalidated:
         return True
@@ -86,16 +90,18 @@ def storage_error(error: BaseException, url: str) -> StorageError:
         return StorageError(
             f"not a database URL: {place}", evidence=evidence, next="write it as postgresql://user@host:5432/database"
         )
+    if isinstance(error, ImportError):
+        return _no_driver(error, place)
     if driver is None:
         return _unexpected(error, place, evidence)
-    if "file is not a database" in str(driver):
-        return StorageError(f"{place} is not a database", evidence=evidence, next="check the path in the URL")
-    code = getattr(driver, "pgcode", None) or ""
+    if "file is not a database" in str(driver) and (file := database_file(make_url(url))) is not None:
+        return no_database_file(file, place)
+    code = sqlstate(driver)
     if code in ("53100", "58030"):
         return StorageError(
             f"the disk of {place} is full", evidence=evidence, next="make room there, then run it again"
         )
-    if code in ("42501", "25006"):
+    if getattr(driver, "pgcode", None) in ("42501", "25006"):  # of a statement, not of a refused connection
         fact = f"not allowed to write to {place}"
         return StorageError(fact, evidence=evidence, next="grant the user CREATE on its schema, or use the primary")
     if code in ("42P01", "42703"):  # undefined_table, undefined_column
@@ -104,11 +110,10 @@ def storage_error(error: BaseException, url: str) -> StorageError:
             evidence=evidence,
             next="`hpo doctor` names all that is missing, `hpo db init` makes it",
         )
-    if not code:
-        known = _known_text(str(driver))
-        if known is not None or isinstance(driver, psycopg2.OperationalError | psycopg2.InterfaceError):
-            hint = known[1] if known else _UNREACHABLE
-            return StorageError(f"cannot reach the database {place}", evidence=evidence, next=hint)
+    known = _known_text(str(driver)) if not code else None
+    hint = _REFUSALS.get(code) or (known[1] if known else "")
+    if hint or (not code and isinstance(driver, psycopg2.OperationalError | psycopg2.InterfaceError)):
+        return StorageError(f"cannot reach the database {place}", evidence=evidence, next=hint or _UNREACHABLE)
     if is_outage(error):
         return StorageError(f"the database {place} is not available", evidence=evidence, next="run the command again")
     return _unexpected(error, place, evidence)
@@ -117,6 +122,15 @@ def storage_error(error: BaseException, url: str) -> StorageError:
 def _unexpected(error: BaseException, place: str, evidence: list[str]) -> StorageError:
     fact = f"the database {place} refused a statement ({type(error).__name__})"
     return StorageError(fact, evidence=evidence, next="run `hpo doctor`; if it finds nothing, this is a bug of ours")
+
+
+def _no_driver(error: ImportError, place: str) -> StorageError:
+    backend = place.partition(":")[0].partition("+")[0]
+    return StorageError(
+        f"the package that opens {place} is not installed",
+        evidence=[str(error)],
+        next=_DRIVERS.get(backend, f"install it, or name the one you have: {backend}+driver://..."),
+    )
 
 
 def _driver_error(error: BaseException) -> BaseException | None:
@@ -133,26 +147,14 @@ def _is_driver_error(error: BaseException) -> bool:
 def _known_text(text: str) -> tuple[bool, str] | None:
     for pattern, again, hint in _CONNECT_TEXTS:
         if re.search(pattern, text):
-            return again, hint
+            return again, _REFUSALS.get(hint, hint)
     return None
 
 
 def _lines(text: str, url: str) -> list[str]:
     """At most four lines of the driver's text, without any password known here."""
-    for secret in _secrets(url):
+    secrets = {secret for secret in (os.environ.get("PGPASSWORD", ""), *secrets_of(url)) if secret}
+    for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "***")
     lines = [line.strip()[:300] for line in text.splitlines() if line.strip()]
     return [line for line in lines if not line.startswith(("[SQL:", "[parameters:", "(Background"))][:4]
-
-
-def _secrets(url: str) -> list[str]:
-    found = [os.environ.get("PGPASSWORD", "")]
-    try:
-        parsed = make_url(url)
-    except (sa.ArgumentError, ValueError):
-        found += re.findall(r"//[^:/@]*:(.*)@", url)
-    else:
-        found.append(str(parsed.password or ""))
-        found += re.findall(r"//[^:/@]*:([^@/]*)@", url)  # as quoted in the URL
-        found += [str(value) for key, value in parsed.query.items() if "password" in key.lower()]
-    return sorted({secret for secret in found if secret}, key=len, reverse=True)

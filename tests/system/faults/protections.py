@@ -633,4 +633,23 @@ PROTECTIONS = (
         OWNERSHIP + "a_library_that_somebody_else_compiled_is_not_loaded",
         "AssertionError",
     ),
+    # What a server refuses, and what a user gives as its URL.
+    Protection(
+        "codes in place of words",
+        "storage/sqlstate.py",
+        "connect",
+        "_BY_THE_SERVER.search(str(error))",
+        "False",
+        "system/storage/test_engine.py::test_a_refusal_is_understood_whatever_language_the_server_speaks",
+        "assert True is False",
+    ),
+    Protection(
+        "no part of a password",
+        "storage/database_url.py",
+        "hide_password",
+        "_ambiguous(text)",
+        "False",
+        "unit/storage/test_database_url.py::test_a_password_as_it_is_works_or_is_refused_and_shows_no_part",
+        "AssertionError",
+    ),
 )

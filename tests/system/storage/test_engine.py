@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import socket
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -190,3 +192,56 @@ def test_a_missing_table_or_column_is_told_as_that(engine: Engine, statement: st
     assert "gone" in said
     assert "hpo db init" in said
     assert "bug" not in said
+
+
+@pytest.fixture
+def german() -> Iterator[Callable[[str, str], str]]:
+    """`german(code, text)`: the URL of a server that refuses every connection with that code, and in German."""
+    listeners: list[socket.socket] = []
+
+    def serve(listener: socket.socket, answer: bytes) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                with listener.accept()[0] as connection:
+                    while int.from_bytes(connection.recv(4096)[4:8]) in (80877103, 80877104):  # SSL, GSSAPI
+                        connection.sendall(b"N")
+                    connection.sendall(answer)
+
+    def start(code: str, text: str) -> str:
+        fields = {b"S": "SCHWERWIEGEND", b"V": "FATAL", b"C": code, b"M": text}
+        body = b"".join(key + value.encode() + b"\0" for key, value in fields.items()) + b"\0"
+        listener = socket.create_server(("127.0.0.1", 0))
+        listeners.append(listener)
+        answer = b"E" + (len(body) + 4).to_bytes(4) + body
+        threading.Thread(target=serve, args=(listener, answer), daemon=True).start()
+        return f"postgresql://me:s3cret@127.0.0.1:{listener.getsockname()[1]}/db"
+
+    yield start
+    for listener in listeners:
+        listener.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "outage", "hint"),
+    [
+        ("28P01", "Passwort-Authentifizierung für Benutzer »me« fehlgeschlagen", False, "%40"),
+        ("28000", "kein pg_hba.conf-Eintrag für Host »x«", False, "pg_hba.conf"),
+        ("3D000", "Datenbank »db« existiert nicht", False, "createdb"),
+        ("42501", "keine Berechtigung für Datenbank »db«", False, "CONNECT"),
+        ("57P03", "das Datenbanksystem startet", True, "wait until"),
+        ("53300", "tut mir leid, schon zu viele Verbindungen", True, "max_connections"),
+    ],
+)
+def test_a_refusal_is_understood_whatever_language_the_server_speaks(
+    german: Callable[[str, str], str], code: str, text: str, outage: bool, hint: str
+) -> None:
+    url = german(code, text)
+    engine = open_engine(url)
+    with pytest.raises(sqlalchemy.exc.OperationalError) as caught, engine.connect():
+        pass
+    assert is_outage(caught.value) is outage
+    message = storage_error(caught.value, url)
+    assert message.fact.startswith("cannot reach the database")
+    assert text in str(message)
+    assert hint in message.next
+    assert "s3cret" not in str(message)
