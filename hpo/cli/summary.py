@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["emit_summary"]
 
+SHOWN = 3
+"""Refused trials; `hpo trials` has all."""
+
 _REASONS = {
     "deadline": "time is up",
     "trials": "all trials are done",
@@ -48,9 +51,25 @@ def emit_summary(result: Result, study: Study, *, reference: str, name: str, sto
         verdict = escape(against_baseline(result, study))
         table.add_row("best", f"[bold {STYLES['complete']}]{score(best.value)}[/]  trial {best.trial}{verdict}")
         table.add_row("", WrappedParameters(best.params))
+    for index, line in enumerate(_refused(result)):
+        table.add_row("" if index else "refused", escape(line))
     for index, command in enumerate(next_commands(name, storage, finished=best is not None)):
         table.add_row("" if index else "next", escape(command))
     emit_rich("", table)
+
+
+def _refused(result: Result) -> list[str]:
+    """Trials that others wrote into the study and nobody could train, the last ones, each with its reason."""
+    from hpo.storage.trial_record import REFUSED, record_of
+
+    failures = {trial.number: record_of(trial).get("failure", {}) for trial in result.frozen}
+    lines = [
+        f"trial {number}: {failure.get('reason', '')}"
+        for number, failure in failures.items()
+        if failure.get("kind") == REFUSED
+    ]
+    more = [f"and {len(lines) - SHOWN} more: `hpo trials --state failed`"] if len(lines) > SHOWN else []
+    return [*lines[:SHOWN], *more]
 
 
 def against_baseline(result: Result, study: Study) -> str:

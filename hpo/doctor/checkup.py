@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator
 
@@ -17,6 +16,7 @@ from hpo.doctor.machine import examine_checkpoints, examine_disk, examine_enviro
 from hpo.doctor.stale_trials import examine_trials
 from hpo.errors import HpoError
 from hpo.settings import Settings
+from hpo.storage.decoding import decoded_or
 from hpo.storage.engine import open_engine, resolve_url, storage_error
 from hpo.storage.journal import orphans
 from hpo.storage.schema import schema_state
@@ -65,7 +65,7 @@ def checkup(settings: Settings, *, storage: str | None, devices: str | None, fix
 def _uids(engine: Engine) -> set[str]:
     with engine.connect() as connection:
         return {
-            json.loads(facts).get("uid", "")
+            str(decoded_or(facts, {}).get("uid", ""))
             for facts in connection.execute(text("SELECT facts FROM hpo_studies")).scalars()
         }
 

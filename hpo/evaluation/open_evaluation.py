@@ -52,4 +52,4 @@ def open_evaluation(reference: str, name: str | None, storage: str | None, setti
         )
     found = as_stored(find_again(reference, stored.source), there, stored.declaration)
     check_same_declaration(found.study, stored.declaration, len(view.trials))
-    return OpenedEvaluation(engine, found, view, row.study_id, str(stored.facts["uid"]))
+    return OpenedEvaluation(engine, found, view, row.study_id, stored.uid)

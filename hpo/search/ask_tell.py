@@ -17,12 +17,15 @@ from sqlalchemy.engine import Connection
 
 from hpo.sampling.choose import Sampling
 from hpo.sampling.distributions import suggest
+from hpo.sampling.intake import Intake
 from hpo.sampling.pruning import make_pruner
 from hpo.search.events import Counts
+from hpo.search.outcomes import refused
 from hpo.storage import queries
-from hpo.storage.optuna_internals import constraint_key
+from hpo.storage.optuna_internals import constraint_key, trial_id_of
 from hpo.storage.optuna_schema import STATES
 from hpo.storage.study_cache import StudyCache
+from hpo.storage.trial_record import record_of
 from hpo.study.samplers import Grid
 from hpo.study.study import Study
 from hpo.trainers.trial import Trial
@@ -53,6 +56,8 @@ class AskTell:
         self.claimed: set[int] = set()  # leased to this host, not proposed yet: nobody trains these
         self._checkpoints = checkpoints
         self._host = host
+        self._intake = Intake(study.rows)
+        self._refusals: dict[int, str] = {}  # by trial id: why a claimed trial cannot be trained
         self._sampling = Sampling(study, cache)
         self.note = self._sampling.note  # what the user should know of the sampler, or ""
         self._pruner = make_pruner(study, cache, workers)
@@ -62,7 +67,11 @@ class AskTell:
         """Read into the cache what changed since the last time: new trials, and unfinished ones of other hosts."""
         self.claimed.update(claimed)
         also = [*self.cache.open_ids(), *claimed]
-        self.cache.apply(queries.read_changes(connection, self.study_id, self.cache.last_trial_id, also))
+        trials = queries.read_changes(connection, self.study_id, self.cache.last_trial_id, also)
+        for trial in trials:
+            if trial_id_of(trial) in claimed and (reason := self._intake.refusal(trial)):
+                self._refusals[trial_id_of(trial)] = reason
+        self.cache.apply(self._intake.admit(trials))
 
     def claim(self, connection: Connection, worker_id: str, lease_seconds: float, limit: int) -> list[queries.Claim]:
         """Lease up to `limit` trials: waiting ones (this host's own first), then new ones within the budget. To be
@@ -78,6 +87,16 @@ class AskTell:
         return Counts(**counts, seconds_left=left, trials_target=target, exhausted=exhausted, until=budget.deadline,
                       asked=True)  # fmt: skip
 
+    def refuse(self, claim: queries.Claim) -> str:
+        """End a claimed trial that nobody can train, and say why; "" for one that `sample` is to be asked about."""
+        reason = self._refusals.pop(claim.trial_id, "")
+        if reason:
+            self.cache.start(claim)
+            self.claimed.discard(claim.trial_id)
+            outcome = refused(claim.attempt, reason)
+            self.tell(claim.trial_id, outcome.state, outcome.values, outcome.attributes, outcome.constraints)
+        return reason
+
     def sample(self, claim: queries.Claim) -> Trial:
         """Give a claimed trial its parameters: those it has, those it was enqueued with, the sampler's for the rest."""
         self.cache.start(claim)
@@ -88,7 +107,7 @@ class AskTell:
         view = optuna.Study(study_name=self.study.name, storage=self.cache, sampler=sampler, pruner=self._pruner)
         proposal = optuna.trial.Trial(view, claim.trial_id)
         config = self.study.rows.sample(lambda name, row: suggest(proposal, name, row))
-        deaths = int(self.cache.get_trial(claim.trial_id).user_attrs.get(TRAINER_DEATHS, 0))
+        deaths = record_of(self.cache.get_trial(claim.trial_id)).get("trainer_deaths", 0)
         return Trial(
             trial_id=claim.trial_id,
             number=claim.number,
@@ -96,7 +115,9 @@ class AskTell:
             params=dict(proposal.params),
             config=self.study.resolve(config),
             checkpoint=str(self._checkpoints / str(claim.number)),
-            trainer_deaths=min(deaths, claim.attempt - 1),  # an epoch on a host that was lost began both counts anew
+            trainer_deaths=min(
+                max(0, deaths), claim.attempt - 1
+            ),  # an epoch on a host that was lost began both counts anew
         )
 
     def should_prune(self, trial: Trial) -> bool:

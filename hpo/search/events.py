@@ -19,6 +19,7 @@ __all__ = [
     "Trial",
     "TrialAssigned",
     "TrialLost",
+    "TrialRefused",
     "TrialsSaved",
 ]
 
@@ -35,6 +36,14 @@ class TrialLost:
     """The trial is no longer ours: it was ended from outside, or another worker has its lease. Drop it unsaved."""
 
     trial_id: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class TrialRefused:
+    """A trial that somebody enqueued cannot be trained, and has failed."""
+
+    number: int
     reason: str
 
 
@@ -102,4 +111,13 @@ class TrialsSaved:
     trial_ids: tuple[int, ...]
 
 
-Event = TrialAssigned | TrialsSaved | TrialLost | Counts | DatabaseUnavailable | DatabaseRecovered | FatalError
+Event = (
+    TrialAssigned
+    | TrialRefused
+    | TrialsSaved
+    | TrialLost
+    | Counts
+    | DatabaseUnavailable
+    | DatabaseRecovered
+    | FatalError
+)

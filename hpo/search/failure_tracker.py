@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo.errors import RepeatedFailure
 from hpo.search.outcomes import Outcome
-from hpo.storage.trial_record import record_of
+from hpo.storage.trial_record import REFUSED, record_of
 
 __all__ = ["FailureTracker", "check_not_all_failed", "same_error"]
 
@@ -68,6 +68,7 @@ def check_not_all_failed(study: str, counts: Mapping[str, int], trials: Iterable
     if not counts["failed"] or counts["complete"] or counts["pruned"]:
         return
     failures = [record["failure"] for record in map(record_of, trials) if "failure" in record]
+    failures = [failure for failure in failures if failure.get("kind") != REFUSED]  # somebody else's mistake
     if not failures:
         return  # ended by hand, in the dashboard say: no error, and so no bug
     common, often = Counter(same_error(failure) for failure in failures).most_common(1)[0]

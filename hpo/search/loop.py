@@ -24,6 +24,7 @@ from hpo.search.events import (
     FatalError,
     TrialAssigned,
     TrialLost,
+    TrialRefused,
     TrialsSaved,
 )
 from hpo.search.failure_tracker import FailureTracker
@@ -136,6 +137,8 @@ class Loop:
             case TrialsSaved(trial_ids):
                 for trial_id in trial_ids:
                     self._remove_checkpoint(trial_id)
+            case TrialRefused(number, reason):
+                self._progress.refused(number, reason)
             case TrialLost(trial_id, reason):
                 self._on_trial_lost(trial_id, reason)
             case DatabaseUnavailable(reason):

@@ -11,6 +11,7 @@ from optuna.study import StudyDirection
 from sqlalchemy.engine import Connection, Engine
 
 from hpo.errors import StudyError, near_miss
+from hpo.sampling.intake import Intake, trusted_study_attributes
 from hpo.search.budget import BudgetDecision, agree, initial_budget
 from hpo.search.code import check_finished_code, check_same_code, code_digest, source_digests
 from hpo.search.identity import Identity, own_identity
@@ -106,9 +107,11 @@ def open_study(
             commit=commit,
             code=code,
         )
-        cache = StudyCache(study_id, study.name, directions_of(study), *queries.study_attrs(connection, study_id))
-        cache.apply(trials)
-    return OpenStudy(study_id, str(stored.facts["uid"]), cache, agreed, note)
+        user_attrs, system_attrs = queries.study_attrs(connection, study_id)
+        system_attrs = trusted_study_attributes(system_attrs, len(trials))
+        cache = StudyCache(study_id, study.name, directions_of(study), user_attrs, system_attrs)
+        cache.apply(Intake(study.rows).admit(trials))
+    return OpenStudy(study_id, stored.uid, cache, agreed, note)
 
 
 def prepare_study(

@@ -4,6 +4,7 @@ complete        COMPLETE with the best epoch's values
 diverged        PRUNED, constraint `finite` violated, so that the sampler learns to stay away
 out_of_memory   PRUNED, constraint `memory` violated, likewise
 failed          FAIL with type, message and the last traceback lines
+refused         FAIL: what it was enqueued with is no configuration of the study
 trainers died   FAIL after the last attempt, saying how the trainer ended
 """
 
@@ -16,12 +17,12 @@ from typing import Any
 from optuna.trial import TrialState
 
 from hpo.messages import Finished
-from hpo.storage.trial_record import TrialFailure, TrialRecord, make_record
+from hpo.storage.trial_record import REFUSED, TrialFailure, TrialRecord, make_record
 from hpo.study.study import Study
 from hpo.trainers.trial import Trial
 from hpo.wording import score
 
-__all__ = ["Outcome", "classify", "given_up", "pruned"]
+__all__ = ["Outcome", "classify", "given_up", "pruned", "refused"]
 
 CONSTRAINTS = {"diverged": "finite", "out_of_memory": "memory"}
 
@@ -68,6 +69,12 @@ def given_up(trial: Trial, how: str) -> Outcome:
     failure = TrialFailure(kind="attempts", attempts=trial.attempts, reason=reason)
     attributes = make_record(_attributes(trial, None), TrialRecord(failure=failure))
     return Outcome(TrialState.FAIL, None, attributes, {}, reason)
+
+
+def refused(attempt: int, reason: str) -> Outcome:
+    """The outcome of a trial that nobody can train, because of what others wrote about it."""
+    failure = TrialFailure(kind=REFUSED, reason=reason)
+    return Outcome(TrialState.FAIL, None, TrialRecord(attempt=attempt, failure=failure), {}, reason)
 
 
 def pruned(study: Study, trial: Trial) -> Outcome:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from hpo.messages import Epoch
 from hpo.results.best import best_trial
@@ -119,6 +119,11 @@ class SearchProgress:
         self.notice(f"trial {trial.number} {state}{at}{': ' if detail else ''}{detail}")
         if best is not None and best.trial == trial.number and (before is None or before.trial != best.trial):
             self.notice(f"best so far: trial {best.trial} with {score(best.value)}: {params_text(best.params)}")
+
+    def refused(self, number: int, reason: str) -> None:
+        """A trial could not be trained, by no fault of the study's: one line."""
+        self.best()  # which counts it
+        self.notice(f"trial {number} {STATES[TrialState.FAIL]}: {reason}")
 
     def show(
         self,

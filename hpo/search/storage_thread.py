@@ -23,7 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from hpo.errors import StorageError
 from hpo.messages import Epoch
 from hpo.search.ask_tell import AskTell
-from hpo.search.events import Counts, Event, FatalError, TrialAssigned, TrialLost, TrialsSaved
+from hpo.search.events import Counts, Event, FatalError, TrialAssigned, TrialLost, TrialRefused, TrialsSaved
 from hpo.search.live_counts import LiveCounts
 from hpo.search.outage import Outage, explained
 from hpo.search.reaper import MAX_HOSTS, Reaper
@@ -242,7 +242,10 @@ class StorageThread:
         trains must be resumable under the same ones."""
         started = time.monotonic()
         for claim in claims:
-            self._sampled.append(self._ask_tell.sample(claim))
+            if reason := self._ask_tell.refuse(claim):
+                self._emit(TrialRefused(claim.number, reason))
+            else:
+                self._sampled.append(self._ask_tell.sample(claim))
         self.ask_seconds += 0.3 * ((time.monotonic() - started) / len(claims) - self.ask_seconds)
         self._wanted = max(0, self._wanted - len(claims))
         self._wake.set()

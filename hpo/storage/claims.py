@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from hpo.json_values import key_of
+from hpo.storage.decoding import decoded_or
 from hpo.storage.optuna_schema import (
     FIXED_PARAMS,
     RUNNING,
@@ -169,7 +170,7 @@ def enqueue(connection: Connection, study_id: int, items: Sequence[tuple[dict[st
     """
     if connection.execute(text(_LOCK_STUDY), {"study": study_id}).one_or_none() is None:
         raise NoStudy(study_id)
-    known = {key_of(json.loads(row[0])) for row in connection.execute(_QUEUED, {"study": study_id})}
+    known = {key_of(decoded_or(row[0], {})) for row in connection.execute(_QUEUED, {"study": study_id})}
     fixed: list[str] = []
     attrs: list[tuple[int, str, str]] = []
     for params, user_attrs in items:

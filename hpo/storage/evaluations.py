@@ -13,6 +13,7 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from hpo.storage import tables
+from hpo.storage.decoding import decoded_or
 from hpo.storage.optuna_internals import artifact_key
 from hpo.storage.optuna_schema import SYSTEM_ATTRS, table
 
@@ -31,7 +32,7 @@ def read_evaluation(connection: Connection, study_id: int) -> dict[str, Any] | N
     if not sqlalchemy.inspect(connection).has_table(evaluations.name):
         return None
     text = connection.execute(select(evaluations.c.document).where(evaluations.c.study_id == study_id)).scalar()
-    return None if text is None else dict(json.loads(text))
+    return None if text is None else decoded_or(text, {})
 
 
 def save_evaluation(connection: Connection, study_id: int, document: Mapping[str, Any]) -> None:
@@ -47,7 +48,7 @@ def read_runs(connection: Connection, study_id: int) -> dict[str, dict[str, Any]
     """Results of the runs that are done, by run key."""
     runs = tables.evaluation_runs
     found = connection.execute(select(runs.c.run_key, runs.c.result).where(runs.c.study_id == study_id))
-    return {key: json.loads(result) for key, result in found}
+    return {key: decoded_or(result, {}) for key, result in found}
 
 
 def save_run(connection: Connection, study_id: int, run_key: str, result: dict[str, Any]) -> None:

@@ -28,6 +28,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DataError
 
 from hpo.atomic_file import AtomicFile
+from hpo.storage.decoding import decoded_or
 from hpo.storage.optuna_schema import TRIALS
 from hpo.storage.save import save
 from hpo.storage.write_batch import EpochRow, Requeue, TrialResult, WriteBatch
@@ -124,7 +125,7 @@ def _is_here(connection: Connection, record: dict[str, Any]) -> bool:
         return False
     query = text("SELECT facts FROM hpo_studies WHERE study_id = :study")
     facts = connection.execute(query, {"study": record["study_id"]}).scalar()
-    return facts is not None and json.loads(facts).get("uid") == record["uid"]
+    return facts is not None and decoded_or(facts, {}).get("uid") == record["uid"]
 
 
 def _line(record: dict[str, Any]) -> bytes:

@@ -26,6 +26,7 @@ __all__ = [
     "constraint_key",
     "frozen_study",
     "head_revision",
+    "is_system_attribute",
     "known_revisions",
     "trial_id_of",
 ]
@@ -90,6 +91,20 @@ def known_revisions() -> frozenset[str]:
 def artifact_key(artifact_id: str) -> str:
     """The system attribute under which Optuna and its dashboard look for an artifact."""
     return ARTIFACTS_ATTR_PREFIX + artifact_id
+
+
+def is_system_attribute(key: str, value: Any) -> bool:
+    """False for a constraint that Optuna could not have stored: FrozenTrial.constraints would give it out as a number.
+
+    As a list, under one key, it stands in databases of earlier versions.
+    """
+    if key == _CONSTRAINTS_KEY:
+        return isinstance(value, list) and all(map(_is_limit, value))
+    return not key.startswith(f"{_CONSTRAINTS_KEY}:") or _is_limit(value)
+
+
+def _is_limit(value: Any) -> bool:
+    return (isinstance(value, float) and value == value) or (type(value) is int and abs(value) <= 2**53)
 
 
 def constraint_key(name: str) -> str:

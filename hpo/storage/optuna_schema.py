@@ -162,4 +162,4 @@ def as_stored(value: float) -> tuple[float | None, str]:
 
 
 def as_value(stored: float | None, kind: str) -> float:
-    return _SPECIAL[kind] if stored is None else stored
+    return _SPECIAL.get(kind, math.nan) if stored is None else stored

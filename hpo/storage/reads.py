@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Connection, Select, String, cast, literal, null, select, union_all
+from sqlalchemy import Connection, Select, String, cast, func, literal, null, select, union_all
 from sqlalchemy.sql import ColumnElement
 
 from hpo.storage import tables
+from hpo.storage.decoding import Undecodable, decoded
+from hpo.storage.optuna_internals import is_system_attribute
 from hpo.storage.optuna_schema import (
+    DIRECTIONS,
     INTERMEDIATE,
     PARAMS,
     SYSTEM_ATTRS,
@@ -41,6 +45,8 @@ def read_changes(
     if also:
         which |= _trials.c.trial_id.in_(list(also))
     which &= _trials.c.study_id == study_id
+    directions = table(DIRECTIONS)
+    objectives = select(func.count()).where(directions.c.study_id == study_id).scalar_subquery()
     rows = connection.execute(
         select(
             _trials.c.trial_id,
@@ -48,6 +54,7 @@ def read_changes(
             cast(_trials.c.state, String),
             _trials.c.datetime_start,
             _trials.c.datetime_complete,
+            objectives.label("objectives"),
         )
         .where(which)
         .order_by(_trials.c.trial_id)
@@ -71,6 +78,8 @@ def read_changes(
         for row in rows
     }
     _fill(connection, trials, which if len(trials) > 200 else _trials.c.trial_id.in_(list(trials)))
+    for trial in trials.values():
+        _believe(trial, rows[0].objectives)
     return list(trials.values())
 
 
@@ -139,12 +148,30 @@ def _add(trial: FrozenTrial, kind: int, name: Any, number: Any, words: Any, plac
     if kind == 2:
         trial.intermediate_values[place] = as_value(number, words)
     elif kind == 0:
-        distribution = distribution_from(words)
-        trial.distributions[name] = distribution
-        trial.params[name] = distribution.to_external_repr(number)
+        _add_parameter(trial, name, number, words)
     elif kind == 1:
         trial.values = [*(trial.values or ()), as_value(number, words)]
-    elif kind == 3:
-        trial.user_attrs[name] = json.loads(words)
     else:
-        trial.system_attrs[name] = json.loads(words)
+        with suppress(Undecodable):
+            value = decoded(words)
+            if kind == 3:
+                trial.user_attrs[name] = value
+            elif is_system_attribute(name, value):
+                trial.system_attrs[name] = value
+
+
+def _add_parameter(trial: FrozenTrial, name: str, number: Any, words: str) -> None:
+    """A parameter that no distribution can be made of, or whose value is none of it, is as if it were not there."""
+    try:
+        distribution = distribution_from(words)
+        trial.params[name] = distribution.to_external_repr(number)
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
+        return
+    trial.distributions[name] = distribution
+
+
+def _believe(trial: FrozenTrial, objectives: int) -> None:
+    """A complete trial without a value for each objective, which no Optuna leaves behind, has failed."""
+    values = trial.values or []
+    if trial.state == TrialState.COMPLETE and (len(values) != objectives or any(math.isnan(each) for each in values)):
+        trial.state, trial.values = TrialState.FAIL, None

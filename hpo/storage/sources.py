@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from sqlalchemy import Connection, select, text
 
+from hpo.storage.decoding import decoded_or
 from hpo.storage.tables import sources
 
 __all__ = ["keep_sources", "read_sources"]
@@ -23,4 +24,5 @@ def keep_sources(connection: Connection, code: str, files: Mapping[str, str]) ->
 def read_sources(connection: Connection, code: str) -> dict[str, str] | None:
     """The files of `code`; None where nobody recorded them."""
     found = connection.execute(select(sources.c.files).where(sources.c.code == code)).scalar_one_or_none()
-    return json.loads(found) if found is not None else None
+    files = None if found is None else decoded_or(found, {})
+    return None if files is None else {str(name): str(digest) for name, digest in files.items()}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,7 +13,10 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from sqlalchemy import Connection, func, insert, select, text
 
+from hpo.errors import StorageError
+from hpo.names import is_file_name
 from hpo.storage import tables
+from hpo.storage.decoding import Undecodable, decoded, decoded_mapping
 from hpo.storage.optuna_schema import (
     DIRECTIONS,
     STUDIES,
@@ -53,13 +58,21 @@ class RegisteredStudy:
 
     study_id: int
     fingerprint: str
-    declaration: Any
+    declaration: Mapping[str, Any]
     source: str
     seed: int
-    facts: Any
+    facts: Mapping[str, Any]
     deadline: datetime | None
     trials_target: int | None
     created_at: datetime
+
+    @property
+    def uid(self) -> str:
+        """What tells studies of one name apart, in paths too. StorageError for one that no path may hold."""
+        uid = self.facts.get("uid")
+        if not is_file_name(uid):
+            raise _altered(self.study_id, "facts", f"its uid is {str(uid)[:60]!r}")
+        return str(uid)
 
 
 @dataclass(frozen=True)
@@ -137,7 +150,11 @@ def study_attrs(connection: Connection, study_id: int) -> tuple[dict[str, Any], 
     for name in (STUDY_USER_ATTRS, STUDY_SYSTEM_ATTRS):
         attrs = table(name)
         rows = connection.execute(select(attrs.c.key, attrs.c.value_json).where(attrs.c.study_id == study_id))
-        found.append({key: json.loads(value) for key, value in rows})
+        attributes: dict[str, Any] = {}
+        for key, value in rows:
+            with suppress(Undecodable):  # as if it were not there
+                attributes[str(key)] = decoded(value)
+        found.append(attributes)
     return found[0], found[1]
 
 
@@ -238,5 +255,17 @@ def _declared(connection: Connection, study_id: int) -> RegisteredStudy | None:
     if row is None:
         return None
     fields = dict(row)
-    fields["declaration"], fields["facts"] = json.loads(fields["declaration"]), json.loads(fields["facts"])
+    for column in ("declaration", "facts"):
+        try:
+            fields[column] = decoded_mapping(fields[column])
+        except Undecodable as error:
+            raise _altered(study_id, column, str(error)) from error
     return RegisteredStudy(**fields)
+
+
+def _altered(study_id: int, column: str, how: str) -> StorageError:
+    return StorageError(
+        f"the record of study {study_id} in the database is not what hpo wrote: hpo_studies.{column}",
+        evidence=[how],
+        next="restore it from a backup, or start the study again under another --name",
+    )

@@ -5,19 +5,22 @@ Databases hold these keys: one that is renamed here is lost there.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypedDict, cast
 
 from optuna.trial import FrozenTrial
 
-__all__ = ["TrialFailure", "TrialRecord", "make_record", "record_of"]
+__all__ = ["REFUSED", "TrialFailure", "TrialRecord", "make_record", "record_of"]
+
+
+REFUSED = "refused"
+"""The kind of failure of a trial that was never trained, because what others wrote about it fits no row."""
 
 
 class TrialFailure(TypedDict, total=False):
     """Why a trial gave no result.
 
-    kind: "diverged", "out_of_memory", "failed", or "attempts": trainers or hosts died under each of them
+    kind: "diverged", "out_of_memory", "failed", REFUSED, or "attempts": trainers or hosts died under each of them
     """
 
     kind: str
@@ -41,6 +44,7 @@ class TrialRecord(TypedDict, total=False):
     epochs: int
     best_epoch: int
     metrics: dict[str, float]
+    trainer_deaths: int  # Trial.trainer_deaths, for whoever resumes it
     failure: TrialFailure
     seed: int
     seconds: float  # that a trainer spent on it
@@ -77,11 +81,15 @@ def record_of(trial: FrozenTrial) -> TrialRecord:
 
     Another script's attribute of the same name may be anything, and so may what a user changed by hand.
     """
-    return cast(TrialRecord, {key: value for key, value in trial.user_attrs.items() if _is_ours(key, value)})
+    ours = {key: value for key, value in trial.user_attrs.items() if _is_ours(_KINDS, key, value)}
+    for key, kinds in _INSIDE.items():
+        if key in ours:
+            ours[key] = {name: value for name, value in ours[key].items() if _is_ours(kinds, name, value)}
+    return cast(TrialRecord, ours)
 
 
-def _is_ours(key: str, value: Any) -> bool:
-    fits = _KINDS.get(key)
+def _is_ours(kinds: Mapping[str, Callable[[Any], bool]], key: str, value: Any) -> bool:
+    fits = kinds.get(key) or kinds.get("*")
     return fits is None or fits(value)
 
 
@@ -94,11 +102,20 @@ def _text(value: Any) -> bool:
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+
+
+def _measure(value: Any) -> bool:
+    """A number of a trial's; of one that diverged it need not be finite."""
+    return value is None or isinstance(value, float) or _number(value)
+
+
+def _lines(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_text, value))
 
 
 def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
 
 
 _KINDS: dict[str, Callable[[Any], bool]] = {
@@ -106,6 +123,14 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("origin", "device", "device_name", "worker", "host", "git_commit", "data_checksum"), _text),
     **dict.fromkeys(("seconds", "setup_seconds", "train_seconds", "eval_seconds"), _number),
     **dict.fromkeys(("parameters", "macs", "peak_memory_bytes"), _number),
-    **dict.fromkeys(("attempt", "epochs", "best_epoch", "seed"), _whole),
+    **dict.fromkeys(("attempt", "epochs", "best_epoch", "seed", "trainer_deaths"), _whole),
 }
 """By key, whether a value may be used. Keys that no reader takes out by name are not looked at."""
+
+_INSIDE: dict[str, dict[str, Callable[[Any], bool]]] = {
+    "failure": {**dict.fromkeys(("kind", "reason", "where", "worker"), _text), "traceback": _lines, "attempts": _whole},
+    "metrics": {"*": _measure},
+    "packages": {"*": _text},
+    "versions": {"*": _text},
+}
+"""The same for what stands in one of them; "*": whatever its name."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select, text
 
+from hpo.storage.decoding import decoded_or
 from hpo.storage.tables import workers
 
 __all__ = ["WorkerRow", "at_work", "list_workers", "register_worker"]
@@ -81,7 +82,7 @@ def list_workers(connection: Connection, study_id: int | None = None) -> list[Wo
     found = []
     for row in connection.execute(query).mappings():
         fields = dict(row)
-        fields["identity"], fields["slots"] = json.loads(fields["identity"]), json.loads(fields["slots"])
+        fields["identity"], fields["slots"] = decoded_or(fields["identity"], {}), decoded_or(fields["slots"], [])
         found.append(WorkerRow(**fields))
     return found
 

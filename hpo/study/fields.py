@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -12,6 +11,7 @@ import hpo.study.samplers
 from hpo.data import Dataset
 from hpo.errors import StudyError
 from hpo.models import Model
+from hpo.names import is_file_name
 from hpo.study.declared import is_number
 from hpo.study.protocol import METRICS, AtMost, EarlyStopping, StopWhen, check_metric
 from hpo.study.pruners import Pruner
@@ -74,8 +74,7 @@ def _check_given(values: Mapping[str, Any]) -> None:
 
 
 def _check_name(name: object) -> None:
-    # Study names become folder names and file names, so nothing in them may climb out of a folder.
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}", name):
+    if not is_file_name(name):
         raise StudyError(f"{name!r} is not a study name", next="use letters, digits, _, - and ., at most 100")
 
 

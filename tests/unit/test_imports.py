@@ -15,7 +15,7 @@ LONGEST = 300
 
 ROOMS = [
     ["json_values"],
-    ["errors", "former_names", "wording", "seeds", "signals", "atomic_file", "messages", "torch_internals"],
+    ["errors", "former_names", "names", "wording", "seeds", "signals", "atomic_file", "messages", "torch_internals"],
     ["duration", "ownership", "models"],
     ["settings", "storage.embedded"],
     ["data", "training.kernels"],

@@ -29,8 +29,8 @@ class Protection:
     fails: str
 
 
-TRIALS, HOSTS, DATABASE, RESUME = (
-    f"system/faults/test_{name}.py::test_" for name in ("trials", "hosts", "database", "resume")
+TRIALS, HOSTS, DATABASE, RESUME, SHARED = (
+    f"system/faults/test_{name}.py::test_" for name in ("trials", "hosts", "database", "resume", "shared")
 )
 MIGRATIONS = "system/storage/test_migrations.py::test_"
 OWNERSHIP = "system/storage/test_ownership.py::test_"
@@ -651,5 +651,32 @@ PROTECTIONS = (
         "False",
         "unit/storage/test_database_url.py::test_a_password_as_it_is_works_or_is_refused_and_shows_no_part",
         "AssertionError",
+    # Others who write into the study.
+    Protection(
+        "the refusal",
+        "search/ask_tell.py",
+        "AskTell.synchronise",
+        "self._intake.refusal(trial)",
+        "''",
+        SHARED + "what_nobody_can_train_fails_with_its_reason_and_the_rest_is_trained",
+        "AssertionError",
+    ),
+    Protection(
+        "refusals are no bugs",
+        "search/failure_tracker.py",
+        "check_not_all_failed",
+        "failure.get('kind') != REFUSED",
+        "True",
+        SHARED + "a_later_run_is_ended_by_none_of_it_and_a_study_of_refusals_only_is_no_failed_search",
+        "every finished trial failed",
+    ),
+    Protection(
+        "the intake",
+        "search/ask_tell.py",
+        "AskTell.synchronise",
+        "self._intake.admit(trials)",
+        "trials",
+        SHARED + "trials_of_plain_optuna_with_distributions_of_their_own_end_no_search",
+        "Error",
     ),
 )

@@ -37,3 +37,20 @@ def test_every_key_that_is_checked_is_a_key_of_the_record() -> None:
 
 def test_later_parts_of_a_record_win() -> None:
     assert make_record({"device": "cpu", "seed": 1}, {"device": "cuda:0"}) == {"device": "cuda:0", "seed": 1}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "kept"),
+    [
+        ("failure", {"kind": [], "reason": 3, "traceback": "x", "where": "a.py:1"}, {"where": "a.py:1"}),
+        ("failure", {"traceback": ["a", 3], "attempts": "x"}, {}),
+        ("metrics", {"val_accuracy": "x", "val_loss": 0.5, "lr": {}, "macs": None}, {"val_loss": 0.5, "macs": None}),
+        ("versions", {"torch": 2, "python": "3.11"}, {"python": "3.11"}),
+    ],
+)
+def test_nor_is_what_has_another_type_inside_one(key: str, value: Any, kept: Any) -> None:
+    assert record_of(create_trial(value=0.5, user_attrs={key: value})) == {key: kept}
+
+
+def test_a_number_too_large_for_any_float_is_none() -> None:
+    assert record_of(create_trial(value=0.5, user_attrs={"seconds": 10**400, "seed": 10**400})) == {}

@@ -1,0 +1,166 @@
+"""What other hands wrote into a study, as samplers and pruners may see it; and what of it nobody can train.
+
+Optuna's API lets anybody write into a study of ours: a trial enqueued with values that no row has, one that plain
+Optuna asked for with distributions of its own, attributes of any kind. None of that may end a coordinator.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial
+
+from hpo.errors import near_miss
+from hpo.sampling.distributions import distribution
+from hpo.storage.decoding import Undecodable, decoded_mapping
+from hpo.storage.optuna_schema import FIXED_PARAMS
+from hpo.study.parameters import Categorical, Float, Int, Parameter, Scalar
+from hpo.study.space import Space
+
+__all__ = ["Intake", "trusted_study_attributes"]
+
+_PROPOSED = re.compile(r"(\w+:relative_params):\d+")
+"""System attributes in which TPE and the Gaussian process leave, as text, what they propose for a running trial."""
+_RUNG = re.compile(r"completed_rung_\d+")
+"""System attributes in which successive halving keeps a trial's value at each rung."""
+_LAST_SAMPLE = re.compile(r"qmc \(.*\)'s last sample id", re.DOTALL)
+"""The study's system attribute in which quasi-random search counts the points it has given out."""
+
+
+class Intake:
+    """The rows of a study as the measure of what others wrote about its trials."""
+
+    def __init__(self, rows: Space) -> None:
+        self._rows = rows
+        self._distributions: dict[str, BaseDistribution] = {
+            name: distribution(row) for name, row in rows.searched.items()
+        }
+
+    def refusal(self, trial: FrozenTrial) -> str:
+        """Why `trial`, as the database has it, cannot be trained: a parameter it was enqueued with, or has, that is no
+        row or has no value of its row. "" for one that can. To be asked before `admit`, which takes the reason away.
+        """
+        wanted = trial.system_attrs.get(FIXED_PARAMS, {})
+        if not isinstance(wanted, Mapping):
+            return f"it was enqueued with {_shown(wanted)}, which is no table of parameters"
+        for name, value in (*wanted.items(), *trial.params.items()):
+            if name in self._rows.fixed:
+                fixed = self._rows.fixed[name]
+                if value != fixed:
+                    return f"it gives {name}={_shown(value)}, but its row is fixed to {fixed!r}"
+                continue
+            found = self._row(name)
+            if found is None:
+                known = near_miss(name[:60], self._rows.rows)
+                return f"it gives {_shown(name)}, which is no parameter of the study ({known})"
+            if not _fits(found[1], value):
+                return f"it gives {name}={_shown(value)}, outside its row: {found[1]}"
+        return ""
+
+    def admit(self, trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+        """`trials` without what no sampler or pruner of this study could read. They are changed in place."""
+        return [self._admit(trial) for trial in trials]
+
+    def _admit(self, trial: FrozenTrial) -> FrozenTrial:
+        rows = {name: self._row(name) for name in trial.params}
+        kept = {name: row for name, row in rows.items() if row and _fits(row[1], trial.params[name])}
+        trial.params = {name: _as_declared(row, trial.params[name]) for name, (_, row) in kept.items()}
+        trial.distributions = {name: self._distributions[base] for name, (base, _) in kept.items()}
+        trial.system_attrs = self._attributes(trial.system_attrs)
+        return trial
+
+    def _attributes(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
+        proposed = {match[1] for key in attributes if (match := _PROPOSED.fullmatch(key))}
+        lost = {prefix for prefix in proposed if not self._is_proposal(prefix, attributes)}
+        kept: dict[str, Any] = {}
+        for key, value in attributes.items():
+            match = _PROPOSED.fullmatch(key)
+            if key == FIXED_PARAMS:
+                kept[key] = self._fixed(value)
+            elif not (match and match[1] in lost) and (not _RUNG.fullmatch(key) or _is_number(value)):
+                kept[key] = value
+        return kept
+
+    def _fixed(self, given: Any) -> dict[str, Any]:
+        """What a trial was enqueued with, as its rows have it: 3.0 from a browser is the whole number 3."""
+        if not isinstance(given, Mapping):
+            return {}
+        rows = {name: self._row(name) for name in given}
+        return {
+            name: _as_declared(row[1], given[name]) for name, row in rows.items() if row and _fits(row[1], given[name])
+        }
+
+    def _is_proposal(self, prefix: str, attributes: Mapping[str, Any]) -> bool:
+        """Whether the pieces under `prefix`, put together as a sampler does, give a value of its row to every name."""
+        pieces: list[Any] = []
+        while piece := attributes.get(f"{prefix}:{len(pieces)}"):
+            pieces.append(piece)
+        try:
+            named = decoded_mapping("".join(pieces))
+        except (TypeError, Undecodable):
+            return False
+        rows = {name: self._row(name) for name in named}
+        return all(row is not None and _fits(row[1], named[name]) for name, row in rows.items())
+
+    def _row(self, name: object) -> tuple[str, Parameter] | None:
+        """(name of the row, the row) that a parameter of Optuna's name belongs to: hidden_units_3 to hidden_units."""
+        searched = self._rows.searched
+        if not isinstance(name, str):
+            return None
+        base, _, index = name.rpartition("_")
+        if (row := searched.get(name)) is not None and not row.repeat:
+            return name, row
+        row = searched.get(base)
+        if row is None or not row.repeat or not re.fullmatch(r"0|[1-9][0-9]{0,6}", index):
+            return None
+        count = self._rows.rows[row.repeat]
+        most = count.high if isinstance(count, Int) else count
+        return (base, row) if int(index) < most else None
+
+
+def trusted_study_attributes(attributes: Mapping[str, Any], trials: int) -> dict[str, Any]:
+    """A study's system attributes without a count of quasi-random points that `trials` cannot have used up.
+
+    A sampler goes over all points before its own, so a number of any size would keep it busy for as long.
+    """
+    return {
+        key: value
+        for key, value in attributes.items()
+        if not _LAST_SAMPLE.fullmatch(key) or (type(value) is int and -1 <= value <= 2 * trials + 1000)
+    }
+
+
+def _fits(row: Parameter, value: Any) -> bool:
+    return row.contains(_number_of(row, value))
+
+
+def _as_declared(row: Parameter, value: Any) -> Scalar:
+    """A value that fits `row`, of the type that the row has."""
+    if isinstance(row, Categorical):
+        alike = [
+            choice for choice in row.choices if choice == value and isinstance(choice, bool) == isinstance(value, bool)
+        ]
+        return next((choice for choice in alike if type(choice) is type(value)), alike[0])
+    scalar: Scalar = _number_of(row, value)
+    return scalar
+
+
+def _number_of(row: Parameter, value: Any) -> Any:
+    """A number as the row counts: JSON does not tell 3.0 from 3, and Optuna stores both as one."""
+    if isinstance(row, Int) and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(row, Float) and type(value) is int and abs(value) <= 2**53:
+        return float(value)
+    return value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _shown(value: Any) -> str:
+    words = repr(value)
+    return words if len(words) <= 60 else f"{words[:60]}..."

@@ -1,0 +1,65 @@
+"""What stands as text in the database, decoded as data: it is compared and shown, and never imported, run or unpickled.
+
+Whoever may write to a table may have put there whatever fits its column, so every text is decoded here and nowhere else
+(tests/unit/storage/test_decoding.py). docs/security.md says what is trusted and what is not.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["Undecodable", "decoded", "decoded_mapping", "decoded_or"]
+
+DEEPEST = 64
+"""Levels of lists and tables in each other. Nothing of hpo's or Optuna's has ten; Python gives up at some hundreds."""
+
+
+class Undecodable(ValueError):
+    """A text that is not JSON, or not such JSON as hpo or Optuna would have written there."""
+
+
+def decoded(text: str) -> Any:
+    """The JSON value that `text` is. Undecodable for what is none, and for one nested more than DEEPEST levels."""
+    try:
+        value = json.loads(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise Undecodable(f"{_shortened(text)} is not JSON") from error
+    if text.count("[") + text.count("{") > DEEPEST and _is_deep(value):
+        raise Undecodable(f"{_shortened(text)} is nested more than {DEEPEST} levels deep")
+    return value
+
+
+def decoded_mapping(text: str) -> dict[str, Any]:
+    """The JSON object that `text` is, as a dict. Undecodable for anything else."""
+    value = decoded(text)
+    if not isinstance(value, Mapping):
+        raise Undecodable(f"{_shortened(text)} is not a JSON object")
+    return dict(value)
+
+
+def decoded_or(text: str, otherwise: Any) -> Any:
+    """The JSON value that `text` is, or `otherwise` where there is none. `otherwise` also says which type is wanted."""
+    try:
+        value = decoded(text)
+    except Undecodable:
+        return otherwise
+    return value if isinstance(value, type(otherwise)) else otherwise
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [
+            child
+            for each in level
+            if isinstance(each, list | dict)
+            for child in (each.values() if isinstance(each, dict) else each)
+        ]
+    return any(isinstance(each, list | dict) for each in level)
+
+
+def _shortened(text: object) -> str:
+    words = repr(text)
+    return words if len(words) <= 60 else f"{words[:60]}..."
