@@ -6,13 +6,14 @@ import optuna
 from optuna.samplers import BaseSampler
 from optuna.search_space import IntersectionSearchSpace
 
+from hpo.sampling.cma_es import Evolution, TrialsCmaEs
 from hpo.sampling.column_tpe import ColumnTPE
 from hpo.sampling.observations import TrialObservations
 from hpo.sampling.rehearsal import rehearse
 from hpo.seeds import sampler_seed
 from hpo.storage.study_cache import StudyCache
 from hpo.study.pruners import Hyperband
-from hpo.study.samplers import TPE
+from hpo.study.samplers import TPE, CmaEs
 from hpo.study.study import Study
 
 __all__ = ["Sampling"]
@@ -31,11 +32,16 @@ class Sampling:
         plain = isinstance(study.sampler, TPE) and len(directions) == 1 and not isinstance(study.pruner, Hyperband)
         self.note = _note(rehearse()) if plain else ""
         self._columns = TrialObservations(mirror, directions[0]) if plain and not self.note else None
-        self._space = IntersectionSearchSpace(include_pruned=True)
+        self._space = IntersectionSearchSpace(include_pruned=isinstance(study.sampler, TPE))
+        self._evolution = Evolution()
+        self._cache = mirror
 
     def sampler(self, number: int) -> BaseSampler:
         """For trial `number` alone: it knows the study as it stands now."""
         declared, seed = self._study.sampler, sampler_seed(self._study.seed, number)
+        if isinstance(declared, CmaEs):
+            known = self._cache, self._evolution, self._space
+            return TrialsCmaEs(*known, startup_trials=declared.startup_trials, seed=seed)
         if self._columns is None:
             return declared.build(self._study.rows, seed)
         assert isinstance(declared, TPE)

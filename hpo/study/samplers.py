@@ -95,7 +95,10 @@ class QMC(Sampler):
 
 @dataclass(frozen=True)
 class CmaEs(Sampler):
-    """Covariance matrix adaptation; categorical and conditional rows are drawn at random."""
+    """Covariance matrix adaptation; categorical and conditional rows are drawn at random.
+
+    A search proposes the same by hpo.sampling.cma_es, which does without the pickles that Optuna's sampler keeps.
+    """
 
     startup_trials: int = 1
 

@@ -1,0 +1,179 @@
+"""CMA-ES whose state is rebuilt from the study's trials: Optuna's keeps a pickle in the database, and runs whatever is
+there.
+
+The proposals are those of Optuna's CmaEsSampler on the same history. Two things of a trial are enough for that: its
+values, and the generation it was drawn in, a whole number that Optuna records too.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.search_space import IntersectionSearchSpace
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from hpo.storage.optuna_internals import trial_id_of
+from hpo.storage.study_cache import StudyCache
+
+__all__ = ["Evolution", "TrialsCmaEs"]
+
+GENERATION = "cma:generation"
+"""The system attribute under which Optuna keeps a trial's generation."""
+
+Vector = NDArray[np.float64]
+Space = dict[str, BaseDistribution]
+
+
+class TrialsCmaEs(BaseSampler):
+    """For one trial. `evolution` and `space` are kept from trial to trial; the rest is made anew, from the seed."""
+
+    def __init__(
+        self,
+        cache: StudyCache,
+        evolution: Evolution,
+        space: IntersectionSearchSpace,
+        *,
+        startup_trials: int,
+        seed: int,
+    ) -> None:
+        self._cache = cache
+        self._evolution = evolution
+        self._space = space
+        self._startup_trials = startup_trials
+        self._random = RandomSampler(seed=seed)
+        self._numbers = np.random.RandomState(seed)
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> Space:
+        shared = self._space.calculate(study)
+        numeric = (FloatDistribution, IntDistribution)
+        return {name: kind for name, kind in shared.items() if isinstance(kind, numeric) and not kind.single()}
+
+    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: Space) -> dict[str, Any]:
+        complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        if not search_space or len(complete) < self._startup_trials:
+            return {}
+        optimizer, cube = self._evolution.after(complete, search_space, study.direction)
+        generations = {_generation(each) for each in complete}
+        if not generations - {None, 0}:
+            self._numbers.randint(1, 2**31 - 2)  # Optuna's draws a seed for the optimizer that it makes
+        optimizer.reseed_rng(self._numbers.randint(1, 2**16) + trial.number)
+        params = cube.values_at(optimizer.ask())
+        self._cache.set_trial_system_attr(trial_id_of(trial), GENERATION, optimizer.generation)
+        return params
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        return self._random.sample_independent(study, trial, param_name, param_distribution)
+
+
+class Evolution:
+    """The distribution that CMA-ES has come to, told of one generation after the other. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._space: Space = {}
+        self._told: list[tuple[int, ...]] = []  # by generation: numbers of its trials
+        # As the last generation left it; and the same as Optuna would find it again, in whose pickle the covariance
+        # is one triangle of a matrix that rounding has made a little unsymmetric.
+        self._fresh: Any = None
+        self._restored: Any = None
+
+    def after(self, complete: Sequence[FrozenTrial], space: Space, direction: StudyDirection) -> tuple[Any, UnitCube]:
+        """(the optimizer that has been told of `complete`, the cube in which it thinks).
+
+        The trials of a generation are as many as it takes, the first that ended; they are rows of `space`.
+        """
+        cube = UnitCube(space)
+        if self._fresh is None or space != self._space:
+            self._begin(space)
+        drawn: dict[int, list[FrozenTrial]] = {}
+        for trial in complete:
+            if (generation := _generation(trial)) is not None:
+                drawn.setdefault(generation, []).append(trial)
+        size = self._fresh.population_size
+        generations: list[list[FrozenTrial]] = []
+        while len(trials := drawn.get(len(generations), [])) >= size:
+            generations.append(sorted(sorted(trials, key=_ended)[:size], key=lambda trial: trial.number))
+        numbers = [tuple(trial.number for trial in trials) for trials in generations]
+        if numbers[: len(self._told)] != self._told:  # another host's trial ended earlier than those we knew of
+            self._begin(space)
+        sign = 1.0 if direction == StudyDirection.MINIMIZE else -1.0
+        for trials in generations[len(self._told) :]:
+            self._fresh = self._restored
+            self._fresh.tell([(cube.point(trial.params), sign * trial.values[0]) for trial in trials])
+            self._restored = copy.deepcopy(self._fresh)
+        self._told = numbers
+        return self._restored if len(numbers) in drawn else self._fresh, cube
+
+    def _begin(self, space: Space) -> None:
+        import cmaes
+
+        dimensions = len(space)
+        self._space, self._told = dict(space), []
+        self._fresh = self._restored = cmaes.CMA(
+            mean=np.full(dimensions, 0.5),
+            sigma=1.0 / 6.0,
+            bounds=np.tile([0.0, 1.0], (dimensions, 1)),
+            n_max_resampling=10 * dimensions,
+            seed=0,  # every proposal brings its own
+        )
+
+
+class UnitCube:
+    """Numbers of a space as points in [0, 1]^n, as Optuna's CMA-ES places them: whole numbers in the middle of a step,
+    logarithmic rows by their logarithm."""
+
+    def __init__(self, space: Space) -> None:
+        self._space = space
+        bounds = np.array([_bounds(kind) for kind in space.values()])
+        self._low, self._width = bounds[:, 0], bounds[:, 1] - bounds[:, 0]
+
+    def point(self, params: dict[str, Any]) -> Vector:
+        raw = [math.log(params[name]) if kind.log else params[name] for name, kind in self._kinds()]
+        point: Vector = (np.array(raw, dtype=np.float64) - self._low) / self._width
+        return point
+
+    def values_at(self, point: Vector) -> dict[str, Any]:
+        raw = self._low + point * self._width
+        return {name: _value(kind, float(place)) for (name, kind), place in zip(self._kinds(), raw, strict=True)}
+
+    def _kinds(self) -> list[tuple[str, Any]]:
+        return list(self._space.items())
+
+
+def _bounds(kind: Any) -> tuple[float, float]:
+    half = 0.5 * kind.step if kind.step is not None and not (isinstance(kind, FloatDistribution) and kind.log) else 0.0
+    low, high = kind.low - half, kind.high + half
+    return (math.log(low), math.log(high)) if kind.log else (low, high)
+
+
+def _value(kind: Any, place: float) -> int | float:
+    """The value of a row that lies at `place`; the ends of a continuous one are open, as Optuna has them."""
+    if isinstance(kind, IntDistribution):
+        if kind.log:
+            whole = round(math.exp(place))
+        else:
+            whole = math.floor((place - kind.low) / kind.step + 0.5) * kind.step + kind.low
+        return min(max(whole, kind.low), kind.high)
+    if kind.step is not None:
+        return float(np.clip(np.round((place - kind.low) / kind.step) * kind.step + kind.low, kind.low, kind.high))
+    below = float(np.nextafter(kind.high, kind.high - 1))
+    return float(np.clip(math.exp(place), kind.low, below)) if kind.log else min(place, below)
+
+
+def _generation(trial: FrozenTrial) -> int | None:
+    value = trial.system_attrs.get(GENERATION)
+    return value if type(value) is int else None
+
+
+def _ended(trial: FrozenTrial) -> tuple[bool, datetime, int]:
+    return trial.datetime_complete is None, trial.datetime_complete or datetime.min, trial.number
