@@ -11,7 +11,8 @@ from sqlalchemy import Connection, Engine, exc, text
 
 from hpo.errors import StorageError
 from hpo.storage import migrations, optuna_internals, optuna_schema, tables
-from hpo.storage.failures import hide_password, storage_error
+from hpo.storage.database_url import hide_password
+from hpo.storage.failures import storage_error
 from hpo.storage.optuna_schema import REVISION_TABLE, VERSION_TABLE
 
 __all__ = [

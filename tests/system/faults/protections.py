@@ -651,6 +651,7 @@ PROTECTIONS = (
         "False",
         "unit/storage/test_database_url.py::test_a_password_as_it_is_works_or_is_refused_and_shows_no_part",
         "AssertionError",
+    ),
     # Others who write into the study.
     Protection(
         "the refusal",

@@ -19,7 +19,7 @@ ELSEWHERE = {
     "inference/model.py": "a file, guarded there",
     "messages.py": "what our own process says",
     "report/html.py": "a figure of ours",
-    "storage/claims.py": "a value of ours, to compare it as JSON has it",
+    "storage/database_url.py": "the first line of a file that the user names as a database",
     "storage/decoding.py": "here",
     "storage/journal.py": "a file with a digest, guarded there",
     "training/checkpoint.py": "a file with a digest, guarded there",
