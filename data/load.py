@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+
 import torch
 from hpo.data.files import Folders, RawImages, Split
 from hpo.models.build import resolve
 
-from hpo.errors import DataError
+from hpo.errors import DataError, StudyError
+from hpo.user_code import definition_of
 
 __all__ = ["load_split"]
 
@@ -16,25 +19,63 @@ def load_split(
 ) -> RawImages:
     """The split that `loader` ("module:function") gives: uint8 [N, *shape], labels int64 [N] in 0..classes-1.
 
-    Raises StudyError for a loader that cannot be imported, DataError for files that are missing or altered and for
-    images or labels that are not what the table says.
+    Raises StudyError for a loader that cannot be imported or called, DataError for files that are missing or altered
+    and for images or labels that are not what the table says.
     """
-    data = resolve(loader, "data loader")(split, folders)
-    if not isinstance(data, RawImages):
-        raise DataError(f"data loader {loader} returned {type(data).__name__}, not hpo.data.files.RawImages")
+    function = resolve(loader, "data loader")
+    try:
+        inspect.signature(function).bind(split, folders)
+    except TypeError as error:
+        raise StudyError(
+            f"data loader {loader} cannot be called as load(split, folders): {error}",
+            evidence=[definition_of(function)],
+            next='let it take a split, "train" or "test", and the folders to read and to cache in',
+        ) from error
+    data = function(split, folders)
+    kinds = _wrong_types(data)
+    if kinds:
+        raise DataError(
+            f"data loader {loader} returned {kinds}",
+            evidence=[definition_of(function)],
+            next="return hpo.data.RawImages(images, labels, checksum(images, labels)) of torch tensors",
+        )
     images, labels = data.images, data.labels
     problems = []
     if images.dtype != torch.uint8 or tuple(images.shape[1:]) != tuple(shape):
         problems.append(f"images are {images.dtype} {list(images.shape)}, expected torch.uint8 [N, {_sizes(shape)}]")
     if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
-        problems.append(f"labels are {labels.dtype} {list(labels.shape)}, expected torch.int64 [{len(images)}]")
+        problems.append(
+            f"labels are {labels.dtype} {list(labels.shape)}, expected torch.int64 {list(images.shape[:1])}"
+        )
     elif not len(labels):
         problems.append("there are no images")
     elif int(labels.min()) < 0 or int(labels.max()) >= classes:
         problems.append(f"labels run from {int(labels.min())} to {int(labels.max())}, expected 0..{classes - 1}")
     if problems:
-        raise DataError(f"{split} split of {name} is not what the table of data sets says", evidence=problems)
+        raise DataError(
+            f"{split} split of {name} is not what the table of data sets says",
+            evidence=[*problems, definition_of(function)],
+        )
     return data
+
+
+def _wrong_types(data: object) -> str:
+    """What is not of the type that a loader has to return, as `RawImages whose images are list, not torch.Tensor`."""
+    if not isinstance(data, RawImages):
+        return f"{type(data).__name__}, not hpo.data.RawImages"
+    wanted = {"images": torch.Tensor, "labels": torch.Tensor, "checksum": str}
+    given = {name: getattr(data, name) for name in wanted}
+    wrong = [
+        f"{name} {'is' if name == 'checksum' else 'are'} {_kind(given[name])}, not {_kind(kind)}"
+        for name, kind in wanted.items()
+        if not isinstance(given[name], kind)
+    ]
+    return f"RawImages whose {' and whose '.join(wrong)}" if wrong else ""
+
+
+def _kind(of: object) -> str:
+    kind = of if isinstance(of, type) else type(of)
+    return "torch.Tensor" if kind is torch.Tensor else kind.__name__
 
 
 def _sizes(shape: tuple[int, int, int]) -> str:

@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hpo.errors import StudyError, near_miss
 from hpo.former_names import former_name, line_instead
+from hpo.user_code import definition_of, line_of
 
 __all__ = ["build_model", "count_macs", "count_parameters", "resolve", "size_bytes", "trace"]
 
@@ -35,12 +36,17 @@ def build_model(builder: str, shape: Shape, classes: int, parameters: Mapping[st
             evidence=[
                 f"builder takes  {inspect.signature(function)}",
                 f"study gives    {', '.join(sorted(parameters)) or 'none'}",
+                definition_of(function),
             ],
             next="name the missing or surplus parameter in the study's space or in the builder",
         ) from error
     model = function(shape, classes, **parameters)
     if not isinstance(model, nn.Module):
-        raise StudyError(f"model builder {builder} returned {type(model).__name__}, not a torch.nn.Module")
+        raise StudyError(
+            f"model builder {builder} returned {type(model).__name__}, not a torch.nn.Module",
+            evidence=[definition_of(function)],
+            next="let it return the network",
+        )
     return model
 
 
@@ -51,12 +57,12 @@ def resolve(reference: str, what: str) -> Callable[..., Any]:
         raise StudyError(f'{what} "{reference}" is not of the form module:function')
     try:
         module = import_module(module_name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         now = former_name(module_name)
         try_it = f"make `python -c 'import {module_name}'` work from the folder you run hpo in"
         raise StudyError(
             f'{what} "{reference}" cannot be imported',
-            evidence=[f"{type(error).__name__}: {error}"],
+            evidence=[f"{type(error).__name__}: {error}", *filter(None, [line_of(error)])],
             next=f'hpo\'s own is "{now}:{function_name}"' if now else line_instead(error) or try_it,
         ) from error
     function = getattr(module, function_name, None)
@@ -64,7 +70,7 @@ def resolve(reference: str, what: str) -> Callable[..., Any]:
         functions = [name for name, value in vars(module).items() if inspect.isroutine(value) and name[0] != "_"]
         raise StudyError(
             f"{what}: module {module_name} has no function {function_name}",
-            evidence=[near_miss(function_name, functions)],
+            evidence=[near_miss(function_name, functions), str(getattr(module, "__file__", ""))],
         )
     found: Callable[..., Any] = function
     return found

@@ -8,29 +8,18 @@ import os
 import pkgutil
 import shlex
 import sys
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import hpo.data
-import hpo.models
 from hpo.errors import HpoError, StudyError, near_miss
 from hpo.former_names import former_name, line_instead
 from hpo.study.study import Study
+from hpo.user_code import line_of
 
 __all__ = ["FoundStudy", "as_stored", "find_again", "find_study", "list_studies"]
-
-_FOLDERS = (
-    *hpo.models.__path__,
-    *hpo.data.__path__,
-    Path(__file__).parents[1],
-    os.path.dirname(str(importlib.__file__)),
-)
-_NOT_THEIRS = ("<", *(f"{folder}{os.sep}" for folder in _FOLDERS))
-"""Where files begin that no user wrote: hpo's own, and the import machinery (partly frozen)."""
 
 _ENDINGS = (Exception, SystemExit)
 """How a study's file may fail to import: one that leaves the process is as broken as one that raises."""
@@ -165,27 +154,16 @@ def _from_module(module: ModuleType, attribute: str) -> FoundStudy:
 
 def _located(error: HpoError) -> HpoError:
     """The same error, with the line of the user's file that it came from as its last evidence."""
-    frames = traceback.extract_tb(error.__traceback__)
-    theirs = [frame for frame in frames if not frame.filename.startswith(_NOT_THEIRS)]
-    if theirs:
-        error.evidence = (*error.evidence, _place(theirs[-1]))
+    if place := line_of(error):
+        error.evidence = (*error.evidence, place)
     return error
 
 
-def _place(frame: traceback.FrameSummary) -> str:
-    return f"{frame.filename}, line {frame.lineno}: {frame.line}"
-
-
 def _broken(reference: str, error: BaseException) -> StudyError:
-    frames = traceback.extract_tb(error.__traceback__)
-    theirs = [frame for frame in frames if not frame.filename.startswith(_NOT_THEIRS)]
-    if isinstance(error, SyntaxError):
-        where = f"{error.filename}, line {error.lineno}"
-    else:
-        where = _place(theirs[-1]) if theirs else ""
     what = f"{type(error).__name__}{f': {error}' if str(error) else ''}"
+    place = line_of(error)
     return StudyError(
         f'study "{reference}" does not import: {what}',
-        evidence=[where] if where else [],
+        evidence=[place] if place else [],
         next=line_instead(error) or "mend that line, then `hpo check` again",
     )

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import sysconfig
 import traceback
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import torch
 
 from hpo.errors import DataError, HpoError
 from hpo.messages import Finished, Job
+from hpo.user_code import frame_of
 
 __all__ = ["failure"]
 
@@ -33,7 +32,7 @@ def failure(job: Job, error: BaseException) -> Finished:
     reason = f"{type(error).__name__}: {message[0] if message else ''}".removesuffix(": ")
     lines = "".join(traceback.format_exception(error)).splitlines()
     where = ""
-    if (frame := _own_frame(error.__traceback__)) is not None:
+    if (frame := frame_of(error, or_ours=True)) is not None:
         where = f"{frame.filename.removeprefix(str(Path.cwd()) + os.sep)}:{frame.lineno}"
         lines = _with(traceback.format_list([frame])[0].splitlines(), lines)
     return Finished(job.trial_id, "failed", reason=reason, details=lines[-DETAILS:], where=where)
@@ -44,14 +43,6 @@ def _with(own: list[str], lines: list[str]) -> list[str]:
     if own[0] in lines[-DETAILS:]:
         return lines
     return [*own, "  ...", *lines[-max(1, DETAILS - len(own) - 1) :]]
-
-
-def _own_frame(trace: TracebackType | None) -> traceback.FrameSummary | None:
-    """The innermost frame of a model or data set, ours or the user's: not of hpo, torch or Python themselves."""
-    libraries = [sysconfig.get_path(name) for name in ("stdlib", "platlib", "purelib")]
-    others = (str(Path(__file__).parents[1]) + os.sep, *(f"{folder}{os.sep}" for folder in libraries), "<")
-    own = [frame for frame in traceback.extract_tb(trace) if not frame.filename.startswith(others)]
-    return own[-1] if own else None
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -5,10 +5,7 @@ Networks are built on the meta device, where a thousand layers take no memory an
 
 from __future__ import annotations
 
-import inspect
-import traceback
 from dataclasses import replace
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -23,6 +20,7 @@ from hpo.training.device import peak_memory_bytes, reset_peak_memory, set_determ
 from hpo.training.scoring import score
 from hpo.training.train_state import TrainState, model_parameters
 from hpo.training.train_val_split import DataCache
+from hpo.user_code import definition_of, line_of
 
 __all__ = ["inspect_study"]
 
@@ -46,6 +44,8 @@ def inspect_study(request: Inspect, data: DataCache, device: torch.device) -> In
         return Inspected(None, costs, _rehearsals(jobs, costs, data, device) if request.rehearse else [])
     except HpoError as error:
         return Inspected(problem=_described(error))
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a loader is the user's code and may raise anything
+        return Inspected(problem=_unloaded(jobs[0], error))
 
 
 def _build(job: Job) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def _build(job: Job) -> dict[str, Any]:
                 network, (macs, logits) = _on(torch.device("cpu"), job, shape, classes)
     except DataError as error:
         return _described(error)
-    except Exception as error:  # noqa: BLE001 - a builder is the user's code and may raise anything
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a builder is the user's code and may raise anything
         return _broken(job, error)
     if logits != [2, classes]:
         fact = f"the model gives {logits} for two images of {classes} classes, expected [2, {classes}]"
@@ -118,12 +118,23 @@ def _rehearse(job: Job, data: DataCache, device: torch.device) -> dict[str, Any]
     }
 
 
-def _broken(job: Job, error: Exception) -> Problem:
+def _unloaded(job: Job, error: BaseException) -> Problem:
+    """A loader that raises, or a step of the rehearsal: which line of the user's."""
+    loader = str(job.dataset["loader"])
+    said = str(error).strip().splitlines()
+    fact = f"{type(error).__name__}: {said[0] if said else ''}".rstrip(": ")
+    evidence = [line_of(error) or f"in none of your files; data loader {loader}, builder {job.model['builder']}"]
+    return _problem(
+        f"the first batches cannot be made or trained on: {fact}", evidence, "mend that line, then `hpo check` again"
+    )
+
+
+def _broken(job: Job, error: BaseException) -> Problem:
     """A builder or a forward pass that raises: which branch, and which line of the model."""
     evidence = [f"branch: {_branch(job)}"]
     if isinstance(error, HpoError):
         return {**_described(error), "evidence": [*error.evidence, *evidence]}
-    evidence += [_line(error) or _definition(job), *getattr(error, "__notes__", ())[-1:]]
+    evidence += [line_of(error) or _definition(job), *getattr(error, "__notes__", ())[-1:]]
     said = str(error).strip().splitlines()
     fact = f"the model cannot be built: {type(error).__name__}: {said[0] if said else ''}".rstrip(": ")
     return _problem(fact, evidence, "mend that line, or take the branch out of the space")
@@ -134,19 +145,10 @@ def _branch(job: Job) -> str:
     return f"{job.model['builder']}({parameters})"
 
 
-def _line(error: BaseException) -> str:
-    """The innermost line that is neither torch's nor ours; "" where there is none, as in a plain Sequential."""
-    ours = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]), build_model.__code__.co_filename)
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(ours)]
-    return f"{frames[-1].filename}, line {frames[-1].lineno}: {frames[-1].line}" if frames else ""
-
-
 def _definition(job: Job) -> str:
     """Where the builder stands; its name where it is no function of Python's."""
-    code = getattr(inspect.unwrap(resolve(job.model["builder"], "model builder")), "__code__", None)
-    if code is None:
-        return str(job.model["builder"])
-    return f"{code.co_filename}, line {code.co_firstlineno}: def {code.co_name}"
+    builder = str(job.model["builder"])
+    return definition_of(resolve(builder, "model builder")) or builder
 
 
 def _described(error: HpoError) -> Problem:

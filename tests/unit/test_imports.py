@@ -15,7 +15,8 @@ LONGEST = 300
 
 ROOMS = [
     ["json_values"],
-    ["errors", "former_names", "names", "wording", "seeds", "signals", "atomic_file", "messages", "torch_internals"],
+    ["errors", "former_names", "names", "wording", "seeds", "signals", "atomic_file", "messages"],
+    ["torch_internals", "user_code"],
     ["duration", "ownership", "models"],
     ["settings", "storage.embedded"],
     ["data", "training.kernels"],

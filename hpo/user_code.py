@@ -1,0 +1,70 @@
+"""Where in the user's own files an error comes from: the one rule for studies, model builders and data loaders."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sysconfig
+import traceback
+from collections.abc import Callable
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+__all__ = ["definition_of", "frame_of", "line_of"]
+
+
+def frame_of(error: BaseException, *, or_ours: bool = False) -> traceback.FrameSummary | None:
+    """The innermost frame of `error` in a file of the user's: not hpo's, not an installed library's, not Python's.
+
+    or_ours: where there is none, the innermost one of a model or data set that comes with hpo
+    """
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_library(frame.filename)]
+    theirs = [frame for frame in frames if not frame.filename.startswith(_ours())]
+    named = theirs or ([frame for frame in frames if frame.filename.startswith(_ours()[1:])] if or_ours else [])
+    return named[-1] if named else None
+
+
+def line_of(error: BaseException) -> str:
+    """`/path/file.py, line 7: the text of the line` of the user's that `error` comes from; "" where there is none.
+
+    Of a file that is no Python, the line that cannot be read.
+    """
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}, line {error.lineno}" + (f": {error.text.strip()}" if error.text else "")
+    frame = frame_of(error)
+    return f"{frame.filename}, line {frame.lineno}: {frame.line}" if frame is not None else ""
+
+
+def definition_of(named: Callable[..., Any]) -> str:
+    """`/path/file.py, line 7: def load`, or a class; "" for what is written in no file of Python's."""
+    named = inspect.unwrap(named)
+    where = named if isinstance(named, type) or hasattr(named, "__code__") else type(named)
+    try:
+        line = inspect.getsourcelines(where)[1]
+        kind = "class" if isinstance(where, type) else "def"
+        return f"{inspect.getsourcefile(where)}, line {line}: {kind} {where.__name__}"
+    except (OSError, TypeError):
+        return ""
+
+
+def _is_library(filename: str) -> bool:
+    if filename.startswith(_ours()):
+        return False
+    return filename.startswith(("<", _python())) or not {"site-packages", "dist-packages"}.isdisjoint(
+        Path(filename).parts
+    )
+
+
+@cache
+def _python() -> str:
+    return sysconfig.get_path("stdlib") + os.sep
+
+
+@cache
+def _ours() -> tuple[str, ...]:
+    """The folder of hpo, then those of the models and data sets that come along."""
+    specs = [find_spec(name) for name in ("hpo.models", "hpo.data")]
+    folders = [folder for spec in specs if spec for folder in spec.submodule_search_locations or ()]
+    return tuple(f"{folder}{os.sep}" for folder in (str(Path(__file__).parent), *folders))
