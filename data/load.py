@@ -39,6 +39,7 @@ def load_split(
             evidence=[definition_of(function)],
             next="return hpo.data.RawImages(images, labels, checksum(images, labels)) of torch tensors",
         )
+    assert isinstance(data, RawImages)
     images, labels = data.images, data.labels
     problems = []
     if images.dtype != torch.uint8 or tuple(images.shape[1:]) != tuple(shape):
