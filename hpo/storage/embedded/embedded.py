@@ -25,12 +25,14 @@ from pathlib import Path
 from hpo.errors import StorageError
 from hpo.ownership import check_home, open_no_link, owner_name
 from hpo.storage.embedded.server import Server
+from hpo.storage.embedded.server_log import LogKeeper
 
 __all__ = ["embedded_url", "leave_embedded", "stop_embedded"]
 
 _LOCK_SECONDS = 120.0
 
 _joined: dict[Path, tuple[int, int]] = {}  # home -> (process id, descriptor that holds the shared lock)
+_keepers: dict[Path, LogKeeper] = {}  # by home; gone in a fork, which has joined nothing
 _thread_lock = threading.RLock()
 
 
@@ -62,6 +64,7 @@ def leave_embedded(home: Path) -> None:
         process, descriptor = _joined.pop(home, (0, -1))
         if process != os.getpid():
             return  # never joined, or a fork of a process that did
+        _keepers.pop(home).stop()
         try:
             with _exclusive(home, seconds=5.0):
                 if _try_lock(descriptor, fcntl.LOCK_EX):
@@ -93,6 +96,7 @@ def _join(home: Path) -> None:
     descriptor = _open(home / "postgres.users")
     fcntl.flock(descriptor, fcntl.LOCK_SH)  # nobody holds it exclusively outside the other lock
     _joined[home] = (os.getpid(), descriptor)
+    _keepers[home] = LogKeeper(Server(home / "postgres").log)
     atexit.register(_leave_at_exit, home)
 
 

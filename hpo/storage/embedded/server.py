@@ -22,6 +22,7 @@ from hpo.errors import StorageError
 from hpo.ownership import open_no_link
 from hpo.storage.embedded.account import ServerUser, server_user
 from hpo.storage.embedded.data_directory import initialise
+from hpo.storage.embedded.server_log import MOST_BYTES
 
 __all__ = ["Server"]
 
@@ -176,14 +177,14 @@ class Server:
         return folder
 
     def _open_log(self, user: ServerUser) -> None:
-        """The server's log, beside its folder so that a failed start can be read; begun anew at 8 MB.
+        """The server's log, beside its folder so that a failed start can be read; begun anew at MOST_BYTES.
 
         So it is where a link stands, or another account's file: the log goes to no other file, and nobody is given one.
         """
         with contextlib.suppress(FileNotFoundError):
             found = self.log.lstat()
             ordinary = stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and found.st_uid in (user.uid, os.geteuid())
-            if not ordinary or found.st_size > 8 << 20:
+            if not ordinary or found.st_size > MOST_BYTES:
                 self.log.replace(self.log.with_suffix(".log.1"))
         descriptor = open_no_link(self.log, os.O_WRONLY | os.O_CREAT)
         try:
