@@ -143,9 +143,12 @@ def _look(trials: int, seconds: float, pid: int, engine: Engine, home: Path) -> 
 def _show(study: str, points: list[Point]) -> None:
     print(f"\n{study}\n{'trials':>8}{'per hour':>10}{'trainer':>12}{'coordinator':>13}{'files':>7}{'sessions':>10}"
           f"{'database':>11}{'home':>11}")  # fmt: skip
+    begun = (0, 0.0)
     for point in points:
+        rate = (point.trials - begun[0]) / (point.seconds - begun[1]) * 3600
+        begun = (point.trials, point.seconds)
         sizes = [f"{size / 1e6:.1f} MB" for size in (point.trainer, point.coordinator, point.database, point.home)]
-        print(f"{point.trials:>8}{point.trials / point.seconds * 3600:>10.0f}{sizes[0]:>12}{sizes[1]:>13}"
+        print(f"{point.trials:>8}{rate:>10.0f}{sizes[0]:>12}{sizes[1]:>13}"
               f"{point.files:>7}{point.sessions:>10}{sizes[2]:>11}{sizes[3]:>11}")  # fmt: skip
     first, last = points[0], points[-1]
     more = last.trials - first.trials
