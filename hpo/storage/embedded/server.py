@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import shlex
 import signal
 import socket
@@ -29,7 +30,10 @@ __all__ = ["Server"]
 _START_SECONDS = 60.0
 _PORT = 5432  # names the socket; said everywhere, because PGPORT may be set
 _SOCKET = f".s.PGSQL.{_PORT}"
+_LINK = "data"
 _SOCKET_PATH_BYTES = 100  # sockaddr_un holds 108 on Linux, 104 on macOS
+# What means itself in a URL, in libpq's list of hosts, in the server's list of folders and to pg_ctl's shell.
+_PLAIN = re.compile(r"[A-Za-z0-9/._+@=-]+")
 
 
 class Server:
@@ -73,7 +77,8 @@ class Server:
         initialise(self.data, user)
         self._clear_stale_pid(alone)
         socket_dir = self._make_socket_dir(user)
-        options = f'-k {shlex.quote(_list_item(socket_dir))} -h ""'
+        data = self._plain_name(socket_dir)
+        options = f'-k {shlex.quote(str(socket_dir))} -h ""'
         self._open_log(user)
         write_atomically(self._boot_file, _boot_id())
         until = time.monotonic() + _START_SECONDS
@@ -85,7 +90,7 @@ class Server:
                 "-t",
                 "60",
                 "-D",
-                self.data.name,
+                data,
                 "-l",
                 self.log.name,
                 "-o",
@@ -98,11 +103,13 @@ class Server:
             if "still in use" not in self._log_tail(8) or time.monotonic() > until:
                 break
             time.sleep(0.2)
-        raise StorageError(
+        error = StorageError(
             f"the database in {self.data} does not start",
             evidence=[*done.stderr.strip().splitlines()[-2:], *self._log_tail(8).splitlines()],
             next=self._remedy(),
         )
+        self.stop(seconds=5.0)  # one that runs and does not answer is of no use, and would stay
+        raise error
 
     def stop(self, *, seconds: float) -> bool:
         """Stop the server, rolling back what is open; at once if it takes longer than `seconds`."""
@@ -116,6 +123,7 @@ class Server:
             user.run(self.data.parent, "pg_ctl", "-w", "-t", "2", "-D", self.data.name, "-m", "immediate", "stop")
         if self._socket_dir() != self.data:
             with contextlib.suppress(OSError):
+                (self._socket_dir() / _LINK).unlink(missing_ok=True)
                 self._socket_dir().rmdir()
         return True
 
@@ -147,15 +155,18 @@ class Server:
     def _postmaster(self) -> psutil.Process | None:
         """The live postmaster of this folder, or None. A pid alone proves nothing: pids are used again."""
         with contextlib.suppress(OSError, ValueError, IndexError, psutil.Error):
-            pid = int((self.data / "postmaster.pid").read_text().splitlines()[0])
+            pid = int((self.data / "postmaster.pid").read_bytes().splitlines()[0])
             process = psutil.Process(pid)
             if process.name().startswith("postgres") and Path(process.cwd()) == self.data.resolve():
                 return process
         return None
 
     def _socket_dir(self) -> Path:
-        """The data folder, or for long paths a private folder under /tmp named after it."""
-        if len(os.fsencode(self.data / _SOCKET)) < _SOCKET_PATH_BYTES:
+        """The data folder; for a long path, or one with a comma, a newline or the like, a private one under /tmp.
+
+        Its name is a digest of the data folder's.
+        """
+        if _PLAIN.fullmatch(str(self.data)) and len(os.fsencode(self.data / _SOCKET)) < _SOCKET_PATH_BYTES:
             return self.data
         name = hashlib.sha256(os.fsencode(self.data.resolve())).hexdigest()[:16]
         return Path("/tmp" if os.path.isdir("/tmp") else tempfile.gettempdir()) / f"hpo-{os.geteuid()}-{name}"
@@ -175,6 +186,15 @@ class Server:
         # Names the pid of a killed server, which may be a zombie or another process by now; nothing of ours is alive.
         path.with_name(f"{_SOCKET}.lock").unlink(missing_ok=True)
         return folder
+
+    def _plain_name(self, socket_dir: Path) -> str:
+        """The data folder by a name that pg_ctl can read in postmaster.pid, which has one fact a line."""
+        if socket_dir == self.data:
+            return self.data.name
+        link = socket_dir / _LINK
+        link.unlink(missing_ok=True)
+        link.symlink_to(self.data)
+        return str(link)
 
     def _open_log(self, user: ServerUser) -> None:
         """The server's log, beside its folder so that a failed start can be read; begun anew at MOST_BYTES.
@@ -202,11 +222,6 @@ class Server:
         with contextlib.suppress(OSError):
             return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
         return ""
-
-
-def _list_item(folder: Path) -> str:
-    """unix_socket_directories is a comma-separated list; quotes keep a comma or space in a name."""
-    return '"' + str(folder).replace('"', '""') + '"'
 
 
 def _boot_id() -> str:

@@ -210,6 +210,41 @@ def test_a_long_path_works(tmp_path: Path) -> None:
     assert not Path(make_url(url).query["host"]).exists()  # type: ignore[arg-type]
 
 
+NAMES = (
+    b"lr=0.1,bs=64",  # as hydra calls its folders
+    b"new\nline",
+    b"und\xff\xfeecodable",
+    b"sp ace ",
+    b"quo'\"te`$(x)\\",
+    b"\x1b[31m\t",
+    b"%41;&|*?",
+    "ünï".encode(),
+    b"-d",
+    b"x" * 250,
+)
+
+
+def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
+    """One database, moved from name to name: it answers under each, and is gone after each."""
+    home = tmp_path / "home"
+    remember(home)
+    leave_embedded(home)
+    for name in NAMES:
+        home = home.rename(tmp_path / os.fsdecode(name))
+        assert recalls(home), name
+        assert Path(make_url(embedded_url(home)).query["host"]).exists()  # type: ignore[arg-type]
+        leave_embedded(home)
+        assert is_gone(home), name
+        assert not Server(home / "postgres")._socket_dir().exists() or name == b"-d", name
+
+
+def test_a_server_that_runs_and_cannot_be_reached_is_stopped(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Server, "answers", lambda self: False)
+    with pytest.raises(StorageError, match="does not start"):
+        embedded_url(home)
+    assert not (home / "postgres" / "postmaster.pid").exists()
+
+
 def test_a_server_that_does_not_stop_in_time_is_gone_all_the_same(tmp_path: Path) -> None:
     """It is stopped at once then, and nothing of it stays behind, not even its socket's folder."""
     home = tmp_path / ("long " * 20)
