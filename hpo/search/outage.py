@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from hpo.duration import format_duration
 from hpo.errors import StorageError, StudyError
 from hpo.search.events import DatabaseRecovered, DatabaseUnavailable
 from hpo.storage.engine import is_outage, storage_error
 from hpo.storage.queries import NoStudy
+from hpo.storage.sqlstate import sqlstate
 
-__all__ = ["Outage", "explained", "persistently"]
+__all__ = ["Outage", "Patience", "explained", "persistently"]
 
 T = TypeVar("T")
-OPENING_PAUSES = (0.5, 1.0, 2.0, 4.0)
-"""Seconds between attempts to open a study: long enough for a server to restart, short enough for a wrong address."""
+LONGEST_PAUSE = 2.0
+"""Seconds between attempts to open a study."""
+SAY_SECONDS = 60.0
+_CLOSED = "closed the connection"  # libpq's word for a server that ended before it answered
 
 
 class Outage:
@@ -71,20 +77,49 @@ def explained(error: Exception, engine: Engine, study: str) -> Exception:
     return error
 
 
-def persistently(engine: Engine, action: Callable[[], T]) -> T:
-    """Run `action`, which may be repeated, again when its connection breaks. Raises StorageError after the last try."""
-    for pause in (*OPENING_PAUSES, None):
+@dataclass(frozen=True)
+class Patience:
+    """How long an opening waits for its database, and who hears of it.
+
+    seconds: as long as a run waits for it later (HPO_PATIENCE_SECONDS)
+    revive:  starts the embedded server again if that was killed; None for a server that is not ours to start
+    notice:  called with a sentence at the first failure, and every minute
+    """
+
+    seconds: float
+    revive: Callable[[], object] | None
+    notice: Callable[[str], None]
+
+
+def persistently(engine: Engine, action: Callable[[], T], patience: Patience) -> T:
+    """Run `action`, which may be repeated, until its database answers. Raises StorageError when that takes too long.
+
+    A server that has said anything is waited for, were it only that it recovers from a crash. An address where nothing
+    answers may be a wrong one: that is an error at once, unless the server is the embedded one.
+    """
+    outage, known, said, said_at = Outage(LONGEST_PAUSE), patience.revive is not None, "", -math.inf
+    while True:
         try:
+            if outage.since is not None and patience.revive is not None:
+                patience.revive()
             return action()
         except (SQLAlchemyError, StorageError) as error:
-            if pause is None or not _broke_off(error):
+            cause = error.__cause__ if isinstance(error, StorageError) else error
+            known = known or _has_answered(cause)
+            event = outage.failed(cause) if isinstance(cause, Exception) else None
+            if not (known and cause is not None and is_outage(cause)) or outage.seconds > patience.seconds:
                 raise storage_error(error, engine.url.render_as_string(hide_password=False)) from error
-            time.sleep(pause)
-    raise AssertionError("the last attempt returns or raises")
+            said = event.reason if event is not None else said
+            if time.monotonic() - said_at >= SAY_SECONDS:
+                said_at = time.monotonic()
+                left = format_duration(max(1.0, patience.seconds - outage.seconds))
+                patience.notice(f"waiting for the database ({said}), for {left} at most")
+            time.sleep(outage.pause())
 
 
-def _broke_off(error: Exception) -> bool:
-    """Whether an open connection broke, or a server said it is starting. False where nothing answers at an address."""
-    cause = error.__cause__ if isinstance(error, StorageError) else error
-    answered = any(words in str(cause) for words in ("starting up", "shutting down", "closed the connection"))
-    return isinstance(cause, DBAPIError) and is_outage(cause) and (cause.connection_invalidated or answered)
+def _has_answered(error: BaseException | None) -> bool:
+    """Whether an open connection broke, or a server refused one. False where nothing answers at an address."""
+    if not isinstance(error, DBAPIError):
+        return False
+    driver = error.orig
+    return error.connection_invalidated or (driver is not None and (bool(sqlstate(driver)) or _CLOSED in str(driver)))

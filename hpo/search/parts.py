@@ -16,7 +16,7 @@ from hpo.search.budget import BudgetDecision
 from hpo.search.identity import Identity
 from hpo.search.open_study import OpenOptions, OpenStudy, open_study
 from hpo.search.options import RunOptions
-from hpo.search.outage import persistently
+from hpo.search.outage import Patience, persistently
 from hpo.search.reaper import Reaper
 from hpo.search.reporting import SearchProgress
 from hpo.search.storage_thread import StorageThread
@@ -38,6 +38,7 @@ __all__ = [
     "endless",
     "inspect",
     "open_for",
+    "patience",
     "say",
     "search_progress",
     "slot_specs",
@@ -68,8 +69,22 @@ def connect(options: RunOptions, settings: Settings) -> Engine:
     # A statement that hangs must be given up in time for another try before the lease runs out.
     statement_seconds = min(30.0, max(3.0, settings.lease_seconds / 3))
     engine = open_engine(resolve_url(settings, options.storage), statement_seconds=statement_seconds)
-    persistently(engine, lambda: check_schema(engine))
+    persistently(engine, lambda: check_schema(engine), patience(options, settings))
     return engine
+
+
+def patience(options: RunOptions, settings: Settings) -> Patience:
+    """How long opening waits for the database: no longer than the run is to last."""
+    seconds = settings.patience_seconds
+    if options.timeout_seconds is not None:
+        seconds = min(seconds, options.timeout_seconds)
+    return Patience(seconds, revival(options, settings), lambda sentence: say(options, [sentence]))
+
+
+def revival(options: RunOptions, settings: Settings) -> Callable[[], object] | None:
+    """What starts the embedded server again; None where another is used."""
+    embedded = options.storage is None and settings.storage is None
+    return partial(embedded_url, settings.home) if embedded else None
 
 
 def inspect(found: FoundStudy, slot: Slot) -> None:
@@ -94,19 +109,19 @@ def open_for(
     identity: Identity,
     facts: Mapping[str, Any],
 ) -> OpenStudy:
-    opening = OpenOptions(
-        create=not options.worker,
-        budget="keep" if options.worker else "set",
-        timeout_seconds=None if leave_at is None else max(0.0, leave_at - time.monotonic()),
-        trials_target=options.trials,
-        enqueue_known=options.enqueue_known,
-        changed_code=options.changed_code,
-    )
-    live_seconds = settings.lease_seconds
-    return persistently(
-        engine,
-        lambda: open_study(engine, found, opening, identity.worker_id, identity, facts, live_seconds=live_seconds),
-    )
+    def attempt() -> OpenStudy:
+        opening = OpenOptions(
+            create=not options.worker,
+            budget="keep" if options.worker else "set",
+            timeout_seconds=None if leave_at is None else max(0.0, leave_at - time.monotonic()),
+            trials_target=options.trials,
+            enqueue_known=options.enqueue_known,
+            changed_code=options.changed_code,
+        )
+        live_seconds = settings.lease_seconds
+        return open_study(engine, found, opening, identity.worker_id, identity, facts, live_seconds=live_seconds)
+
+    return persistently(engine, attempt, patience(options, settings))
 
 
 def storage_thread(
@@ -121,8 +136,6 @@ def storage_thread(
 ) -> StorageThread:
     checkpoints = settings.checkpoint_dir / f"{found.study.name}-{opened.uid}"
     ask_tell = AskTell(found.study, opened.study_id, opened.cache, checkpoints, identity.host, slots)
-    embedded = options.storage is None and settings.storage is None
-    revive: Callable[[], object] = partial(embedded_url, settings.home) if embedded else lambda: None
     return StorageThread(
         engine,
         ask_tell,
@@ -130,7 +143,7 @@ def storage_thread(
         worker_id=identity.worker_id,
         lease_seconds=settings.lease_seconds,
         wake=wake,
-        revive=revive,
+        revive=revival(options, settings) or (lambda: None),
     )
 
 

@@ -26,6 +26,7 @@ from hpo.search.parts import (
     endless,
     inspect,
     open_for,
+    patience,
     say,
     search_progress,
     slot_specs,
@@ -136,7 +137,7 @@ class Search:
         engine = connect(options, settings)
         slots[0].send(request(found))
         inspect(found, slots[0])
-        replayed = persistently(engine, lambda: _settle(engine, settings.home))
+        replayed = persistently(engine, lambda: _settle(engine, settings.home), patience(options, settings))
         opened = open_for(engine, found, options, leave_at, settings, identity, facts)
         wake = waker(wakeup.waker)
         thread = storage_thread(engine, found, opened, len(slots), options, settings, identity, wake)

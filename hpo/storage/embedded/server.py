@@ -27,7 +27,8 @@ from hpo.storage.embedded.server_log import MOST_BYTES
 
 __all__ = ["Server"]
 
-_START_SECONDS = 60.0
+_START_SECONDS = 600.0  # a server that recovers from a crash is left alone: begun anew, it would take as long again
+_IN_USE_SECONDS = 60.0
 _PORT = 5432  # names the socket; said everywhere, because PGPORT may be set
 _SOCKET = f".s.PGSQL.{_PORT}"
 _LINK = "data"
@@ -62,7 +63,7 @@ class Server:
                 words = str(error)
                 if "too many clients" in words or "connection slots" in words:
                     return True
-                busy = "starting up" in words or "shutting down" in words or "recovery" in words
+                busy = any(each in words for each in ("starting up", "shutting down", "recovery", "not yet accepting"))
                 if not busy or time.monotonic() > until:
                     return False
             time.sleep(0.05)
@@ -81,14 +82,14 @@ class Server:
         options = f'-k {shlex.quote(str(socket_dir))} -h ""'
         self._open_log(user)
         write_atomically(self._boot_file, _boot_id())
-        until = time.monotonic() + _START_SECONDS
+        until = time.monotonic() + _IN_USE_SECONDS
         while True:
             done = user.run(
                 self.data.parent,
                 "pg_ctl",
                 "-w",
                 "-t",
-                "60",
+                f"{_START_SECONDS:.0f}",
                 "-D",
                 data,
                 "-l",

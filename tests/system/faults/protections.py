@@ -254,9 +254,9 @@ PROTECTIONS = (
     Protection(
         "the retry while opening",
         "search/outage.py",
-        "OPENING_PAUSES",
-        "(0.5, 1.0, 2.0, 4.0)",
-        "()",
+        "persistently",
+        "known or _has_answered(cause)",
+        "known",
         DATABASE + "a_connection_that_breaks_while_a_study_is_opened_is_made_anew",
         "a connection in use",
     ),

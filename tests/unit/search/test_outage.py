@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import psycopg2
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from hpo.errors import StorageError
 from hpo.search.events import DatabaseRecovered, DatabaseUnavailable
-from hpo.search.outage import Outage
+from hpo.search.outage import Outage, Patience, persistently
+from hpo.storage.engine import open_engine
 
 
 class Clock:
@@ -34,3 +40,68 @@ def test_an_outage_is_said_once_and_its_end_once_with_its_length() -> None:
     assert outage.seconds == 7.0
     assert outage.worked() == DatabaseRecovered(7.0)
     assert (outage.worked(), outage.seconds) == (None, 0.0)
+
+
+def refusal(words: str, code: str = "") -> OperationalError:
+    driver = psycopg2.OperationalError(words)
+    driver.sqlstate = code
+    return OperationalError("SELECT 1", None, driver)
+
+
+RECOVERING = refusal("FEHLER:  das Datenbanksystem ist im Wiederherstellungsmodus", "57P03")
+REFUSED = refusal("connection to server at 127.0.0.1 failed: Connection refused")
+ENGINE = open_engine("postgresql://me@host/db")
+
+
+class Action:
+    """Fails with each of `errors`, then succeeds."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self.errors = list(errors)
+
+    def __call__(self) -> str:
+        if self.errors:
+            raise self.errors.pop(0)
+        return "opened"
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Pauses take no time, and the clock shows that they passed."""
+    clock = Clock()
+    monkeypatch.setattr("time.monotonic", clock)
+    monkeypatch.setattr("hpo.search.outage.Outage.__init__.__defaults__", (clock,))
+    monkeypatch.setattr("time.sleep", lambda seconds: setattr(clock, "now", clock.now + seconds))
+    return clock
+
+
+def test_a_server_that_recovers_from_a_crash_is_waited_for_while_a_study_is_opened(clock: Clock) -> None:
+    """Also when it refuses connections in between, and with a word to the user each minute."""
+    said: list[str] = []
+    action = Action(*[RECOVERING] * 60, REFUSED, *[RECOVERING] * 60)
+    assert persistently(ENGINE, action, Patience(300.0, None, said.append)) == "opened"
+    assert 120 < clock.now - 100 < 300
+    assert len(said) == 1 + int((clock.now - 100) // 60)
+    assert all("Wiederherstellungsmodus" in sentence for sentence in said)
+
+
+def test_the_wait_ends_with_the_patience(clock: Clock) -> None:
+    with pytest.raises(StorageError, match="cannot reach"):
+        persistently(ENGINE, Action(*[RECOVERING] * 999), Patience(30.0, None, lambda sentence: None))
+    assert 30 < clock.now - 100 < 33
+
+
+@pytest.mark.parametrize("error", [REFUSED, refusal("Passwort falsch", "28P01"), StorageError("not one of ours")])
+def test_what_no_wait_would_mend_is_an_error_at_once(clock: Clock, error: Exception) -> None:
+    """A wrong address, a wrong password, another Optuna's tables."""
+    action = Action(error)
+    with pytest.raises(StorageError):
+        persistently(ENGINE, action, Patience(300.0, None, lambda sentence: None))
+    assert clock.now == 100.0
+
+
+def test_an_embedded_server_that_refuses_is_started_again(clock: Clock) -> None:
+    started: list[bool] = []
+    patience = Patience(300.0, lambda: started.append(True), lambda sentence: None)
+    assert persistently(ENGINE, Action(REFUSED, REFUSED), patience) == "opened"
+    assert started == [True, True]
