@@ -9,7 +9,7 @@ from typing import Any
 
 from hpo.json_values import as_choice
 
-__all__ = ["bytes_text", "count_text", "difference", "grouped", "params_text", "score", "value_text"]
+__all__ = ["bytes_text", "count_text", "difference", "grouped", "params_text", "score", "shortened", "value_text"]
 
 _NESTED = (list, tuple, dict)
 _INDEXED = re.compile(r"(.+)_(\d+)")
@@ -40,6 +40,12 @@ def count_text(count: int) -> str:
 def bytes_text(count: int) -> str:
     """`4.05 MB`, `268.9 kB`: in units of 1000."""
     return f"{count / 1e6:.2f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"
+
+
+def shortened(text: object, most: int = 60) -> str:
+    """What `text` reads as, cut after `most` characters: a database may hold ten million."""
+    words = text if isinstance(text, str) else repr(text)
+    return words if len(words) <= most else f"{words[:most]}..."
 
 
 def value_text(value: Any) -> str:

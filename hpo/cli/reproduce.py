@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hpo.cli.options import JsonOption, QuietOption, ReadStorageOption, StoredStudyOption
+from hpo.cli.options import JsonOption, NameOption, QuietOption, ReadStorageOption, StoredStudyOption
 from hpo.cli.output import emit_json, emit_rich, notice
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def reproduce(
         str | None,
         typer.Option("--device", metavar="DEVICE", help="cpu or cuda:0. Default: where it ran.", show_default=False),
     ] = None,
+    name: NameOption = None,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> int:
@@ -45,7 +46,9 @@ def reproduce(
             score = epoch.metrics.get("val_accuracy", epoch.metrics.get("train_loss", 0.0))
             notice(f"epoch {epoch.epoch}/{epochs}  {score:.5f}  {'same' if same else 'differs'}")
 
-    done = train_again(study, trial, storage=storage, device=device, settings=Settings.read(), on_epoch=watch)
+    done = train_again(
+        study, trial, name=name, storage=storage, device=device, settings=Settings.read(), on_epoch=watch
+    )
     if as_json:
         emit_json(done.as_json())
     else:

@@ -126,9 +126,9 @@ def _which(saved: SavedModel) -> str:
 def winner_folder(reference: str, model: Path | None) -> tuple[Path, str]:
     """(the winner's folder, the study's name). Neither needs the database: everything is in the files."""
     from hpo.cli.options import declared_study
+    from hpo.study.discovery import names_code
 
-    is_file = reference.endswith(".py") or "/" in reference or ":" in reference
-    name = declared_study(reference).name if is_file else reference
+    name = declared_study(reference).name if names_code(reference) else reference
     return model or Path("reports") / name / "winner", name
 
 

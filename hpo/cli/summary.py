@@ -53,7 +53,8 @@ def emit_summary(result: Result, study: Study, *, reference: str, name: str, sto
         table.add_row("", WrappedParameters(best.params))
     for index, line in enumerate(_refused(result)):
         table.add_row("" if index else "refused", escape(line))
-    for index, command in enumerate(next_commands(name, storage, finished=best is not None)):
+    code = shlex.quote(reference) + (f" --name {shlex.quote(name)}" if name != study.name else "")
+    for index, command in enumerate(next_commands(name, storage, code, finished=best is not None)):
         table.add_row("" if index else "next", escape(command))
     emit_rich("", table)
 
@@ -92,8 +93,11 @@ def baseline_value(result: Result, study: Study) -> float | None:
     return found.values[0] if found is not None else None
 
 
-def next_commands(name: str, storage: str | None, *, finished: bool) -> list[str]:
-    """Commands to paste as they are. A password in the URL is not repeated on the screen."""
+def next_commands(name: str, storage: str | None, code: str, *, finished: bool) -> list[str]:
+    """Commands to paste as they are. A password in the URL is not repeated on the screen.
+
+    code: how the study is named to a command that runs its code, which it takes from no database
+    """
     from hpo.storage.engine import hide_password
 
     where = ""
@@ -101,7 +105,8 @@ def next_commands(name: str, storage: str | None, *, finished: bool) -> list[str
         where = f" --storage {shlex.quote(storage)}"
     study, hpo = shlex.quote(name), program()
     readers = ("best", "report", "evaluate") if finished else ()
-    commands = [f"{hpo} {reader} --study {study}{where}" for reader in (*readers, "trials")]
+    named = {"evaluate": code}
+    commands = [f"{hpo} {reader} --study {named.get(reader, study)}{where}" for reader in (*readers, "trials")]
     return [*commands, f"{hpo} dashboard{where}"]
 
 

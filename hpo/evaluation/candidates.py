@@ -88,7 +88,8 @@ def _of_trial(study: Study, trial: FrozenTrial) -> Candidate:
     record = record_of(trial)
     config = record.get("config") or study.resolve(study.rows.configuration(trial.params))
     metrics = record.get("metrics", {})
-    best_epoch = record.get("best_epoch", 0)
+    # What another hand wrote there may be any number, and an evaluation would train for as long.
+    best_epoch = min(max(0, record.get("best_epoch", 0)), study.epochs * (study.folds or 1))
     return Candidate(
         name=f"trial {trial.number}",
         config=config,

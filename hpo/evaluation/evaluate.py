@@ -139,7 +139,8 @@ class _Session:
         """Train everything that is not done yet; False when a signal came first."""
         with self._database() as connection:
             stored = read_runs(connection, self.opened.study_id)
-        self.results = {run.key: RunResult.from_json(stored[run.key]) for run in self.runs if run.key in stored}
+        kept = {run.key: RunResult.from_json(stored.get(run.key)) for run in self.runs}
+        self.results = {key: result for key, result in kept.items() if result is not None}
         self.epochs_done = sum(run.epochs for run in self.runs if run.key in self.results)
         if self.results:
             self.options.on_notice(f"{len(self.results)} of {len(self.runs)} runs are done already")
@@ -180,7 +181,7 @@ class _Session:
         with self._database() as connection:
             save_evaluation(connection, self.opened.study_id, made)
         trial = next((one for one in self.opened.view.trials if one.number == row["trial"]), None)
-        attach(files, trial, self.opened.view.name, self.opened.engine, self.settings)
+        attach(files, trial, self.opened.study_id, self.opened.engine, self.settings)
         self._remove_weights_except({final.folder, search.folder})
         return made
 
@@ -198,8 +199,9 @@ class _Session:
         missing = []
         if not (final.folder / "model.safetensors").is_file():
             missing.append(final)
-        if search.key in stored and (search.folder / "last.safetensors").is_file():
-            self.results[search.key] = RunResult.from_json(stored[search.key])
+        again = RunResult.from_json(stored.get(search.key))
+        if again is not None and (search.folder / "last.safetensors").is_file():
+            self.results[search.key] = again
         else:
             missing.append(search)
         for run in missing:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from hpo.evaluation.candidates import Candidate
 from hpo.messages import Epoch, Finished, Job, Protocol
 from hpo.seeds import evaluation_seed, trial_seed
+from hpo.storage.conforming import conforms
 from hpo.study.discovery import FoundStudy
 from hpo.trainers.jobs import make_job
 from hpo.trainers.trial import Trial
@@ -62,8 +63,57 @@ class RunResult:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> RunResult:
-        return cls(**{**fields, "finished": Finished(**fields["finished"])})
+    def from_json(cls, fields: Mapping[str, Any] | None) -> RunResult | None:
+        """What `as_json` gave; None where there is nothing, or something else, in the database's place for it."""
+        if not conforms(fields, _StoredRun):
+            return None
+        assert fields is not None
+        try:
+            found = cls(**{**fields, "finished": Finished(**fields["finished"])})
+        except TypeError:  # of fields that there are not
+            return None
+        measured = "test_accuracy" not in found.finished.metrics or conforms(found.finished.facts, _Measured)
+        return found if found.deterministic and measured else None
+
+
+class _StoredFinished(TypedDict):
+    outcome: str
+    epoch: int
+    best_epoch: int
+    metrics: dict[str, float | None]
+    facts: dict[str, Any]
+    reason: str
+    details: list[str]
+
+
+class _StoredEpoch(TypedDict):
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    lr: float
+    at: float
+
+
+class _StoredRun(TypedDict):
+    """A RunResult in the database."""
+
+    seed: int
+    device: str
+    finished: _StoredFinished
+    curve: list[_StoredEpoch]
+
+
+class _Measured(TypedDict):
+    """What the scoring of the test split leaves in the facts of a run."""
+
+    test_images: int
+    macro_f1: float
+    per_class_accuracy: list[float]
+    confusion: list[list[int]]
+    latency_p50_ms: float
+    latency_p95_ms: float
+    images_per_second: float
+    train_seconds: float
 
 
 def final_run(found: FoundStudy, candidate: Candidate, index: int, used: Collection[int], folder: Path) -> Run:

@@ -77,7 +77,7 @@ def _read(connection: Connection, name: str, trials: Sequence[FrozenTrial], numb
             evidence=[f"it is {STATES[trial.state]}; {_why(facts)}"],
             next=f"`hpo trials --study {name}` lists those that finished",
         )
-    job = Job.from_json(stored.facts["job"])
+    job = _job(name, stored.facts["job"])
     return Record(
         study=name,
         number=number,
@@ -89,6 +89,18 @@ def _read(connection: Connection, name: str, trials: Sequence[FrozenTrial], numb
         source=stored.source,
         sources=_sources(connection, found.study_id, facts.get("worker")),
     )
+
+
+def _job(name: str, stored: Any) -> Job:
+    """The job that the study's record holds. Its parts of other types fail in the trainer, as those of a trial do."""
+    kinds = {"config": dict, "model": dict, "dataset": dict, "sys_path": list}
+    fits = isinstance(stored, dict) and all(isinstance(stored.get(key), kind) for key, kind in kinds.items())
+    try:
+        if fits:
+            return Job.from_json(stored)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        pass
+    raise _not_ours(name)
 
 
 def _not_ours(name: str) -> StudyError:

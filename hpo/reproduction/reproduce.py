@@ -15,8 +15,10 @@ from hpo.results.reading import open_for_reading, stored_name
 from hpo.search.code import code_facts, source_digests
 from hpo.settings import Settings
 from hpo.study.discovery import FoundStudy, as_stored, find_again
+from hpo.study.own import is_own_builder, is_own_loader
 from hpo.trainers.devices import find_slots
 from hpo.trainers.process import TrainerProcess
+from hpo.wording import shortened
 
 __all__ = ["Reproduction", "reproduce"]
 
@@ -54,6 +56,7 @@ def reproduce(
     reference: str,
     number: int,
     *,
+    name: str | None = None,
     storage: str | None,
     device: str | None,
     settings: Settings,
@@ -61,12 +64,13 @@ def reproduce(
 ) -> Reproduction:
     """Train trial `number` of the study that `reference` names again, on `device` or on the kind it was trained on.
 
+    name: under which the study is stored, where that is not what its declaration says
     on_epoch: told each epoch, whether it came out the same, and how many the trial had
     Raises StudyError for a trial that cannot be reproduced, DataError and DeviceError where it cannot be trained here.
     """
     engine = open_for_reading(storage, settings)
     try:
-        record = read_record(engine, stored_name(engine, reference), number)
+        record = read_record(engine, name or stored_name(engine, reference), number)
     finally:
         engine.dispose()
     found, notes = _declared(reference, record)
@@ -75,7 +79,7 @@ def reproduce(
     process = TrainerProcess(spec.device, arguments=spec.arguments, environ=os.environ)
     try:
         retraining = _Retraining(record, process, on_epoch)
-        retraining.run(found.sys_path if found else record.job.sys_path)
+        retraining.run(found.sys_path if found else ())
     finally:
         process.kill()
     return _result(record, retraining, spec.device, found, notes)
@@ -134,11 +138,28 @@ class _Retraining:
 
 
 def _declared(reference: str, record: Record) -> tuple[FoundStudy | None, list[str]]:
-    """The study's declaration as it is now, for the folders of its modules and to see what changed in it."""
+    """The study's declaration as it is now, for the folders of its modules and to see what changed in it.
+
+    StudyError where the trial's model or data set is code that neither comes with hpo nor is named by that declaration:
+    the database may name anything.
+    """
+    builder, loader = str(record.job.model.get("builder")), str(record.job.dataset.get("loader"))
+    own = is_own_builder(builder) and is_own_loader(loader)
     try:
-        return as_stored(find_again(reference, record.source), record.study, record.declaration), []
+        found = as_stored(find_again(reference, record.study, record.source), record.study, record.declaration)
     except StudyError as error:
+        if not own:
+            raise
         return None, [f"the study's declaration was not found again, so it was not compared: {error.fact}"]
+    named = found.study.model_row.builder, found.study.dataset_row.loader
+    if own or (builder, loader) == named:
+        return found, []
+    then, now = (f"model {model}, data set {dataset}" for model, dataset in ((builder, loader), named))
+    raise StudyError(
+        f"trial {record.number} was trained by code that the study's file does not name",
+        evidence=[f"the database says  {shortened(then, 200)}", f"{found.source} says  {now}"],
+        next="restore the file as it was; code that only the database names is not run",
+    )
 
 
 def _result(record: Record, done: _Retraining, device: str, found: FoundStudy | None, notes: list[str]) -> Reproduction:
@@ -186,8 +207,8 @@ def _notes(record: Record, done: _Retraining, went_on: bool) -> list[str]:
     if went_on:
         notes.append(f"this time it continued after epoch {len(record.curve)}, where the trial had ended")
     if record.cut_by_the_clock:
-        limit = record.job.protocol.max_seconds
-        notes.append(f"epoch {len(record.curve)} was cut short by max_seconds={limit:g} and is not compared")
+        limit = shortened(str(record.job.protocol.max_seconds))
+        notes.append(f"epoch {len(record.curve)} was cut short by max_seconds={limit} and is not compared")
     if not record.job.config.get("deterministic") and done.ready is not None and done.ready.device != "cpu":
         notes.append('the trial did not set "deterministic", so a GPU may sum in a different order each time')
     if int(record.facts.get("attempt") or 1) > 1:

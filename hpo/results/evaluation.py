@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict, cast
 
+from hpo.storage.conforming import conforms
 from hpo.storage.evaluations import EVALUATION_FORMAT
 
 __all__ = [
@@ -138,7 +139,7 @@ class EvaluationDocument(TypedDict):
 
 
 def as_document(stored: Mapping[str, Any] | None) -> EvaluationDocument | None:
-    """What the database holds, as the type above; None where there is none, or one of another format."""
-    if stored is None or stored.get("format") != EVALUATION_FORMAT:
+    """What the database holds, as the type above; None where there is none, or one of another format or shape."""
+    if stored is None or stored.get("format") != EVALUATION_FORMAT or not conforms(stored, EvaluationDocument):
         return None
     return cast(EvaluationDocument, stored)

@@ -25,7 +25,7 @@ from hpo.storage.evaluations import read_evaluation
 from hpo.storage.journal import replay
 from hpo.storage.optuna_schema import DIRECTION_WORDS, METRIC_NAMES, REVISION_TABLE, STATES, STUDIES, TRIALS
 from hpo.storage.schema import check_readable, knows_installed_optuna
-from hpo.study.discovery import find_study
+from hpo.study.discovery import find_study, names_code
 
 __all__ = [
     "StudyView",
@@ -118,7 +118,7 @@ def stored_name(engine: Engine, reference: str) -> str:
     try:
         return find_study(reference).study.name
     except HpoError:
-        if "/" in reference or ":" in reference or reference.endswith(".py"):
+        if names_code(reference):
             raise
         return reference  # then the database's own list of names is the better message
 

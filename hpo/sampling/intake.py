@@ -19,6 +19,7 @@ from hpo.storage.decoding import Undecodable, decoded_mapping
 from hpo.storage.optuna_schema import FIXED_PARAMS
 from hpo.study.parameters import Categorical, Float, Int, Parameter, Scalar
 from hpo.study.space import Space
+from hpo.wording import shortened
 
 __all__ = ["Intake", "trusted_study_attributes"]
 
@@ -162,5 +163,4 @@ def _is_number(value: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
-    words = repr(value)
-    return words if len(words) <= 60 else f"{words[:60]}..."
+    return shortened(repr(value))

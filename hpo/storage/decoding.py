@@ -10,6 +10,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from hpo.wording import shortened
+
 __all__ = ["Undecodable", "decoded", "decoded_mapping", "decoded_or"]
 
 DEEPEST = 64
@@ -25,9 +27,9 @@ def decoded(text: str) -> Any:
     try:
         value = json.loads(text)
     except (TypeError, ValueError, RecursionError) as error:
-        raise Undecodable(f"{_shortened(text)} is not JSON") from error
+        raise Undecodable(f"{shortened(text)} is not JSON") from error
     if text.count("[") + text.count("{") > DEEPEST and _is_deep(value):
-        raise Undecodable(f"{_shortened(text)} is nested more than {DEEPEST} levels deep")
+        raise Undecodable(f"{shortened(text)} is nested more than {DEEPEST} levels deep")
     return value
 
 
@@ -35,7 +37,7 @@ def decoded_mapping(text: str) -> dict[str, Any]:
     """The JSON object that `text` is, as a dict. Undecodable for anything else."""
     value = decoded(text)
     if not isinstance(value, Mapping):
-        raise Undecodable(f"{_shortened(text)} is not a JSON object")
+        raise Undecodable(f"{shortened(text)} is not a JSON object")
     return dict(value)
 
 
@@ -58,8 +60,3 @@ def _is_deep(value: Any) -> bool:
             for child in (each.values() if isinstance(each, dict) else each)
         ]
     return any(isinstance(each, list | dict) for each in level)
-
-
-def _shortened(text: object) -> str:
-    words = repr(text)
-    return words if len(words) <= 60 else f"{words[:60]}..."

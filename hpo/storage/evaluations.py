@@ -12,12 +12,21 @@ from optuna.artifacts import ArtifactMeta
 from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects.postgresql import insert
 
+from hpo.names import is_artifact_id
 from hpo.storage import tables
 from hpo.storage.decoding import decoded_or
 from hpo.storage.optuna_internals import artifact_key
-from hpo.storage.optuna_schema import SYSTEM_ATTRS, table
+from hpo.storage.optuna_schema import STUDY_SYSTEM_ATTRS, SYSTEM_ATTRS, table
 
-__all__ = ["EVALUATION_FORMAT", "add_trial_artifact", "read_evaluation", "read_runs", "save_evaluation", "save_run"]
+__all__ = [
+    "EVALUATION_FORMAT",
+    "add_artifact",
+    "read_artifacts",
+    "read_evaluation",
+    "read_runs",
+    "save_evaluation",
+    "save_run",
+]
 
 EVALUATION_FORMAT = 1
 """Counts up when a reader of the older document would break."""
@@ -57,9 +66,29 @@ def save_run(connection: Connection, study_id: int, run_key: str, result: dict[s
     connection.execute(insert(tables.evaluation_runs).values(**row).on_conflict_do_nothing())
 
 
-def add_trial_artifact(connection: Connection, trial_id: int, meta: ArtifactMeta) -> None:
-    """Attach an artifact as `optuna.artifacts.upload_artifact` does, which refuses trials that have finished."""
+def add_artifact(connection: Connection, study_id: int, trial_id: int | None, meta: ArtifactMeta) -> None:
+    """Attach an artifact to a trial, or to the study, as `optuna.artifacts.upload_artifact` does, which refuses trials
+    that have finished."""
     value = json.dumps(json.dumps(asdict(meta)))  # a system attribute holds JSON, and Optuna stores the text as one
-    connection.execute(
-        table(SYSTEM_ATTRS).insert().values(trial_id=trial_id, key=artifact_key(meta.artifact_id), value_json=value)
+    attributes, owner = _attributes(study_id, trial_id)
+    connection.execute(attributes.insert().values(**owner, key=artifact_key(meta.artifact_id), value_json=value))
+
+
+def read_artifacts(connection: Connection, study_id: int, trial_id: int | None) -> list[tuple[str, str]]:
+    """(id, file name) of the artifacts of a trial, or of the study. What is no id of Optuna's is left out."""
+    attributes, owner = _attributes(study_id, trial_id)
+    query = select(attributes.c.value_json).where(
+        attributes.c.key.startswith(artifact_key(""), autoescape=True),
+        *(attributes.c[column] == value for column, value in owner.items()),
     )
+    found = [decoded_or(decoded_or(text, ""), {}) for text in connection.execute(query).scalars()]
+    return [
+        (meta["artifact_id"], str(meta.get("filename"))) for meta in found if is_artifact_id(meta.get("artifact_id"))
+    ]
+
+
+def _attributes(study_id: int, trial_id: int | None) -> tuple[sqlalchemy.Table, dict[str, int]]:
+    """The table of system attributes, and whose they are."""
+    if trial_id is None:
+        return table(STUDY_SYSTEM_ATTRS), {"study_id": study_id}
+    return table(SYSTEM_ATTRS), {"trial_id": trial_id}

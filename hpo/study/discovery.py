@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import os
 import pkgutil
+import re
 import shlex
 import sys
 from collections.abc import Mapping
@@ -18,8 +19,9 @@ from hpo.errors import HpoError, StudyError, near_miss
 from hpo.former_names import former_name, line_instead
 from hpo.study.study import Study
 from hpo.user_code import line_of
+from hpo.wording import shortened
 
-__all__ = ["FoundStudy", "as_stored", "find_again", "find_study", "list_studies"]
+__all__ = ["FoundStudy", "as_stored", "find_again", "find_study", "list_studies", "names_code"]
 
 _ENDINGS = (Exception, SystemExit)
 """How a study's file may fail to import: one that leaves the process is as broken as one that raises."""
@@ -71,20 +73,35 @@ def _find(reference: str) -> FoundStudy:
     return _from_module(_import(f"hpo.studies.{reference}", reference), "study")
 
 
-def find_again(reference: str, source: str) -> FoundStudy:
-    """The declaration under `reference`, else in `source`, the file that the search was started from."""
-    try:
+def find_again(reference: str, name: str, source: str) -> FoundStudy:
+    """The declaration of the stored study `name` that `reference` names, or else the one of hpo's own in `source`.
+
+    source: what the database says was the search's file. It is compared with hpo's own and never imported: whoever may
+            write to the database would run code here. StudyError says what it is, and how to name it oneself
+    """
+    if names_code(reference):
         return find_study(reference)
-    except StudyError:
-        if not source.endswith(".py"):
-            raise
-        return find_study(source)
+    for own in (reference, Path(source).stem):
+        if own in _names() and (own == reference or str(find_study(own).source) == source):
+            return find_study(own)
+    raise StudyError(
+        f'"{name}" is no study that comes with hpo, and code is run from a file that you name only',
+        evidence=[f"the database says that it was started from {shortened(source, 200) or '(no file)'}"],
+        next=f"if you know that file: --study {shlex.quote(shortened(source, 200) or 'FILE.py')} "
+        f"--name {shlex.quote(shortened(name, 200))}",
+    )
+
+
+def names_code(reference: str) -> bool:
+    """Whether `reference` names a file or a module, and not a study by its name."""
+    return "/" in reference or ":" in reference or reference.endswith(".py")
 
 
 def as_stored(found: FoundStudy, name: str, declaration: Mapping[str, Any]) -> FoundStudy:
     """What `hpo run --name --subset` changed is in the database, so it need not be said again."""
-    subset = declaration.get("(subset)")
-    return replace(found, study=replace(found.study, name=name, subset=int(subset) if subset else None))
+    subset = str(declaration.get("(subset)", ""))
+    images = int(subset) if re.fullmatch(r"[0-9]{1,12}", subset) else None
+    return replace(found, study=replace(found.study, name=name, subset=images))
 
 
 def list_studies() -> list[FoundStudy]:

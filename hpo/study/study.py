@@ -24,6 +24,7 @@ from hpo.study.recipe import RECIPE, REQUIRED
 from hpo.study.samplers import TPE, Grid, Sampler, check_grid
 from hpo.study.space import Space
 from hpo.study.validation import check_reads, check_shape
+from hpo.wording import shortened
 
 __all__ = ["Study", "check_same_declaration"]
 
@@ -172,6 +173,10 @@ class Study:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+SHOWN = 20
+"""Rows of a table that has changed; a database may hold any number."""
+
+
 def check_same_declaration(study: Study, stored: Mapping[str, str], finished: int) -> None:
     """Raise DeclarationChanged with the rows that differ from what the study was started with."""
     now = study.declaration()
@@ -179,10 +184,13 @@ def check_same_declaration(study: Study, stored: Mapping[str, str], finished: in
     changed = [name for name in names if stored.get(name) != now.get(name)]
     if not changed:
         return
-    width = max(len(name) for name in changed)
+    width = max(len(shortened(name)) for name in changed)
     raise DeclarationChanged(
         f'study "{study.name}" was started with a different table ({finished} finished trials)',
-        evidence=[f"{name:<{width}}  {stored.get(name, '-')}   ->   {now.get(name, '-')}" for name in changed],
+        evidence=[
+            f"{shortened(name):<{width}}  {shortened(stored.get(name, '-'), 200)}   ->   {now.get(name, '-')}"
+            for name in changed[:SHOWN]
+        ],
         next=f"give the study a new name (--name), or restore the row{'s' if len(changed) > 1 else ''} above",
     )
 

@@ -28,6 +28,7 @@ from hpo.results.reading import open_for_reading, read_study
 from hpo.seeds import trial_seed
 from hpo.settings import Settings
 from hpo.storage import queries
+from hpo.storage.artifacts import artifact_store, attach
 from hpo.storage.evaluations import read_evaluation
 from hpo.study.discovery import find_study
 
@@ -139,7 +140,7 @@ def test_finished_runs_are_kept(evaluated: Evaluated, home: Settings, tmp_path: 
     seen: list[EvaluationProgress] = []
     said: list[str] = []
     options = EvaluateOptions(top=2, seeds=2, known=True, out=tmp_path, on_progress=seen.append, on_notice=said.append)
-    again = evaluate("quick", options, home)
+    again = evaluate(QUICK, options, home)
     assert said == ["8 of 8 runs are done already"]
     assert seen[0].runs_done == 8
     same = [row["test_accuracy"] for row in again.document["configurations"]]
@@ -176,11 +177,39 @@ def test_an_unknown_study_is_named(home: Settings, tmp_path: Path) -> None:
         evaluate("quik", EvaluateOptions(out=tmp_path), home)
 
 
+def test_a_file_that_only_the_database_names_is_not_run(home: Settings, tmp_path: Path) -> None:
+    """The error says which one it is, and how to name it oneself."""
+    with pytest.raises(StudyError, match="code is run from a file that you name only") as caught:
+        evaluate("quick", EvaluateOptions(out=tmp_path), home)
+    assert QUICK in caught.value.evidence[0]
+    assert f"--study {QUICK} --name quick" in caught.value.next
+
+
+def test_the_studys_own_artifacts_are_optunas(home: Settings, tmp_path: Path) -> None:
+    """Where the winner has no trial; a second time adds nothing."""
+    (tmp_path / "winner.txt").write_text("weights")
+    engine = open_for_reading(None, home)
+    url = engine.url.render_as_string(hide_password=False)
+    with engine.connect() as connection:
+        found = queries.find_study(connection, "quick")
+    assert found is not None
+    counts = [attach([tmp_path / "winner.txt"], None, found.study_id, engine, home) for _ in range(2)]
+    engine.dispose()
+    assert counts == [1, 0]
+    storage = optuna.storages.RDBStorage(url, skip_table_creation=True)
+    study = optuna.load_study(study_name="quick", storage=storage)
+    metas = optuna.artifacts.get_all_artifact_meta(study)  # the evaluation's winner may be none of the search
+    (meta,) = [one for one in metas if one.filename == "winner.txt"]
+    storage.engine.dispose()
+    with artifact_store(home).open_reader(meta.artifact_id) as file:
+        assert file.read() == b"weights"
+
+
 def test_a_folder_that_cannot_be_written_is_said(home: Settings, tmp_path: Path) -> None:
     """A file where the folder should be gives one clear error, and no run is lost."""
     (tmp_path / "winner").write_text("in the way")
     with pytest.raises(UsageError, match="cannot write the winner"):
-        evaluate("quick", EvaluateOptions(top=2, seeds=2, known=True, out=tmp_path), home)
+        evaluate(QUICK, EvaluateOptions(top=2, seeds=2, known=True, out=tmp_path), home)
 
 
 def test_a_study_without_a_finished_trial_is_refused(home: Settings, tmp_path: Path) -> None:

@@ -114,6 +114,27 @@ def test_a_study_file_that_is_gone_is_no_hindrance(again: Again, changed: Change
     assert any("not found again" in note for note in done.notes)
 
 
+def test_code_that_only_the_database_names_is_never_run(again: Again, changed: Changed, tmp_path: Path) -> None:
+    """A file, a builder or a loader: refused with what would have run, and run where the user names it."""
+    boom, file = tmp_path / "boom", tmp_path / "planted.py"
+    file.write_text(f"open({str(boom)!r}, 'w')\nbuild = load = None\n")
+    here, there = str(Path(__file__).with_name("three_ends.py")), str(file)
+    source = ("UPDATE hpo_studies SET source = :there WHERE source = :here", "UPDATE hpo_studies SET source = :here")
+    builder = "UPDATE hpo_studies SET facts = replace(facts, :{}, :{})"
+    for old, new in (("hpo.models.mlp:shallow", "planted:build"), ("hpo.data.digits:load", "planted:load")):
+        names = {"old": old, "new": new, "here": here, "there": there}
+        with changed(builder.format("old", "new"), builder.format("new", "old"), **names), changed(*source, **names):
+            with pytest.raises(StudyError, match="code is run from a file that you name only") as unnamed:
+                again(0, "three_ends")
+            assert f"--study {there} --name three_ends" in unnamed.value.next
+            with pytest.raises(StudyError, match="trained by code that the study's file does not name") as unknown:
+                again(0)
+            assert new in unknown.value.evidence[0]
+    assert not boom.exists()
+    assert again(0, there, name="three_ends").same
+    assert boom.exists(), "the file does nothing, so this test shows nothing"
+
+
 def test_trials_that_cannot_be_reproduced_are_refused(again: Again, changed: Changed, tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="has no trial 99"):
         again(99)
