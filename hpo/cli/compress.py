@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hpo.cli.options import DeviceOption, JsonOption, StudyOption
-from hpo.cli.saved_model import ModelOption, saved_model, winner_folder
+from hpo.cli.saved_model import ModelOption, TrustOption, saved_model, winner_folder
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -33,6 +33,7 @@ def compress(
         ),
     ] = None,
     model: ModelOption = None,
+    trust: TrustOption = False,
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -44,7 +45,7 @@ def compress(
     from hpo.cli.output import emit_json, emit_rich, notice
 
     folder, name = winner_folder(study, model)
-    saved = saved_model(folder, study)
+    saved = saved_model(folder, study, trust=trust)
 
     def said(epoch: int, loss: float, accuracy: float) -> None:
         notice(f"epoch {epoch} of {epochs}: train loss {loss:.4f}, accuracy {accuracy:.4f}")
@@ -67,7 +68,7 @@ def _compress(study: str, saved: Any, ratio: float, epochs: int, device: str | N
     from hpo.trainers.jobs import study_job
 
     found = find_study(study)
-    job = study_job(found, saved.about["config"])
+    job = study_job(found, saved.about.get("config", {}))
     # More images than the winner had would hide what pruning costs.
     job = replace(
         job, phase="final", protocol=replace(job.protocol, subset=saved.about.get("subset", found.study.subset))

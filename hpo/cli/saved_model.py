@@ -14,7 +14,7 @@ from hpo.errors import UsageError
 if TYPE_CHECKING:
     from hpo.inference.model import SavedModel
 
-__all__ = ["ModelOption", "export", "predict", "saved_model", "winner_folder"]
+__all__ = ["ModelOption", "TrustOption", "export", "predict", "saved_model", "winner_folder"]
 
 ModelOption = Annotated[
     Path | None,
@@ -23,6 +23,14 @@ ModelOption = Annotated[
         metavar="DIR",
         help="Folder of the winner. Default: reports/NAME/winner.",
         show_default=False,
+    ),
+]
+
+
+TrustOption = Annotated[
+    bool,
+    typer.Option(
+        "--trust", help="Run the code that the folder's config.json names, also if it is neither hpo's nor the study's."
     ),
 ]
 
@@ -42,6 +50,7 @@ def export(
         str, typer.Option("--input", metavar="TYPE", help="Input images: float32 in 0..1, or uint8 in 0..255.")
     ] = "float32",
     model: ModelOption = None,
+    trust: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Export the winner for ONNX Runtime or torch.export, normalisation included, and check its outputs.
@@ -52,7 +61,7 @@ def export(
     from hpo.inference.exporting import FORMATS, export_model
 
     folder, name = winner_folder(study, model)
-    saved = saved_model(folder, study)
+    saved = saved_model(folder, study, trust=trust)
     path = out or folder.parent / f"{name}.{FORMATS.get(kind, kind)}"
     done = export_model(saved, kind, path, input_type=input_type)
     size = done.path.stat().st_size
@@ -83,6 +92,7 @@ def predict(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files: PNG, JPEG, ...")],
     resize: Annotated[bool, typer.Option("--resize", help="Scale images to the model's size.")] = False,
     model: ModelOption = None,
+    trust: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Classify image files with the winner: the class and its probability.
@@ -96,7 +106,7 @@ def predict(
     from hpo.inference.predicting import predict as predict_images
 
     folder, _ = winner_folder(study, model)
-    found = predict_images(saved_model(folder, study), images, resize=resize)
+    found = predict_images(saved_model(folder, study, trust=trust), images, resize=resize)
     if as_json:
         emit_json(
             [
@@ -132,7 +142,12 @@ def winner_folder(reference: str, model: Path | None) -> tuple[Path, str]:
     return model or Path("reports") / name / "winner", name
 
 
-def saved_model(folder: Path, study: str) -> SavedModel:
-    from hpo.inference.model import load_model
+def saved_model(folder: Path, study: str, *, trust: bool) -> SavedModel:
+    """The model in `folder`; its code may be hpo's own or the one that the study's file names, which the user named."""
+    from hpo.cli.output import notice
+    from hpo.inference.model import Trust, load_model
+    from hpo.study.discovery import find_study, names_code
 
-    return load_model(folder, study)
+    found = find_study(study) if names_code(study) else None
+    named = (found.study.model_row.builder, found.sys_path) if found is not None else ("", ())
+    return load_model(folder, study, Trust(*named, anything=trust, say=notice))

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from hpo.decoding import decoded_or
 from hpo.doctor.database import examine_database
 from hpo.doctor.devices import examine_data, examine_devices
 from hpo.doctor.finding import Finding, failed
@@ -16,7 +17,6 @@ from hpo.doctor.machine import examine_checkpoints, examine_disk, examine_enviro
 from hpo.doctor.stale_trials import examine_trials
 from hpo.errors import HpoError
 from hpo.settings import Settings
-from hpo.storage.decoding import decoded_or
 from hpo.storage.engine import open_engine, resolve_url, storage_error
 from hpo.storage.journal import orphans
 from hpo.storage.schema import schema_state

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
+from hpo.conforming import conforms
 from hpo.evaluation.candidates import Candidate
 from hpo.messages import Epoch, Finished, Job, Protocol
 from hpo.seeds import evaluation_seed, trial_seed
-from hpo.storage.conforming import conforms
 from hpo.study.discovery import FoundStudy
 from hpo.trainers.jobs import make_job
 from hpo.trainers.trial import Trial

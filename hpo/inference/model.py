@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from hpo.conforming import conforms
+from hpo.decoding import decoded
 from hpo.errors import UsageError
 from hpo.models.build import build_model
+from hpo.study.own import is_own_builder
+from hpo.wording import shortened
 
-__all__ = ["Classifier", "SavedModel", "load_model"]
+__all__ = ["Classifier", "SavedModel", "Trust", "load_model"]
 
 
 class Classifier(nn.Module):
@@ -51,8 +55,48 @@ class SavedModel:
     about: dict[str, Any]
 
 
-def load_model(folder: Path, study: str) -> SavedModel:
-    """The model in `folder`. UsageError where its files are missing, damaged or not of one another."""
+class _Description(TypedDict):
+    """config.json, as far as a network is made from it."""
+
+    model: str
+    parameters: dict[str, Any]
+    shape: list[int]
+    classes: list[str]
+    mean: list[float]
+    std: list[float]
+    config: NotRequired[dict[str, Any]]
+    subset: NotRequired[int | None]
+    sys_path: NotRequired[list[str]]
+
+
+_DAMAGE = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError,
+    SafetensorError,
+)  # fmt: skip
+"""What reading a folder, or building a network with the parameters that stand there, may raise."""
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Whose code may build a model, besides hpo's own. Its folder may come from anybody.
+
+    builder, folders: what a study's file that the user named says: "module:function", and where that is found
+    anything: the user trusts the folder: what its config.json names is run
+    say:      told what is run on the folder's word, before it is
+    """
+
+    builder: str = ""
+    folders: Sequence[str] = ()
+    anything: bool = False
+    say: Callable[[str], None] = lambda sentence: None
+
+
+def load_model(folder: Path, study: str, trust: Trust | None = None) -> SavedModel:
+    """The model in `folder`.
+
+    Raises UsageError where its files are missing, damaged or not of one another, and where it is built by code that
+    neither comes with hpo nor is trusted.
+    """
     weights, description = folder / "model.safetensors", folder / "config.json"
     missing = [path.name for path in (weights, description) if not path.is_file()]
     if missing:
@@ -62,13 +106,15 @@ def load_model(folder: Path, study: str) -> SavedModel:
             next=f"`hpo evaluate --study {study}`, or say with --model where the winner's folder is",
         )
     try:
-        about = json.loads(description.read_text(encoding="utf-8"))
+        about = decoded(description.read_text(encoding="utf-8"))
+        if not conforms(about, _Description):
+            raise ValueError("config.json is not as `hpo evaluate` writes it")
         channels, height, width = about["shape"]
-        sys.path += [path for path in about.get("sys_path", ()) if path not in sys.path]  # last: none hides ours
-        network = build_model(about["model"], (channels, height, width), len(about["classes"]), about["parameters"])
+        _make_importable(about, folder, trust or Trust())
+        network = build_model(about["model"], (channels, height, width), len(about["classes"]), _parameters(about))
         network.load_state_dict(load_file(weights))
         mean, std = torch.tensor(about["mean"]), torch.tensor(about["std"])
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+    except _DAMAGE as error:
         said = str(error).strip().splitlines()
         raise UsageError(
             f"{folder} does not hold a model that can be loaded",
@@ -77,3 +123,28 @@ def load_model(folder: Path, study: str) -> SavedModel:
         ) from error
     classifier = Classifier(network, mean, std).eval()
     return SavedModel(classifier, (channels, height, width), tuple(about["classes"]), about)
+
+
+def _make_importable(about: dict[str, Any], folder: Path, trust: Trust) -> None:
+    """Let the model's builder be imported, or refuse it: a name in a file is no reason to run what it names."""
+    builder = about["model"]
+    if is_own_builder(builder):
+        return
+    if builder == trust.builder:
+        folders = trust.folders
+    elif trust.anything:
+        folders = about.get("sys_path", [])
+        trust.say(f"runs {builder}, found from {', '.join(folders) or 'here'}: {folder} is trusted (--trust)")
+    else:
+        raise UsageError(
+            f"{folder} is built by code that does not come with hpo: {shortened(builder, 200)}",
+            evidence=["whoever wrote the folder chose it, and loading the model would run it"],
+            next="--study with the file of the study that declares this model, or --trust if you know who wrote it",
+        )
+    sys.path += [path for path in folders if path not in sys.path]  # last: none hides ours
+
+
+def _parameters(about: dict[str, Any]) -> dict[str, Any]:
+    """Of the network, without ImageNet's weights: those of the folder replace them, and nothing has to be fetched."""
+    own = is_own_builder(about["model"])
+    return {name: value for name, value in about["parameters"].items() if not (own and name == "pretrained")}

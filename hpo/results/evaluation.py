@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict, cast
 
-from hpo.storage.conforming import conforms
+from hpo.conforming import conforms
 from hpo.storage.evaluations import EVALUATION_FORMAT
 
 __all__ = [

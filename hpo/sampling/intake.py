@@ -13,9 +13,9 @@ from typing import Any
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
+from hpo.decoding import Undecodable, decoded_mapping
 from hpo.errors import near_miss
 from hpo.sampling.distributions import distribution
-from hpo.storage.decoding import Undecodable, decoded_mapping
 from hpo.storage.optuna_schema import FIXED_PARAMS
 from hpo.study.parameters import Categorical, Float, Int, Parameter, Scalar
 from hpo.study.space import Space

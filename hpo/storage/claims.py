@@ -10,8 +10,8 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from hpo.decoding import decoded_or
 from hpo.json_values import key_of
-from hpo.storage.decoding import decoded_or
 from hpo.storage.optuna_schema import (
     FIXED_PARAMS,
     RUNNING,

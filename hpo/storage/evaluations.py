@@ -12,9 +12,9 @@ from optuna.artifacts import ArtifactMeta
 from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects.postgresql import insert
 
+from hpo.decoding import decoded_or
 from hpo.names import is_artifact_id
 from hpo.storage import tables
-from hpo.storage.decoding import decoded_or
 from hpo.storage.optuna_internals import artifact_key
 from hpo.storage.optuna_schema import STUDY_SYSTEM_ATTRS, SYSTEM_ATTRS, table
 

@@ -28,7 +28,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DataError
 
 from hpo.atomic_file import AtomicFile
-from hpo.storage.decoding import decoded_or
+from hpo.decoding import decoded_or
 from hpo.storage.optuna_schema import TRIALS
 from hpo.storage.save import save
 from hpo.storage.write_batch import EpochRow, Requeue, TrialResult, WriteBatch

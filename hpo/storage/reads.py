@@ -11,8 +11,8 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Select, String, cast, func, literal, null, select, union_all
 from sqlalchemy.sql import ColumnElement
 
+from hpo.decoding import Undecodable, decoded
 from hpo.storage import tables
-from hpo.storage.decoding import Undecodable, decoded
 from hpo.storage.optuna_internals import is_system_attribute
 from hpo.storage.optuna_schema import (
     DIRECTIONS,

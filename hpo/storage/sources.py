@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from sqlalchemy import Connection, select, text
 
-from hpo.storage.decoding import decoded_or
+from hpo.decoding import decoded_or
 from hpo.storage.tables import sources
 
 __all__ = ["keep_sources", "read_sources"]

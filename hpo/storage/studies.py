@@ -13,10 +13,10 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from sqlalchemy import Connection, func, insert, select, text
 
+from hpo.decoding import Undecodable, decoded, decoded_mapping
 from hpo.errors import StorageError
 from hpo.names import is_file_name
 from hpo.storage import tables
-from hpo.storage.decoding import Undecodable, decoded, decoded_mapping
 from hpo.storage.optuna_schema import (
     DIRECTIONS,
     STUDIES,

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select, text
 
-from hpo.storage.decoding import decoded_or
+from hpo.decoding import decoded_or
 from hpo.storage.tables import workers
 
 __all__ = ["WorkerRow", "at_work", "list_workers", "register_worker"]

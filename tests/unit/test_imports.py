@@ -17,7 +17,7 @@ ROOMS = [
     ["json_values"],
     ["errors", "former_names", "names", "wording", "seeds", "signals", "atomic_file", "messages"],
     ["torch_internals", "user_code"],
-    ["duration", "ownership", "models"],
+    ["duration", "ownership", "decoding", "conforming", "models"],
     ["settings", "storage.embedded"],
     ["data", "training.kernels"],
     ["study", "testing"],

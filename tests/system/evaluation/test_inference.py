@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from hpo.cli.main import run_command
-from hpo.errors import UsageError
+from hpo.errors import HpoError, UsageError
 from hpo.inference import exporting
 from hpo.inference.exporting import INPUTS, export_model
 from hpo.inference.model import SavedModel, load_model
@@ -142,6 +143,78 @@ def test_export_says_which_configuration_it_writes(
     engine.dispose()
     assert stored is not None
     assert f"evaluated {stored['verdict']['sentence']}" in said
+
+
+PLANTED = """open({boom!r}, "w")
+from hpo.models.mlp import shallow as build
+"""
+STUDY = """from dataclasses import replace
+from hpo.models import MODELS
+from quick import study
+study = replace(study, model=replace(MODELS["shallow"], builder="planted_model:build"))
+"""
+
+
+def test_a_folder_runs_no_code_that_it_names_itself(
+    evaluated: Evaluated, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused with the name, run with --trust and a line that says so, and with a study's file that names it."""
+    folder, code, boom = tmp_path / "winner", tmp_path / "code", tmp_path / "boom"
+    shutil.copytree(evaluated.folder / "winner", folder)
+    code.mkdir()
+    (code / "planted_model.py").write_text(PLANTED.format(boom=str(boom)))
+    (code / "planted_study.py").write_text(STUDY)
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))  # for quick.py
+    config = json.loads((folder / "config.json").read_text())
+    image = tmp_path / "image.png"
+    Image.new("L", (8, 8)).save(image)
+
+    def predicted(
+        *arguments: str, study: str = "quick", command: str = "predict", **changes: object
+    ) -> tuple[int, str]:
+        (folder / "config.json").write_text(json.dumps(config | changes))
+        images = [str(image)] if command == "predict" else []
+        ended = run_command([command, "--study", study, "--model", str(folder), *images, *arguments])
+        return ended, capsys.readouterr().err
+
+    planted = {"model": "planted_model:build", "sys_path": [str(code)]}
+    for builder in ("planted_model:build", "subprocess:Popen", "os:system", "hpo.models.mlp:__import__"):
+        for command in ("predict", "export"):
+            ended, said = predicted(command=command, **planted | {"model": builder})
+            assert (ended, f"built by code that does not come with hpo: {builder}" in said) == (2, True), said
+    assert str(code) not in sys.path
+    assert not boom.exists()
+    ended, said = predicted("--trust", **planted)
+    assert ended == 0
+    assert f"runs planted_model:build, found from {code}" in said
+    assert boom.exists(), "the module does nothing, so this test shows nothing"
+    assert predicted(study=str(code / "planted_study.py"), **planted) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": 3}, {"parameters": []}, {"parameters": {"hidden_units": "x"}}, {"parameters": {"hidden_units": -1}},
+        {"shape": "abc"}, {"shape": [1, 8]}, {"classes": {}}, {"mean": [None]}, {"sys_path": "abc"}, {"config": 3},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_description_of_other_types_is_one_clear_error(
+    evaluated: Evaluated, tmp_path: Path, change: dict[str, object]
+) -> None:
+    folder = tmp_path / "winner"
+    shutil.copytree(evaluated.folder / "winner", folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(HpoError):
+        load_model(folder, "quick")
+
+
+def test_a_description_that_is_nested_without_end_is_one_clear_error(evaluated: Evaluated, tmp_path: Path) -> None:
+    shutil.copytree(evaluated.folder / "winner", tmp_path / "winner")
+    (tmp_path / "winner" / "config.json").write_text("[" * 100_000)
+    with pytest.raises(UsageError, match="does not hold a model"):
+        load_model(tmp_path / "winner", "quick")
 
 
 def test_a_folder_without_a_model_says_how_to_get_one(evaluated: Evaluated, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
-"""What stands as text in the database, decoded as data: it is compared and shown, and never imported, run or unpickled.
+"""What stands as text in the database, or in a model's folder, decoded as data: compared and shown, never run.
 
-Whoever may write to a table may have put there whatever fits its column, so every text is decoded here and nowhere else
-(tests/unit/storage/test_decoding.py). docs/security.md says what is trusted and what is not.
+Whoever may write there may have put whatever fits, so every such text is decoded here and nowhere else
+(tests/unit/test_decoding.py). docs/security.md says what is trusted and what is not.
 """
 
 from __future__ import annotations

@@ -9,18 +9,17 @@ from typing import Any
 import pytest
 
 import hpo
+from hpo.decoding import Undecodable, decoded, decoded_mapping, decoded_or
 from hpo.names import is_artifact_id, is_file_name
-from hpo.storage.decoding import Undecodable, decoded, decoded_mapping, decoded_or
 
 ROOT = Path(hpo.__file__).parent
 ELSEWHERE = {
     "doctor/devices.py": "what a program of ours printed",
     "evaluation/winner_files.py": "a file that our trainer has just written",
-    "inference/model.py": "a file, guarded there",
     "messages.py": "what our own process says",
     "report/html.py": "a figure of ours",
     "storage/database_url.py": "the first line of a file that the user names as a database",
-    "storage/decoding.py": "here",
+    "decoding.py": "here",
     "storage/journal.py": "a file with a digest, guarded there",
     "training/checkpoint.py": "a file with a digest, guarded there",
 }

@@ -6,7 +6,7 @@ from typing import Any, NotRequired, TypedDict
 
 import pytest
 
-from hpo.storage.conforming import conforms
+from hpo.conforming import conforms
 
 
 class Row(TypedDict):
