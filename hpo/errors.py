@@ -41,8 +41,8 @@ EXIT_CODES = {
     1: "the answer is no: `hpo reproduce` got another result, or `hpo doctor` found something broken",
     2: "wrong usage, or a study that cannot run",
     3: "the study was started with another table or other code of your own, or another host runs it with other code",
-    4: "database: not reachable, not one that hpo can use, or away for too long. Results are kept, and the next `hpo` "
-    "command saves them",
+    4: "database: not reachable, not one that hpo can use, or away for too long. The next `hpo` "
+    "command saves what the error says is kept",
     5: "device or data",
     70: "a bug in hpo (with its traceback), one error of a study five times in a row, or every finished trial failed",
     129: "SIGHUP, when the terminal is closed or the connection drops: like Ctrl-C; under `nohup` hpo keeps running",

@@ -146,7 +146,7 @@ def _counts(snapshot: Snapshot, width: int) -> Table:
 
 def _away(seconds: float) -> Text:
     text = (
-        f"database away for {format_duration(seconds)}; training continues, and results are kept here until it is back"
+        f"database away for {format_duration(seconds)}; training continues, and what it finds is saved when it is back"
     )
     return Text(text, style="bold yellow")
 

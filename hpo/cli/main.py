@@ -10,7 +10,8 @@ import sys
 import traceback
 
 from hpo.cli.output import printable, silence_stdout
-from hpo.errors import HpoError
+from hpo.disk import is_full
+from hpo.errors import DeviceError, HpoError
 from hpo.signals import leave_on, signals_to_leave
 
 __all__ = ["main", "run_command"]
@@ -29,6 +30,8 @@ def main() -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         code = silence_stdout()
+    except OSError as error:
+        code = _show_full(error) if is_full(error) else _show_unexpected(error)
     sys.exit(code)
 
 
@@ -45,6 +48,10 @@ def run_command(args: list[str] | None = None) -> int:
         return INTERRUPTED
     except SystemExit as leaving:  # typer exits so when the program reading stdout closed the pipe
         return leaving.code if isinstance(leaving.code, int) else BUG
+    except OSError as error:
+        if not is_full(error):
+            return _show_unexpected(error)
+        return _show_full(error)
     except Exception as error:  # noqa: BLE001 - the last line of defence: everything else is a bug in hpo
         return _show_unexpected(error)
     return code if isinstance(code, int) else 0
@@ -53,6 +60,14 @@ def run_command(args: list[str] | None = None) -> int:
 def show_error(error: HpoError) -> None:
     """Fact, evidence and next action on stderr."""
     print(f"error: {printable(str(error))}", file=sys.stderr)
+
+
+def _show_full(error: OSError) -> int:
+    place = error.filename if error.filename is not None else "what this command writes to"
+    full = DeviceError(f"the disk of {place} is full", next="make room there, then run it again")
+    show_error(full)
+    silence_stdout()  # what is still in its buffer would fail again at exit
+    return full.exit_code
 
 
 def _show_unexpected(error: Exception) -> int:

@@ -142,7 +142,9 @@ class Loop:
             case TrialLost(trial_id, reason):
                 self._on_trial_lost(trial_id, reason)
             case DatabaseUnavailable(reason):
-                self._progress.notice(f"database away: {reason}; training continues and results are kept")
+                self._progress.notice(
+                    f"database away: {reason}; training continues, and what it finds is saved when it is back"
+                )
             case DatabaseRecovered(seconds):
                 self._progress.notice(f"database back after {seconds:.0f} s")
             case FatalError(error) if not self._stopped:

@@ -16,6 +16,7 @@ from hpo.duration import format_duration
 from hpo.errors import StorageError, StudyError
 from hpo.search.events import DatabaseRecovered, DatabaseUnavailable
 from hpo.storage.engine import is_outage, storage_error
+from hpo.storage.failures import is_disk_full
 from hpo.storage.queries import NoStudy
 from hpo.storage.sqlstate import sqlstate
 
@@ -29,13 +30,16 @@ _CLOSED = "closed the connection"  # libpq's word for a server that ended before
 
 
 class Outage:
-    """Written by one thread; others may read `since` and `seconds`. `since` is None while the database answers.
+    """Written by one thread; others may read all. `since` is None while the database answers.
+
+    disk_full: whether its last error, or that of starting it again, was for want of room
 
     longest_pause: between two attempts, in seconds; well below the grace that others give to our leases
     """
 
     def __init__(self, longest_pause: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.since: float | None = None
+        self.disk_full = False
         self._longest_pause = longest_pause
         self._clock = clock
         self._failures = 0
@@ -49,14 +53,16 @@ class Outage:
     def failed(self, error: Exception) -> DatabaseUnavailable | None:
         """Record a failed attempt. Returns an event for the loop when it is the first."""
         self._failures += 1
+        self.disk_full = is_disk_full(error)
         if self.since is not None:
             return None
         self.since = self._clock()
-        return DatabaseUnavailable(str(getattr(error, "orig", error)).strip().split("\n")[0])
+        reason = str(getattr(error, "orig", error)).strip().split("\n")[0]
+        return DatabaseUnavailable(f"its disk is full ({reason})" if self.disk_full else reason)
 
     def worked(self) -> DatabaseRecovered | None:
         """Record an attempt that succeeded. Returns an event for the loop when that ends an outage."""
-        self._failures = 0
+        self._failures, self.disk_full = 0, False
         if self.since is None:
             return None
         event = DatabaseRecovered(self.seconds)

@@ -85,6 +85,14 @@ class Wakeup:
         self.waker.close()
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What became of results that the database could not be told, in a sentence; `saved` if they are in the journal."""
+
+    sentence: str
+    saved: bool
+
+
 class Search:
     """One coordinator at work on one study: `open`, `run`, `close`."""
 
@@ -177,13 +185,13 @@ class Search:
         self.progress.show(self.loop.counts, self.loop.deadline, [], last=True)
         self.progress.close()
         if kept or reason == "database":
-            raise self._database_away(kept)
+            raise self._not_saved(kept)
         return why_left(received) if reason == "signal" else reason
 
-    def close(self, patience_seconds: float) -> str:
-        """Write what is left within `patience_seconds`. Returns "", or a sentence that says where the rest is kept."""
+    def close(self, patience_seconds: float) -> Kept | None:
+        """Write what is left within `patience_seconds`. Returns what became of the rest; None when all is written."""
         left = self._write(patience_seconds)
-        return self._keep(left) if left else ""
+        return self._keep(left) if left else None
 
     def result(self, stopped: str) -> Result:
         """The study as this host knows it."""
@@ -208,25 +216,27 @@ class Search:
         finally:
             notice.cancel()
 
-    def _keep(self, left: WriteBatch) -> str:
+    def _keep(self, left: WriteBatch) -> Kept:
         """Write unsaved results to the journal, and say so in one line."""
         home = self._settings.home
         outcomes = f"{len(left.finishes)} outcome{'s' if len(left.finishes) != 1 else ''}"
         try:
-            sentence = f"{outcomes} kept in {keep(home, self._origin, left)}"
+            kept = Kept(f"{outcomes} kept in {keep(home, self._origin, left)}", saved=True)
         except OSError as error:
-            sentence = (
-                f"{outcomes} could not be kept in {home / 'journal'} ({error.strerror}): these trials will be resumed"
-            )
-        self.progress.notice(sentence)
-        return sentence
+            reason = error.strerror or error
+            kept = Kept(f"{outcomes} could not be kept in {home / 'journal'} ({reason})", saved=False)
+        self.progress.notice(kept.sentence)
+        return kept
 
-    def _database_away(self, kept: str) -> StorageError:
-        again = self._found.reference or self._found.study.name
+    def _not_saved(self, kept: Kept | None) -> StorageError:
+        full = self.storage_thread.outage.disk_full
+        again = f"`hpo run --study {self._found.reference or self._found.study.name}`"
+        first = "when there is room on its disk" if full else "when the database is back"
+        saves = "saves these results and resumes" if kept is None or kept.saved else "trains these trials again"
         return StorageError(
-            "the database was away when this process had to leave",
-            evidence=[kept or "it came back at the last moment and has every result"],
-            next=f"when the database is back, `hpo run --study {again}` saves these results and resumes",
+            f"the {'disk of the database was full' if full else 'database was away'} when this process had to leave",
+            evidence=[kept.sentence if kept else "it came back at the last moment and has every result"],
+            next=f"{first}, {again} {saves}{'' if kept is None or kept.saved else ', from their last checkpoints'}",
         )
 
     def _counts(self) -> Mapping[str, int]:

@@ -20,6 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from hpo.disk import is_full
 from hpo.errors import StorageError
 from hpo.messages import Epoch
 from hpo.search.ask_tell import AskTell
@@ -272,8 +273,10 @@ class StorageThread:
         self._reaper.forget()
         self._last_renewal = -1e9
         self._emit(self.outage.failed(error))
-        with suppress(StorageError):
+        try:
             self._revive()
+        except StorageError as error:
+            self.outage.disk_full |= is_full(error)
 
     def _emit(self, event: Event | None) -> None:
         if event is not None:

@@ -9,11 +9,12 @@ import psycopg2
 from sqlalchemy import exc as sa
 from sqlalchemy.engine import make_url
 
+from hpo.disk import is_full
 from hpo.errors import StorageError
 from hpo.storage.database_url import database_file, hide_password, no_database_file, secrets_of
 from hpo.storage.sqlstate import sqlstate
 
-__all__ = ["is_outage", "storage_error"]
+__all__ = ["is_disk_full", "is_outage", "storage_error"]
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _OUTAGE_CODES = {
@@ -79,6 +80,12 @@ def is_outage(error: BaseException) -> bool:
     return known is None or known[0]
 
 
+def is_disk_full(error: BaseException) -> bool:
+    """Whether the database has no room left, as far as its server, or the error of starting it, says so."""
+    driver = _driver_error(error) or error
+    return sqlstate(driver) == "53100" or is_full(driver)
+
+
 def storage_error(error: BaseException, url: str) -> StorageError:
     """The message for any error of SQLAlchemy or psycopg2 met while working on `url`; raise it `from error`."""
     if isinstance(error, StorageError):
@@ -97,7 +104,7 @@ def storage_error(error: BaseException, url: str) -> StorageError:
     if "file is not a database" in str(driver) and (file := database_file(make_url(url))) is not None:
         return no_database_file(file, place)
     code = sqlstate(driver)
-    if code in ("53100", "58030"):
+    if is_disk_full(driver):
         return StorageError(
             f"the disk of {place} is full", evidence=evidence, next="make room there, then run it again"
         )

@@ -15,7 +15,7 @@ LONGEST = 300
 
 ROOMS = [
     ["json_values"],
-    ["errors", "former_names", "names", "wording", "seeds", "signals", "atomic_file", "messages"],
+    ["errors", "former_names", "names", "wording", "seeds", "signals", "atomic_file", "disk", "messages"],
     ["torch_internals", "user_code"],
     ["duration", "ownership", "decoding", "conforming", "models"],
     ["settings", "storage.embedded"],

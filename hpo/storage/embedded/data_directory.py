@@ -7,6 +7,7 @@ import shutil
 import time
 from pathlib import Path
 
+from hpo.disk import is_full
 from hpo.errors import StorageError
 from hpo.ownership import open_no_link
 from hpo.storage.embedded.account import MAJOR, ServerUser
@@ -57,8 +58,9 @@ def initialise(data: Path, user: ServerUser) -> None:
         except OSError as error:
             evidence = [str(error)]
         shutil.rmtree(fresh, ignore_errors=True)
+    why = ": its disk is full" if is_full("\n".join(evidence)) else ""
     raise StorageError(
-        f"cannot make a database in {data}",
+        f"cannot make a database in {data}{why}",
         evidence=evidence,
         next="make room or set HPO_HOME to another folder, or give --storage postgresql://...",
     )

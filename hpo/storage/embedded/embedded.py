@@ -22,6 +22,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from hpo.disk import is_full
 from hpo.errors import StorageError
 from hpo.ownership import check_home, open_no_link, owner_name
 from hpo.storage.embedded.server import Server
@@ -163,6 +164,9 @@ def _make_home(home: Path) -> None:
 def _no_folder(home: Path, error: OSError, path: Path) -> StorageError:
     next = "set HPO_HOME to a folder of yours that can be written, or give --storage postgresql://..."
     evidence = [f"{path.name}: {error.strerror or error}"]
+    if is_full(error):
+        next = "make room there, or set HPO_HOME to a folder on another disk"
+        return StorageError(f"the disk of {home} is full", evidence=evidence, next=next)
     with contextlib.suppress(OSError):
         if isinstance(error, PermissionError) and path.lstat().st_uid != os.geteuid():
             evidence = [f"{path} belongs to {owner_name(path)}"]

@@ -19,6 +19,7 @@ import psutil
 import psycopg2
 
 from hpo.atomic_file import write_atomically
+from hpo.disk import is_full
 from hpo.errors import StorageError
 from hpo.ownership import open_no_link
 from hpo.storage.embedded.account import ServerUser, server_user
@@ -104,10 +105,12 @@ class Server:
             if "still in use" not in self._log_tail(8) or time.monotonic() > until:
                 break
             time.sleep(0.2)
+        evidence = [*done.stderr.strip().splitlines()[-2:], *self._log_tail(8).splitlines()]
+        why = ": its disk is full" if is_full("\n".join(evidence)) else ""
         error = StorageError(
-            f"the database in {self.data} does not start",
-            evidence=[*done.stderr.strip().splitlines()[-2:], *self._log_tail(8).splitlines()],
-            next=self._remedy(),
+            f"the database in {self.data} does not start{why}",
+            evidence=evidence,
+            next="make room there, then run it again" if why else self._remedy(),
         )
         self.stop(seconds=5.0)  # one that runs and does not answer is of no use, and would stay
         raise error

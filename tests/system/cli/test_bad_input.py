@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -265,3 +267,15 @@ def test_a_file_that_is_no_database_is_said_to_be_none(hpo: Command, tmp_path: P
     assert is_clear(done.err)
     assert f"sqlite:///{path} is not a database" in done.err
     assert "bug" not in done.err
+
+
+@pytest.mark.parametrize("words", [["studies"], ["studies", "--json"], ["--help"]], ids=" ".join)
+def test_a_full_disk_below_the_output_is_called_full(words: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "hpo", *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 5
+    assert done.stderr == (
+        "error: the disk of what this command writes to is full\nnext: make room there, then run it again\n"
+    )

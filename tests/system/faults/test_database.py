@@ -131,6 +131,34 @@ def away_for_too_long(world: World, server: OwnServer) -> Path:
     return journal
 
 
+@pytest.mark.parametrize("journal", [True, False], ids=["kept", "lost"])
+def test_a_database_without_room_is_called_full_and_no_more_is_promised_than_is_kept(
+    new_world: NewWorld, journal: bool
+) -> None:
+    """A server that refuses every epoch with disk_full; and in one case a journal that cannot be written either."""
+    world = new_world()
+    if not journal:
+        (world.folder / "home").mkdir(exist_ok=True)
+        (world.folder / "home" / "journal").write_text("in the way")
+    process = in_epoch(world, 1, HPO_PATIENCE_SECONDS="4")
+    world.sql(
+        "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " RAISE EXCEPTION 'konnte Datei nicht erweitern' USING ERRCODE = 'disk_full'; END $$"
+    )
+    world.sql("CREATE TRIGGER no_room BEFORE INSERT ON hpo_epochs FOR EACH ROW EXECUTE FUNCTION full_disk()")
+    let_go(world)
+    output = process.ends(4)
+    assert "database away: its disk is full (konnte Datei nicht erweitern)" in output
+    assert "the disk of the database was full when this process had to leave" in output
+    assert (
+        f"`hpo run --study {world.study}` {'saves these results' if journal else 'trains these trials again'}" in output
+    )
+    assert ("kept in" if journal else "could not be kept in") in output
+    world.sql("DROP TRIGGER no_room ON hpo_epochs")
+    world.run("--trials", "2")
+    world.check(finished=2)
+
+
 def test_a_run_that_waits_for_its_database_at_the_end_says_until_when(
     new_world: NewWorld, own_server: OwnServer
 ) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -259,6 +260,33 @@ def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> N
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot keep a database"):
         embedded_url(tmp_path / "file" / "home")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small file system")
+@pytest.mark.parametrize("size", ["0", "8m", "80m"], ids=["no file", "no initdb", "no start"])
+def test_a_disk_without_room_is_called_full(tmp_path: Path, size: str) -> None:
+    """Whichever step it stops: the locks, initdb, the server itself."""
+    home = tmp_path / "small"
+    home.mkdir()
+    room = "nr_inodes=1" if size == "0" else f"size={size}"
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", room, "none", str(home)], check=False).returncode:
+        pytest.skip("this root may not mount")
+    try:
+        if size == "80m":
+            embedded_url(home)
+            stop_embedded(home)
+            with suppress(OSError), (home / "filler").open("wb") as filler:
+                while True:
+                    filler.write(bytes(1 << 16))
+                    filler.flush()
+        with pytest.raises(StorageError, match="No space left on device") as caught:
+            embedded_url(home)
+        assert "is full" in caught.value.fact
+        assert "make room" in caught.value.next
+        assert not (home / "postgres" / "postmaster.pid").exists()
+    finally:
+        leave_embedded(home)
+        subprocess.run(["umount", "-l", str(home)], check=True)
 
 
 def test_a_platform_without_binaries_is_one_clear_error(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
