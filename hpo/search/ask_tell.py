@@ -32,9 +32,6 @@ from hpo.trainers.trial import Trial
 
 __all__ = ["AskTell"]
 
-TRAINER_DEATHS = "trainer_deaths"
-"""A trial's user attribute: Trial.trainer_deaths, for whoever resumes it."""
-
 
 class _FirstObjective(optuna.Study):
     """A study as its pruner sees it. Optuna prunes single-objective studies only; ours prune on the first objective."""
@@ -107,7 +104,6 @@ class AskTell:
         view = optuna.Study(study_name=self.study.name, storage=self.cache, sampler=sampler, pruner=self._pruner)
         proposal = optuna.trial.Trial(view, claim.trial_id)
         config = self.study.rows.sample(lambda name, row: suggest(proposal, name, row))
-        deaths = record_of(self.cache.get_trial(claim.trial_id)).get("trainer_deaths", 0)
         return Trial(
             trial_id=claim.trial_id,
             number=claim.number,
@@ -115,9 +111,7 @@ class AskTell:
             params=dict(proposal.params),
             config=self.study.resolve(config),
             checkpoint=str(self._checkpoints / str(claim.number)),
-            trainer_deaths=min(
-                max(0, deaths), claim.attempt - 1
-            ),  # an epoch on a host that was lost began both counts anew
+            trainer_deaths=claim.trainer_deaths,
         )
 
     def should_prune(self, trial: Trial) -> bool:
@@ -141,9 +135,7 @@ class AskTell:
         self.cache.set_trial_state_values(trial_id, state, values)
 
     def requeue(self, trial: Trial, *, trainer_died: bool) -> None:
-        """Release a trial in memory: WAITING, with the attempt it has lost and how often its trainers died."""
-        if trainer_died:
-            self.cache.set_trial_user_attr(trial.trial_id, TRAINER_DEATHS, trial.trainer_deaths)
+        """Release a trial in memory: WAITING, with the attempt it has lost if its trainer died."""
         self.cache.requeue(queries.Requeue(trial.trial_id, int(trainer_died), trial.checkpoint))
 
     def trials(self) -> list[FrozenTrial]:

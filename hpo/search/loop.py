@@ -29,7 +29,7 @@ from hpo.search.events import (
 )
 from hpo.search.failure_tracker import FailureTracker
 from hpo.search.outcomes import Outcome, classify, given_up, pruned
-from hpo.search.reaper import MAX_ATTEMPTS, MAX_HOSTS
+from hpo.search.reaper import MAX_DEATHS
 from hpo.search.reporting import SearchProgress
 from hpo.search.storage_thread import StorageThread
 from hpo.storage.trial_record import make_record
@@ -223,7 +223,7 @@ class Loop:
         counts = trial is not None and stopping is None and not slot.quarantined
         if trial is not None and counts:
             trial.count_trainer_death()
-        if trial is not None and counts and _used_up(trial):
+        if trial is not None and counts and trial.trainer_deaths >= MAX_DEATHS:
             what = f" under trial {trial.number}, which has no attempt left"
             self._finish(slot, trial, given_up(trial, how))
         elif trial is not None and (stopping is None or stopping.keep):
@@ -267,8 +267,3 @@ class Loop:
         for trial in [*self._waiting, *(slot.trial for slot in self.pool.slots if slot.trial is not None)]:
             self.storage_thread.requeue(trial)
         self.pool.kill()
-
-
-def _used_up(trial: Trial) -> bool:
-    """Whether a trial whose trainer died has no attempt left. Hosts lost under it count only towards MAX_HOSTS."""
-    return trial.trainer_deaths >= MAX_ATTEMPTS or trial.attempts >= MAX_HOSTS

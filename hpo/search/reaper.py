@@ -12,10 +12,11 @@ from hpo.storage import queries
 
 __all__ = ["Reaper"]
 
-MAX_ATTEMPTS = 3
+MAX_DEATHS = 3
 """After this many attempts that ended because the trainer died, a trial fails and is not tried again."""
 MAX_HOSTS = 10
-"""Hosts vanish for reasons of their own, so a trial is blamed, and fails, only after this many attempts."""
+"""Hosts vanish for reasons of their own, so a trial is blamed, and fails, only after this many. Each limit has its own
+counter: a lost host never counts as a trainer's death, nor a trainer's death as a lost host."""
 
 
 class Reaper:

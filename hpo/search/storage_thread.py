@@ -27,7 +27,7 @@ from hpo.search.ask_tell import AskTell
 from hpo.search.events import Counts, Event, FatalError, TrialAssigned, TrialLost, TrialRefused, TrialsSaved
 from hpo.search.live_counts import LiveCounts
 from hpo.search.outage import Outage, explained
-from hpo.search.reaper import MAX_HOSTS, Reaper
+from hpo.search.reaper import Reaper
 from hpo.storage import queries
 from hpo.storage.engine import is_outage
 from hpo.storage.queries import EpochRow, Requeue, SaveResult, WriteBatch
@@ -222,7 +222,7 @@ class StorageThread:
         """Free what was claimed but never trained, and sign off."""
         # Else the lease runs out, or the next process on this machine sees that this one is gone.
         with suppress(SQLAlchemyError), self._engine.begin() as connection:
-            queries.release_worker(connection, self._worker_id, MAX_HOSTS, attempt_delta=0)
+            queries.sign_off(connection, self._worker_id)
             self.last_counts = self._ask_tell.count(connection)
 
     def _renew(self, connection: Connection) -> None:

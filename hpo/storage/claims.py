@@ -36,6 +36,7 @@ class Claim:
     checkpoint:  folder with its checkpoints, if it was put down with one
     fresh:       True when it was just created, so that nothing is known of it yet
     started:     as Optuna shows it: naive local time, from the database's clock
+    trainer_deaths: how many earlier attempts ended because a trainer died
     """
 
     trial_id: int
@@ -44,6 +45,7 @@ class Claim:
     checkpoint: str | None
     fresh: bool
     started: datetime | None = None
+    trainer_deaths: int = 0
 
 
 _LOCK_STUDY = f"SELECT study_id FROM {STUDIES} WHERE study_id = :study FOR UPDATE"
@@ -90,9 +92,9 @@ _CLAIM = text(
         SELECT trial_id, :study, :worker, now() + make_interval(secs => :seconds), :host, now() FROM claimed
         ON CONFLICT (trial_id) DO UPDATE SET worker_id = excluded.worker_id, expires_at = excluded.expires_at,
             host = excluded.host, claimed_at = excluded.claimed_at
-        RETURNING l.trial_id, l.attempt, l.checkpoint
+        RETURNING l.trial_id, l.attempt, l.checkpoint, l.trainer_deaths
     )
-    SELECT c.trial_id, c.number, l.attempt, l.checkpoint, c.fresh, c.datetime_start
+    SELECT c.trial_id, c.number, l.attempt, l.checkpoint, c.fresh, c.datetime_start, l.trainer_deaths
     FROM {STUDIES} LEFT JOIN (claimed c JOIN leased l ON l.trial_id = c.trial_id) ON true
     WHERE {STUDIES}.study_id = :study ORDER BY c.fresh, c.number
     """
@@ -127,7 +129,9 @@ def claim(
     rows = connection.execute(_CLAIM, bound).all()
     if not rows:
         raise NoStudy(study_id)
-    return [Claim(row[0], row[1], row[2], row[3], row[4], local_time(row[5])) for row in rows if row[0] is not None]
+    return [
+        Claim(row[0], row[1], row[2], row[3], row[4], local_time(row[5]), row[6]) for row in rows if row[0] is not None
+    ]
 
 
 _QUEUED = text(

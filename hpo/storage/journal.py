@@ -169,7 +169,7 @@ def _of_trial(writes: WriteBatch, trial_id: int) -> dict[str, Any]:
         "user_attrs": writes.user_attrs.get(trial_id, {}),
         "system_attrs": writes.system_attrs.get(trial_id, {}),
         "finish": None if finish is None else [finish.state.name, finish.values],
-        "requeue": None if requeue is None else [requeue.attempt_delta, requeue.checkpoint],
+        "requeue": None if requeue is None else [requeue.trainer_deaths, requeue.checkpoint],
     }
 
 

@@ -11,10 +11,10 @@ from optuna.trial import TrialState
 from sqlalchemy import Connection, text
 
 from hpo.storage.optuna_schema import FAIL, RUNNING, STATE_TYPE, TRIALS, USER_ATTRS, WAITING
-from hpo.storage.tables import COUNTED_ATTEMPTS, UTC_NOW
+from hpo.storage.tables import COUNTED_ATTEMPTS, COUNTED_DEATHS, UTC_NOW
 from hpo.storage.trial_record import TrialFailure
 
-__all__ = ["Expired", "ReapResult", "expired", "reap", "release_worker", "renew"]
+__all__ = ["Expired", "ReapResult", "expired", "reap", "release_worker", "renew", "sign_off"]
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ _EXPIRED = text(
 )
 # Trial first, lease second: the order of every statement here, so that two of them cannot wait for each other.
 _LOCK = (
-    f"SELECT t.trial_id, CAST(t.state AS text), {COUNTED_ATTEMPTS}, l.worker_id, l.host FROM {TRIALS} t"
-    " JOIN hpo_leases l ON l.trial_id = t.trial_id WHERE {which} ORDER BY t.trial_id FOR UPDATE"
+    f"SELECT t.trial_id, CAST(t.state AS text), {COUNTED_ATTEMPTS}, {COUNTED_DEATHS}, l.worker_id, l.host"
+    f" FROM {TRIALS} t JOIN hpo_leases l ON l.trial_id = t.trial_id WHERE {{which}} ORDER BY t.trial_id FOR UPDATE"
 )
 # A holder that is saving at this moment is alive: SKIP LOCKED leaves it alone, and two reapers never wait in a circle.
 _LOCK_DUE = text(
@@ -70,7 +70,8 @@ _GIVE_BACK = text(
     f"""
     WITH given AS (
         SELECT * FROM unnest(CAST(:ids AS int[]), CAST(:states AS {STATE_TYPE}[]), CAST(:attempts AS int[]),
-                             CAST(:failures AS text[])) AS g(id, state, attempt, failure)
+                             CAST(:deaths AS int[]), CAST(:failures AS text[]))
+            AS g(id, state, attempt, deaths, failure)
     ),
     moved AS (
         UPDATE {TRIALS} SET state = g.state,
@@ -82,7 +83,7 @@ _GIVE_BACK = text(
         SELECT id, 'failure', failure FROM given WHERE failure IS NOT NULL
         ON CONFLICT (trial_id, key) DO UPDATE SET value_json = excluded.value_json
     )
-    UPDATE hpo_leases SET worker_id = NULL, expires_at = NULL, attempt = g.attempt
+    UPDATE hpo_leases SET worker_id = NULL, expires_at = NULL, attempt = g.attempt, trainer_deaths = g.deaths
     FROM given g WHERE hpo_leases.trial_id = g.id
     """
 )
@@ -105,39 +106,50 @@ def expired(connection: Connection, study_id: int) -> list[Expired]:
     return [Expired(*row) for row in connection.execute(_EXPIRED, {"study": study_id})]
 
 
-def reap(connection: Connection, trial_id: int, expires_at_seen: datetime, max_attempts: int) -> ReapResult:
-    """Take a trial from a holder that has been silent: back to WAITING as the next attempt, or FAIL after the last.
+def reap(connection: Connection, trial_id: int, expires_at_seen: datetime, most_hosts: int) -> ReapResult:
+    """Take a trial from a holder that has been silent: back to WAITING as the next attempt, or FAIL when `most_hosts`
+    have been lost under it. Trainers that died do not count: they have a limit of their own.
 
     Only when the lease still ends at `expires_at_seen`, so a holder that came back keeps its trial.
     """
     row = connection.execute(_LOCK_DUE, {"trial": trial_id, "seen": expires_at_seen}).one_or_none()
     if row is None:
         return ReapResult(trial_id, "unchanged")
-    return _give_back(connection, [row], max_attempts, 1)[0]
+    return _give_back(connection, [row], most_hosts)[0]
 
 
-def release_worker(
-    connection: Connection, worker_id: str, max_attempts: int = 3, attempt_delta: int = 1
-) -> list[ReapResult]:
-    """Take back everything that a dead worker holds, without waiting for its leases; its state becomes "gone"."""
+def release_worker(connection: Connection, worker_id: str, most_hosts: int) -> list[ReapResult]:
+    """Take back everything that a dead worker holds, as `reap` does, without waiting for its leases."""
+    return _release(connection, worker_id, most_hosts)
+
+
+def sign_off(connection: Connection, worker_id: str) -> list[ReapResult]:
+    """Give back everything that a healthy worker still holds. No trial fails by that, and none loses an attempt."""
+    return _release(connection, worker_id, None)
+
+
+def _release(connection: Connection, worker_id: str, most_hosts: int | None) -> list[ReapResult]:
     rows = connection.execute(_LOCK_WORKER, {"worker": worker_id}).all()
-    results = _give_back(connection, list(rows), max_attempts, attempt_delta)
+    results = _give_back(connection, list(rows), most_hosts)
     connection.execute(text("UPDATE hpo_workers SET state = 'gone' WHERE worker_id = :worker"), {"worker": worker_id})
     return results
 
 
-def _give_back(connection: Connection, rows: list[Any], max_attempts: int, attempt_delta: int) -> list[ReapResult]:
+def _give_back(connection: Connection, rows: list[Any], most_hosts: int | None) -> list[ReapResult]:
+    """most_hosts: None when the host is not lost but leaves."""
     if not rows:
         return []
     results = []
-    bound: dict[str, list[Any]] = {"ids": [], "states": [], "attempts": [], "failures": []}
-    for trial_id, state, attempt, worker_id, host in rows:
+    bound: dict[str, list[Any]] = {"ids": [], "states": [], "attempts": [], "deaths": [], "failures": []}
+    for trial_id, state, attempt, deaths, worker_id, host in rows:
         running = state == RUNNING
-        used_up = running and attempt + attempt_delta > max_attempts
+        lost = attempt - deaths  # hosts, this one among them
+        used_up = running and most_hosts is not None and lost >= most_hosts
         failure = TrialFailure(kind="attempts", attempts=attempt, worker=worker_id, host=host)
         bound["ids"].append(trial_id)
         bound["states"].append(FAIL if used_up else WAITING)
-        bound["attempts"].append(attempt + (attempt_delta if running and not used_up else 0))
+        bound["attempts"].append(attempt + (running and most_hosts is not None and not used_up))
+        bound["deaths"].append(deaths)
         bound["failures"].append(json.dumps(failure) if used_up else None)
         outcome = "failed" if used_up else "requeued" if running else "unchanged"
         results.append(ReapResult(trial_id, outcome, attempt))

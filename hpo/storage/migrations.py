@@ -41,6 +41,7 @@ MIGRATIONS = (
         (
             "ALTER TABLE hpo_workers ADD COLUMN IF NOT EXISTS code text",
             "ALTER TABLE hpo_leases ADD COLUMN IF NOT EXISTS claimed_at timestamptz",
+            "ALTER TABLE hpo_leases ADD COLUMN IF NOT EXISTS trainer_deaths integer NOT NULL DEFAULT 0",
             # Optuna's own indexes make us read the whole study to find the few open trials, or the newest one.
             f"CREATE INDEX IF NOT EXISTS hpo_trials_open ON {TRIALS} (study_id, state)"
             f" WHERE state IN ('{RUNNING}', '{WAITING}')",

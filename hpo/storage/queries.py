@@ -7,7 +7,7 @@ Plain functions over a SQLAlchemy Connection inside the caller's transaction. Er
 from __future__ import annotations
 
 from hpo.storage.claims import Claim, claim, enqueue
-from hpo.storage.leases import Expired, ReapResult, expired, reap, release_worker, renew
+from hpo.storage.leases import Expired, ReapResult, expired, reap, release_worker, renew, sign_off
 from hpo.storage.reads import read_changes, read_epochs, running_ids, states
 from hpo.storage.save import save
 from hpo.storage.sources import keep_sources, read_sources
@@ -70,6 +70,7 @@ __all__ = [
     "running_ids",
     "save",
     "set_budget",
+    "sign_off",
     "states",
     "study_attrs",
 ]

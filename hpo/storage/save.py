@@ -28,7 +28,7 @@ from hpo.storage.optuna_schema import (
     as_stored,
     distribution_text,
 )
-from hpo.storage.tables import COUNTED_ATTEMPTS, UTC_NOW
+from hpo.storage.tables import COUNTED_ATTEMPTS, COUNTED_DEATHS, UTC_NOW
 from hpo.storage.write_batch import SaveResult, WriteBatch
 
 __all__ = ["save"]
@@ -257,10 +257,12 @@ def _outcomes(parts: _Parts, writes: WriteBatch, owned: set[int]) -> None:
     if requeues:
         source = parts.arrays(("int",), [(requeue.trial_id,) for requeue in requeues])
         parts.queries.append(f"UPDATE {TRIALS} SET state = '{WAITING}' WHERE trial_id IN (SELECT * FROM {source})")
-    freed = [(f.trial_id, 0, None) for f in finishes] + [(r.trial_id, r.attempt_delta, r.checkpoint) for r in requeues]
+    freed: list[tuple[int, int | None, str | None]] = [(finish.trial_id, None, None) for finish in finishes]
+    freed += [(requeue.trial_id, requeue.trainer_deaths, requeue.checkpoint) for requeue in requeues]
     if freed:
         parts.queries.append(
             "UPDATE hpo_leases l SET worker_id = NULL, expires_at = NULL, checkpoint = coalesce(f.place, l.checkpoint),"
-            f" attempt = CASE WHEN f.delta = 0 THEN l.attempt ELSE {COUNTED_ATTEMPTS} + f.delta END"
-            f" FROM {parts.arrays(('int', 'int', 'text'), freed)} AS f(id, delta, place) WHERE trial_id = f.id"
+            f" attempt = coalesce({COUNTED_ATTEMPTS} + f.deaths, l.attempt),"
+            f" trainer_deaths = coalesce({COUNTED_DEATHS} + f.deaths, l.trainer_deaths)"
+            f" FROM {parts.arrays(('int', 'int', 'text'), freed)} AS f(id, deaths, place) WHERE trial_id = f.id"
         )

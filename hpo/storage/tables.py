@@ -6,6 +6,8 @@ from sqlalchemy import Column, DateTime, Double, Index, Integer, MetaData, Strin
 
 __all__ = [
     "COUNTED_ATTEMPTS",
+    "COUNTED_DEATHS",
+    "LATER_COLUMNS",
     "UTC_NOW",
     "NoStudy",
     "epochs",
@@ -21,12 +23,12 @@ __all__ = [
 
 UTC_NOW = "(clock_timestamp() AT TIME ZONE 'UTC')"
 """SQL: now, as Optuna stores it."""
-COUNTED_ATTEMPTS = (
-    "CASE WHEN EXISTS (SELECT 1 FROM hpo_epochs e WHERE e.trial_id = l.trial_id AND e.recorded_at > l.claimed_at)"
-    " THEN 1 ELSE l.attempt END"
-)
+_GOT_ON = "EXISTS (SELECT 1 FROM hpo_epochs e WHERE e.trial_id = l.trial_id AND e.recorded_at > l.claimed_at)"
+COUNTED_ATTEMPTS = f"CASE WHEN {_GOT_ON} THEN 1 ELSE l.attempt END"
 """SQL: how often the trial of a lease `l` has been tried since it last got anywhere. An attempt that finished an epoch
 has shown that the trial is not what kills its trainers. Epochs told again keep their first recorded_at."""
+COUNTED_DEATHS = f"CASE WHEN {_GOT_ON} THEN 0 ELSE l.trainer_deaths END"
+"""SQL: how many of these attempts ended because a trainer died. The others, but for the last, were lost hosts."""
 
 
 class NoStudy(KeyError):
@@ -58,6 +60,7 @@ leases = Table(
     Column("worker_id", Text),  # the holder; null when the trial is free or finished
     Column("expires_at", DateTime(timezone=True)),
     Column("attempt", Integer, nullable=False, server_default=text("1")),
+    Column("trainer_deaths", Integer, nullable=False, server_default=text("0")),  # attempts that ended so
     Column("host", Text),  # that handled it last: its disk may have the checkpoint
     Column("checkpoint", Text),
     Column("claimed_at", DateTime(timezone=True)),

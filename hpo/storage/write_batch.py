@@ -38,10 +38,11 @@ class TrialResult:
 
 @dataclass(frozen=True)
 class Requeue:
-    """A trial put down unfinished: WAITING again. `attempt_delta` is 0 when nothing went wrong (deadline, SIGTERM)."""
+    """A trial put down unfinished: WAITING again. `trainer_deaths` is 1 when its trainer died under it, and 0
+    when nothing went wrong (deadline, SIGTERM)."""
 
     trial_id: int
-    attempt_delta: int = 0
+    trainer_deaths: int = 0
     checkpoint: str | None = None
 
 

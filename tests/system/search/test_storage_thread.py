@@ -58,14 +58,14 @@ def test_the_loop_cannot_reach_the_study_in_memory_but_through_this_thread(tmp_p
 
 
 def test_signing_off_gives_back_a_trial_that_many_hosts_were_lost_under(engine: Engine, tmp_path: Path) -> None:
-    """Five hosts vanished under it, and this one leaves in good order before training it: it waits for the next."""
+    """Nine hosts vanished under it, and this one leaves in good order before training it: it waits for the next."""
     study = find_study("mlp_digits").study
     with engine.begin() as c:
         study_id = queries.create_study(c, study.name, (StudyDirection.MAXIMIZE,))
         queries.register(c, study_id, fingerprint="f", declaration={}, source="s", seed=0, facts={"uid": "u"})
         [claim] = queries.claim(c, study_id, "lost", "host", 30.0, 1)
-        queries.release_worker(c, "lost", attempt_delta=0)
-        c.execute(text("UPDATE hpo_leases SET attempt = 6"))
+        queries.sign_off(c, "lost")
+        c.execute(text("UPDATE hpo_leases SET attempt = 12, trainer_deaths = 2"))
         cache = StudyCache(study_id, study.name, (StudyDirection.MAXIMIZE,))
         cache.apply(queries.read_changes(c, study_id))
     ask_tell = AskTell(study, study_id, cache, tmp_path, "host", 1)
@@ -75,8 +75,8 @@ def test_signing_off_gives_back_a_trial_that_many_hosts_were_lost_under(engine: 
     thread.start()
     while not isinstance(event := thread.events.get(timeout=30), TrialAssigned):
         pass
-    assert (event.trial.trial_id, event.trial.attempt) == (claim.trial_id, 6)
+    assert (event.trial.trial_id, event.trial.attempt) == (claim.trial_id, 12)
     assert not thread.close(30.0)
     with engine.connect() as c:
         [trial] = queries.read_changes(c, study_id)
-        assert (trial.state, c.execute(text("SELECT attempt FROM hpo_leases")).scalar_one()) == (TrialState.WAITING, 6)
+        assert (trial.state, c.execute(text("SELECT attempt FROM hpo_leases")).scalar_one()) == (TrialState.WAITING, 12)

@@ -88,7 +88,7 @@ def test_a_trial_that_waits_again_is_finished_and_one_that_runs_elsewhere_is_not
 ) -> None:
     keep(tmp_path, origin, outcome(engine))
     with engine.begin() as c:
-        queries.release_worker(c, "w")
+        queries.release_worker(c, "w", 10)
     assert replay(engine, tmp_path) == ["from the journal: the outcome of trial 0"]
     keep(tmp_path, origin, outcome(engine, 0.75))
     assert replay(engine, tmp_path) == ["dropped from the journal, as others took it up or ended it: trial 0"]

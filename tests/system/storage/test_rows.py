@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import optuna
@@ -13,7 +13,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
-from sqlalchemy import Engine, event, text
+from sqlalchemy import Connection, Engine, event, text
 
 from hpo.storage import queries
 from hpo.storage.engine import open_engine
@@ -236,6 +236,46 @@ def test_a_lease_runs_out_and_attempts_are_used_up(engine: Engine, study_id: int
     assert trial.user_attrs["failure"]["kind"] == "attempts"
 
 
+def test_lost_hosts_and_dead_trainers_are_counted_apart(engine: Engine, study_id: int) -> None:
+    """Two trainers died under it: three hosts may be lost all the same, and a worker that signs off never fails it."""
+    [trial_id] = create(engine, study_id)
+
+    def counts(ended: Callable[[Connection], object]) -> tuple[int, int]:
+        with engine.begin() as c:
+            ended(c)
+        with engine.begin() as c:
+            [claim] = queries.claim(c, study_id, "w", "host", 30, 1, new=False)
+        return claim.attempt, claim.trainer_deaths
+
+    def trainer_died(c: Connection) -> object:
+        writes = WriteBatch()
+        writes.requeue(Requeue(trial_id, trainer_deaths=1))
+        return queries.save(c, writes, "w")
+
+    assert counts(trainer_died) == (2, 1)
+    assert counts(trainer_died) == (3, 2)
+    assert counts(lambda c: queries.release_worker(c, "w", 3)) == (4, 2)
+    assert counts(lambda c: queries.release_worker(c, "w", 3)) == (5, 2)
+    for _ in range(20):
+        assert counts(lambda c: queries.sign_off(c, "w")) == (5, 2)
+    with engine.begin() as c:
+        assert [result.outcome for result in queries.release_worker(c, "w", 3)] == ["failed"]
+
+
+def test_a_trial_that_got_on_and_was_put_down_has_all_its_attempts_again(engine: Engine, study_id: int) -> None:
+    [trial_id] = create(engine, study_id)
+    with engine.begin() as c:
+        c.execute(text("UPDATE hpo_leases SET attempt = 7, trainer_deaths = 2"))
+    reported, put_down = WriteBatch(), WriteBatch()
+    reported.epoch(EpochRow(trial_id, 1))
+    put_down.requeue(Requeue(trial_id))
+    save(engine, reported)
+    save(engine, put_down)
+    with engine.begin() as c:
+        [claim] = queries.claim(c, study_id, "w", "host", 30, 1, new=False)
+    assert (claim.attempt, claim.trainer_deaths) == (1, 0)
+
+
 def test_an_attempt_that_finished_an_epoch_is_not_counted_against_the_trial(engine: Engine, study_id: int) -> None:
     """Hosts may vanish from under a long trial any number of times, as long as it gets on between them."""
     [trial_id] = create(engine, study_id)
@@ -265,7 +305,7 @@ def test_a_renewed_lease_is_not_reaped_and_a_decided_trial_is_seen(engine: Engin
     with engine.begin() as c:
         assert queries.reap(c, first, due[0].expires_at, 3).outcome == "unchanged"
         assert queries.list_workers(c, study_id)[0].slots == ["cpu:0"]
-        assert [result.outcome for result in queries.release_worker(c, "w")] == ["requeued", "unchanged"]
+        assert [result.outcome for result in queries.release_worker(c, "w", 10)] == ["requeued", "unchanged"]
         assert queries.renew(c, "nobody", 30) == {}
         assert queries.list_workers(c)[0].state == "gone"
         assert queries.states(c, [first, second]) == {first: TrialState.WAITING, second: TrialState.FAIL}
