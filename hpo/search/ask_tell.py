@@ -25,7 +25,6 @@ from hpo.storage import queries
 from hpo.storage.optuna_internals import constraint_key, trial_id_of
 from hpo.storage.optuna_schema import STATES
 from hpo.storage.study_cache import StudyCache
-from hpo.storage.trial_record import record_of
 from hpo.study.samplers import Grid
 from hpo.study.study import Study
 from hpo.trainers.trial import Trial
