@@ -61,7 +61,7 @@ def main() -> None:
 
 def _row(found: FoundStudy, root: Path, rounds: int) -> str:
     job = make_job(found, Trial(0, 0, 1, {}, found.study.baseline_config, ""))
-    job = replace(job, plan={**job.plan, "epochs": 2, "early_stopping": None, "folds": None})
+    job = replace(job, protocol=replace(job.protocol, epochs=2, early_stopping=None, folds=None))
     images = DATASETS[job.dataset["name"]][1] * (1 - job.dataset["validation"])
     script: list[float] = []
     ours: dict[int, list[float]] = {count: [] for count in TRAINERS}

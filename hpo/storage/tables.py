@@ -7,7 +7,6 @@ from sqlalchemy import Column, DateTime, Double, Index, Integer, MetaData, Strin
 __all__ = [
     "COUNTED_ATTEMPTS",
     "COUNTED_DEATHS",
-    "LATER_COLUMNS",
     "UTC_NOW",
     "NoStudy",
     "epochs",

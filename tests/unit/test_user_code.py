@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from hpo.data import Dataset, Folders
 from hpo.models import Model
 
 from hpo import Study
-from hpo.messages import Inspect, Job
+from hpo.messages import Inspect
 from hpo.study.discovery import FoundStudy
 from hpo.trainers.jobs import study_job
 from hpo.training.outcomes import failure
@@ -52,7 +52,7 @@ def request(folder: Path, code: str, helper: str = "") -> Inspect:
         baseline={},
     )
     found = FoundStudy(study, folder / "study.py", (str(folder),))
-    return Inspect(asdict(study_job(found, {})), [study.baseline_config], rehearse=True)
+    return Inspect(study_job(found, {}), [study.baseline_config], rehearse=True)
 
 
 HELPED = "import own_helper\n" + GOOD + BUILD
@@ -98,7 +98,7 @@ def test_a_refusal_names_the_users_line(folder: Path, code: str, helper: str, pl
 
 def test_a_failed_trial_names_the_users_line_where_hpo_was_called_wrongly(folder: Path) -> None:
     asked = request(folder, BUILD + LOAD + "    return checksum(images.tolist(), labels)\n")
-    job = Job(**{**asked.job, "config": asked.configs[0]})
+    job = replace(asked.job, config=asked.configs[0])
     data = DataCache(Folders(None, folder), torch.device("cpu"))
     with pytest.raises(AttributeError) as caught:
         data.parts(job)
