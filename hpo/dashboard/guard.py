@@ -3,18 +3,20 @@
 A request passes four questions, in this order. Each is one function, and each refusal says what to do about it.
 
     without a login: is it for this machine, by name?   else 403   a web site whose name was pointed at 127.0.0.1
-    is it who it may be?                                else 401
+    is it who it may be?                                else 401, or 429 after too many tries (attempts.py)
     is it only reading, where only reading is allowed?  else 403
     if it changes something: does our own page ask?     else 403   another site's form or script in the user's browser
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from hpo.dashboard.attempts import TooManyAttempts
 from hpo.dashboard.login import Login
 
 __all__ = ["Guard", "Policy"]
@@ -100,8 +102,15 @@ def _other_name(environ: Mapping[str, Any], policy: Policy) -> Refusal | None:
 
 
 def _stranger(environ: Mapping[str, Any], policy: Policy) -> Refusal | None:
-    if policy.login is None or policy.login.admits(str(environ.get("HTTP_AUTHORIZATION", ""))):
+    if policy.login is None:
         return None
+    try:
+        if policy.login.admits(str(environ.get("HTTP_AUTHORIZATION", "")), str(environ.get("REMOTE_ADDR", ""))):
+            return None
+    except TooManyAttempts as refusal:
+        later = str(math.ceil(refusal.seconds))
+        reason = f"too many failed logins; try again in {later} s"
+        return Refusal("429 Too Many Requests", reason, (("Retry-After", later),))
     challenge = ("WWW-Authenticate", 'Basic realm="hpo dashboard", charset="UTF-8"')
     return Refusal("401 Unauthorized", "log in first", (challenge,))
 

@@ -6,15 +6,20 @@ import base64
 import binascii
 import hashlib
 import hmac
+import logging
 import secrets
 import threading
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 
+from hpo.dashboard.attempts import Attempts, TooManyAttempts
 from hpo.errors import UsageError
 
 __all__ = ["Login", "read_login"]
 
+log = logging.getLogger("hpo")
+MOST_WRONG = 1024
 PASSWORD, PASSWORD_FILE = "HPO_DASHBOARD_PASSWORD", "HPO_DASHBOARD_PASSWORD_FILE"
 
 
@@ -26,24 +31,61 @@ class Login:
         self._salt = secrets.token_bytes(16)
         self._hash = self._slow(f"{user}:{password}".encode())
         # A browser sends its password with every request. Once scrypt has let it in, a keyed digest knows it again in
-        # microseconds, while a wrong one always pays for scrypt, one at a time: some twenty guesses a second at best.
+        # microseconds, and so it does a wrong one. Another pays for scrypt, as often as `attempts` says; one at a time,
+        # and one in the queue, so that two of the server's four threads are always there for users known already.
         self._key = secrets.token_bytes(32)
         self._admitted = b""
+        self._wrong: OrderedDict[bytes, None] = OrderedDict()
+        self._queue = threading.Semaphore(2)
         self._one_at_a_time = threading.Lock()
+        self.attempts = Attempts()
 
-    def admits(self, authorization: str) -> bool:
-        """Whether the value of an Authorization header names this user and password."""
+    def admits(self, authorization: str, address: str = "") -> bool:
+        """Whether the value of an Authorization header names this user and password; a wrong one is logged.
+
+        address: where it comes from. Raises TooManyAttempts where that, or everybody, has failed too often lately.
+        """
         given = _credentials(authorization)
         if given is None:
             return False
-        quick = hmac.digest(self._key, given, "sha256")
-        if hmac.compare_digest(quick, self._admitted):
+        if self.recognises(authorization):
             return True
-        with self._one_at_a_time:
-            admitted = hmac.compare_digest(self._slow(given), self._hash)
-        if admitted:
+        if not self._queue.acquire(blocking=False):
+            raise TooManyAttempts(1.0, first=False)
+        try:
+            with self._one_at_a_time:
+                return self._try(given, address)
+        finally:
+            self._queue.release()
+
+    def recognises(self, authorization: str) -> bool:
+        """Whether this header has been let in before; costs microseconds."""
+        given = _credentials(authorization)
+        return given is not None and hmac.compare_digest(self._quick(given), self._admitted)
+
+    def _try(self, given: bytes, address: str) -> bool:
+        quick = self._quick(given)
+        if quick in self._wrong or hmac.compare_digest(quick, self._admitted):  # whoever was in front had the same
+            return quick not in self._wrong
+        try:
+            self.attempts.spend(address)
+        except TooManyAttempts as refusal:
+            if refusal.first:
+                log.warning("too many failed logins: refused from %s for now", address or "everywhere")
+            raise
+        if hmac.compare_digest(self._slow(given), self._hash):
             self._admitted = quick
-        return admitted
+            self.attempts.succeeded(address)
+            return True
+        user = given.partition(b":")[0].decode(errors="replace")
+        log.warning("failed login as %s from %s", ascii(user[:50]), address or "an unknown address")
+        self._wrong[quick] = None
+        if len(self._wrong) > MOST_WRONG:
+            self._wrong.popitem(last=False)
+        return False
+
+    def _quick(self, given: bytes) -> bytes:
+        return hmac.digest(self._key, given, "sha256")
 
     def _slow(self, credentials: bytes) -> bytes:
         # 16 MB and some 50 ms; the parameters of RFC 7914's interactive example.

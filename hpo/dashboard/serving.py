@@ -49,7 +49,7 @@ class Dashboard:
         self.writable = policy.writable
         self._map: dict[int, Any] = {}
         guarded = Guard(_application(storage, settings), policy)
-        self._server = _listen(guarded, host, port, self._map, MOST_BYTES[policy.writable])
+        self._server = _listen(guarded, host, port, self._map, MOST_BYTES[policy.writable], login)
         self._serving = False
         self.port = int(self._server.effective_port)
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}/dashboard"
@@ -112,8 +112,17 @@ def _application(storage: str | None, settings: Settings) -> Callable[..., Any]:
     return application
 
 
-def _listen(application: Callable[..., Any], host: str, port: int, channels: dict[int, Any], most_bytes: int) -> Any:
+def _listen(
+    application: Callable[..., Any],
+    host: str,
+    port: int,
+    channels: dict[int, Any],
+    most_bytes: int,
+    login: Login | None,
+) -> Any:
     import waitress
+
+    from hpo.dashboard.connections import LOOKED_AFTER_SECONDS, bound
 
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
@@ -123,7 +132,7 @@ def _listen(application: Callable[..., Any], host: str, port: int, channels: dic
             f"cannot listen on {host} port {port}: {getattr(error, 'strerror', None) or error}",
             next="give another --host or --port; --port 0 takes a free one",
         ) from error
-    return waitress.create_server(
+    server = waitress.create_server(
         application,
         map=channels,
         sockets=[listening],
@@ -131,4 +140,9 @@ def _listen(application: Callable[..., Any], host: str, port: int, channels: dic
         ident="hpo",
         clear_untrusted_proxy_headers=True,
         max_request_body_size=most_bytes,
+        connection_limit=1000,  # connections.py has a lower one, and stops listening at none
+        cleanup_interval=LOOKED_AFTER_SECONDS,
+        asyncore_use_poll=True,
     )
+    bound(server, login)
+    return server

@@ -35,7 +35,7 @@ def serve(empty_database_url: str, settings: Settings) -> Iterator[Serve]:
         assert not thread.is_alive()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def login() -> Login:
     return Login(USER, PASSWORD)
 

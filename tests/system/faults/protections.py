@@ -33,6 +33,7 @@ TRIALS, HOSTS, DATABASE, RESUME, SHARED = (
     f"system/faults/test_{name}.py::test_" for name in ("trials", "hosts", "database", "resume", "shared")
 )
 MIGRATIONS = "system/storage/test_migrations.py::test_"
+LIMITS = "system/dashboard/test_limits.py::test_"
 OWNERSHIP = "system/storage/test_ownership.py::test_"
 FIT, TRAINER = "unit/training/test_training_fit.py::test_", "system/training/test_trainer.py::test_"
 
@@ -716,5 +717,42 @@ PROTECTIONS = (
         "Kept('', saved=True)",
         DATABASE + "a_database_without_room_is_called_full_and_no_more_is_promised_than_is_kept[lost]",
         "AssertionError",
+    ),
+    # Strangers before the login of the dashboard.
+    Protection(
+        "few tries for an address",
+        "dashboard/login.py",
+        "Login._try",
+        "self.attempts.spend(address)",
+        "pass",
+        LIMITS + "sixty_wrong_passwords_at_once_cost_a_few_tries_and_hold_nobody_up",
+        "AssertionError",
+    ),
+    Protection(
+        "two in the queue for scrypt",
+        "dashboard/login.py",
+        "Login.admits",
+        "not self._queue.acquire(blocking=False)",
+        "False",
+        LIMITS + "only_two_wait_for_scrypt_and_the_others_are_refused_at_once",
+        "Error",
+    ),
+    Protection(
+        "a connection gives way",
+        "dashboard/connections.py",
+        "bound.Channel.__init__",
+        "_make_room(list(server.active_channels.values()), self, login)",
+        "pass",
+        LIMITS + "half_sent_requests_lock_nobody_out[header]",
+        "Error",
+    ),
+    Protection(
+        "a time to arrive in",
+        "dashboard/connections.py",
+        "bound.maintenance",
+        "_is_late(channel, now)",
+        "False",
+        LIMITS + "a_request_that_trickles_in_is_cut_off",
+        "still open",
     ),
 )
