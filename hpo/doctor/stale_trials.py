@@ -99,7 +99,7 @@ def _about_trials(stale: list[_Stale], freed: int, failed: int, fix: bool) -> Fi
     if not fix and stale:
         return Finding(
             "trials", "warn", f"{len(stale)} stale: RUNNING, and nobody works on them", details,
-            "`hpo doctor --fix` puts them back into the queue; so does the next `hpo run`",
+            _advice(stale),
         )  # fmt: skip
     if fix and (stale or freed):
         fact = f"{len(stale) + freed} stale trials put back into the queue"
@@ -107,6 +107,16 @@ def _about_trials(stale: list[_Stale], freed: int, failed: int, fix: bool) -> Fi
             fact += f", {failed} of them failed: {MAX_HOSTS} hosts were lost under each"
         return Finding("trials", "ok", fact, details)
     return Finding("trials", "ok", "none is stale")
+
+
+def _advice(stale: list[_Stale]) -> str:
+    """What puts them back. Nobody can tell from here whether plain Optuna still trains a trial without a lease."""
+    if all(one.held for one in stale):
+        return "`hpo doctor --fix` puts them back into the queue; so does the next `hpo run`"
+    return (
+        "`hpo doctor --fix` puts them back into the queue; `hpo run` leaves those without a lease alone, and waits for "
+        "them: a process of plain Optuna may be at work on them"
+    )
 
 
 def _about_leases(leases: int, fix: bool) -> Finding:

@@ -16,6 +16,7 @@ __all__ = [
     "DatabaseUnavailable",
     "Event",
     "FatalError",
+    "NothingToTrain",
     "Trial",
     "TrialAssigned",
     "TrialLost",
@@ -105,6 +106,13 @@ class FatalError:
 
 
 @dataclass(frozen=True)
+class NothingToTrain:
+    """For the user: what this host waits for, and what would end it."""
+
+    sentence: str
+
+
+@dataclass(frozen=True)
 class TrialsSaved:
     """The database has the ends of these trials."""
 
@@ -117,6 +125,7 @@ Event = (
     | TrialsSaved
     | TrialLost
     | Counts
+    | NothingToTrain
     | DatabaseUnavailable
     | DatabaseRecovered
     | FatalError

@@ -22,6 +22,7 @@ from hpo.search.events import (
     DatabaseUnavailable,
     Event,
     FatalError,
+    NothingToTrain,
     TrialAssigned,
     TrialLost,
     TrialRefused,
@@ -141,6 +142,8 @@ class Loop:
                 self._progress.refused(number, reason)
             case TrialLost(trial_id, reason):
                 self._on_trial_lost(trial_id, reason)
+            case NothingToTrain(sentence):
+                self._progress.notice(sentence)
             case DatabaseUnavailable(reason):
                 self._progress.notice(
                     f"database away: {reason}; training continues, and what it finds is saved when it is back"

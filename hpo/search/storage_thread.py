@@ -24,10 +24,20 @@ from hpo.disk import is_full
 from hpo.errors import StorageError
 from hpo.messages import Epoch
 from hpo.search.ask_tell import AskTell
-from hpo.search.events import Counts, Event, FatalError, TrialAssigned, TrialLost, TrialRefused, TrialsSaved
+from hpo.search.events import (
+    Counts,
+    Event,
+    FatalError,
+    NothingToTrain,
+    TrialAssigned,
+    TrialLost,
+    TrialRefused,
+    TrialsSaved,
+)
 from hpo.search.live_counts import LiveCounts
 from hpo.search.outage import Outage, explained
 from hpo.search.reaper import Reaper
+from hpo.search.waiting import IdleNotice
 from hpo.storage import queries
 from hpo.storage.engine import is_outage
 from hpo.storage.queries import EpochRow, Requeue, SaveResult, WriteBatch
@@ -76,6 +86,7 @@ class StorageThread:
         self._in_flight = WriteBatch()
         self._sampled: list[Trial] = []
         self._orphans: set[int] = set()
+        self._idle = IdleNotice(ask_tell.study_id, worker_id)
         self._wake, self._closing = threading.Event(), threading.Event()
         self._abandoned, self._last_renewal = False, -1e9
         self._thread = threading.Thread(target=self._run, name="storage", daemon=True)
@@ -198,8 +209,15 @@ class StorageThread:
                     self._ask_tell.synchronise(connection, [claim.trial_id for claim in claims])
                     if len(claims) < wanted:
                         self._emit(self._ask_tell.count(connection, exhausted=not claims))
+                    self._say_if_idle(connection, claims)
         if claims:
             self._sample(claims)
+
+    def _say_if_idle(self, connection: Connection, claims: Sequence[queries.Claim]) -> None:
+        if claims or self._ask_tell.cache.own_ids():
+            self._idle.busy()
+        elif sentence := self._idle.sentence(connection):
+            self._emit(NothingToTrain(sentence))
 
     def _written(self, saved: SaveResult) -> None:
         """What was in flight is in the database, or was lost."""

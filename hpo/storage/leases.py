@@ -14,7 +14,17 @@ from hpo.storage.optuna_schema import FAIL, RUNNING, STATE_TYPE, TRIALS, USER_AT
 from hpo.storage.tables import COUNTED_ATTEMPTS, COUNTED_DEATHS, UTC_NOW
 from hpo.storage.trial_record import TrialFailure
 
-__all__ = ["Expired", "ReapResult", "expired", "reap", "release_worker", "renew", "sign_off"]
+__all__ = [
+    "Expired",
+    "HeldTrial",
+    "ReapResult",
+    "expired",
+    "held_elsewhere",
+    "reap",
+    "release_worker",
+    "renew",
+    "sign_off",
+]
 
 
 @dataclass(frozen=True)
@@ -23,6 +33,14 @@ class Expired:
     worker_id: str
     expires_at: datetime
     attempt: int
+    host: str | None
+
+
+@dataclass(frozen=True)
+class HeldTrial:
+    """A RUNNING trial. host: of the worker that holds its lease; None where none does, as for one of plain Optuna."""
+
+    number: int
     host: str | None
 
 
@@ -50,6 +68,12 @@ _RENEW = text(
     )
     SELECT t.trial_id, CAST(t.state AS text) FROM renewed r JOIN {TRIALS} t ON t.trial_id = r.trial_id
     """
+)
+_HELD_ELSEWHERE = text(
+    "SELECT t.number, CASE WHEN l.worker_id IS NULL THEN NULL ELSE coalesce(l.host, l.worker_id) END"
+    f" FROM {TRIALS} t LEFT JOIN hpo_leases l ON l.trial_id = t.trial_id"
+    f" WHERE t.study_id = :study AND t.state = '{RUNNING}' AND l.worker_id IS DISTINCT FROM CAST(:worker AS text)"
+    " ORDER BY t.number"
 )
 _EXPIRED = text(
     "SELECT trial_id, worker_id, expires_at, attempt, host FROM hpo_leases"
@@ -99,6 +123,12 @@ def renew(
     """
     bound = {"worker": worker_id, "seconds": float(lease_seconds), "slots": slots_json}
     return {row[0]: TrialState[row[1]] for row in connection.execute(_RENEW, bound)}
+
+
+def held_elsewhere(connection: Connection, study_id: int, worker_id: str) -> list[HeldTrial]:
+    """The study's RUNNING trials that `worker_id` has no lease of, by number."""
+    bound = {"study": study_id, "worker": worker_id}
+    return [HeldTrial(*row) for row in connection.execute(_HELD_ELSEWHERE, bound)]
 
 
 def expired(connection: Connection, study_id: int) -> list[Expired]:

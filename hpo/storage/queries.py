@@ -7,7 +7,17 @@ Plain functions over a SQLAlchemy Connection inside the caller's transaction. Er
 from __future__ import annotations
 
 from hpo.storage.claims import Claim, claim, enqueue
-from hpo.storage.leases import Expired, ReapResult, expired, reap, release_worker, renew, sign_off
+from hpo.storage.leases import (
+    Expired,
+    HeldTrial,
+    ReapResult,
+    expired,
+    held_elsewhere,
+    reap,
+    release_worker,
+    renew,
+    sign_off,
+)
 from hpo.storage.reads import read_changes, read_epochs, running_ids, states
 from hpo.storage.save import save
 from hpo.storage.sources import keep_sources, read_sources
@@ -36,6 +46,7 @@ __all__ = [
     "Claim",
     "EpochRow",
     "Expired",
+    "HeldTrial",
     "NoStudy",
     "ReapResult",
     "RegisteredStudy",
@@ -55,6 +66,7 @@ __all__ = [
     "enqueue",
     "expired",
     "find_study",
+    "held_elsewhere",
     "keep_sources",
     "list_studies",
     "list_workers",

@@ -15,8 +15,10 @@ import pytest
 
 import hpo
 from hpo import EarlyStopping, Float, Grid, Int, NoPruner, Study
+from hpo.doctor.stale_trials import examine_trials
 from hpo.errors import DataError, DeclarationChanged, RepeatedFailure, StudyError
 from hpo.result import Result
+from hpo.storage.engine import open_engine
 
 
 def quick(**changes: Any) -> Study:
@@ -152,6 +154,31 @@ def test_two_workers_beside_a_run_give_exactly_the_trials_asked_for(
     assert Counter(trial.state.name for trial in trials) == {"COMPLETE": 30}
     assert [trial.number for trial in trials] == list(range(30))
     assert len({trial.user_attrs["worker"] for trial in trials}) >= 2
+
+
+def test_a_run_beside_a_trial_that_plain_optuna_never_tells_says_so_and_ends_when_it_is_told(
+    run: Any, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Said again and again, with what would end it; `hpo doctor --fix` does."""
+    monkeypatch.setattr("hpo.search.waiting.FIRST_SECONDS", 0.3)
+    monkeypatch.setattr("hpo.search.waiting.AGAIN_SECONDS", 0.3)
+    run(quick(), trials=1)
+    optuna.load_study(study_name="quick", storage=database_url).ask()
+    said: list[str] = []
+
+    def mend(notice: str) -> None:
+        if "plain Optuna" in notice:
+            said.append(notice)
+            if len(said) == 2:
+                engine = open_engine(database_url)
+                list(examine_trials(engine, fix=True))
+                engine.dispose()
+
+    assert run(quick(), trials=3, timeout="40s", on_notice=mend).stopped == "trials"
+    assert said[0].startswith("waiting for 1 trial that plain Optuna began and has not told (1);")
+    assert "`hpo doctor --fix` puts it into the queue" in said[0]
+    assert {trial.state.name for trial in trials_of(database_url)} <= {"COMPLETE", "PRUNED"}
+    assert len(trials_of(database_url)) == 3
 
 
 def test_a_grid_is_walked_once_and_then_the_run_ends(run: Any, database_url: str) -> None:

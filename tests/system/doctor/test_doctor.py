@@ -108,6 +108,7 @@ def test_stale_trials_are_named_and_put_back_on_request(engine: Engine, study: i
     said = re.search(r"trial 0 of digits  silent for (\d+) s, last on elsewhere", found.details[0])
     assert said
     assert 90 <= int(said[1]) < 95
+    assert "so does the next `hpo run`" in found.next
     assert states(engine) == ["RUNNING", "RUNNING"]
     assert "2 stale trials put back" in by_check(examine_trials(engine, fix=True))["trials"].fact
     assert states(engine) == ["WAITING", "WAITING"]
@@ -130,7 +131,9 @@ def test_a_trial_whose_hosts_are_used_up_is_told_as_failed(
 def test_a_running_trial_without_any_lease_is_stale_too(engine: Engine, study: int) -> None:
     with engine.begin() as connection:
         connection.execute(text("UPDATE hpo_leases SET worker_id = NULL, expires_at = NULL"))
-    assert by_check(examine_trials(engine, fix=False))["trials"].level == "warn"
+    found = by_check(examine_trials(engine, fix=False))["trials"]
+    assert found.level == "warn"
+    assert "`hpo run` leaves those without a lease alone" in found.next
     list(examine_trials(engine, fix=True))
     assert states(engine) == ["WAITING", "WAITING"]
 

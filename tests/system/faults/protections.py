@@ -391,6 +391,15 @@ PROTECTIONS = (
         "ended or taken from outside",
     ),
     Protection(
+        "the wait being said",
+        "search/storage_thread.py",
+        "StorageThread._say_if_idle",
+        "self._emit(NothingToTrain(sentence))",
+        "None",
+        "system/test_whole_runs.py::test_a_run_beside_a_trial_that_plain_optuna_never_tells_says_so_and_ends_when_it_is_told",
+        "'deadline' == 'trials'",
+    ),
+    Protection(
         "the user's word being heard",
         "search/storage_thread.py",
         "StorageThread._drop",
