@@ -71,12 +71,10 @@ class StorageThread:
         revive: Callable[[], object] = lambda: None,
     ) -> None:
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self._ask_tell = ask_tell
         self.ask_seconds = 0.1
         self.outage = Outage(longest_pause=min(5.0, lease_seconds / 6))
         self.last_counts: Counts | None = None
-        self._engine = engine
-        self._reaper = reaper
+        self._engine, self._ask_tell, self._reaper = engine, ask_tell, reaper
         self._worker_id, self._lease_seconds = worker_id, lease_seconds
         self._wake_loop, self._revive = wake, revive
         self._slots: Sequence[Mapping[str, Any]] = ()
