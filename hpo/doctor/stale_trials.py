@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection, Engine
 from hpo.doctor.finding import Finding
 from hpo.search.identity import own_identity
 from hpo.search.reaper import MAX_HOSTS, Reaper
+from hpo.settings import Settings
 from hpo.storage import queries
 from hpo.storage.optuna_schema import RUNNING, STUDIES, TRIALS, WAITING
 
@@ -73,9 +74,9 @@ def _stale(connection: Connection) -> list[_Stale]:
 
 def _free_the_dead(connection: Connection) -> int:
     """Trials of workers that ran on this machine and no longer exist, whose leases may have a while to run yet."""
-    here = own_identity()
+    here, live_seconds = own_identity(), Settings.read().lease_seconds
     studies = sorted({worker.study_id for worker in queries.list_workers(connection)})
-    return sum(Reaper(study_id, here, 0.0).free_the_dead(connection) for study_id in studies)
+    return sum(Reaper(study_id, here, 0.0).free_the_dead(connection, live_seconds) for study_id in studies)
 
 
 def _requeue(connection: Connection, stale: list[_Stale]) -> int:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +22,7 @@ __all__ = ["Identity", "is_gone", "own_identity"]
 class Identity:
     """boot_id and pid_namespace say in which machine and container `pid` counts; started tells a reused pid apart.
 
+    machine_id: of the installation, "" where it has none. Alone it proves nothing: clones and images share it
     started: on the kernel's clock since boot where it can be had, because the wall clock may be set meanwhile
     """
 
@@ -28,6 +31,7 @@ class Identity:
     pid_namespace: str
     pid: int
     started: float
+    machine_id: str = ""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -45,14 +49,22 @@ def own_identity() -> Identity:
         pid_namespace=_pid_namespace(),
         pid=os.getpid(),
         started=_started(os.getpid()),
+        machine_id=_machine_id(),
     )
 
 
-def is_gone(other: Mapping[str, Any], here: Identity) -> bool:
-    """True only when `other` ran in this boot and pid namespace and its process no longer exists."""
+def is_gone(other: Mapping[str, Any], here: Identity, silent_seconds: float, live_seconds: float) -> bool:
+    """True only when `other` ran in this boot and pid namespace and its process no longer exists, or ran in an earlier
+    boot of this very machine.
+
+    A name is no proof of that: cloned machines, and containers with a fixed hostname, share it. What ran here before
+    the last boot was not heard of since then, nor in the last `live_seconds`, which is how long a lease lasts.
+    """
     if (other.get("boot_id"), other.get("pid_namespace")) != (here.boot_id, here.pid_namespace):
-        # An earlier boot of this very machine is just as gone; another machine cannot be judged from here.
-        return other.get("host") == here.host and other.get("boot_id") != here.boot_id and bool(other.get("boot_id"))
+        named = [(other.get(name), getattr(here, name)) for name in ("host", "machine_id")]
+        this_machine = all(theirs == ours and ours for theirs, ours in named)
+        earlier = bool(other.get("boot_id")) and other.get("boot_id") != here.boot_id
+        return this_machine and earlier and silent_seconds >= max(live_seconds, _seconds_since_boot())
     try:
         process = psutil.Process(int(other["pid"]))
         reused = abs(_started(process.pid) - float(other["started"])) > 1.0
@@ -68,6 +80,17 @@ def _started(pid: int) -> float:
     except FileNotFoundError:
         return float(psutil.Process(pid).create_time())
     return int(fields[19]) / os.sysconf("SC_CLK_TCK")
+
+
+def _machine_id() -> str:
+    for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
+        with suppress(OSError):
+            return Path(path).read_text().strip()
+    return ""
+
+
+def _seconds_since_boot() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)  # asleep it counts on, as the database's clock does
 
 
 def _boot_id() -> str:

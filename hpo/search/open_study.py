@@ -88,7 +88,7 @@ def open_study(
     code, commit = code_digest(study), facts.get("git_commit")
     with engine.begin() as connection:
         study_id, stored = _open(connection, found, opening, facts)
-        Reaper(study_id, identity, 0.0).free_the_dead(connection)
+        Reaper(study_id, identity, 0.0).free_the_dead(connection, live_seconds)
         agreed = _set_budget(connection, study_id, opening, worker_id, live_seconds)
         check_same_code(connection, study, study_id, code, commit, live_seconds)
         trials = queries.read_changes(connection, study_id)
@@ -129,7 +129,7 @@ def prepare_study(
     ensure_schema(engine)
     with engine.begin() as connection:
         study_id, _ = _open(connection, found, opening, facts)
-        Reaper(study_id, own_identity(), grace_seconds=0.0).free_the_dead(connection)
+        Reaper(study_id, own_identity(), grace_seconds=0.0).free_the_dead(connection, live_seconds)
         return _set_budget(connection, study_id, opening, "", live_seconds)
 
 

@@ -52,10 +52,10 @@ class Reaper:
                 freed += queries.reap(connection, lease.trial_id, lease.expires_at, MAX_HOSTS).outcome != "unchanged"
         return freed
 
-    def free_the_dead(self, connection: Connection) -> int:
-        """Free at once the trials of workers that ran on this machine and no longer exist."""
+    def free_the_dead(self, connection: Connection, live_seconds: float) -> int:
+        """Free at once the trials of workers that ran on this machine and no longer exist. live_seconds: of a lease."""
         freed = 0
         for worker in queries.list_workers(connection, self._study_id):
-            if worker.state != "gone" and is_gone(worker.identity, self._here):
+            if worker.state != "gone" and is_gone(worker.identity, self._here, worker.silent_seconds, live_seconds):
                 freed += len(queries.release_worker(connection, worker.worker_id, MAX_HOSTS))
         return freed

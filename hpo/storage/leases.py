@@ -59,7 +59,7 @@ class ReapResult:
 _RENEW = text(
     f"""
     WITH seen AS (
-        UPDATE hpo_workers SET seen_at = now(), slots = coalesce(CAST(:slots AS text), slots)
+        UPDATE hpo_workers SET seen_at = now(), state = 'running', slots = coalesce(CAST(:slots AS text), slots)
         WHERE worker_id = :worker
     ),
     renewed AS (
@@ -116,7 +116,8 @@ _GIVE_BACK = text(
 def renew(
     connection: Connection, worker_id: str, lease_seconds: float, slots_json: str | None = None
 ) -> dict[int, TrialState]:
-    """Extend every lease of `worker_id` and mark it seen; one statement. `slots_json` None keeps its slots.
+    """Extend every lease of `worker_id` and mark it seen; one statement. `slots_json` None keeps its slots. A worker
+    that somebody took for gone is so no longer: it has just been heard of.
 
     The trials whose lease it still has, with their state: any other than RUNNING was decided by someone else, such as
     a user of the dashboard.
