@@ -24,9 +24,10 @@ class Client:
     def __init__(self, page: Dashboard) -> None:
         self.port = page.port
         self.host = f"127.0.0.1:{page.port}"
+        self.seconds = 120.0  # for an answer
 
     def __call__(self, method: str, path: str, body: str | None = None, **headers: str) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=self.seconds)
         connection.putrequest(method, path, skip_host=True)
         sent = {"Host": self.host} | {name.replace("_", "-"): value for name, value in headers.items()}
         if body is not None:

@@ -744,7 +744,7 @@ PROTECTIONS = (
         "self.attempts.spend(address)",
         "pass",
         LIMITS + "sixty_wrong_passwords_at_once_cost_a_few_tries_and_hold_nobody_up",
-        "AssertionError",
+        "assert",
     ),
     Protection(
         "two in the queue for scrypt",
@@ -753,7 +753,7 @@ PROTECTIONS = (
         "not self._queue.acquire(blocking=False)",
         "False",
         LIMITS + "only_two_wait_for_scrypt_and_the_others_are_refused_at_once",
-        "Error",
+        "DID NOT RAISE",
     ),
     Protection(
         "a connection gives way",
@@ -762,7 +762,7 @@ PROTECTIONS = (
         "_make_room(list(server.active_channels.values()), self, login)",
         "pass",
         LIMITS + "half_sent_requests_lock_nobody_out[header]",
-        "Error",
+        "assert 250 <= 100",
     ),
     Protection(
         "a time to arrive in",
