@@ -29,7 +29,7 @@ def run(
     study:  a name from studies/, a path to a .py file (with `:attribute`), "module:attribute", or a Study
     name:   store the trials under another name; subset: train on only this many images
     timeout, trials: the budget. Without either the search runs until Ctrl-C (a grid: until it is done), and says so
-    storage, devices, trainers, trainers_per_gpu, enqueue_known, changed_code: as on the command line
+    storage, devices, trainers, trainers_per_gpu, enqueue_known, changed_code, retry_failed: as on the command line
     worker: join an existing study instead of starting one; its budget stays, and `timeout` limits this worker alone
     ray:    the address of a Ray cluster, or "local": search on every node of it
     Raises HpoError for anything the caller must act on; every trial is released safely first.

@@ -52,6 +52,10 @@ def run(
     subset: SubsetOption = None,
     name: NameOption = None,
     changed_code: ChangedCodeOption = False,
+    retry_failed: Annotated[
+        bool,
+        typer.Option("--retry-failed", help="Try the trials that failed again, once what failed them is mended."),
+    ] = False,
     ray: Annotated[
         str | None,
         typer.Option(
@@ -90,6 +94,7 @@ def run(
             subset=subset,
             name=name,
             changed_code=changed_code,
+            retry_failed=retry_failed,
             ray=ray,
             on_snapshot=beating(display.snapshot),
             on_notice=display.notice,

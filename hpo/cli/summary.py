@@ -38,7 +38,7 @@ def emit_summary(result: Result, study: Study, *, reference: str, name: str, sto
 
     from hpo.cli.layout import labelled_lines
     from hpo.cli.wrapping import WrappedParameters
-    from hpo.results.best import why_no_best
+    from hpo.results.best import why_no_baseline, why_no_best
 
     table = labelled_lines()
     table.add_row("study", f"[bold]{escape(name)}[/]  {_REASONS.get(result.stopped, result.stopped)}")
@@ -51,6 +51,8 @@ def emit_summary(result: Result, study: Study, *, reference: str, name: str, sto
         verdict = escape(against_baseline(result, study))
         table.add_row("best", f"[bold {STYLES['complete']}]{score(best.value)}[/]  trial {best.trial}{verdict}")
         table.add_row("", WrappedParameters(best.params))
+    if missing := why_no_baseline(result.frozen):
+        table.add_row("baseline", escape(f"nothing to compare with: {missing}{_again(missing, reference)}"))
     for index, line in enumerate(_refused(result)):
         table.add_row("" if index else "refused", escape(line))
     code = shlex.quote(reference) + (f" --name {shlex.quote(name)}" if name != study.name else "")
@@ -83,6 +85,10 @@ def against_baseline(result: Result, study: Study) -> str:
     better = (best.value - baseline) if study.directions[0] == "maximize" else (baseline - best.value)
     word = "better" if better > 0 else "worse"
     return f", {difference(abs(better))} {word} than the baseline ({score(baseline)})"
+
+
+def _again(missing: str, reference: str) -> str:
+    return f"; `hpo run --study {reference} --retry-failed` tries it again" if " failed" in missing else ""
 
 
 def baseline_value(result: Result, study: Study) -> float | None:

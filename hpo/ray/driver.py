@@ -50,7 +50,10 @@ def run_on_ray(found: FoundStudy, options: RunOptions, settings: Settings) -> Re
     storage = _reachable(resolve_url(settings, options.storage), options.ray)
     engine = open_engine(storage, application_name="hpo run --ray")
     opening = OpenOptions(
-        timeout_seconds=options.timeout_seconds, trials_target=options.trials, enqueue_known=options.enqueue_known
+        timeout_seconds=options.timeout_seconds,
+        trials_target=options.trials,
+        enqueue_known=options.enqueue_known,
+        retry_failed=options.retry_failed,
     )
     try:
         agreed = prepare_study(engine, found, opening, code_facts(), live_seconds=settings.lease_seconds)

@@ -14,6 +14,7 @@ from hpo.report.data import ReportData
 from hpo.report.legend_icons import legend_icons
 from hpo.report.plot import Plot
 from hpo.report.theme import TEMPLATE
+from hpo.results.best import why_no_baseline
 from hpo.wording import bytes_text, value_text
 
 __all__ = ["render_page"]
@@ -50,6 +51,7 @@ def render_page(data: ReportData, plots: Sequence[Plot]) -> str:
         budget=_budget(data),
         importances=_importance_table(data),
         legend_icons=legend_icons(),
+        missing_baseline=why_no_baseline(data.view.trials),
         failures=data.failures[:50],
         css=(_PAGE / "page.css").read_text(),
         script=(_PAGE / "page.js").read_text(),

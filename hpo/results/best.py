@@ -8,7 +8,9 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-__all__ = ["best_trial", "eligible", "pareto_front", "ranked", "trial_with", "why_no_best"]
+from hpo.storage.trial_record import record_of
+
+__all__ = ["best_trial", "eligible", "pareto_front", "ranked", "trial_with", "why_no_baseline", "why_no_best"]
 
 
 def best_trial(trials: Iterable[FrozenTrial], directions: Sequence[Any]) -> FrozenTrial | None:
@@ -47,6 +49,21 @@ def eligible(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
         and all(math.isfinite(value) for value in trial.values)
         and all(value <= 0.0 for value in trial.constraints.values())
     ]
+
+
+def why_no_baseline(trials: Iterable[FrozenTrial]) -> str:
+    """Why nothing can be compared with the baseline, in the words of its trial; "" where it is complete and finite."""
+    found = next((trial for trial in trials if record_of(trial).get("origin") == "baseline"), None)
+    if found is None:
+        return "no trial is marked as the baseline"
+    if found.state == TrialState.COMPLETE:
+        finite = bool(found.values) and all(math.isfinite(value) for value in found.values)
+        return "" if finite else f"trial {found.number} is complete, but its value is not finite"
+    if not found.state.is_finished():
+        return f"trial {found.number} has not finished"
+    reason = str(record_of(found).get("failure", {}).get("reason", ""))
+    ended = "was pruned" if found.state == TrialState.PRUNED else "failed"
+    return f"trial {found.number} {ended}{f': {reason}' if reason else ''}"
 
 
 def why_no_best(trials: Sequence[FrozenTrial]) -> str:

@@ -22,7 +22,7 @@ from hpo.storage import queries
 from hpo.storage.trial_record import record_of
 from hpo.study.study import Study
 
-__all__ = ["check_finished_code", "check_same_code", "code_digest", "code_facts", "source_digests"]
+__all__ = ["check_finished_code", "check_same_code", "code_digest", "code_facts", "files_of", "source_digests"]
 
 _TRAINING = ("hpo/training/", "hpo/models/", "hpo/data/")
 """The files of ours that decide what a trial's result is."""
@@ -83,7 +83,7 @@ def check_finished_code(
     dated = [(trial.datetime_complete, trial) for trial in results if trial.datetime_complete is not None]
     if not dated:
         return ""
-    before = _files_of(connection, study_id, record_of(max(dated, key=lambda pair: pair[0])[1]).get("worker"))
+    before = files_of(connection, study_id, record_of(max(dated, key=lambda pair: pair[0])[1]).get("worker"))
     now = source_digests(study)
     changed = [name for name in before.keys() & now.keys() if before[name] != now[name]]
     own = sorted(name for name in changed if not name.startswith("hpo/"))
@@ -103,7 +103,8 @@ def check_finished_code(
     return ""
 
 
-def _files_of(connection: Connection, study_id: int, worker_id: object) -> Mapping[str, str]:
+def files_of(connection: Connection, study_id: int, worker_id: object) -> Mapping[str, str]:
+    """The files that a worker of the study ran, name -> digest; empty where that is not known."""
     for worker in queries.list_workers(connection, study_id):
         if worker.worker_id == worker_id and worker.code is not None:
             return queries.read_sources(connection, worker.code) or {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from optuna.study import StudyDirection
@@ -16,6 +16,7 @@ from hpo.search.budget import BudgetDecision, agree, initial_budget
 from hpo.search.code import check_finished_code, check_same_code, code_digest, source_digests
 from hpo.search.identity import Identity, own_identity
 from hpo.search.reaper import Reaper
+from hpo.search.retry import check_alone, try_again
 from hpo.settings import Settings
 from hpo.storage import queries
 from hpo.storage.optuna_schema import DIRECTION_OF
@@ -41,6 +42,7 @@ class OpenOptions:
                     again does not put it off, until the budget is used up: then a new one begins
     enqueue_known:  also enqueue what the study lists as known
     changed_code:   go on although the user's own code changed since the last finished trial
+    retry_failed:   put the trials that failed by themselves back into the queue
     """
 
     create: bool = True
@@ -49,6 +51,7 @@ class OpenOptions:
     trials_target: int | None = None
     enqueue_known: bool = False
     changed_code: bool = False
+    retry_failed: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class OpenStudy:
 
     agreed: the budget it works under, with a sentence for the user
     note: a sentence for the user about the code that trained the study so far; "" when it is the same
+    retried: a sentence for the user about trials that failed before; "" when there is nothing to say
     """
 
     study_id: int
@@ -64,6 +68,7 @@ class OpenStudy:
     cache: StudyCache
     agreed: BudgetDecision
     note: str
+    retried: str = ""
 
 
 def open_study(
@@ -89,6 +94,7 @@ def open_study(
     with engine.begin() as connection:
         study_id, stored = _open(connection, found, opening, facts)
         Reaper(study_id, identity, 0.0).free_the_dead(connection, live_seconds)
+        retried = _retry(connection, study, study_id, opening, worker_id, live_seconds)
         agreed = _set_budget(connection, study_id, opening, worker_id, live_seconds)
         check_same_code(connection, study, study_id, code, commit, live_seconds)
         trials = queries.read_changes(connection, study_id)
@@ -111,7 +117,7 @@ def open_study(
         system_attrs = trusted_study_attributes(system_attrs, len(trials))
         cache = StudyCache(study_id, study.name, directions_of(study), user_attrs, system_attrs)
         cache.apply(Intake(study.rows).admit(trials))
-    return OpenStudy(study_id, stored.uid, cache, agreed, note)
+    return OpenStudy(study_id, stored.uid, cache, agreed, note, retried)
 
 
 def prepare_study(
@@ -130,7 +136,9 @@ def prepare_study(
     with engine.begin() as connection:
         study_id, _ = _open(connection, found, opening, facts)
         Reaper(study_id, own_identity(), grace_seconds=0.0).free_the_dead(connection, live_seconds)
-        return _set_budget(connection, study_id, opening, "", live_seconds)
+        retried = _retry(connection, found.study, study_id, opening, "", live_seconds)
+        agreed = _set_budget(connection, study_id, opening, "", live_seconds)
+        return replace(agreed, message="; ".join(filter(None, [agreed.message, retried])))
 
 
 def _open(
@@ -158,6 +166,18 @@ def _open(
     if opening.enqueue_known:
         _enqueue(connection, study_id, study, list(study.known), "known")
     return study_id, stored
+
+
+def _retry(
+    connection: Connection, study: Study, study_id: int, opening: OpenOptions, worker_id: str, live_seconds: float
+) -> str:
+    """Before the budget is looked at: what is tried again is not finished. A worker that joins leaves that to a run."""
+    others = [each for each in queries.at_work(connection, study_id, live_seconds) if each.worker_id != worker_id]
+    if opening.retry_failed:
+        check_alone(study, others)
+    if others or not opening.create:
+        return ""
+    return try_again(connection, study, study_id, everything=opening.retry_failed)
 
 
 def _set_budget(

@@ -30,6 +30,7 @@ class RunOptions:
     trainers_per_gpu: int | Literal["auto"] = 1
     enqueue_known: bool = False
     changed_code: bool = False
+    retry_failed: bool = False
     worker: bool = False
     ray: str | None = None
     tensorboard: str | None = None

@@ -117,6 +117,7 @@ def open_for(
             trials_target=options.trials,
             enqueue_known=options.enqueue_known,
             changed_code=options.changed_code,
+            retry_failed=options.retry_failed,
         )
         live_seconds = settings.lease_seconds
         return open_study(engine, found, opening, identity.worker_id, identity, facts, live_seconds=live_seconds)

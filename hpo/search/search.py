@@ -151,8 +151,8 @@ class Search:
         thread = storage_thread(engine, found, opened, len(slots), options, settings, identity, wake)
         facts = {**facts, "worker": identity.worker_id, "host": identity.host}
         progress = search_progress(found, options, thread, facts)
-        notes = [opened.agreed.message, opened.note, thread.sampler_note, endless(found, options, opened.agreed)]
-        say(options, [*replayed, *notes])
+        notes = [opened.agreed.message, opened.note, opened.retried, thread.sampler_note]
+        say(options, [*replayed, *notes, endless(found, options, opened.agreed)])
         loop = Loop(found, thread, slots, progress, wakeup.sleeper, settings.patience_seconds)
         if leave_at is not None and (options.worker or opened.agreed.leave_seconds is not None):
             loop.leave_at = loop.deadline = leave_at  # else it is the study's, kept in the database

@@ -19,6 +19,7 @@ from hpo.storage.leases import (
     sign_off,
 )
 from hpo.storage.reads import read_changes, read_epochs, running_ids, states
+from hpo.storage.retries import put_back
 from hpo.storage.save import save
 from hpo.storage.sources import keep_sources, read_sources
 from hpo.storage.studies import (
@@ -71,6 +72,7 @@ __all__ = [
     "list_studies",
     "list_workers",
     "lock_budget",
+    "put_back",
     "read_changes",
     "read_epochs",
     "read_sources",

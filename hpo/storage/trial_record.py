@@ -46,6 +46,7 @@ class TrialRecord(TypedDict, total=False):
     metrics: dict[str, float]
     trainer_deaths: int  # Trial.trainer_deaths, for whoever resumes it
     failure: TrialFailure
+    earlier_failure: TrialFailure  # of a trial that was put back into the queue (--retry-failed)
     seed: int
     seconds: float  # that a trainer spent on it
     device: str
@@ -119,7 +120,7 @@ def _whole(value: Any) -> bool:
 
 
 _KINDS: dict[str, Callable[[Any], bool]] = {
-    **dict.fromkeys(("config", "metrics", "failure", "packages", "versions"), _mapping),
+    **dict.fromkeys(("config", "metrics", "failure", "earlier_failure", "packages", "versions"), _mapping),
     **dict.fromkeys(("origin", "device", "device_name", "worker", "host", "git_commit", "data_checksum"), _text),
     **dict.fromkeys(("seconds", "setup_seconds", "train_seconds", "eval_seconds"), _number),
     **dict.fromkeys(("parameters", "macs", "peak_memory_bytes"), _number),

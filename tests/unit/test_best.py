@@ -9,7 +9,7 @@ from optuna.distributions import FloatDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from hpo.results.best import best_trial, eligible, pareto_front, ranked, trial_with
+from hpo.results.best import best_trial, eligible, pareto_front, ranked, trial_with, why_no_baseline, why_no_best
 
 
 def made(
@@ -108,3 +108,36 @@ def test_the_baseline_is_found_by_its_parameters() -> None:
     trials = [made(0, 0.1, lr=0.1), made(1, 0.2, lr=0.2), made(2, 0.3, lr=0.2)]
     assert trial_with(trials, {"lr": 0.2}) is trials[1]
     assert trial_with(trials, {"lr": 0.3}) is None
+
+
+def baseline(state: TrialState, *values: float, reason: str = "") -> FrozenTrial:
+    trial = made(0, *values, state=state)
+    trial.set_user_attr("origin", "baseline")
+    if reason:
+        trial.set_user_attr("failure", {"reason": reason})
+    return trial
+
+
+@pytest.mark.parametrize(
+    ("trial", "why"),
+    [
+        (baseline(TrialState.COMPLETE, 0.5), ""),
+        (baseline(TrialState.COMPLETE, math.inf), "trial 0 is complete, but its value is not finite"),
+        (baseline(TrialState.FAIL, reason="ValueError: 3"), "trial 0 failed: ValueError: 3"),
+        (baseline(TrialState.FAIL), "trial 0 failed"),
+        (baseline(TrialState.PRUNED), "trial 0 was pruned"),
+        (baseline(TrialState.RUNNING), "trial 0 has not finished"),
+        (made(0, 0.5), "no trial is marked as the baseline"),
+    ],
+)
+def test_a_comparison_with_the_baseline_that_is_missing_has_a_reason(trial: FrozenTrial, why: str) -> None:
+    assert why_no_baseline([trial]) == why
+
+
+def test_having_no_best_has_a_reason() -> None:
+    assert why_no_best([]) == "no trials yet"
+    assert why_no_best([made(0, state=TrialState.FAIL)]) == "no complete trial yet"
+    assert why_no_best([made(0, math.inf)]) == "the complete trial does not count: 1 not finite"
+    assert "1 not finite, 2 break a constraint" in why_no_best(
+        [made(0, -math.inf), *(made(number, 0.1, constraints={"memory": 1.0}) for number in (1, 2))]
+    )

@@ -400,6 +400,15 @@ PROTECTIONS = (
         "ended or taken from outside",
     ),
     Protection(
+        "trying the baseline again",
+        "search/open_study.py",
+        "_retry",
+        "try_again(connection, study, study_id, everything=opening.retry_failed)",
+        "''",
+        HOSTS + "trials_that_only_failed_are_no_reason_to_refuse_the_mended_model",
+        "it is tried again",
+    ),
+    Protection(
         "the wait being said",
         "search/storage_thread.py",
         "StorageThread._say_if_idle",

@@ -300,8 +300,17 @@ def test_trials_that_only_failed_are_no_reason_to_refuse_the_mended_model(new_wo
     world.run("--trials", "2", code=70)
     net.write_text("mended\n")
     del world.fake["every"]
-    world.run("--trials", "3")
+    said = world.run("--trials", "3")
     world.check(finished=3)
+    assert "the baseline failed with other code: it is tried again" in said
+    assert "1 failed trial (1) failed with other code and counts as finished; --retry-failed tries again" in said
+    assert [trial.state.name for trial in world.trials()] == ["COMPLETE", "FAIL", "COMPLETE"]
+    assert "tried again: 1 failed trial (1)" in world.run("--trials", "3", "--retry-failed")
+    trials = world.trials()
+    assert [trial.state.name for trial in trials] == ["COMPLETE"] * 3
+    for trial in trials[:2]:
+        assert "failure" not in trial.user_attrs
+        assert trial.user_attrs["earlier_failure"]["kind"] == "failed"
 
 
 def test_another_version_of_hpo_goes_on_with_a_note(new_world: NewWorld) -> None:

@@ -1,0 +1,84 @@
+"""Trials that failed by a bug, tried again: all of them when asked to, the baseline by itself once the code changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.engine import Connection
+
+from hpo.errors import StudyError
+from hpo.search.code import files_of, source_digests
+from hpo.storage import queries
+from hpo.storage.optuna_internals import trial_id_of
+from hpo.storage.trial_record import record_of
+from hpo.study.study import Study
+
+__all__ = ["check_alone", "try_again"]
+
+SHOWN = 10
+
+
+def check_alone(study: Study, others: Sequence[queries.WorkerRow]) -> None:
+    """Raise StudyError for --retry-failed while others work on the study: they know its failed trials as finished."""
+    if others:
+        raise StudyError(
+            f'study "{study.name}" is at work, so its failed trials cannot be tried again',
+            evidence=[f"{one.host}   heard of {one.silent_seconds:.0f} s ago" for one in others[:SHOWN]],
+            next="stop the other run (Ctrl-C there), then give --retry-failed again",
+        )
+
+
+def try_again(connection: Connection, study: Study, study_id: int, *, everything: bool) -> str:
+    """Put failed trials back into the queue, and say so; "" where there is nothing to say.
+
+    everything: each trial that failed by itself. Else the baseline, if the code it failed with is not today's: the
+    others count as finished, towards the number of trials too, and that is said. A trial that somebody failed by hand
+    is never touched.
+    """
+    failed = [trial for trial in queries.read_changes(connection, study_id) if _failed_by_itself(trial)]
+    if not failed:
+        return ""
+    chosen = failed if everything else [
+        trial for trial in _with_other_code(connection, study, study_id, failed)
+        if record_of(trial).get("origin") == "baseline"
+    ]  # fmt: skip
+    queries.put_back(connection, [trial_id_of(trial) for trial in chosen])
+    left = _with_other_code(connection, study, study_id, [trial for trial in failed if trial not in chosen])
+    sentences = []
+    if everything:
+        sentences.append(f"tried again: {_named(failed)}")
+    elif chosen:
+        sentences.append("the baseline failed with other code: it is tried again")
+    if left:
+        sentences.append(
+            f"{_named(left)} failed with other code and count{'s' if len(left) == 1 else ''} as finished; "
+            "--retry-failed tries again"
+        )
+    return "; ".join(sentences)
+
+
+def _failed_by_itself(trial: FrozenTrial) -> bool:
+    return trial.state is TrialState.FAIL and "failure" in record_of(trial)
+
+
+def _with_other_code(
+    connection: Connection, study: Study, study_id: int, failed: Sequence[FrozenTrial]
+) -> list[FrozenTrial]:
+    """Those whose files, as far as both are known, are not today's."""
+    now = source_digests(study)
+    before: dict[str, Mapping[str, str]] = {}
+    changed = []
+    for trial in failed:
+        worker = record_of(trial).get("worker", "")
+        if worker not in before:
+            before[worker] = files_of(connection, study_id, worker)
+        files = before[worker]
+        if any(files[name] != now[name] for name in files.keys() & now.keys()):
+            changed.append(trial)
+    return changed
+
+
+def _named(trials: Sequence[FrozenTrial]) -> str:
+    numbers = ", ".join(str(trial.number) for trial in trials[:SHOWN]) + (", ..." if len(trials) > SHOWN else "")
+    return f"{len(trials)} failed trial{'s' if len(trials) != 1 else ''} ({numbers})"
