@@ -25,6 +25,7 @@ OWNER = "owner"  # a file in the folder that its run keeps locked
 def own_folder() -> Path:
     """A new folder that belongs to this process for as long as it lives."""
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    folder.chmod(0o711)  # run by root, PgBouncer and PostgreSQL are other accounts, with folders of their own in it
     fresh = folder / "owner.new"
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(descriptor, fcntl.LOCK_EX)

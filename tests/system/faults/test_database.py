@@ -221,7 +221,7 @@ def test_an_embedded_server_that_is_killed_is_started_again(new_world: NewWorld)
     """Nobody else would: without --storage the run that needs the database brings it back."""
     import psutil
 
-    world = new_world(fake={"epoch_seconds": 0.4})
+    world = new_world(fake={"epoch_seconds": 1.2})  # it is back before the last trial ends, on a busy machine too
     home = world.folder / "home"
     given = world.url
     world.url = ""
