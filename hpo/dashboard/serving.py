@@ -10,6 +10,7 @@ from typing import Any
 
 from hpo.dashboard.guard import LOOPBACK_NAMES, Guard, Policy
 from hpo.dashboard.login import Login
+from hpo.dashboard.renaming import KeepsNames
 from hpo.errors import UsageError
 from hpo.settings import Settings
 
@@ -109,7 +110,7 @@ def _application(storage: str | None, settings: Settings) -> Callable[..., Any]:
     # get_storage wraps it in Optuna's cache: finished trials are read once, not at every refresh of a browser.
     kept = get_storage(reader)
     application: Callable[..., Any] = optuna_dashboard.wsgi(kept, artifact_store=artifact_store(settings))
-    return application
+    return KeepsNames(application, engine)
 
 
 def _listen(

@@ -152,10 +152,7 @@ def _open(
     study_id = row.study_id if row else queries.create_study(connection, study.name, directions_of(study))
     stored = queries.declaration(connection, study_id)
     if row is not None and stored is None:
-        raise StudyError(
-            f'the database has a study "{study.name}" that hpo did not make',
-            next="give yours another name (--name); `hpo report` reads the other one as it is",
-        )
+        raise _foreign(connection, study.name, study_id)
     if stored is None:
         stored = _register(connection, found, study_id, facts)
         _fill_queue(connection, study, study_id)
@@ -234,6 +231,18 @@ def _enqueue(
         for number, config in enumerate(configs, start=1)
     ]
     queries.enqueue(connection, study_id, entries)
+
+
+def _foreign(connection: Connection, name: str, study_id: int) -> StudyError:
+    """For a study without our record: plain Optuna's, or a copy of ours, which is how a dashboard renames a study."""
+    copied = queries.holds_our_trials(connection, study_id)
+    return StudyError(
+        f'the database has a study "{name}" that hpo did not make',
+        evidence=["its trials are copies of hpo's: a dashboard renames a study by a copy, without budget and epochs"]
+        if copied
+        else [],
+        next="give yours another name (--name); `hpo report` reads the other one as it is",
+    )
 
 
 def _unknown(name: str, known: list[str]) -> StudyError:

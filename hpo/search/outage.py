@@ -79,7 +79,11 @@ def explained(error: Exception, engine: Engine, study: str) -> Exception:
     if isinstance(error, SQLAlchemyError):
         return storage_error(error, engine.url.render_as_string(hide_password=False))
     if isinstance(error, NoStudy):
-        return StudyError(f'study "{study}" was deleted while it ran', next="`hpo run` starts it again")
+        return StudyError(
+            f'study "{study}" was deleted while it ran',
+            evidence=["so is one that optuna-dashboard renames: under the new name there is a copy of its trials"],
+            next="`hpo run` starts it again",
+        )
     return error
 
 

@@ -23,6 +23,7 @@ from hpo.storage.optuna_schema import (
     STUDY_SYSTEM_ATTRS,
     STUDY_USER_ATTRS,
     TRIALS,
+    USER_ATTRS,
     metadata,
     table,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "declaration",
     "delete_study",
     "find_study",
+    "holds_our_trials",
     "list_studies",
     "lock_budget",
     "register",
@@ -191,6 +193,15 @@ def register(
 def declaration(connection: Connection, study_id: int) -> RegisteredStudy | None:
     """Our record of the study; None for one that plain Optuna made."""
     return _declared(connection, study_id)
+
+
+def holds_our_trials(connection: Connection, study_id: int) -> bool:
+    """Whether a trial of the study was recorded by hpo, whoever the study belongs to now."""
+    query = text(
+        f"SELECT EXISTS (SELECT 1 FROM {USER_ATTRS} a JOIN {TRIALS} t ON t.trial_id = a.trial_id"
+        " WHERE t.study_id = :study AND a.key IN ('packages', 'origin'))"
+    )
+    return bool(connection.execute(query, {"study": study_id}).scalar())
 
 
 def set_budget(

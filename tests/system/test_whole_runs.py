@@ -208,6 +208,18 @@ def test_a_changed_declaration_is_refused_and_nothing_is_written(run: Any, datab
     assert len(trials_of(database_url)) == 1
 
 
+def test_a_copy_that_a_dashboard_made_of_a_study_is_refused_as_one(run: Any, database_url: str) -> None:
+    """How optuna-dashboard renames: another study with the same trials, then the first is deleted."""
+    run(quick(), trials=1)
+    first = optuna.load_study(study_name="quick", storage=database_url)
+    optuna.create_study(study_name="renamed", storage=database_url, direction="maximize").add_trials(first.trials)
+    optuna.delete_study(study_name="quick", storage=database_url)
+    with pytest.raises(StudyError, match="that hpo did not make") as refused:
+        run(quick(), name="renamed", trials=2)
+    assert "a dashboard renames a study by a copy" in str(refused.value)
+    assert len(trials_of(database_url, "renamed")) == 1
+
+
 def test_a_worker_may_not_start_a_study(run: Any, database_url: str) -> None:
     with pytest.raises(StudyError, match="start it with `hpo run`"):
         run(quick(), worker=True)

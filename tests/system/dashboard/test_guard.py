@@ -7,8 +7,11 @@ from collections.abc import Callable
 
 import pytest
 from dashboard_client import PASSWORD, USER, Client, basic
+from optuna.study import StudyDirection
 
 from hpo.dashboard import Login
+from hpo.storage import queries
+from hpo.storage.engine import open_engine
 
 Serve = Callable[..., Client]
 Names = Callable[[], list[str]]
@@ -26,6 +29,27 @@ def test_a_stranger_may_neither_delete_nor_read(serve: Serve, login: Login, stud
         assert answer.headers["www-authenticate"].startswith("Basic realm=")
         assert "precious" not in answer.body
     assert studies() == ["precious"]
+
+
+def test_a_study_of_hpo_is_not_renamed_and_one_of_plain_optuna_is(
+    serve: Serve, studies: Names, empty_database_url: str
+) -> None:
+    """optuna-dashboard renames by a copy under another id, which would leave hpo's own tables behind."""
+    client = serve()
+    engine = open_engine(empty_database_url)
+    with engine.begin() as c:
+        study_id = queries.create_study(c, "ours", (StudyDirection.MAXIMIZE,))
+        queries.register(c, study_id, fingerprint="f", declaration={}, source="s", seed=0, facts={"uid": "u"})
+    engine.dispose()
+    renamed = json.dumps({"study_name": "renamed"})
+    for path in (f"/api/studies/{study_id}/rename", f"//api/studies//{study_id}/rename/"):
+        answer = client("POST", path, renamed)
+        assert answer.status >= 400, path
+    answer = client("POST", f"/api/studies/{study_id}/rename", renamed)
+    assert (answer.status, "keeps its name" in json.loads(answer.body)["reason"]) == (400, True)
+    assert sorted(studies()) == ["ours", "precious"]
+    assert client("POST", "/api/studies/1/rename", renamed).status == 201
+    assert sorted(studies()) == ["ours", "renamed"]
 
 
 @pytest.mark.parametrize(

@@ -445,6 +445,15 @@ PROTECTIONS = (
         "in the middle",
     ),
     Protection(
+        "keeping a study's name",
+        "dashboard/renaming.py",
+        "KeepsNames.__call__",
+        "not self._is_ours(int(asked[1]))",
+        "True",
+        "system/dashboard/test_guard.py::test_a_study_of_hpo_is_not_renamed_and_one_of_plain_optuna_is",
+        "assert 201 >= 400",
+    ),
+    Protection(
         "the deletion being said",
         "search/outage.py",
         "explained",

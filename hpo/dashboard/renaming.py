@@ -1,0 +1,43 @@
+"""hpo's own studies keep their names: optuna-dashboard renames by a copy, which loses what hpo knows of a study."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from sqlalchemy import Engine, text
+
+__all__ = ["KeepsNames"]
+
+_RENAME = re.compile(r"/+api/+studies/+(\d{1,100})/+rename/*")
+
+
+class KeepsNames:
+    """`application` as a WSGI application that refuses to rename a study of hpo. Plain Optuna's may be renamed."""
+
+    def __init__(self, application: Callable[..., Iterable[bytes]], engine: Engine) -> None:
+        self._application, self._engine = application, engine
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        asked = _RENAME.fullmatch(str(environ.get("PATH_INFO", "")))
+        if asked is None or environ.get("REQUEST_METHOD") != "POST" or not self._is_ours(int(asked[1])):
+            return self._application(environ, start_response)
+        reason = (
+            "a study of hpo keeps its name: renamed here it would be a copy, without its budget, its epochs and its "
+            "declaration. `hpo run --name NEW` searches under another name"
+        )
+        body = json.dumps({"reason": reason}).encode()
+        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+        start_response("400 Bad Request", headers)
+        return [body]
+
+    def _is_ours(self, study_id: int) -> bool:
+        if self._engine.dialect.name != "postgresql" or study_id >= 2**31:
+            return False
+        with self._engine.connect() as connection:
+            if connection.execute(text("SELECT to_regclass('hpo_studies')")).scalar() is None:
+                return False
+            query = text("SELECT 1 FROM hpo_studies WHERE study_id = :study")
+            return connection.execute(query, {"study": study_id}).scalar() is not None
