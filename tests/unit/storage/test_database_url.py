@@ -49,7 +49,7 @@ def test_a_password_as_it_is_works_or_is_refused_and_shows_no_part(password: str
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("postgresql://me:s3@c@host/db?sslmode=require", "postgresql://me:***@host/db?sslmode=require"),
+        ("postgresql://me:s3cr@c@host/db?sslmode=require", "postgresql://me:***@host/db?sslmode=require"),
         ("postgresql://me/x:s3c@host/db", "postgresql://me/x:***@host/db"),
         ("postgresql:///me:s3c@host/db", "postgresql:///me:***@host/db"),
         ("postgresql:/me:s3c@host/db", "postgresql:/me:***@host/db"),
@@ -57,7 +57,7 @@ def test_a_password_as_it_is_works_or_is_refused_and_shows_no_part(password: str
         ("me:s3:c@host/db", "me:***@host/db"),
         ("host=h user=me password=s3c", "host=h user=me password=***"),
         ("host=h password='s3 c' user=me", "host=h password=*** user=me"),
-        ("postgresql://me:s3c@h:1,g:2/db", "postgresql://me:***@h:1,g:2/db"),
+        ("postgresql://me:s3cr@h:1,g:2/db", "postgresql://me:***@h:1,g:2/db"),
         ("redis://:s3c@host/0", "redis://:***@host/0"),
     ],
 )
