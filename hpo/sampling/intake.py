@@ -7,7 +7,7 @@ Optuna asked for with distributions of its own, attributes of any kind. None of 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from optuna.distributions import BaseDistribution
@@ -61,9 +61,10 @@ class Intake:
                 return f"it gives {name}={_shown(value)}, outside its row: {found[1]}"
         return ""
 
-    def admit(self, trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
-        """`trials` without what no sampler or pruner of this study could read. They are changed in place."""
-        return [self._admit(trial) for trial in trials]
+    def admit(self, trials: Iterable[FrozenTrial]) -> Iterator[FrozenTrial]:
+        """`trials` without what no sampler or pruner of this study could read. They are changed in place,
+        one by one as they are asked for."""
+        return map(self._admit, trials)
 
     def _admit(self, trial: FrozenTrial) -> FrozenTrial:
         rows = {name: self._row(name) for name in trial.params}

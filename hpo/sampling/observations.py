@@ -23,7 +23,7 @@ Observations = dict[str, NDArray[np.float64]]
 Rank = tuple[tuple[float, ...], int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Place:
     """Where a trial ranks: `kind` 0 complete, 1 pruned, 2 infeasible; `rank` its key in that kind, then its number."""
 
@@ -103,10 +103,11 @@ class TrialObservations:
         number = trial.number
         self._grow(number + 1)
         self._kept[number] = True
+        params = trial.params
         for name, distribution in trial.distributions.items():
             if name not in self._values:
                 self._values[name] = np.full(len(self._kept), np.nan)
-            self._values[name][number] = distribution.to_internal_repr(trial.params[name])
+            self._values[name][number] = distribution.to_internal_repr(params[name])
         place = self._place(trial)
         self._places[number] = place
         insort(self._ranked[place.kind], place.rank)
@@ -129,9 +130,10 @@ class TrialObservations:
         if trial.state == TrialState.COMPLETE:
             assert trial.values is not None
             return _Place(0, ((self._sign * trial.values[0],), trial.number))
-        if not trial.intermediate_values:
+        reports = trial.intermediate_values
+        if not reports:
             return _Place(1, ((1.0, 0.0), trial.number))
-        step, value = max(trial.intermediate_values.items())
+        step, value = max(reports.items())
         return _Place(1, ((float(-step), math.inf if math.isnan(value) else self._sign * value), trial.number))
 
     def _grow(self, needed: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,21 +72,29 @@ class _Cutoffs(BasePruner):
             changed, self._heard = self._mirror.finished_since(0)
         for trial in changed:
             if trial.state == TrialState.COMPLETE and trial.number not in self._completed:
-                self._completed[trial.number] = trial.intermediate_values
-                for step, value in trial.intermediate_values.items():
+                reports = trial.intermediate_values
+                self._completed[trial.number] = _digest(reports)
+                for step, value in reports.items():
                     self._reports.setdefault(step, _Growing()).append(value)
                     self._cutoffs.pop(step, None)
 
     def _differs(self, trial: FrozenTrial) -> bool:
         """Whether a trial was complete with other reports than it has now."""
         before = self._completed.get(trial.number)
-        return before is not None and (trial.state != TrialState.COMPLETE or trial.intermediate_values != before)
+        if before is None:
+            return False
+        return trial.state != TrialState.COMPLETE or _digest(trial.intermediate_values) != before
 
     def _forget(self) -> None:
         self._heard = 0
-        self._completed: dict[int, dict[int, float]] = {}  # reports by trial number
+        self._completed: dict[int, int] = {}  # digest of the reports by trial number
         self._reports: dict[int, _Growing] = {}  # of completed trials, by step
         self._cutoffs: dict[int, float] = {}
+
+
+def _digest(reports: dict[int, float]) -> int:
+    """The same for the same reports; NaN is like NaN here."""
+    return hash(array("d", [number for report in reports.items() for number in report]).tobytes())
 
 
 class _Growing:

@@ -26,18 +26,22 @@ class LiveCounts:
     def __init__(self, cache: StudyCache, study_id: int, claimed: Container[int]) -> None:
         self._cache, self._study_id, self._claimed = cache, study_id, claimed
         self._ended: dict[int, str] = {}
+        self._by_state: Counter[str] = Counter()
 
     def update(self, changed: Iterable[FrozenTrial]) -> None:
         """Trials that ended, or were taken back, as StudyCache.finished_since gives them."""
         for trial in changed:
-            self._ended.pop(trial.number, None)
+            before = self._ended.pop(trial.number, None)
+            if before is not None:
+                self._by_state[before] -= 1
             if trial.state.is_finished():
                 self._ended[trial.number] = STATES[trial.state]
+                self._by_state[STATES[trial.state]] += 1
 
     def counts(self, database: Counts, training: int) -> Mapping[str, int]:
         """Trials by state; `training` of them here. A trial held for the next free slot counts as waiting: it runs
         nowhere yet, although its lease makes it RUNNING in the database."""
-        ended = Counter(self._ended.values())
+        ended = self._by_state
         unfinished = self._cache.get_all_trials(self._study_id, deepcopy=False, states=_UNFINISHED)
         running = {trial_id_of(trial) for trial in unfinished if trial.state is TrialState.RUNNING}
         # In this order: the storage thread makes a claimed trial the cache's own before it forgets the claim.

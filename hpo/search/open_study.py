@@ -97,7 +97,11 @@ def open_study(
         retried = _retry(connection, study, study_id, opening, worker_id, live_seconds)
         agreed = _set_budget(connection, study_id, opening, worker_id, live_seconds)
         check_same_code(connection, study, study_id, code, commit, live_seconds)
-        trials = queries.read_changes(connection, study_id)
+        user_attrs, system_attrs = queries.study_attrs(connection, study_id)
+        system_attrs = trusted_study_attributes(system_attrs, sum(queries.counts(connection, study_id).values()))
+        cache = StudyCache(study_id, study.name, directions_of(study), user_attrs, system_attrs)
+        cache.apply(Intake(study.rows).admit(queries.read_all(connection, study_id)))
+        trials = cache.get_all_trials(study_id, deepcopy=False)
         # A worker that is active runs this very code, so the question was answered when it started.
         note = "" if queries.at_work(connection, study_id, live_seconds) else check_finished_code(
             connection, study, study_id, trials, accepted=opening.changed_code
@@ -113,10 +117,6 @@ def open_study(
             commit=commit,
             code=code,
         )
-        user_attrs, system_attrs = queries.study_attrs(connection, study_id)
-        system_attrs = trusted_study_attributes(system_attrs, len(trials))
-        cache = StudyCache(study_id, study.name, directions_of(study), user_attrs, system_attrs)
-        cache.apply(Intake(study.rows).admit(trials))
     return OpenStudy(study_id, stored.uid, cache, agreed, note, retried)
 
 

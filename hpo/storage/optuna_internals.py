@@ -26,6 +26,7 @@ __all__ = [
     "constraint_key",
     "frozen_study",
     "head_revision",
+    "id_attribute",
     "is_system_attribute",
     "known_revisions",
     "trial_id_of",
@@ -113,7 +114,7 @@ def constraint_key(name: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def _id_attribute() -> str:
+def id_attribute() -> str:
     """Where a FrozenTrial keeps its `trial_id`, which it takes but has no public attribute for."""
     asked = -918273645
     sample = FrozenTrial(
@@ -125,7 +126,7 @@ def _id_attribute() -> str:
 
 def trial_id_of(trial: FrozenTrial) -> int:
     """The database's key of a trial."""
-    return int(getattr(trial, _id_attribute()))
+    return int(getattr(trial, id_attribute()))
 
 
 def frozen_study(

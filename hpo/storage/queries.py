@@ -18,7 +18,7 @@ from hpo.storage.leases import (
     renew,
     sign_off,
 )
-from hpo.storage.reads import read_changes, read_epochs, running_ids, states
+from hpo.storage.reads import read_all, read_changes, read_epochs, running_ids, states
 from hpo.storage.retries import put_back
 from hpo.storage.save import save
 from hpo.storage.sources import keep_sources, read_sources
@@ -75,6 +75,7 @@ __all__ = [
     "list_workers",
     "lock_budget",
     "put_back",
+    "read_all",
     "read_changes",
     "read_epochs",
     "read_sources",

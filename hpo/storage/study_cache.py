@@ -2,7 +2,7 @@
 
 What samplers and pruners read comes from `apply` (rows that `read_changes` brought); what they write changes memory and
 is collected in a batch for the storage thread to save. Like Optuna's own in-memory storage, a changed trial is a
-changed copy: a FrozenTrial handed out before stays as it was.
+changed copy: a FrozenTrial handed out before stays as it was. Finished trials are kept small (finished_trial).
 """
 
 from __future__ import annotations

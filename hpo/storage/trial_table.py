@@ -1,4 +1,4 @@
-"""Trials in memory, by number, so that asking for those in some states costs little at 10,000 trials."""
+"""Trials in memory, by number, so that asking for those in some states costs little, however many there are."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Container
 
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo.storage.finished_trial import FinishedTrial, SharedParts
 from hpo.storage.optuna_internals import trial_id_of
 
 __all__ = ["TrialTable"]
@@ -17,6 +18,7 @@ class TrialTable:
 
     def __init__(self) -> None:
         self.open: set[int] = set()
+        self._parts = SharedParts()
         self._trials: dict[int, FrozenTrial] = {}
         self._ids: dict[int, int] = {}  # by number
         self._finished: list[FrozenTrial] = []  # by number
@@ -40,6 +42,8 @@ class TrialTable:
 
     def put(self, trial: FrozenTrial) -> None:
         """Add a trial, or replace what was known of it."""
+        if trial.state.is_finished():
+            trial = FinishedTrial(trial, self._parts)
         trial_id = trial_id_of(trial)
         before = self._trials.get(trial_id)
         phantom = self._ids.get(trial.number)
@@ -55,7 +59,7 @@ class TrialTable:
             self._log.append(trial.number)
         if trial.state.is_finished():
             insort(self._finished, trial, key=_number)
-            self._views.clear()
+            self._extend_views(trial)
             self._log.append(trial.number)
             self.open.discard(trial_id)
         else:
@@ -72,7 +76,8 @@ class TrialTable:
         wanted = frozenset(state for state in TrialState if states is None or state in states)
         finished = self._views.get(wanted)
         if finished is None:
-            finished = [trial for trial in self._finished if trial.state in wanted]
+            some = any(state.is_finished() for state in wanted)
+            finished = [trial for trial in self._finished if trial.state in wanted] if some else []
             self._views[wanted] = finished
         unfinished = [self._trials[each] for each in self.open if self._trials[each].state in wanted]
         if not unfinished:
@@ -81,6 +86,14 @@ class TrialTable:
         for trial in unfinished:
             insort(trials, trial, key=_number)
         return trials
+
+    def _extend_views(self, trial: FrozenTrial) -> None:
+        """By a trial that has just finished: to a copy, because the lists are shared."""
+        for states, view in self._views.items():
+            if trial.state in states:
+                longer = view.copy()
+                insort(longer, trial, key=_number)
+                self._views[states] = longer
 
 
 def _number(trial: FrozenTrial) -> int:

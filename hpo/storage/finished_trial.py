@@ -1,0 +1,174 @@
+"""Finished trials in little memory: a search of days holds every one of them."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from array import array
+from datetime import datetime
+from typing import Any
+
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from hpo.storage.optuna_internals import id_attribute, trial_id_of
+
+__all__ = ["FinishedTrial", "SharedParts", "frozen"]
+
+_OF_TPE = "tpe:"
+"""How the system attributes begin that TPE leaves with a trial for as long as it runs."""
+
+
+class SharedParts:
+    """What the finished trials of a study have in common, kept once. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._spaces: dict[tuple[tuple[str, BaseDistribution], ...], dict[str, BaseDistribution]] = {}
+        self._typical = b""
+
+    def space(self, distributions: dict[str, BaseDistribution]) -> dict[str, BaseDistribution]:
+        """Equal to `distributions`, and the same object for all trials with these."""
+        try:
+            return self._spaces.setdefault(tuple(distributions.items()), dict(distributions))
+        except TypeError:  # choices that are lists have no hash
+            return distributions
+
+    def pack(self, attributes: dict[str, Any]) -> bytes:
+        """JSON, compressed by what it shares with the first trial's."""
+        if not attributes:
+            return b""
+        text = json.dumps(attributes).encode()
+        self._typical = self._typical or text
+        compressor = zlib.compressobj(1, zdict=self._typical)
+        return compressor.compress(text) + compressor.flush()
+
+    def unpack(self, packed: bytes) -> dict[str, Any]:
+        if not packed:
+            return {}
+        return dict(json.loads(zlib.decompressobj(zdict=self._typical).decompress(packed)))
+
+
+class FinishedTrial(FrozenTrial):
+    """A finished trial as Optuna shows it, made from another. What is asked for is unpacked anew each time.
+
+    Not to be changed, so its properties have no setters: a copy of it, deep or not, is an ordinary FrozenTrial, and so
+    is what pickle makes of it. Attributes come back as the database has them, as JSON: a tuple as a list.
+    """
+
+    __slots__ = ("_attributes", "_other", "_parts", "_reports", "_results", "_space", "_suggested", "_trial_id",
+                 "datetime_complete", "datetime_start", "number", "state")  # fmt: skip
+
+    def __init__(self, trial: FrozenTrial, parts: SharedParts) -> None:
+        self.number = trial.number
+        self.state: TrialState = trial.state
+        self.datetime_start: datetime | None = trial.datetime_start
+        self.datetime_complete: datetime | None = trial.datetime_complete
+        self._trial_id = trial_id_of(trial)
+        self._parts = parts
+        values, params, system = trial.values, trial.params, trial.system_attrs
+        self._results = None if values is None else tuple(values)
+        self._space = parts.space(trial.distributions)
+        self._suggested = tuple(params[name] for name in self._space) if self._space.keys() == params.keys() else params
+        self._reports = _packed_reports(trial.intermediate_values)
+        # Optuna's samplers read what stands in the others of every trial for every proposal.
+        of_tpe = {key: value for key, value in system.items() if key.startswith(_OF_TPE)}
+        self._other = {key: value for key, value in system.items() if key not in of_tpe} or None
+        self._attributes = parts.pack({"user": trial.user_attrs, "tpe": of_tpe} if of_tpe or trial.user_attrs else {})
+
+    @property  # type: ignore[misc]
+    def value(self) -> float | None:
+        if self._results is not None and len(self._results) > 1:
+            raise RuntimeError("This attribute is not available during multi-objective optimization.")
+        return self._results[0] if self._results is not None else None
+
+    @property
+    def values(self) -> list[float] | None:
+        return None if self._results is None else list(self._results)
+
+    @property  # type: ignore[misc]
+    def params(self) -> dict[str, Any]:
+        if isinstance(self._suggested, dict):
+            return dict(self._suggested)
+        return dict(zip(self._space, self._suggested, strict=True))
+
+    @property  # type: ignore[misc]
+    def distributions(self) -> dict[str, BaseDistribution]:
+        return self._space
+
+    @property  # type: ignore[misc]
+    def user_attrs(self) -> dict[str, Any]:
+        return dict(self._parts.unpack(self._attributes).get("user", {}))
+
+    @property  # type: ignore[misc]
+    def system_attrs(self) -> dict[str, Any]:
+        return {**self._parts.unpack(self._attributes).get("tpe", {}), **(self._other or {})}
+
+    @property
+    def constraints(self) -> dict[str, float]:
+        if self._other is None:
+            return {}
+        return _frozen(self.number, self.state, None, None, {}, {}, None, {}, 0, {}, self._other).constraints
+
+    @property
+    def intermediate_values(self) -> dict[int, float]:  # type: ignore[override]
+        if isinstance(self._reports, dict):
+            return dict(self._reports)
+        numbers = array("d", self._reports)
+        return dict(enumerate(numbers[1:], start=int(numbers[0]))) if numbers else {}
+
+    def __getattr__(self, name: str) -> Any:
+        """Asked where there is no such attribute: another Optuna may give its own another name."""
+        if name == id_attribute():
+            return self._trial_id
+        raise AttributeError(name)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, FrozenTrial):
+            return NotImplemented
+        return frozen(self) == (frozen(other) if isinstance(other, FinishedTrial) else other)
+
+    __hash__ = None  # type: ignore[assignment]  # as a FrozenTrial with parameters has none
+
+    def __repr__(self) -> str:
+        return repr(frozen(self))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _frozen, _arguments(self)
+
+
+def frozen(trial: FrozenTrial) -> FrozenTrial:
+    """An ordinary FrozenTrial of the same content."""
+    return _frozen(*_arguments(trial))
+
+
+def _arguments(trial: FrozenTrial) -> tuple[Any, ...]:
+    return (trial.number, trial.state, trial.datetime_start, trial.datetime_complete, trial.params,
+            dict(trial.distributions), trial.values, trial.intermediate_values, trial_id_of(trial), trial.user_attrs,
+            trial.system_attrs)  # fmt: skip
+
+
+def _frozen(
+    number: int,
+    state: TrialState,
+    start: datetime | None,
+    end: datetime | None,
+    params: dict[str, Any],
+    distributions: dict[str, BaseDistribution],
+    values: list[float] | None,
+    reports: dict[int, float],
+    trial_id: int,
+    user: dict[str, Any],
+    system: dict[str, Any],
+) -> FrozenTrial:
+    return FrozenTrial(number, state, None, start, end, params, distributions, user, system, reports, trial_id,
+                       values=values)  # fmt: skip
+
+
+def _packed_reports(reports: dict[int, float]) -> bytes | dict[int, float]:
+    """The first step and the values, where steps count up by one, as epochs do."""
+    if not reports:
+        return b""
+    first = next(iter(reports))
+    if list(reports) != list(range(first, first + len(reports))):
+        return dict(reports)
+    return array("d", [first, *reports.values()]).tobytes()
