@@ -109,7 +109,7 @@ class HeapTrimmer:
     """Hands the kernel what malloc keeps and no trial uses, between trials, and not more often than is free of charge.
 
     Each trial has another network, and the heap that it leaves in pieces fits the next one badly: 1,180 MB after 300
-    random trials of mlp_digits were 1,660 after 3,000, of which 400 were free.
+    random trials of mlp_digits were 1,660 after 3,000, of which 230 were free.
     """
 
     def __init__(self, every_seconds: float = 2.0) -> None:
