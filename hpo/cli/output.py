@@ -25,8 +25,9 @@ WIDE = 200
 """Columns of a table in a file or a pipe, where no terminal limits it."""
 
 
-# A terminal obeys control characters (tab and newline only lay out); a lone surrogate cannot be written as UTF-8.
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+# A terminal obeys control characters (tab and newline only lay out), and shows text in another order than it stands
+# between bidirectional overrides; a lone surrogate cannot be written as UTF-8.
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def printable(text: str) -> str:

@@ -7,6 +7,7 @@ Enum values are stored by name; datetimes are naive UTC.
 from __future__ import annotations
 
 import math
+import warnings
 from functools import lru_cache
 from typing import Any
 
@@ -145,7 +146,9 @@ def stamp(connection: Connection) -> None:
 @lru_cache(maxsize=4096)
 def distribution_from(stored: str) -> BaseDistribution:
     """The distribution of a stored text. Shared between trials: distributions are never changed in place."""
-    return json_to_distribution(stored)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of choices that Optuna would rather not have, from whoever stored them
+        return json_to_distribution(stored)
 
 
 def distribution_text(distribution: BaseDistribution) -> str:

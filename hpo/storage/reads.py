@@ -181,7 +181,7 @@ def _add_parameter(trial: FrozenTrial, name: str, number: Any, words: str) -> No
     try:
         distribution = distribution_from(words)
         trial.params[name] = distribution.to_external_repr(number)
-    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
+    except Exception:  # noqa: BLE001  # Optuna's reader, given a text and a number that may be anything
         return
     trial.distributions[name] = distribution
 

@@ -1,0 +1,244 @@
+"""A database in which somebody else may write anything, and what must hold whatever stands there."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import pickle
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+from world import HERE
+
+from hpo import api
+from hpo.cli.main import run_command
+from hpo.errors import EXIT_CODES, DeviceError
+
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+WORDS = {
+    "status": ("status", "--study", "faults"),
+    "status all": ("status", "--json"),
+    "best": ("best", "--study", "faults"),
+    "trials": ("trials", "--study", "faults"),
+    "trials failed": ("trials", "--study", "faults", "--state", "failed"),
+    "trials json": ("trials", "--study", "faults", "--json"),
+    "reproduce": ("reproduce", "--study", "faults", "--trial", "1"),
+    "evaluate": ("evaluate", "--study", str(HERE / "shared_study.py"), "--trainers", "1"),
+    "report": ("report", "--study", "faults", "--out", "report"),
+    "doctor": ("doctor", "--device", "cpu"),
+}
+READERS = tuple(WORDS)
+
+
+class Bomb:
+    def __init__(self, canary: str) -> None:
+        self.canary = canary
+
+    def __reduce__(self) -> Any:
+        return (os.mkdir, (self.canary,))
+
+
+class NoTrainer:
+    """Stands where a command would begin to train: what it may run has been decided by then."""
+
+    def __init__(self, *_: Any, **__: Any) -> None: ...
+
+    def __enter__(self) -> NoTrainer:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def send(self, *_: Any) -> None:
+        raise DeviceError("this test trains nothing")
+
+    def run(self, *_: Any) -> bool:
+        raise DeviceError("this test trains nothing")
+
+    def kill(self) -> None: ...
+
+
+@dataclass
+class Attack:
+    """`folder`/canary appears if anything that the database names is run; `folder`/outside is what nobody may touch."""
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        (self.folder / "outside" / "3").mkdir(parents=True)
+        (self.folder / "outside" / "3" / "kept").write_text("kept")
+        self.canary = self.folder / "canary"
+        self.code = self.folder / "code"
+        self.code.mkdir()
+        (self.code / "planted.py").write_text(
+            f"import os; os.mkdir({str(self.canary)!r})\nbuild = load = study = None\n"
+        )
+
+    @property
+    def texts(self) -> list[str]:
+        """What stands in a column one after the other; the long one last."""
+        job = {"model": {"builder": "planted:build", "reads": []}, "dataset": {"loader": "planted:load"}, "plan": {},
+               "config": {}, "sys_path": [str(self.code)], "trial_id": 0, "number": 0, "seed": 0}  # fmt: skip
+        climbing = "/../" * 12 + str(self.folder / "outside")
+        return [
+            json.dumps({"job": job, "uid": climbing}),
+            pickle.dumps(Bomb(str(self.canary))).hex(),
+            json.dumps(pickle.dumps(Bomb(str(self.canary)), 0).decode("latin-1")),
+            str(self.code / "planted.py"),
+            "planted:build",
+            climbing,
+            json.dumps(climbing),
+            "\x1b]0;pwned\x07\x1b[2J\u202e[bold]{{7*7}}</script><script>pwned()</script>",
+            json.dumps("\x1b]0;pwned\x07\x1b[2J\u202e\ud800[/bold]"),
+            json.dumps({"\x1b[31mkey": ["\x1b[2J", {"\x07": None}]}),
+            "[" * 20_000,
+            "[" * 300 + "]" * 300,
+            "", "nul", "null", "NaN", "-Infinity", "1e999", "9" * 400, "-1", "true", "[]", "{}", '""', "[null]",
+            '{"name": "CategoricalDistribution", "attributes": {"choices": [[1], {"a": 2}]}}',
+            '{"name": "FloatDistribution", "attributes": {"low": NaN, "high": -1, "step": 0, "log": true}}',
+            '{"name": "os.system", "attributes": {"command": "id"}}',
+            json.dumps("x" * 10_000_000),
+        ]  # fmt: skip
+
+    def unharmed(self) -> None:
+        assert not self.canary.exists(), "something that stood in the database was run"
+        assert (self.folder / "outside" / "3" / "kept").read_text() == "kept"
+        assert sorted(path.name for path in self.folder.iterdir()) == ["code", "outside", "work"]
+
+
+@dataclass(frozen=True)
+class TextColumn:
+    table: str
+    name: str
+    longest: int | None
+
+    def __str__(self) -> str:
+        return f"{self.table}.{self.name}"
+
+    def fitting(self, value: str) -> str:
+        return value.replace("\0", "")[: self.longest]
+
+
+def text_columns(connection: Connection) -> list[TextColumn]:
+    """Every column of every table that holds text, PostgreSQL's enumerations aside, which hold nothing else."""
+    rows = connection.execute(
+        text(
+            "SELECT table_name, column_name, character_maximum_length FROM information_schema.columns"
+            " WHERE table_schema = 'public' AND data_type IN ('text', 'character varying', 'json', 'jsonb')"
+            " ORDER BY table_name, column_name"
+        )
+    )
+    return [TextColumn(*row) for row in rows]
+
+
+def write(connection: Connection, column: TextColumn, values: list[str]) -> list[tuple[str, str | None]]:
+    """A value of `values` into every row, one after the other. A row that a unique key refuses keeps what it had.
+
+    Returns (place of the row, what stood there) of every row that was changed.
+    """
+    query = text(f'SELECT ctid::text, "{column.name}" FROM {column.table} ORDER BY ctid')
+    changed: list[tuple[str, str | None]] = []
+    for index, (row, before) in enumerate(connection.execute(query).all()):
+        connection.execute(text("SAVEPOINT one"))
+        try:
+            place = _put(connection, column, row, column.fitting(values[index % len(values)]))
+        except DBAPIError:  # unique, or no text that the column takes
+            connection.execute(text("ROLLBACK TO SAVEPOINT one"))
+        else:
+            changed.append((place, before))
+    return changed
+
+
+def _put(connection: Connection, column: TextColumn, row: str, value: str | None) -> str:
+    statement = (
+        f'UPDATE {column.table} SET "{column.name}" = :value WHERE ctid = CAST(:row AS tid) RETURNING ctid::text'
+    )
+    return str(connection.execute(text(statement), {"value": value, "row": row}).scalar_one())
+
+
+@contextmanager
+def holding(url: str, column: TextColumn, values: list[str]) -> Iterator[None]:
+    """The database with `values` in `column` for a while, for commands that write nothing."""
+    with altered(url) as connection:
+        changed = write(connection, column, values)
+    yield
+    with altered(url) as connection:
+        for row, before in reversed(changed):
+            _put(connection, column, row, before)
+
+
+@contextmanager
+def database_of(seeded: str, name: str) -> Iterator[str]:
+    """A copy of the database `seeded`, to be destroyed."""
+    parsed = make_url(seeded)
+    server = create_engine(parsed.set(database="postgres"), isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    with server.connect() as connection:
+        connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {parsed.database}"))
+    try:
+        yield parsed.set(database=name).render_as_string(hide_password=False)
+    finally:
+        with server.connect() as connection:
+            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@contextmanager
+def altered(url: str) -> Iterator[Connection]:
+    engine = create_engine(url, poolclass=NullPool)
+    with engine.begin() as connection:
+        yield connection
+    engine.dispose()
+
+
+class Commands:
+    """`commands("status", url)`: what it printed, once everything has been looked at that must hold."""
+
+    def __init__(self, attack: Attack, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self._attack, self._capsys = attack, capsys
+        work = attack.folder / "work"
+        work.mkdir()
+        patch.chdir(work)
+        patch.setenv("HPO_HOME", str(work / "home"))
+        patch.setenv("HPO_CHECKPOINT_DIR", str(work / "home" / "checkpoints"))
+        patch.setenv("HPO_LEASE_SECONDS", "2")
+        patch.setenv("HPO_PATIENCE_SECONDS", "3")
+        patch.setenv("FAKE", json.dumps({"log": str(work / "log"), "hold": str(work / "hold"), "epoch_seconds": 0.005}))
+        patch.setattr(api, "run", functools.partial(api.run, trainer=(sys.executable, str(HERE / "fake_trainer.py"))))
+        # By their modules: a function of the same name hides one of them in its package.
+        patch.setattr(import_module("hpo.reproduction.reproduce"), "TrainerProcess", NoTrainer)
+        patch.setattr(import_module("hpo.evaluation.evaluate"), "RunScheduler", NoTrainer)
+        patch.setattr(import_module("hpo.doctor.checkup"), "examine_devices", lambda _: ())
+
+    def __call__(self, command: str, url: str, what: str) -> str:
+        words = WORDS.get(command, tuple(command.split()))
+        code = run_command([*words, "--storage", url])
+        captured = self._capsys.readouterr()
+        said = captured.out + captured.err
+        where = f"{what}: hpo {command}\n{said[:3000]}"
+        assert code in EXIT_CODES, where
+        assert code != 70, where
+        assert "Traceback" not in captured.err, where
+        assert "bug" not in captured.err, where
+        found = CONTROL.search(said)
+        assert found is None, f"{found} in {where!r}"
+        assert len(said) < 2_000_000, where[:300]
+        self._attack.unharmed()
+        return said
+
+    def run(self, url: str, trials: int, what: str) -> str:
+        """`hpo run` for `trials` trials more, with trainers that only seem to train."""
+        with altered(url) as connection:
+            there = connection.execute(text("SELECT count(*) FROM trials")).scalar_one()
+        words = f"run --study {HERE / 'shared_study.py'} --trainers 2 --timeout 20s --trials {there + trials}"
+        return self(words, url, what)

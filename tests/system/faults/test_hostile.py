@@ -1,0 +1,176 @@
+"""Whoever may write to every table can make numbers wrong, and no more. See docs/security.md."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import optuna
+import pytest
+from hostile import READERS, Attack, Commands, TextColumn, altered, database_of, holding, text_columns, write
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection, text
+from sqlalchemy.engine import URL
+from world import HERE, World
+
+EVERYWHERE = ("status", "trials", "trials failed")
+"""The commands that see every column; the others take turns, and the fuzz tries them all."""
+OTHERS = [command for command in READERS if command not in EVERYWHERE]
+RECORD = ("hpo_studies", "studies")
+
+
+@pytest.fixture(scope="module")
+def seeded(postgres_server: URL, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A database with a row in every table: trials of every ending, attributes, an evaluation, artifacts."""
+    name = f"hostile{uuid4().hex[:8]}"
+    with database_of(postgres_server.set(database="ready").render_as_string(hide_password=False), name) as url:
+        deeds = {"2": "failed", "3": "diverged"}
+        world = World(url=url, folder=tmp_path_factory.mktemp("seeded"), study=str(HERE / "shared_study.py"),
+                      fake={"trials": deeds, "epoch_seconds": 0.005})  # fmt: skip
+        world.run("--trials", "7")
+        study = optuna.load_study(study_name="faults", storage=optuna.storages.RDBStorage(url))
+        study.set_user_attr("note", "x")
+        study.enqueue_trial({"lr": 0.01})
+        study.enqueue_trial({"lr": 0.02})
+        asked = study.ask()
+        asked.set_constraint("mine", 1.0)
+        study.tell(asked, state=optuna.trial.TrialState.FAIL)
+        with altered(url) as connection:
+            value = json.dumps(json.dumps({"artifact_id": "1", "filename": "x"}))
+            attribute = "INSERT INTO study_system_attributes (study_id, key, value_json) SELECT study_id, :key, :value"
+            connection.execute(text(f"{attribute} FROM studies"), {"key": "artifacts:1", "value": value})
+            for table in ("hpo_evaluations (study_id, document)", "hpo_evaluation_runs (study_id, result, run_key)"):
+                key = ", 'k'" if "run_key" in table else ""
+                connection.execute(text(f"INSERT INTO {table} SELECT study_id, '{{}}'{key} FROM studies"))
+            rows = {str(column): connection.execute(text(f"SELECT count(*) FROM {column.table}")).scalar_one()
+                    for column in text_columns(connection)}  # fmt: skip
+        assert all(rows.values()), rows
+        study._storage.remove_session()
+        study._storage._backend.engine.dispose()
+        yield url
+
+
+@pytest.fixture
+def attack(tmp_path: Path) -> Attack:
+    return Attack(tmp_path)
+
+
+@pytest.fixture
+def commands(attack: Attack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Commands:
+    return Commands(attack, monkeypatch, capsys)
+
+
+def columns_of(url: str) -> list[TextColumn]:
+    with altered(url) as connection:
+        return text_columns(connection)
+
+
+def test_every_text_column_may_hold_anything_for_every_command_that_reads(
+    seeded: str, attack: Attack, commands: Commands
+) -> None:
+    """Clear errors with documented codes; nothing is run, nothing outside the home is touched, no terminal obeys it."""
+    with database_of(seeded, "hostile_one") as url:
+        for number, column in enumerate(columns_of(url)):
+            with holding(url, column, attack.texts):
+                for command in (*EVERYWHERE, OTHERS[number % len(OTHERS)]):
+                    commands(command, url, str(column))
+
+
+def test_every_value_in_the_record_of_a_study_is_a_clear_error_or_none(
+    seeded: str, attack: Attack, commands: Commands
+) -> None:
+    """The one row that every command begins with, value by value."""
+    with database_of(seeded, "hostile_one") as url:
+        for column in (one for one in columns_of(url) if one.table in RECORD):
+            for number, value in enumerate(attack.texts):
+                with holding(url, column, [value]):
+                    command = ("evaluate", "status", "reproduce")[number % 3]
+                    commands(command, url, f"{column} = {value[:80]}")
+
+
+@pytest.mark.parametrize("shift", range(3))
+def test_a_search_goes_on_whatever_stands_in_every_column_but_its_record(
+    seeded: str, attack: Attack, commands: Commands, shift: int
+) -> None:
+    """Every column of every other table at once, with other values each time: three trials are trained."""
+    texts = attack.texts
+    with database_of(seeded, "hostile_one") as url:
+        with altered(url) as connection:
+            for index, column in enumerate(text_columns(connection)):
+                if column.table not in (*RECORD, "alembic_version"):
+                    offset = (index + shift * 9) % len(texts)
+                    write(connection, column, texts[offset:-1] + texts[:offset])
+        commands.run(url, 3, f"everything, shifted by {shift}")
+        with altered(url) as connection:
+            query = "SELECT count(*) FROM trials WHERE state = 'COMPLETE'"
+            before = 6 - 1
+            assert connection.execute(text(query)).scalar_one() >= before + 2
+
+
+@pytest.mark.parametrize("column", ["facts", "declaration", "source"])
+def test_a_search_refuses_a_record_that_is_none_or_goes_on(
+    seeded: str, attack: Attack, commands: Commands, column: str
+) -> None:
+    for value in attack.texts[::8]:
+        with database_of(seeded, "hostile_one") as url:
+            with altered(url) as connection:
+                connection.execute(text(f"UPDATE hpo_studies SET {column} = :value"), {"value": value})
+            commands.run(url, 1, f"{column} = {value[:80]}")
+
+
+MADE_UP = st.one_of(
+    st.text(max_size=40),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
+        max_leaves=10,
+    ).map(json.dumps),
+)
+"""Texts and JSON that nobody thought of."""
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_no_mutation_of_the_database_runs_anything_or_is_called_a_bug(
+    seeded: str, attack: Attack, commands: Commands, data: st.DataObject
+) -> None:
+    """Some columns at once, each with texts made up, attacks, and what stood there with a piece of it changed."""
+    columns = columns_of(seeded)
+    with database_of(seeded, "hostile_one") as url:
+        with altered(url) as connection:
+            for column in data.draw(st.lists(st.sampled_from(columns), min_size=1, max_size=4, unique=True)):
+                texts = data.draw(st.lists(MADE_UP | st.sampled_from(attack.texts[:-1]), min_size=1, max_size=6))
+                write(connection, column, [*texts, *mutated(connection, column, data)])
+        command = data.draw(st.sampled_from([*READERS, "run", "run"]))
+        what = f"{command} on a mutated database"
+        if command == "run":
+            commands.run(url, 1, what)
+        else:
+            commands(command, url, what)
+
+
+def mutated(connection: Connection, column: TextColumn, data: st.DataObject) -> list[str]:
+    """What stands in some rows of a column, with a piece of it replaced."""
+    query = text(f'SELECT DISTINCT "{column.name}" FROM {column.table} WHERE "{column.name}" IS NOT NULL LIMIT 8')
+    made = []
+    for value in connection.execute(query).scalars().all():
+        start = data.draw(st.integers(0, max(0, len(value) - 1)))
+        piece = data.draw(st.sampled_from(['"', "0", "null", "-1", "{}", "[", "1e999", "\\u0000", ""]))
+        made.append(value[:start] + piece + value[start + data.draw(st.integers(0, 12)) :])
+    return made
+
+
+def test_the_attack_would_be_noticed(attack: Attack) -> None:
+    """What the values name does run, where something runs it."""
+    pickle.loads(bytes.fromhex(attack.texts[1]))
+    assert attack.canary.is_dir()
+    os.rmdir(attack.canary)
+    compile((attack.code / "planted.py").read_text(), "planted.py", "exec")
+    attack.canary.mkdir()
+    with pytest.raises(AssertionError, match="was run"):
+        attack.unharmed()
