@@ -1,9 +1,10 @@
 """`make chaos`: two coordinators with two trainers each, and a seeded script that does them harm.
 
-It kills trainers and coordinators with SIGKILL, restarts PostgreSQL, cuts connections and lets them hang, until enough
-faults were injected. Then one quiet `hpo run` finishes what was begun, and the database and the trainers' own logs say
-what it cost. Exit code 1 when a trial was lost, counted twice or left running, or when a result is not what a training
-without interruption gives.
+The two machines have one name. The script kills trainers and coordinators with SIGKILL, stops coordinators for longer
+than their lease, restarts PostgreSQL, cuts connections and lets them hang, and writes into the study with plain Optuna
+(enqueues, asks, tells, adds trials), until enough faults were injected. Then one quiet `hpo run` finishes what was
+begun, and the database and the trainers' own logs say what it cost. Exit code 1 when a trial was lost, counted twice or
+left running, or when a result is not what a training without interruption gives.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import optuna
 import psutil
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState, create_trial
 from proxy import Proxy
 from world import Hpo, World
 
@@ -33,11 +37,13 @@ STUDY_FILE = Path(__file__).with_name("chaos_study.py")
 LEASE_SECONDS = 6.0
 STALL_SECONDS = 4.0  # longer than a statement may take with this lease
 KINDS = {
-    "trainer killed": 30,
-    "coordinator killed": 18,
-    "connections cut": 30,
-    "connections stalled": 8,
-    "PostgreSQL restarted": 14,
+    "trainer killed": 24,
+    "coordinator killed": 14,
+    "coordinator stopped": 6,
+    "connections cut": 24,
+    "connections stalled": 7,
+    "PostgreSQL restarted": 11,
+    "Optuna wrote": 14,
 }
 """Each kind of fault, and how often of a hundred."""
 
@@ -64,11 +70,13 @@ class Chaos:
     hosts: list[Hpo] = field(default_factory=list)
     faults: Counter[str] = field(default_factory=Counter)
     deaths: dict[int, float] = field(default_factory=dict)
+    untold: list[int] = field(default_factory=list)
+    """Numbers of the trials that plain Optuna asked for and has not told."""
 
     def start(self, index: int) -> Hpo:
         """A host: the first one runs the study, the second works on it too."""
         return self.world.start(
-            command=("run", "worker")[index], OTHER_HOST=f"host{index}", TRAINER_LOG=str(self.log_path)
+            command=("run", "worker")[index], OTHER_HOST=f"node@{index}", TRAINER_LOG=str(self.log_path)
         )
 
     def log(self) -> list[Line]:
@@ -104,6 +112,14 @@ class Chaos:
                 return
             self.deaths |= dict.fromkeys([victim.pid for victim in victims], time.monotonic())
             host.kill()
+        elif kind == "coordinator stopped":
+            if not victims:
+                return
+            host.send(signal.SIGSTOP)
+            time.sleep(LEASE_SECONDS + 2)
+            host.send(signal.SIGCONT)
+        elif kind == "Optuna wrote":
+            self.write()
         elif kind == "connections cut":
             if not self.proxy.cut():
                 return
@@ -115,6 +131,26 @@ class Chaos:
             self.server.stop(seconds=10)
             self.server.start(alone=True)
         self.faults[kind] += 1
+
+    def optuna(self) -> optuna.Study:
+        return optuna.load_study(study_name=STUDY, storage=optuna.storages.RDBStorage(self.world.direct))
+
+    def write(self) -> None:
+        """What Optuna's API lets anybody do to a study of ours."""
+        study = self.optuna()
+        what = self.dice.choice(["enqueue", "enqueue nonsense", "ask", "tell", "add"])
+        if what == "enqueue":
+            study.enqueue_trial({"lr": self.dice.uniform(1e-3, 1e-2), "layers": 2})
+        elif what == "enqueue nonsense":
+            study.enqueue_trial(self.dice.choice([{"lr": "fast"}, {"layers": 99}, {"speed": 1.0}]))
+        elif what == "add":
+            study.add_trial(
+                create_trial(value=0.1, params={"lr": 7.0}, distributions={"lr": FloatDistribution(1, 9, log=True)})
+            )
+        elif what == "tell" and self.untold:
+            study.tell(self.untold.pop(), self.dice.random())
+        else:
+            self.untold.append(study.ask().number)
 
     def kill(self, pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
@@ -140,6 +176,8 @@ class Chaos:
             host.process.wait(20)
         if any(host.process.returncode == -signal.SIGKILL for host in self.hosts):
             time.sleep(LEASE_SECONDS)  # until then it counts as at work, and below we would join its endless budget
+        for number in self.untold:
+            self.optuna().tell(number, state=TrialState.FAIL)
         asked = self.world.sql("SELECT count(*) FROM trials")[0][0]
         last = self.world.start("--trials", str(asked), TRAINER_LOG=str(self.log_path))
         last.ends(seconds=300)
@@ -199,7 +237,7 @@ def verdict(chaos: Chaos, asked: int) -> dict[str, object]:
 def reproduced(chaos: Chaos, count: int) -> tuple[int, int]:
     """Of the complete trials that were interrupted most often: (bit for bit the same when trained in one go, tried)."""
     begun = Counter(line.trial for line in chaos.log() if line.event == "begin")
-    complete = [trial for trial in chaos.world.trials() if trial.state.name == "COMPLETE"]
+    complete = [t for t in chaos.world.trials() if t.state.name == "COMPLETE" and begun[t._trial_id]]
     complete.sort(key=lambda trial: -begun[trial._trial_id])
     same = 0
     for trial in complete[:count]:

@@ -2,7 +2,7 @@
 
 FAKE        trainers are fake_trainer.py, told what to do in this variable
 TRAINER_LOG trainers are logged_trainer.py, which writes to this file, and is slow while SLOWLY exists
-OTHER_HOST  the process believes that it runs on another machine of this name
+OTHER_HOST  the process believes that it runs on another machine of this name; a@1 and a@2 are two of the name a
 CLOCK       seconds by which this machine's clock is wrong
 """
 
@@ -22,7 +22,8 @@ from hpo.search import identity
 
 
 def believe_in_another_host(name: str) -> None:
-    identity.socket = type("socket", (), {"gethostname": staticmethod(lambda: name)})  # type: ignore[attr-defined]
+    host = name.partition("@")[0]
+    identity.socket = type("socket", (), {"gethostname": staticmethod(lambda: host)})  # type: ignore[attr-defined]
     identity._boot_id = lambda: f"boot of {name}"
 
 
