@@ -35,6 +35,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
 
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'system' / 'deploy'}")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # Ray's 15 leaves a node nothing of a busy machine
     memory = 100 * 1024 * 1024
     small = {"num_cpus": 1, "object_store_memory": memory}
     running = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})

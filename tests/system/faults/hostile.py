@@ -236,9 +236,9 @@ class Commands:
         self._attack.unharmed()
         return said
 
-    def run(self, url: str, trials: int, what: str) -> str:
+    def run(self, url: str, trials: int, what: str, timeout: str = "20s") -> str:
         """`hpo run` for `trials` trials more, with trainers that only seem to train."""
         with altered(url) as connection:
             there = connection.execute(text("SELECT count(*) FROM trials")).scalar_one()
-        words = f"run --study {HERE / 'shared_study.py'} --trainers 2 --timeout 20s --trials {there + trials}"
+        words = f"run --study {HERE / 'shared_study.py'} --trainers 2 --timeout {timeout} --trials {there + trials}"
         return self(words, url, what)

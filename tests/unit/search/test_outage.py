@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import psycopg2
 import pytest
 from sqlalchemy.exc import OperationalError
 
 from hpo.errors import StorageError
 from hpo.search.events import DatabaseRecovered, DatabaseUnavailable
-from hpo.search.outage import Outage, Patience, persistently
+from hpo.search.outage import LONGEST_PAUSE, Outage, Patience, persistently
 from hpo.storage.engine import open_engine
 
 
@@ -77,12 +79,16 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_a_server_that_recovers_from_a_crash_is_waited_for_while_a_study_is_opened(clock: Clock) -> None:
     """Also when it refuses connections in between, and with a word to the user each minute."""
-    said: list[str] = []
+    said: list[tuple[float, str]] = []
     action = Action(*[RECOVERING] * 60, REFUSED, *[RECOVERING] * 60)
-    assert persistently(ENGINE, action, Patience(300.0, None, said.append)) == "opened"
+    notice = lambda sentence: said.append((clock.now, sentence))  # noqa: E731
+    assert persistently(ENGINE, action, Patience(300.0, None, notice)) == "opened"
     assert 120 < clock.now - 100 < 300
-    assert len(said) == 1 + int((clock.now - 100) // 60)
-    assert all("Wiederherstellungsmodus" in sentence for sentence in said)
+    times = [100.0, *(when for when, _ in said), clock.now]
+    assert times[1] == times[0]
+    assert all(60 <= later - earlier < 60 + LONGEST_PAUSE for earlier, later in pairwise(times[1:-1]))
+    assert times[-1] - times[-2] < 60 + LONGEST_PAUSE
+    assert all("Wiederherstellungsmodus" in sentence for _, sentence in said)
 
 
 def test_the_wait_ends_with_the_patience(clock: Clock) -> None:
