@@ -36,7 +36,7 @@ def try_again(connection: Connection, study: Study, study_id: int, *, everything
     others count as finished, towards the number of trials too, and that is said. A trial that somebody failed by hand
     is never touched.
     """
-    failed = [trial for trial in queries.read_changes(connection, study_id) if _failed_by_itself(trial)]
+    failed = [trial for trial in queries.read_failed(connection, study_id) if _failed_by_itself(trial)]
     if not failed:
         return ""
     chosen = failed if everything else [

@@ -18,7 +18,7 @@ from hpo.storage.leases import (
     renew,
     sign_off,
 )
-from hpo.storage.reads import read_all, read_changes, read_epochs, running_ids, states
+from hpo.storage.reads import read_all, read_changes, read_epochs, read_failed, states
 from hpo.storage.retries import put_back
 from hpo.storage.save import save
 from hpo.storage.sources import keep_sources, read_sources
@@ -78,13 +78,13 @@ __all__ = [
     "read_all",
     "read_changes",
     "read_epochs",
+    "read_failed",
     "read_sources",
     "reap",
     "register",
     "register_worker",
     "release_worker",
     "renew",
-    "running_ids",
     "save",
     "set_budget",
     "sign_off",

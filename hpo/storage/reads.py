@@ -28,11 +28,14 @@ from hpo.storage.optuna_schema import (
 )
 from hpo.storage.save import local_time
 
-__all__ = ["read_all", "read_changes", "read_epochs", "running_ids", "states"]
+__all__ = ["read_all", "read_changes", "read_epochs", "read_failed", "states"]
 
 _trials = table(TRIALS)
 _STATES = {state.name: state for state in TrialState}
 
+
+LARGEST_ID = 2**31 - 1
+"""Of an integer column: no trial has a larger id."""
 
 PAGE = 2000
 """Trials that are read at once: with their rows, some 20 MB."""
@@ -112,10 +115,11 @@ def read_epochs(connection: Connection, study_id: int) -> list[dict[str, Any]]:
     return [dict(row) for row in connection.execute(query).mappings()]
 
 
-def running_ids(connection: Connection, study_id: int) -> list[int]:
-    """Ids of the study's RUNNING trials, whoever runs them."""
-    query = select(_trials.c.trial_id).where(_trials.c.study_id == study_id, _trials.c.state == TrialState.RUNNING)
-    return list(connection.execute(query.order_by(_trials.c.trial_id)).scalars())
+def read_failed(connection: Connection, study_id: int) -> list[FrozenTrial]:
+    """Every FAIL trial of the study, by id, as `read_changes` gives it."""
+    query = select(_trials.c.trial_id).where(_trials.c.study_id == study_id, _trials.c.state == TrialState.FAIL)
+    ids = list(connection.execute(query).scalars())
+    return read_changes(connection, study_id, LARGEST_ID, ids) if ids else []
 
 
 def states(connection: Connection, trial_ids: Iterable[int]) -> dict[int, TrialState]:

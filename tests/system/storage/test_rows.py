@@ -391,7 +391,11 @@ def test_reading_works_on_sqlite(tmp_path: object) -> None:
         assert found is not None
         assert queries.read_changes(c, found.study_id) == study.get_trials()
         assert queries.counts(c, found.study_id)[TrialState.COMPLETE] == 3
-        assert queries.running_ids(c, found.study_id) == []
+        assert queries.read_failed(c, found.study_id) == []
+    for state in (TrialState.FAIL, TrialState.WAITING, TrialState.FAIL, TrialState.PRUNED):
+        study.add_trial(optuna.trial.create_trial(state=state))
+    with engine.begin() as c:
+        assert [trial.number for trial in queries.read_failed(c, found.study_id)] == [3, 5]
     engine.dispose()
 
 
