@@ -74,31 +74,31 @@ class Stock:
 
 
 class Ours:
-    """The sampling and pruning of hpo's coordinator, on its mirror."""
+    """The sampling and pruning of hpo's coordinator, on its cache."""
 
     def __init__(self, study: Study, slots: int) -> None:
         self._study = study
-        self._mirror = StudyCache(0, study.name, (StudyDirection.MAXIMIZE,))
-        self._sampling = Sampling(study, self._mirror)
-        self._pruner = make_pruner(study, self._mirror, slots)
-        self._view = optuna.Study(study_name=study.name, storage=self._mirror)
+        self._cache = StudyCache(0, study.name, (StudyDirection.MAXIMIZE,))
+        self._sampling = Sampling(study, self._cache)
+        self._pruner = make_pruner(study, self._cache, slots)
+        self._view = optuna.Study(study_name=study.name, storage=self._cache)
         self._numbers = itertools.count()
 
     def ask(self) -> Running:
         number = next(self._numbers)
-        self._mirror.start(Claim(number, number, 1, None, True))
-        view = optuna.Study(study_name=self._study.name, storage=self._mirror, sampler=self._sampling.sampler(number))
+        self._cache.start(Claim(number, number, 1, None, True))
+        view = optuna.Study(study_name=self._study.name, storage=self._cache, sampler=self._sampling.sampler(number))
         trial = optuna.trial.Trial(view, number)
         return Running(number, self._study.rows.sample(lambda name, row: suggest(trial, name, row)))
 
     def report(self, running: Running) -> bool:
-        self._mirror.set_trial_intermediate_value(running.trial_id, running.epoch, running.value)
-        frozen: FrozenTrial = self._mirror.get_trial(running.trial_id)
+        self._cache.set_trial_intermediate_value(running.trial_id, running.epoch, running.value)
+        frozen: FrozenTrial = self._cache.get_trial(running.trial_id)
         return self._pruner.prune(self._view, frozen)
 
     def tell(self, running: Running, state: TrialState) -> None:
-        self._mirror.set_trial_state_values(running.trial_id, state, [running.value])
-        self._mirror.take_writes()
+        self._cache.set_trial_state_values(running.trial_id, state, [running.value])
+        self._cache.take_writes()
 
 
 def search(side: Side, slots: int, trials: int, ahead: int, seed: int) -> float:

@@ -86,10 +86,10 @@ def compress(
     original = _to(saved.classifier.network, recipe, device)
     pruned = _to(_pruned(saved, ratio), recipe, device)
     pruned_accuracy = _accuracy(pruned, test, recipe, device)
-    learner = TrainState(job, recipe, parts, device, fold=0, network=pruned)
+    state = TrainState(job, recipe, parts, device, fold=0, network=pruned)
     for epoch in range(epochs):
-        on_epoch(epoch + 1, *_train(learner, epoch))
-    learner.adopt_average()
+        on_epoch(epoch + 1, *_train(state, epoch))
+    state.adopt_average()
     before, after = _measure([original, pruned], saved, test, recipe, device)
     classifier = Classifier(pruned.cpu(), saved.classifier.mean, saved.classifier.std).eval()
     return Compressed(replace(saved, classifier=classifier), before, pruned_accuracy, after, epochs)
@@ -135,15 +135,15 @@ def _to(network: nn.Module, recipe: Recipe, device: torch.device) -> nn.Module:
     return network.to(memory_format=torch.channels_last) if recipe.channels_last else network
 
 
-def _train(learner: TrainState, epoch: int) -> tuple[float, float]:
+def _train(state: TrainState, epoch: int) -> tuple[float, float]:
     """(loss, accuracy) over one epoch of training."""
-    learner.begin_epoch(epoch)
-    batches = learner.batches(epoch)
+    state.begin_epoch(epoch)
+    batches = state.batches(epoch)
     for number, index in enumerate(batches):
-        learner.set_lr(epoch * len(batches) + number)
-        learner.step(index)
-    loss, accuracy = learner.step.running.read()
-    learner.step.running.reset()
+        state.set_lr(epoch * len(batches) + number)
+        state.step(index)
+    loss, accuracy = state.step.running.read()
+    state.step.running.reset()
     return loss, accuracy
 
 

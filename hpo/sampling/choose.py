@@ -25,16 +25,16 @@ class Sampling:
     note: what is to be said of the sampler: that Optuna's own proposes, where ColumnTPE cannot work; else ""
     """
 
-    def __init__(self, study: Study, mirror: StudyCache) -> None:
+    def __init__(self, study: Study, cache: StudyCache) -> None:
         self._study = study
-        directions = mirror.directions
+        directions = cache.directions
         # With several objectives TPE ranks by fronts, and Hyperband shows a sampler only the trials of one bracket.
         plain = isinstance(study.sampler, TPE) and len(directions) == 1 and not isinstance(study.pruner, Hyperband)
         self.note = _note(rehearse()) if plain else ""
-        self._columns = TrialObservations(mirror, directions[0]) if plain and not self.note else None
+        self._columns = TrialObservations(cache, directions[0]) if plain and not self.note else None
         self._space = IntersectionSearchSpace(include_pruned=isinstance(study.sampler, TPE))
         self._evolution = Evolution()
-        self._cache = mirror
+        self._cache = cache
 
     def sampler(self, number: int) -> BaseSampler:
         """For trial `number` alone: it knows the study as it stands now."""

@@ -19,21 +19,21 @@ from hpo.study.study import Study
 __all__ = ["make_pruner"]
 
 
-def make_pruner(study: Study, mirror: StudyCache, workers: int) -> BasePruner:
+def make_pruner(study: Study, cache: StudyCache, workers: int) -> BasePruner:
     """The pruner of a study, for the loop's thread alone."""
     if isinstance(study.pruner, PercentilePruner):
-        return _Cutoffs(study.pruner, mirror, workers)
+        return _Cutoffs(study.pruner, cache, workers)
     return study.pruner.build(study.epochs, workers)
 
 
 class _Cutoffs(BasePruner):
     """optuna.pruners.PercentilePruner with the percentile of each epoch computed once per completed trial."""
 
-    def __init__(self, declared: PercentilePruner, mirror: StudyCache, workers: int) -> None:
+    def __init__(self, declared: PercentilePruner, cache: StudyCache, workers: int) -> None:
         self._declared = declared
-        self._mirror = mirror
+        self._cache = cache
         self._startup_trials = declared.enough_trials(workers)
-        self._maximize = mirror.directions[0] == StudyDirection.MAXIMIZE
+        self._maximize = cache.directions[0] == StudyDirection.MAXIMIZE
         self._heard = 0
         self._forget()
 
@@ -66,10 +66,10 @@ class _Cutoffs(BasePruner):
         return self._cutoffs[step]
 
     def _refresh(self) -> None:
-        changed, self._heard = self._mirror.finished_since(self._heard)
+        changed, self._heard = self._cache.finished_since(self._heard)
         if any(self._differs(trial) for trial in changed):
             self._forget()  # the database took a trial back, which is rare
-            changed, self._heard = self._mirror.finished_since(0)
+            changed, self._heard = self._cache.finished_since(0)
         for trial in changed:
             if trial.state == TrialState.COMPLETE and trial.number not in self._completed:
                 reports = trial.intermediate_values

@@ -1,4 +1,4 @@
-"""An Optuna storage that holds one study: its name, directions and attributes. Trials are the Mirror's."""
+"""An Optuna storage that holds one study: its name, directions and attributes. Trials are StudyCache's."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class SingleStudyStorage(BaseStorage):
     # What only a database can do.
 
     def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> NoReturn:
-        raise NotImplementedError("a mirror holds one study; make others with hpo.storage.queries.create_study")
+        raise NotImplementedError("this storage holds one study; make others with hpo.storage.queries.create_study")
 
     def delete_study(self, study_id: int) -> NoReturn:
         raise NotImplementedError("delete a study with hpo.storage.queries.delete_study")

@@ -177,7 +177,7 @@ class TestContract:
         assert {trial.state for trial in stored} == {TrialState.COMPLETE, TrialState.PRUNED}
 
 
-def test_after_a_read_the_mirror_holds_exactly_what_optuna_reads(engine: Engine) -> None:
+def test_after_a_read_the_cache_holds_exactly_what_optuna_reads(engine: Engine) -> None:
     ours = Ours(engine)
     for state in (TrialState.COMPLETE, TrialState.FAIL):
         trial_id = ours.create()
@@ -210,15 +210,15 @@ def propose(storage: BaseStorage, create: Any) -> list[dict[str, Any]]:
 def test_the_same_sampler_proposes_the_same_as_on_stock_storage() -> None:
     stock = InMemoryStorage()
     study_id = stock.create_new_study(list(MAXIMIZE), "s")
-    mirror = StudyCache(1, "s", MAXIMIZE)
+    cache = StudyCache(1, "s", MAXIMIZE)
     numbers = iter(range(100))
 
     def start() -> int:
         number = next(numbers)
-        mirror.start(Claim(number + 10, number, 1, None, True))
+        cache.start(Claim(number + 10, number, 1, None, True))
         return number + 10
 
-    assert propose(mirror, start) == propose(stock, lambda: stock.create_new_trial(study_id))
+    assert propose(cache, start) == propose(stock, lambda: stock.create_new_trial(study_id))
 
 
 def frozen(trial_id: int, state: TrialState, number: int | None = None) -> FrozenTrial:
@@ -229,69 +229,69 @@ def frozen(trial_id: int, state: TrialState, number: int | None = None) -> Froze
 
 
 def test_the_database_does_not_undo_what_is_not_saved_yet() -> None:
-    mirror = StudyCache(1, "s", MAXIMIZE)
-    mirror.start(Claim(0, 0, 1, None, True))
-    mirror.start(Claim(1, 1, 1, None, True))
-    mirror.set_trial_intermediate_value(1, 1, 0.5)
-    mirror.set_trial_state_values(0, TrialState.COMPLETE, [1.0])
-    assert mirror.apply([frozen(i, TrialState.RUNNING) for i in range(3)]) == []
-    assert mirror.get_trial(0).state == TrialState.COMPLETE
-    assert mirror.get_trial(1).intermediate_values == {1: 0.5}
-    assert (mirror.open_ids(), mirror.own_ids(), mirror.last_trial_id) == ([2], [1], 2)
-    assert mirror.apply([frozen(1, TrialState.FAIL)]) == [1]
-    assert mirror.get_trial(1).state == TrialState.FAIL
+    cache = StudyCache(1, "s", MAXIMIZE)
+    cache.start(Claim(0, 0, 1, None, True))
+    cache.start(Claim(1, 1, 1, None, True))
+    cache.set_trial_intermediate_value(1, 1, 0.5)
+    cache.set_trial_state_values(0, TrialState.COMPLETE, [1.0])
+    assert cache.apply([frozen(i, TrialState.RUNNING) for i in range(3)]) == []
+    assert cache.get_trial(0).state == TrialState.COMPLETE
+    assert cache.get_trial(1).intermediate_values == {1: 0.5}
+    assert (cache.open_ids(), cache.own_ids(), cache.last_trial_id) == ([2], [1], 2)
+    assert cache.apply([frozen(1, TrialState.FAIL)]) == [1]
+    assert cache.get_trial(1).state == TrialState.FAIL
 
 
 def test_a_lost_trial_is_as_the_database_says() -> None:
-    mirror = StudyCache(1, "s", MAXIMIZE)
-    mirror.start(Claim(0, 0, 1, None, True))
-    mirror.set_trial_state_values(0, TrialState.COMPLETE, [1.0])
-    mirror.drop(0)
-    assert not mirror.take_writes()
-    assert mirror.open_ids() == [0]
-    mirror.apply([frozen(0, TrialState.RUNNING)])
-    assert mirror.get_trial(0).state == TrialState.RUNNING
-    assert mirror.get_all_trials(1, deepcopy=False, states=(TrialState.COMPLETE,)) == []
+    cache = StudyCache(1, "s", MAXIMIZE)
+    cache.start(Claim(0, 0, 1, None, True))
+    cache.set_trial_state_values(0, TrialState.COMPLETE, [1.0])
+    cache.drop(0)
+    assert not cache.take_writes()
+    assert cache.open_ids() == [0]
+    cache.apply([frozen(0, TrialState.RUNNING)])
+    assert cache.get_trial(0).state == TrialState.RUNNING
+    assert cache.get_all_trials(1, deepcopy=False, states=(TrialState.COMPLETE,)) == []
 
 
 def test_a_number_given_away_again_replaces_the_phantom() -> None:
-    mirror = StudyCache(1, "s", MAXIMIZE)
-    mirror.apply([frozen(7, TrialState.RUNNING, 0)])
-    mirror.apply([frozen(9, TrialState.COMPLETE, 0)])
-    assert [trial._trial_id for trial in mirror.get_all_trials(1)] == [9]
-    assert mirror.open_ids() == []
+    cache = StudyCache(1, "s", MAXIMIZE)
+    cache.apply([frozen(7, TrialState.RUNNING, 0)])
+    cache.apply([frozen(9, TrialState.COMPLETE, 0)])
+    assert [trial._trial_id for trial in cache.get_all_trials(1)] == [9]
+    assert cache.open_ids() == []
 
 
 def test_a_requeued_trial_waits_and_can_be_started_again() -> None:
-    mirror = StudyCache(1, "s", MAXIMIZE)
-    mirror.start(Claim(0, 0, 1, None, True))
-    mirror.set_trial_param(0, "x", 0.5, FloatDistribution(0, 1))
-    mirror.requeue(Requeue(0, 1, "folder"))
-    assert mirror.get_trial(0).state == TrialState.WAITING
-    writes = mirror.take_writes()
+    cache = StudyCache(1, "s", MAXIMIZE)
+    cache.start(Claim(0, 0, 1, None, True))
+    cache.set_trial_param(0, "x", 0.5, FloatDistribution(0, 1))
+    cache.requeue(Requeue(0, 1, "folder"))
+    assert cache.get_trial(0).state == TrialState.WAITING
+    writes = cache.take_writes()
     assert writes.requeues == {0: Requeue(0, 1, "folder")}
     assert writes.params[0]["x"][0] == 0.5
-    mirror.start(Claim(0, 0, 2, "folder", False))
-    assert mirror.get_trial(0).params == {"x": 0.5}
+    cache.start(Claim(0, 0, 2, "folder", False))
+    assert cache.get_trial(0).params == {"x": 0.5}
     with pytest.raises(KeyError):
-        mirror.start(Claim(5, 5, 2, None, False))
+        cache.start(Claim(5, 5, 2, None, False))
 
 
 def test_two_threads_lose_nothing() -> None:
-    mirror = StudyCache(1, "s", MAXIMIZE)
+    cache = StudyCache(1, "s", MAXIMIZE)
     for i in range(2):
-        mirror.start(Claim(i, i, 1, None, True))
+        cache.start(Claim(i, i, 1, None, True))
     taken = queries.WriteBatch()
 
     def report(trial_id: int) -> None:
         for step in range(500):
-            mirror.set_trial_intermediate_value(trial_id, step, 1.0)
-            mirror.get_all_trials(1, deepcopy=False, states=(TrialState.RUNNING,))
+            cache.set_trial_intermediate_value(trial_id, step, 1.0)
+            cache.get_all_trials(1, deepcopy=False, states=(TrialState.RUNNING,))
 
     threads = [threading.Thread(target=report, args=(i,)) for i in range(2)]
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
-        taken.merge(mirror.take_writes())
-    taken.merge(mirror.take_writes())
-    assert all(len(taken.intermediate[i]) == len(mirror.get_trial(i).intermediate_values) == 500 for i in range(2))
+        taken.merge(cache.take_writes())
+    taken.merge(cache.take_writes())
+    assert all(len(taken.intermediate[i]) == len(cache.get_trial(i).intermediate_values) == 500 for i in range(2))

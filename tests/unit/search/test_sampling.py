@@ -82,12 +82,12 @@ def past_trial(study: Study, rng: random.Random, number: int) -> FrozenTrial:
 
 
 class Pair:
-    """The same history in a mirror and in stock Optuna's memory."""
+    """The same history in a cache and in stock Optuna's memory."""
 
     def __init__(self, study: Study, trials: int, seed: int = 0) -> None:
         self.study = study
         direction = StudyDirection[study.directions[0].upper()]
-        self.mirror = StudyCache(0, study.name, (direction,))
+        self.cache = StudyCache(0, study.name, (direction,))
         self.stock = InMemoryStorage()
         self.stock.create_new_study([direction], study.name)
         rng = random.Random(seed)
@@ -96,11 +96,11 @@ class Pair:
 
     def add(self, trial: FrozenTrial) -> None:
         self.stock.create_new_trial(0, trial)
-        self.mirror.apply([trial])
+        self.cache.apply([trial])
 
     def start(self) -> int:
         trial_id = self.stock.create_new_trial(0)
-        self.mirror.start(Claim(trial_id, trial_id, 1, None, True))
+        self.cache.start(Claim(trial_id, trial_id, 1, None, True))
         return trial_id
 
     def propose(self, storage: Any, trial_id: int, sampler: Any) -> dict[str, Any]:
@@ -115,39 +115,39 @@ class Pair:
 def test_proposals_are_those_of_stock_tpe_with_others_running(direction: str, trials: int) -> None:
     study = make_study(direction)
     pair = Pair(study, trials)
-    ours = Sampling(study, pair.mirror)
+    ours = Sampling(study, pair.cache)
     rng = random.Random(1)
     for _ in range(12):  # left running, so that each next one has to keep away from them
         trial_id = pair.start()
         expected = pair.propose(
             pair.stock, trial_id, study.sampler.build(study.rows, sampler_seed(study.seed, trial_id))
         )
-        assert pair.propose(pair.mirror, trial_id, ours.sampler(trial_id)) == expected
+        assert pair.propose(pair.cache, trial_id, ours.sampler(trial_id)) == expected
         if rng.random() < 0.5:
-            for storage in (pair.stock, pair.mirror):
+            for storage in (pair.stock, pair.cache):
                 storage.set_trial_intermediate_value(trial_id, 1, 0.9)
                 storage.set_trial_state_values(trial_id, TrialState.COMPLETE, [0.1 * trial_id])
-    attributes = [trial.system_attrs for trial in pair.mirror.get_all_trials(0, deepcopy=False)]
+    attributes = [trial.system_attrs for trial in pair.cache.get_all_trials(0, deepcopy=False)]
     assert attributes == [trial.system_attrs for trial in pair.stock.get_all_trials(0, deepcopy=False)]
 
 
 def test_a_trial_that_the_database_took_back_is_forgotten() -> None:
     study = make_study()
     pair = Pair(study, 30)
-    ours = Sampling(study, pair.mirror)
+    ours = Sampling(study, pair.cache)
     sampler = ours.sampler(30)
     told = pair.start()
     pair.propose(pair.stock, told, study.sampler.build(study.rows, 1))
     params = {name: (value, row) for name, value, row in _as_set(pair.stock.get_trial(told))}
     for name, (value, row) in params.items():
-        pair.mirror.set_trial_param(told, name, row.to_internal_repr(value), row)
-    pair.mirror.set_trial_state_values(told, TrialState.COMPLETE, [2.0])
+        pair.cache.set_trial_param(told, name, row.to_internal_repr(value), row)
+    pair.cache.set_trial_state_values(told, TrialState.COMPLETE, [2.0])
     ours.sampler(31)  # takes it in
-    pair.mirror.drop(told)
-    pair.mirror.apply([pair.stock.get_trial(told)])  # still running there
+    pair.cache.drop(told)
+    pair.cache.apply([pair.stock.get_trial(told)])  # still running there
     following = pair.start()
     expected = pair.propose(pair.stock, following, study.sampler.build(study.rows, sampler_seed(0, 32)))
-    assert pair.propose(pair.mirror, following, ours.sampler(32)) == expected
+    assert pair.propose(pair.cache, following, ours.sampler(32)) == expected
     assert sampler is not ours.sampler(32)
 
 
@@ -158,7 +158,7 @@ def _as_set(trial: FrozenTrial) -> list[tuple[str, Any, Any]]:
 def test_reports_that_the_database_corrects_or_takes_back_move_the_cut_off() -> None:
     study = make_study(pruner=MedianPruner(startup_trials=1, warmup_epochs=0, min_trials=1))
     pair = Pair(study, 0)
-    pruner = make_pruner(study, pair.mirror, 0)
+    pruner = make_pruner(study, pair.cache, 0)
     view = optuna.load_study(study_name=study.name, storage=pair.stock)
 
     def complete(number: int, value: float, state: TrialState = TrialState.COMPLETE) -> FrozenTrial:
@@ -170,14 +170,14 @@ def test_reports_that_the_database_corrects_or_takes_back_move_the_cut_off() -> 
         asked = create_trial(state=TrialState.RUNNING, intermediate_values={1: value})
         return pruner.prune(view, asked)
 
-    pair.mirror.apply([complete(0, 0.5), complete(1, 0.7)])
+    pair.cache.apply([complete(0, 0.5), complete(1, 0.7)])
     assert pruned_at(0.55)
     assert not pruned_at(0.65)
-    pair.mirror.apply([complete(0, 0.5)])  # the same again, as when its times are set
+    pair.cache.apply([complete(0, 0.5)])  # the same again, as when its times are set
     assert not pruned_at(0.65)
-    pair.mirror.apply([complete(0, 0.9)])
+    pair.cache.apply([complete(0, 0.9)])
     assert pruned_at(0.65)
-    pair.mirror.apply([complete(0, 0.9, TrialState.PRUNED)])
+    pair.cache.apply([complete(0, 0.9, TrialState.PRUNED)])
     assert not pruned_at(0.7)
     assert pruned_at(0.65)
 
@@ -187,13 +187,13 @@ def test_the_epochs_of_the_warm_up_are_never_the_last(warmup: int) -> None:
     """Epochs count from 1: a hopeless trial ends after epoch warmup + 1, not before."""
     study = make_study(pruner=MedianPruner(startup_trials=1, warmup_epochs=warmup, min_trials=1))
     pair = Pair(study, 0)
-    pruner = make_pruner(study, pair.mirror, 0)
+    pruner = make_pruner(study, pair.cache, 0)
     view = optuna.load_study(study_name=study.name, storage=pair.stock)
     good = dict.fromkeys(range(1, 7), 0.9)
     for number in range(2):
         trial = create_trial(value=0.9, intermediate_values=good)
         trial.number = trial._trial_id = number
-        pair.mirror.apply([trial])
+        pair.cache.apply([trial])
     reports: dict[int, float] = {}
     for epoch in range(1, 7):
         reports[epoch] = 0.1
@@ -217,7 +217,7 @@ def test_decisions_are_those_of_the_stock_pruner(direction: str, pruner: Percent
     study = make_study(direction, pruner=pruner)
     rng = random.Random(5)
     pair = Pair(study, 0)
-    ours, stock = make_pruner(study, pair.mirror, 1), pruner.build(study.epochs, 1)
+    ours, stock = make_pruner(study, pair.cache, 1), pruner.build(study.epochs, 1)
     view = optuna.load_study(study_name=study.name, storage=pair.stock)
     decisions: list[bool] = []
     for number in range(0, 120, 2):
@@ -225,11 +225,11 @@ def test_decisions_are_those_of_the_stock_pruner(direction: str, pruner: Percent
         trial_id = pair.start()
         for step in range(rng.randint(0, 2), 10):
             value = rng.choice([0.2, math.nan, rng.random(), rng.random()])
-            for storage in (pair.stock, pair.mirror):
+            for storage in (pair.stock, pair.cache):
                 storage.set_trial_intermediate_value(trial_id, step, value)
             expected = bool(stock.prune(view, pair.stock.get_trial(trial_id)))
-            assert ours.prune(view, pair.mirror.get_trial(trial_id)) == expected
+            assert ours.prune(view, pair.cache.get_trial(trial_id)) == expected
             decisions.append(expected)
-        for storage in (pair.stock, pair.mirror):
+        for storage in (pair.stock, pair.cache):
             storage.set_trial_state_values(trial_id, TrialState.FAIL)
     assert 10 < sum(decisions) < len(decisions) - 10
