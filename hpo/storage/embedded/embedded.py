@@ -25,12 +25,13 @@ from pathlib import Path
 from hpo.disk import is_full
 from hpo.errors import StorageError
 from hpo.ownership import check_home, open_no_link, owner_name
-from hpo.storage.embedded.server import Server
+from hpo.storage.embedded.server import START_SECONDS, Server
 from hpo.storage.embedded.server_log import LogKeeper
 
 __all__ = ["embedded_url", "leave_embedded", "stop_embedded"]
 
-_LOCK_SECONDS = 120.0
+_LOCK_SECONDS = START_SECONDS + 60.0  # whoever starts the server has the lock until that ends
+_LEAVE_SECONDS = 5.0
 
 _joined: dict[Path, tuple[int, int]] = {}  # home -> (process id, descriptor that holds the shared lock)
 _keepers: dict[Path, LogKeeper] = {}  # by home; gone in a fork, which has joined nothing
@@ -59,19 +60,26 @@ def embedded_url(home: Path) -> str:
 
 
 def leave_embedded(home: Path) -> None:
-    """This process uses the server no more; if no other does, the server stops. Called at exit by itself."""
+    """This process uses the server no more; if no other does, the server stops. Called at exit by itself.
+
+    Where another thread of this process is starting the server, which may take minutes, that is left to the next user.
+    """
     home = home.absolute()
-    with _thread_lock:
+    if not _thread_lock.acquire(timeout=_LEAVE_SECONDS):
+        return
+    try:
         process, descriptor = _joined.pop(home, (0, -1))
         if process != os.getpid():
             return  # never joined, or a fork of a process that did
         _keepers.pop(home).stop()
         try:
-            with _exclusive(home, seconds=5.0):
+            with _exclusive(home, seconds=_LEAVE_SECONDS):
                 if _try_lock(descriptor, fcntl.LOCK_EX):
                     Server(home / "postgres").stop(seconds=5.0)
         finally:
             os.close(descriptor)
+    finally:
+        _thread_lock.release()
 
 
 def stop_embedded(home: Path) -> bool:

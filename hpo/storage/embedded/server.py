@@ -26,9 +26,9 @@ from hpo.storage.embedded.account import ServerUser, server_user
 from hpo.storage.embedded.data_directory import initialise
 from hpo.storage.embedded.server_log import MOST_BYTES
 
-__all__ = ["Server"]
+__all__ = ["START_SECONDS", "Server"]
 
-_START_SECONDS = 600.0  # a server that recovers from a crash is left alone: begun anew, it would take as long again
+START_SECONDS = 600.0  # a server that recovers from a crash is left alone: begun anew, it would take as long again
 _IN_USE_SECONDS = 60.0
 _PORT = 5432  # names the socket; said everywhere, because PGPORT may be set
 _SOCKET = f".s.PGSQL.{_PORT}"
@@ -49,7 +49,7 @@ class Server:
     def url(self) -> str:
         return f"postgresql+psycopg2://postgres@/postgres?host={quote(str(self._socket_dir()), safe='/')}&port={_PORT}"
 
-    def answers(self, *, patience: float = _START_SECONDS) -> bool:
+    def answers(self, *, patience: float = START_SECONDS) -> bool:
         """True when a session can be opened. Waits while the server says that it is starting or stopping."""
         until = time.monotonic() + patience
         while True:
@@ -90,7 +90,7 @@ class Server:
                 "pg_ctl",
                 "-w",
                 "-t",
-                f"{_START_SECONDS:.0f}",
+                f"{START_SECONDS:.0f}",
                 "-D",
                 data,
                 "-l",

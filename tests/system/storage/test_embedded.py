@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,8 +19,9 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
 from hpo.errors import StorageError
+from hpo.storage.embedded import embedded
 from hpo.storage.embedded.embedded import embedded_url, leave_embedded, stop_embedded
-from hpo.storage.embedded.server import Server
+from hpo.storage.embedded.server import START_SECONDS, Server
 from hpo.storage.engine import open_engine
 
 CLIENT = """
@@ -384,3 +386,29 @@ def test_a_command_that_is_ended_while_its_server_starts_leaves_none(tmp_path: P
     process.send_signal(number)
     assert process.wait(120) == 128 + number
     assert is_gone(tmp_path)
+
+
+def test_leaving_does_not_wait_for_a_start_that_takes_minutes(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By another thread, of a server that recovers. Nobody could cut it short: Ctrl-C is ignored by then."""
+    embedded_url(home)
+    monkeypatch.setattr(embedded, "_LEAVE_SECONDS", 0.2)
+    starting, over = threading.Event(), threading.Event()
+
+    def start() -> None:
+        with embedded._thread_lock:
+            starting.set()
+            over.wait(30)
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    starting.wait()
+    began = time.monotonic()
+    leave_embedded(home)
+    assert time.monotonic() - began < 10
+    assert thread.is_alive()
+    over.set()
+    thread.join()
+
+
+def test_another_process_waits_for_as_long_as_a_start_may_take() -> None:
+    assert embedded._LOCK_SECONDS > START_SECONDS
