@@ -26,7 +26,7 @@ def parse_url(text: str) -> URL:
     if _ambiguous(text):
         raise StorageError(
             f"more than one @ in {hide_password(text)}",
-            evidence=["the one before the host is no part of user or password; those in them are written %40"],
+            evidence=["only the @ before the host stands as it is; in a user or a password it is written %40"],
             next="write @ as %40 (and % as %25), or leave the password out and name a file with it in "
             "HPO_STORAGE_PASSWORD_FILE",
         )
@@ -34,7 +34,7 @@ def parse_url(text: str) -> URL:
         return make_url(text)
     except ValueError as error:
         several = "; several hosts: postgresql:///database?host=a:5432&host=b:5432" if "," in text else ""
-        fact = f"the port in {hide_password(text)} is no number"
+        fact = f"the port in {hide_password(text)} is not a number"
         raise StorageError(fact, next=f"write it as {_EXAMPLE}{several}") from error
     except sa.ArgumentError as error:
         raise _no_url(text) from error
@@ -94,7 +94,9 @@ def _ambiguous(text: str) -> bool:
         return bool(re.match(r"[^?@]*:[^?]*@", rest)) and "://" in scheme and not scheme.startswith("sqlite")
     userinfo = re.match(r"[^:/]*:[^@]*@", rest)
     if userinfo:
-        return "@" in rest[userinfo.end() :]
+        place, _, query = rest[userinfo.end() :].partition("?")
+        before, at, _ = query.partition("@")
+        return "@" in place or bool(at and "=" not in before)  # in ?user=me@laptop it belongs to the value
     return bool(re.match(r"[^?]*/[^?]*:[^?]*@", rest))
 
 

@@ -79,6 +79,9 @@ def test_what_is_no_url_shows_no_password_either(text: str, shown: str) -> None:
         "postgresql:///db?host=@abstract",
         "sqlite:////home/me:x@place/study.db",
         "postgresql://[::1]:5432/db",
+        "postgresql://u:p@h/db?application_name=me@laptop",
+        "postgresql://u:p@h/db?sslmode=require&options=-c%20x=a:b@c",
+        "mysql://u:p@h/db?x=y@z",
     ],
 )
 def test_an_at_sign_elsewhere_does_no_harm(url: str) -> None:
@@ -99,7 +102,7 @@ def test_a_port_that_is_no_number_is_said_to_be_none_and_not_shown(port: str) ->
     with pytest.raises(StorageError) as caught:
         parse_url(f"postgresql://host:{port}/db")
     assert str(caught.value) == (
-        "the port in postgresql://host:***/db is no number\nnext: write it as postgresql://user@host:5432/database"
+        "the port in postgresql://host:***/db is not a number\nnext: write it as postgresql://user@host:5432/database"
     )
 
 
