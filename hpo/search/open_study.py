@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -93,9 +93,9 @@ def open_study(
     code, commit = code_digest(study), facts.get("git_commit")
     with engine.begin() as connection:
         study_id, stored = _open(connection, found, opening, facts)
-        Reaper(study_id, identity, 0.0).free_the_dead(connection, live_seconds)
-        retried = _retry(connection, study, study_id, opening, worker_id, live_seconds)
-        agreed = _set_budget(connection, study_id, opening, worker_id, live_seconds)
+        others = _others(connection, study_id, identity, worker_id, live_seconds)
+        retried = _retry(connection, study, study_id, opening, others)
+        agreed = _set_budget(connection, study_id, opening, others)
         check_same_code(connection, study, study_id, code, commit, live_seconds)
         user_attrs, system_attrs = queries.study_attrs(connection, study_id)
         system_attrs = trusted_study_attributes(system_attrs, sum(queries.counts(connection, study_id).values()))
@@ -135,9 +135,9 @@ def prepare_study(
     ensure_schema(engine)
     with engine.begin() as connection:
         study_id, _ = _open(connection, found, opening, facts)
-        Reaper(study_id, own_identity(), grace_seconds=0.0).free_the_dead(connection, live_seconds)
-        retried = _retry(connection, found.study, study_id, opening, "", live_seconds)
-        agreed = _set_budget(connection, study_id, opening, "", live_seconds)
+        others = _others(connection, study_id, own_identity(), "", live_seconds)
+        retried = _retry(connection, found.study, study_id, opening, others)
+        agreed = _set_budget(connection, study_id, opening, others)
         return replace(agreed, message="; ".join(filter(None, [agreed.message, retried])))
 
 
@@ -165,28 +165,36 @@ def _open(
     return study_id, stored
 
 
+def _others(
+    connection: Connection, study_id: int, identity: Identity, worker_id: str, live_seconds: float
+) -> list[queries.WorkerRow]:
+    """Who else is at work on the study, once the dead have lost their trials. Until the transaction ends nobody joins.
+
+    Opened a second time because a connection broke during the first, a run must not take itself for another.
+    """
+    queries.lock_budget(connection, study_id)
+    Reaper(study_id, identity, 0.0).free_the_dead(connection, live_seconds)
+    return [each for each in queries.at_work(connection, study_id, live_seconds) if each.worker_id != worker_id]
+
+
 def _retry(
-    connection: Connection, study: Study, study_id: int, opening: OpenOptions, worker_id: str, live_seconds: float
+    connection: Connection, study: Study, study_id: int, opening: OpenOptions, others: Sequence[queries.WorkerRow]
 ) -> str:
     """Before the budget is looked at: what is tried again is not finished. A worker that joins leaves that to a run."""
-    others = [each for each in queries.at_work(connection, study_id, live_seconds) if each.worker_id != worker_id]
     if opening.retry_failed:
         check_alone(study, others)
     if others or not opening.create:
         return ""
-    return try_again(connection, study, study_id, everything=opening.retry_failed)
+    return try_again(connection, study, study_id, everything=opening.retry_failed, target=opening.trials_target)
 
 
 def _set_budget(
-    connection: Connection, study_id: int, opening: OpenOptions, worker_id: str, live_seconds: float
+    connection: Connection, study_id: int, opening: OpenOptions, others: Sequence[queries.WorkerRow]
 ) -> BudgetDecision:
     if opening.budget == "keep":
         return BudgetDecision(queries.budget(connection, study_id))
-    queries.lock_budget(connection, study_id)
     if opening.budget == "once":
         return initial_budget(connection, study_id, opening.timeout_seconds, opening.trials_target)
-    # Opened a second time because a connection broke during the first, a run must not take itself for another.
-    others = [each for each in queries.at_work(connection, study_id, live_seconds) if each.worker_id != worker_id]
     return agree(connection, study_id, others, opening.timeout_seconds, opening.trials_target)
 
 

@@ -11,7 +11,7 @@ from hpo.errors import StudyError
 from hpo.search.code import files_of, source_digests
 from hpo.storage import queries
 from hpo.storage.optuna_internals import trial_id_of
-from hpo.storage.trial_record import record_of
+from hpo.storage.trial_record import REFUSED, record_of
 from hpo.study.study import Study
 
 __all__ = ["check_alone", "try_again"]
@@ -29,12 +29,15 @@ def check_alone(study: Study, others: Sequence[queries.WorkerRow]) -> None:
         )
 
 
-def try_again(connection: Connection, study: Study, study_id: int, *, everything: bool) -> str:
+def try_again(
+    connection: Connection, study: Study, study_id: int, *, everything: bool, target: int | None = None
+) -> str:
     """Put failed trials back into the queue, and say so; "" where there is nothing to say.
 
     everything: each trial that failed by itself. Else the baseline, if the code it failed with is not today's: the
-    others count as finished, towards the number of trials too, and that is said. A trial that somebody failed by hand
-    is never touched.
+    others count as finished, towards the number of trials too, and that is said. A trial that somebody failed by hand,
+    or that was refused for what another hand wrote into it, is never touched.
+    target: the number of trials asked for, if any. StudyError where it leaves none of `everything` to be trained.
     """
     failed = [trial for trial in queries.read_failed(connection, study_id) if _failed_by_itself(trial)]
     if not failed:
@@ -43,6 +46,8 @@ def try_again(connection: Connection, study: Study, study_id: int, *, everything
         trial for trial in _with_other_code(connection, study, study_id, failed)
         if record_of(trial).get("origin") == "baseline"
     ]  # fmt: skip
+    if everything and target is not None:
+        _check_target(connection, study_id, target, len(chosen))
     queries.put_back(connection, [trial_id_of(trial) for trial in chosen])
     left = _with_other_code(connection, study, study_id, [trial for trial in failed if trial not in chosen])
     sentences = []
@@ -58,8 +63,20 @@ def try_again(connection: Connection, study: Study, study_id: int, *, everything
     return "; ".join(sentences)
 
 
+def _check_target(connection: Connection, study_id: int, target: int, failed: int) -> None:
+    counts = queries.counts(connection, study_id)
+    finished = sum(count for state, count in counts.items() if state.is_finished())
+    if target <= finished - failed:
+        raise StudyError(
+            f"--trials {target} leaves no failed trial to try again",
+            evidence=[f"{finished} trials are finished, {failed} of them failed"],
+            next=f"--trials {finished} tries them again",
+        )
+
+
 def _failed_by_itself(trial: FrozenTrial) -> bool:
-    return trial.state is TrialState.FAIL and "failure" in record_of(trial)
+    failure = record_of(trial).get("failure")
+    return trial.state is TrialState.FAIL and failure is not None and failure.get("kind") != REFUSED
 
 
 def _with_other_code(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, text
 
-from hpo.storage.optuna_schema import FAIL, INTERMEDIATE, TRIALS, USER_ATTRS, VALUES, WAITING
+from hpo.storage.optuna_schema import FAIL, INTERMEDIATE, SYSTEM_ATTRS, TRIALS, USER_ATTRS, VALUES, WAITING
 from hpo.storage.trial_record import TrialRecord
 
 __all__ = ["put_back"]
@@ -16,6 +16,8 @@ _FORGOTTEN = sorted(TrialRecord.__annotations__.keys() - set(_KEPT))
 _STATEMENTS = (
     f"DELETE FROM {INTERMEDIATE} WHERE trial_id = ANY(CAST(:ids AS int[]))",
     f"DELETE FROM {VALUES} WHERE trial_id = ANY(CAST(:ids AS int[]))",
+    # Successive halving would take the rungs that the trial reached for those of the new attempt.
+    f"DELETE FROM {SYSTEM_ATTRS} WHERE trial_id = ANY(CAST(:ids AS int[])) AND key ^@ 'completed_rung_'",
     "DELETE FROM hpo_epochs WHERE trial_id = ANY(CAST(:ids AS int[]))",
     f"DELETE FROM {USER_ATTRS} a WHERE trial_id = ANY(CAST(:ids AS int[])) AND key = 'earlier_failure' AND EXISTS"
     f" (SELECT 1 FROM {USER_ATTRS} b WHERE b.trial_id = a.trial_id AND b.key = 'failure')",

@@ -218,7 +218,7 @@ def set_budget(
 
 
 def lock_budget(connection: Connection, study_id: int) -> None:
-    """Until the transaction ends nobody else changes the budget; who waits for this then sees what the first did."""
+    """Until the transaction ends nobody else opens the study or changes its budget; who waits sees what was done."""
     connection.execute(text("SELECT 1 FROM hpo_studies WHERE study_id = :study FOR UPDATE"), {"study": study_id})
 
 
