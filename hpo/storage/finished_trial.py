@@ -55,7 +55,7 @@ class FinishedTrial(FrozenTrial):
     is what pickle makes of it. Attributes come back as the database has them, as JSON: a tuple as a list.
     """
 
-    __slots__ = ("_attributes", "_other", "_parts", "_reports", "_results", "_space", "_suggested", "_trial_id",
+    __slots__ = ("_of_tpe", "_other", "_parts", "_reports", "_results", "_space", "_suggested", "_trial_id", "_user",
                  "datetime_complete", "datetime_start", "number", "state")  # fmt: skip
 
     def __init__(self, trial: FrozenTrial, parts: SharedParts) -> None:
@@ -73,7 +73,7 @@ class FinishedTrial(FrozenTrial):
         # Optuna's samplers read what stands in the others of every trial for every proposal.
         of_tpe = {key: value for key, value in system.items() if key.startswith(_OF_TPE)}
         self._other = {key: value for key, value in system.items() if key not in of_tpe} or None
-        self._attributes = parts.pack({"user": trial.user_attrs, "tpe": of_tpe} if of_tpe or trial.user_attrs else {})
+        self._user, self._of_tpe = parts.pack(trial.user_attrs), parts.pack(of_tpe)
 
     @property  # type: ignore[misc]
     def value(self) -> float | None:
@@ -97,11 +97,11 @@ class FinishedTrial(FrozenTrial):
 
     @property  # type: ignore[misc]
     def user_attrs(self) -> dict[str, Any]:
-        return dict(self._parts.unpack(self._attributes).get("user", {}))
+        return self._parts.unpack(self._user)
 
     @property  # type: ignore[misc]
     def system_attrs(self) -> dict[str, Any]:
-        return {**self._parts.unpack(self._attributes).get("tpe", {}), **(self._other or {})}
+        return {**self._parts.unpack(self._of_tpe), **(self._other or {})}
 
     @property
     def constraints(self) -> dict[str, float]:

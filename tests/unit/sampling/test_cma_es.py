@@ -105,3 +105,37 @@ def test_a_pickle_in_an_attribute_is_never_loaded_nor_a_generation_believed(tmp_
     assert not (tmp_path / "boom").exists()
     pickle.loads(bytes.fromhex(bomb))
     assert (tmp_path / "boom").exists(), "the pickle does nothing, so this test shows nothing"
+
+
+def told(trials: list[FrozenTrial]) -> Any:
+    """What an Evolution comes to that knows nothing but these."""
+    return asked_of(Evolution(), trials)
+
+
+def asked_of(evolution: Evolution, trials: list[FrozenTrial]) -> Any:
+    optimizer, _ = evolution.after(trials, trials[0].distributions, StudyDirection.MINIMIZE)
+    return optimizer.generation, optimizer._mean.tolist(), optimizer._C.tolist()
+
+
+def test_a_generation_is_those_that_ended_first_whatever_is_heard_later() -> None:
+    """Another host's trial ended before those that this one knew: it belongs to the generation, and the last leaves."""
+    trials = [finished(number, number // 8, {}) for number in range(24)]
+    for trial in trials:
+        trial.params = {"lr": 10.0 ** -(1 + trial.number % 4), "share": trial.number % 9 / 10}
+    evolution = Evolution()
+    assert asked_of(evolution, trials) == told(trials)
+    late = finished(24, 0, {})
+    late.datetime_complete = EPOCH - timedelta(seconds=1)
+    late.params = {"lr": 0.05, "share": 0.85}
+    assert told([*trials, late]) != told(trials)
+    assert asked_of(evolution, [*trials, late]) == told([*trials, late])
+
+
+def test_another_space_begins_anew() -> None:
+    trials = [finished(number, 0, {}) for number in range(8)]
+    evolution = Evolution()
+    asked_of(evolution, trials)
+    narrower = [finished(number, 0, {}) for number in range(8)]
+    for trial in narrower:
+        trial.params, trial.distributions = {"lr": 0.01}, {"lr": trial.distributions["lr"]}
+    assert asked_of(evolution, narrower) == told(narrower)

@@ -57,6 +57,12 @@ def test_only_what_cannot_be_alive_is_gone(
     assert is_gone({**here.as_json(), **changed}, here, silent, LEASE) is gone
 
 
+def test_two_machines_without_an_id_are_not_taken_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hpo.search.identity._seconds_since_boot", lambda: UPTIME)
+    here = replace(own_identity(), machine_id="")
+    assert not is_gone({**here.as_json(), **EARLIER}, here, 5000.0, LEASE)
+
+
 def test_just_after_a_boot_a_silent_lease_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that booted a moment ago cannot tell its own past from a namesake that is slow to answer."""
     monkeypatch.setattr("hpo.search.identity._seconds_since_boot", lambda: 5.0)

@@ -12,8 +12,9 @@ from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from hpo import TPE, Categorical, Float, Int, MedianPruner, PercentilePruner, Study
+from hpo import TPE, Categorical, CmaEs, Float, Int, MedianPruner, PercentilePruner, Study
 from hpo.sampling.choose import Sampling
+from hpo.sampling.cma_es import TrialsCmaEs
 from hpo.sampling.distributions import distribution, suggest
 from hpo.sampling.pruning import make_pruner
 from hpo.seeds import sampler_seed
@@ -233,3 +234,9 @@ def test_decisions_are_those_of_the_stock_pruner(direction: str, pruner: Percent
         for storage in (pair.stock, pair.cache):
             storage.set_trial_state_values(trial_id, TrialState.FAIL)
     assert 10 < sum(decisions) < len(decisions) - 10
+
+
+def test_a_search_by_cma_es_never_asks_the_sampler_that_unpickles() -> None:
+    study = make_study(sampler=CmaEs())
+    cache = StudyCache(0, study.name, (StudyDirection.MAXIMIZE,))
+    assert isinstance(Sampling(study, cache).sampler(0), TrialsCmaEs)

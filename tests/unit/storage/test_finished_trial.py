@@ -105,3 +105,12 @@ def test_a_finished_trial_takes_less_than_three_kilobytes() -> None:
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert held / count < 3000
+
+
+def test_system_attributes_cost_no_look_at_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CMA-ES, NSGA-II and others read those of every trial for every proposal; a record is ten times as long."""
+    kept = FinishedTrial(trial(user_attrs={"a": 1}, system_attrs={"cma:generation": 3}), SharedParts())
+    unpacked: list[bytes] = []
+    monkeypatch.setattr(SharedParts, "unpack", lambda parts, packed: unpacked.append(packed) or {})
+    assert kept.system_attrs == {"cma:generation": 3}
+    assert unpacked in ([], [b""])
