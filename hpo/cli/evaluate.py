@@ -87,7 +87,7 @@ def evaluate(
         return 0
     from hpo.cli.evaluation_tables import evaluation_parts
 
-    emit_rich(*evaluation_parts(done.document, done.folder))
+    emit_rich(*evaluation_parts(done.document, done.folder, study))
     return 0
 
 

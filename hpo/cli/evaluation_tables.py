@@ -12,6 +12,7 @@ from rich.table import Table
 
 from hpo.cli.layout import labelled_lines, plain_table
 from hpo.cli.summary import program
+from hpo.study.discovery import names_code
 from hpo.wording import bytes_text, params_text
 
 if TYPE_CHECKING:
@@ -24,8 +25,11 @@ __all__ = ["evaluation_parts"]
 CLASSES_SHOWN = 20
 
 
-def evaluation_parts(document: EvaluationDocument, folder: Path) -> list[RenderableType]:
-    """Everything that `hpo evaluate` prints, from the evaluation's document."""
+def evaluation_parts(document: EvaluationDocument, folder: Path, reference: str) -> list[RenderableType]:
+    """Everything that `hpo evaluate` prints, from the evaluation's document.
+
+    reference: how the user named the study, which the commands that run its code need again
+    """
     rows = document["configurations"]
     best = next(row for row in rows if row["name"] == document["winner"])
     parts: list[RenderableType] = [
@@ -43,7 +47,7 @@ def evaluation_parts(document: EvaluationDocument, folder: Path) -> list[Rendera
             _confusion(document, best),
             "",
         ]
-    return [*parts, _ending(document, best, folder)]
+    return [*parts, _ending(document, best, folder, reference)]
 
 
 def _heading(document: EvaluationDocument) -> str:
@@ -105,7 +109,7 @@ def _confusion(document: EvaluationDocument, best: ConfigurationRow) -> Table:
     return table
 
 
-def _ending(document: EvaluationDocument, best: ConfigurationRow, folder: Path) -> Table:
+def _ending(document: EvaluationDocument, best: ConfigurationRow, folder: Path, reference: str) -> Table:
     table = labelled_lines()
     verdict = document["verdict"]
     style = {True: "green", False: "yellow", None: "yellow"}[verdict["beats_baseline"]]
@@ -119,12 +123,17 @@ def _ending(document: EvaluationDocument, best: ConfigurationRow, folder: Path) 
             text = f"{row['name']}, seed {failure['seed']}: {failure['outcome']}: {failure['reason']}"
             table.add_row("failed", f"[red]{escape(text)}[/]")
     table.add_row("files", escape(f"{_short(folder)}/evaluation.json, {_short(folder)}/winner/"))
-    study = shlex.quote(document["study"])
-    for index, command in enumerate(
-        ("report --study {}", "export --study {} --format onnx", "predict --study {} image.png")
-    ):
-        table.add_row("" if index else "next", escape(f"{program()} {command.format(study)}"))
+    for index, command in enumerate(_next(document["study"], folder, reference)):
+        table.add_row("" if index else "next", escape(f"{program()} {command}"))
     return table
+
+
+def _next(study: str, folder: Path, reference: str) -> list[str]:
+    """Commands to go on with. A study of one's own is named by its file: hpo runs no code that only a folder names."""
+    code = name = f"--study {shlex.quote(study)}"
+    if names_code(reference):
+        code = f"--study {shlex.quote(reference)} --model {shlex.quote(f'{_short(folder)}/winner')}"
+    return [f"report {name}", f"export {code} --format onnx", f"predict {code} image.png"]
 
 
 def _short(folder: Path) -> str:

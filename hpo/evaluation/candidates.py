@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo.errors import StudyError
 from hpo.results.best import ranked
+from hpo.sampling.intake import Intake
 from hpo.storage.trial_record import record_of
 from hpo.study.study import Study
 
@@ -56,11 +57,14 @@ def choose(study: Study, view: StudyView, *, top: int, known: bool) -> list[Cand
 
     A configuration that is several of these appears once. Raises StudyError for a study without an eligible trial.
     """
-    best = ranked(view.trials, view.directions)
+    trials = _trainable(study, view.trials)
+    best = ranked(trials, view.directions)
     if not best:
         raise StudyError(
             f'study "{view.name}" has no finished trial to evaluate',
-            evidence=["a trial counts when it is complete, finite, and keeps every constraint"],
+            evidence=[
+                "a trial counts when it is complete, finite, of the study's own rows, and keeps every constraint"
+            ],
             next=f"`hpo run --study {view.name}` continues the search",
         )
     found: dict[str, Candidate] = {}
@@ -68,10 +72,23 @@ def choose(study: Study, view: StudyView, *, top: int, known: bool) -> list[Cand
         candidate = _of_trial(study, trial)
         if len(found) < top and candidate.key not in found:
             found[candidate.key] = replace(candidate, rank=len(found) + 1)
-    _add(found, _given(study, view.trials, study.baseline, "baseline"))
+    _add(found, _given(study, trials, study.baseline, "baseline"))
     for index, config in enumerate(study.known if known else ()):
-        _add(found, _given(study, view.trials, config, f"known {index + 1}"))
+        _add(found, _given(study, trials, config, f"known {index + 1}"))
     return _with_epochs(study, list(found.values()))
+
+
+def _trainable(study: Study, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Those that say how to train again. Plain Optuna may have told one with parameters that the study has not."""
+    intake = Intake(study.rows)
+
+    def says(trial: FrozenTrial) -> bool:
+        try:
+            return "config" in record_of(trial) or bool(study.rows.configuration(trial.params))
+        except KeyError:  # a row without a value
+            return False
+
+    return [trial for trial in trials if not intake.refusal(trial) and says(trial)]
 
 
 def _add(found: dict[str, Candidate], given: Candidate) -> None:

@@ -61,9 +61,11 @@ def read_runs(connection: Connection, study_id: int) -> dict[str, dict[str, Any]
 
 
 def save_run(connection: Connection, study_id: int, run_key: str, result: dict[str, Any]) -> None:
-    """Keep the result of one run; the first one stays."""
+    """Keep the result of one run, in place of one that was of no use, or that another evaluation has just kept."""
     row = {"study_id": study_id, "run_key": run_key, "result": json.dumps(result)}
-    connection.execute(insert(tables.evaluation_runs).values(**row).on_conflict_do_nothing())
+    kept = insert(tables.evaluation_runs).values(**row)
+    key = [tables.evaluation_runs.c.study_id, tables.evaluation_runs.c.run_key]
+    connection.execute(kept.on_conflict_do_update(index_elements=key, set_={"result": kept.excluded.result}))
 
 
 def add_artifact(connection: Connection, study_id: int, trial_id: int | None, meta: ArtifactMeta) -> None:

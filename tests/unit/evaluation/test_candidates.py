@@ -1,0 +1,63 @@
+"""Which trials an evaluation retrains, whatever plain Optuna has written into the study."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.trial import FrozenTrial, create_trial
+
+from hpo.errors import StudyError
+from hpo.evaluation.candidates import choose
+from hpo.sampling.distributions import distribution
+from hpo.study.discovery import as_stored, find_study
+
+STUDY = find_study("mlp_digits").study
+
+
+def trial(number: int, value: float, **attributes: Any) -> FrozenTrial:
+    given = STUDY.rows.parameters(STUDY.baseline, what="the baseline")
+    searched = STUDY.rows.searched
+    rows = {name: distribution(searched.get(name) or searched[name.rpartition("_")[0]]) for name in given}
+    made = create_trial(value=value, params=given, distributions=rows, user_attrs=attributes)
+    made.number = number
+    return made
+
+
+def foreign(number: int, params: dict[str, Any], distributions: dict[str, Any]) -> FrozenTrial:
+    made = create_trial(value=9.0, params=params, distributions=distributions)
+    made.number = number
+    return made
+
+
+FOREIGN = [
+    foreign(5, {"foo": 0.5}, {"foo": FloatDistribution(0, 1)}),
+    foreign(6, {"foo": "a"}, {"foo": CategoricalDistribution(["a", "b"])}),
+    foreign(7, {}, {}),
+    foreign(8, {"lr": 7.0}, {"lr": FloatDistribution(1, 9)}),
+]
+
+
+def view(*trials: FrozenTrial) -> Any:
+    return SimpleNamespace(name=STUDY.name, trials=trials, directions=("maximize",))
+
+
+def test_a_trial_that_says_nothing_about_how_to_train_is_none_of_them() -> None:
+    """However good the value that somebody told."""
+    found = choose(STUDY, view(trial(0, 0.9), *FOREIGN, trial(1, 0.8)), top=1, known=False)
+    assert [candidate.trial for candidate in found if candidate.rank] == [0]
+    with pytest.raises(StudyError, match="no finished trial to evaluate"):
+        choose(STUDY, view(*FOREIGN), top=1, known=False)
+
+
+@pytest.mark.parametrize("best", [10**9, -3, STUDY.epochs])
+def test_an_evaluation_trains_no_longer_than_the_study_does(best: int) -> None:
+    found = choose(STUDY, view(trial(0, 0.9, best_epoch=best)), top=1, known=False)
+    assert all(0 < candidate.epochs <= STUDY.epochs for candidate in found)
+
+
+@pytest.mark.parametrize(("stored", "images"), [("300", 300), ("-", None), ("1" * 13, None), ("1e3", None), ("", None)])
+def test_a_subset_in_the_database_is_a_number_or_none(stored: str, images: int | None) -> None:
+    assert as_stored(find_study("mlp_digits"), "n", {"(subset)": stored}).study.subset == images
