@@ -83,6 +83,11 @@ def _make_room(channels: list[Any], newest: Any, login: Login | None) -> None:
 
     def worth(channel: Any) -> tuple[bool, bool, int, float]:
         known = login is not None and login.attempts.knows(channel.addr[0])
-        return bool(channel.requests), known, -of[channel.addr[0]], channel.creation_time
+        return _worth(channel, known=known, of_its_address=of[channel.addr[0]])
 
     min((channel for channel in candidates if channel is not newest), key=worth).handle_close()
+
+
+def _worth(channel: Any, *, known: bool, of_its_address: int) -> tuple[bool, bool, int, float]:
+    """The least is closed: one that is not being served, of strangers, of the busiest address, the oldest."""
+    return bool(channel.requests), known, -of_its_address, channel.creation_time

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 
 __all__ = ["KeepsNames"]
 
-_RENAME = re.compile(r"/+api/+studies/+(\d{1,100})/+rename/*")
+_RENAME = re.compile(r"/api/studies/(\d{1,10})/rename/*")
 
 
 class KeepsNames:
