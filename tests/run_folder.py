@@ -44,17 +44,9 @@ def end_killed_runs() -> None:
 
 
 def _is_a_runs(folder: Path) -> bool:
-    """Whether it is this user's real folder directly below the temporary one, with its owner file and no mount."""
+    """Whether it is this user's own folder, no link to one, and with no file system mounted in it."""
     mounted = any(Path(one.mountpoint).is_relative_to(folder) for one in psutil.disk_partitions(all=True))
-    return (
-        folder.is_absolute()
-        and folder.name.startswith(PREFIX)
-        and folder.resolve().parent == Path(tempfile.gettempdir()).resolve()
-        and not folder.is_symlink()
-        and folder.stat().st_uid == os.geteuid()
-        and (folder / OWNER).is_file()
-        and not mounted
-    )
+    return not folder.is_symlink() and folder.stat().st_uid == os.geteuid() and not mounted
 
 
 def _end(folder: Path) -> None:

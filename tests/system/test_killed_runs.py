@@ -74,19 +74,23 @@ def test_the_next_run_ends_and_removes_what_a_killed_one_has_left(place: Path) -
 
 
 def test_nothing_but_a_runs_own_folder_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither a link to another folder, nor one without an owner, nor one whose owner is a folder."""
-    mine = tmp_path / "mine"
-    for folder in (mine, tmp_path / "hpo-tests-no-owner", tmp_path / "hpo-tests-odd" / "owner"):
+    """Not a link to another folder, nor one without an owner file, nor one of another user."""
+    mine, left = tmp_path / "mine", tmp_path / "hpo-tests-left"
+    for folder in (mine / "postgres", left, tmp_path / "hpo-tests-no-owner", tmp_path / "hpo-tests-odd" / "owner"):
         folder.mkdir(parents=True)
-    (mine / "owner").touch()
+    for file in (mine / "owner", mine / "postgres" / "postmaster.pid", left / "owner"):
+        file.touch()
     (tmp_path / "hpo-tests-link").symlink_to(mine)
-    left = tmp_path / "hpo-tests-left"
-    left.mkdir()
-    (left / "owner").touch()
+    kept = ["hpo-tests-link", "hpo-tests-no-owner", "hpo-tests-odd", "mine"]
+    if os.geteuid() == 0:  # nobody else can give a folder away
+        (tmp_path / "hpo-tests-theirs").mkdir()
+        (tmp_path / "hpo-tests-theirs" / "owner").touch()
+        os.chown(tmp_path / "hpo-tests-theirs", 12345, 12345)
+        kept.insert(3, "hpo-tests-theirs")
+    stopped: list[Path] = []
+    monkeypatch.setattr("run_folder.stop_embedded", stopped.append)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     end_killed_runs()
-    assert not left.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == kept
     assert (mine / "owner").exists()
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "hpo-tests-link", "hpo-tests-no-owner", "hpo-tests-odd", "mine",
-    ]  # fmt: skip
+    assert stopped == [], "a server in a folder that is only linked to"
