@@ -64,7 +64,7 @@ def examine_checkpoints(settings: Settings, uids: Collection[str] | None) -> Fin
         return Finding("checkpoints", "ok", f"{many}, {total}; not compared with the database")
     orphans = [folder for folder in folders if folder.name.rpartition("-")[2] not in uids]
     if not orphans:
-        return Finding("checkpoints", "ok", f"{many}, {total}, all in the database")
+        return Finding("checkpoints", "ok", f"{many}, {total}; each belongs to a study of this database")
     details = tuple(f"{folder.name}  {_size(_bytes(folder))}" for folder in orphans[:10])
     fact = f"{len(orphans)} folder{' belongs' if len(orphans) == 1 else 's belong'} to no study of this database"
     return Finding(
@@ -81,7 +81,7 @@ def examine_environment(environ: Mapping[str, str], storage: str | None) -> Find
         return Finding(
             "environment", "warn", "settings that undo hpo's", tuple(found), "unset them, unless you mean it"
         )
-    return Finding("environment", "ok", "nothing undoes what trainers are given")
+    return Finding("environment", "ok", "no variable overrides what hpo sets for its trainers")
 
 
 def examine_versions() -> Finding:

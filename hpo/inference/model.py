@@ -115,10 +115,11 @@ def load_model(folder: Path, study: str, trust: Trust | None = None) -> SavedMod
         network.load_state_dict(load_file(weights))
         mean, std = torch.tensor(about["mean"]), torch.tensor(about["std"])
     except _DAMAGE as error:
-        said = str(error).strip().splitlines()
+        said = next(iter(str(error).strip().splitlines()), "")
+        kind = "" if said and isinstance(error, ValueError) else f"{type(error).__name__}: "
         raise UsageError(
             f"{folder} does not hold a model that can be loaded",
-            evidence=[f"{type(error).__name__}: {said[0] if said else ''}"],
+            evidence=[f"{kind}{said}"],
             next=f"`hpo evaluate --study {study}` writes it again",
         ) from error
     classifier = Classifier(network, mean, std).eval()

@@ -64,7 +64,7 @@ def read_image(path: Path, shape: tuple[int, int, int], *, resize: bool) -> Tens
         if not resize:
             raise UsageError(
                 f"{path} is {image.width} x {image.height} pixels, and the model reads {width} x {height}",
-                next="give --resize to scale it, or cut it out at that size",
+                next="give --resize to scale it, or crop it to that size",
             )
         image = image.resize((width, height), Image.Resampling.LANCZOS)
     pixels: Tensor = pil_to_tensor(image)

@@ -74,7 +74,7 @@ def _read(connection: Connection, name: str, trials: Sequence[FrozenTrial], numb
     if ending is None or "config" not in facts or "seed" not in facts:
         raise StudyError(
             f"trial {number} left nothing to reproduce",
-            evidence=[f"it is {STATES[trial.state]}; {_why(facts)}"],
+            evidence=[f"it is {STATES[trial.state]}{_why(trial, facts)}"],
             next=f"`hpo trials --study {name}` lists those that finished",
         )
     job = _job(name, stored.facts["job"])
@@ -119,8 +119,10 @@ def _ending(trial: FrozenTrial) -> str | None:
     )
 
 
-def _why(facts: TrialRecord) -> str:
-    return "it was ended from outside" if facts.get("failure") is None else f"its failure was {facts['failure']}"
+def _why(trial: FrozenTrial, facts: TrialRecord) -> str:
+    if not trial.state.is_finished():
+        return ""
+    return "; hpo did not train it" if facts.get("failure") is None else f"; its failure was {facts['failure']}"
 
 
 def _with_checksum(facts: TrialRecord, trials: Sequence[FrozenTrial]) -> TrialRecord:

@@ -85,7 +85,7 @@ def find_again(reference: str, name: str, source: str) -> FoundStudy:
         if own in _names() and (own == reference or str(find_study(own).source) == source):
             return find_study(own)
     raise StudyError(
-        f'"{name}" is no study that comes with hpo, and code is run from a file that you name only',
+        f'"{name}" is not one of the studies that come with hpo, and hpo runs code only from a file that you name',
         evidence=[f"the database says that it was started from {shortened(source, 200) or '(no file)'}"],
         next=f"if you know that file: --study {shlex.quote(shortened(source, 200) or 'FILE.py')} "
         f"--name {shlex.quote(shortened(name, 200))}",
