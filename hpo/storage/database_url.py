@@ -95,8 +95,10 @@ def _ambiguous(text: str) -> bool:
     userinfo = re.match(r"[^:/]*:[^@]*@", rest)
     if userinfo:
         place, _, query = rest[userinfo.end() :].partition("?")
-        before, at, _ = query.partition("@")
-        return "@" in place or bool(at and "=" not in before)  # in ?user=me@laptop it belongs to the value
+        if "@" not in query:
+            return "@" in place
+        # In ?user=me@laptop it belongs to the value; a slash after it may be the one between host and database.
+        return "@" in place or "=" not in query.partition("@")[0] or "/" in query.rpartition("@")[2]
     return bool(re.match(r"[^?]*/[^?]*:[^?]*@", rest))
 
 

@@ -179,7 +179,7 @@ def test_an_unknown_study_is_named(home: Settings, tmp_path: Path) -> None:
 
 def test_a_file_that_only_the_database_names_is_not_run(home: Settings, tmp_path: Path) -> None:
     """The error says which one it is, and how to name it oneself."""
-    with pytest.raises(StudyError, match="code is run from a file that you name only") as caught:
+    with pytest.raises(StudyError, match="runs code only from a file that you name") as caught:
         evaluate("quick", EvaluateOptions(out=tmp_path), home)
     assert QUICK in caught.value.evidence[0]
     assert f"--study {QUICK} --name quick" in caught.value.next

@@ -172,7 +172,7 @@ PROTECTIONS = (
     Protection(
         "own trials at once",
         "search/open_study.py",
-        "open_study",
+        "_others",
         "Reaper(study_id, identity, 0.0).free_the_dead(connection, live_seconds)",
         "0",
         HOSTS + "a_killed_coordinator_is_followed_by_the_same_command_at_once",
@@ -403,7 +403,7 @@ PROTECTIONS = (
         "trying the baseline again",
         "search/open_study.py",
         "_retry",
-        "try_again(connection, study, study_id, everything=opening.retry_failed)",
+        "try_again(connection, study, study_id, everything=opening.retry_failed, target=opening.trials_target)",
         "''",
         HOSTS + "trials_that_only_failed_are_no_reason_to_refuse_the_mended_model",
         "it is tried again",

@@ -124,7 +124,7 @@ def test_code_that_only_the_database_names_is_never_run(again: Again, changed: C
     for old, new in (("hpo.models.mlp:shallow", "planted:build"), ("hpo.data.digits:load", "planted:load")):
         names = {"old": old, "new": new, "here": here, "there": there}
         with changed(builder.format("old", "new"), builder.format("new", "old"), **names), changed(*source, **names):
-            with pytest.raises(StudyError, match="code is run from a file that you name only") as unnamed:
+            with pytest.raises(StudyError, match="runs code only from a file that you name") as unnamed:
                 again(0, "three_ends")
             assert f"--study {there} --name three_ends" in unnamed.value.next
             with pytest.raises(StudyError, match="trained by code that the study's file does not name") as unknown:

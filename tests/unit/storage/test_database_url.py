@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import quote, quote_plus
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hpo.errors import StorageError
@@ -32,6 +32,9 @@ def test_a_password_with_any_character_is_taken_where_it_is_encoded(password: st
 
 
 @given(PASSWORDS)
+@example("@?=")
+@example("@:?=")
+@example("x@h/d?x=")
 def test_a_password_as_it_is_works_or_is_refused_and_shows_no_part(password: str) -> None:
     """An @ in it leaves open where it ends: then the error says how it is written."""
     url = f"postgresql://me:{password}@host/db"
