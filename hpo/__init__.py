@@ -18,9 +18,10 @@ if not (Path(__file__).parent / "models").is_dir():
     __path__.append(str(Path(__file__).parents[1]))
 
 from hpo.errors import HpoError
+from hpo.study.objective import Objective
 from hpo.study.protocol import AtMost, EarlyStopping, StopWhen
 from hpo.study.pruners import Hyperband, MedianPruner, NoPruner, PercentilePruner, SuccessiveHalving
-from hpo.study.samplers import GP, QMC, TPE, CmaEs, Grid, Random
+from hpo.study.samplers import GP, NSGAII, QMC, TPE, CmaEs, Grid, Random
 from hpo.study.space import Categorical, Float, Int
 from hpo.study.study import Study
 
@@ -32,6 +33,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "GP",
+    "NSGAII",
     "QMC",
     "TPE",
     "AtMost",
@@ -45,6 +47,7 @@ __all__ = [
     "Int",
     "MedianPruner",
     "NoPruner",
+    "Objective",
     "PercentilePruner",
     "Random",
     "Result",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,32 @@ from hpo.search.options import RunOptions
 from hpo.search.search import run_search
 from hpo.settings import RENAMED, Settings
 from hpo.study.discovery import FoundStudy, find_study
+from hpo.study.objective import Objective
+from hpo.study.objective_study import ObjectiveOptions, study_of
+from hpo.study.pruners import Pruner
+from hpo.study.samplers import Sampler
 from hpo.study.study import Study
 
 __all__ = ["run"]
 
 
 def run(
-    study: str | Study | FoundStudy, *, name: str | None = None, subset: int | None = None, **options: Any
+    study: str | Study | FoundStudy | Callable[..., Any],
+    *,
+    name: str | None = None,
+    subset: int | None = None,
+    direction: str | Sequence[str] = (),
+    metric: str | Sequence[str] | None = None,
+    sampler: str | Sampler | None = None,
+    pruner: str | Pruner | None = None,
+    **options: Any,
 ) -> Result:
     """Search until the budget is used up, and return what was found. Resumes what an earlier run left.
 
-    study:  a name from studies/, a path to a .py file (with `:attribute`), "module:attribute", or a Study
+    study:  a name from studies/, a path to a .py file (with `:attribute`), "module:attribute", or a Study; or an
+            objective as study.optimize takes it, itself or by its name ("train.py:objective")
+    direction, metric, sampler, pruner: of an objective: "minimize" or "maximize", or one for each value it returns;
+            what the values are called; a Sampler or Pruner, or its name on the command line ("tpe", "none")
     name:   store the trials under another name; subset: train on only this many images
     timeout, trials: the budget. Without either the search runs until Ctrl-C (a grid: until it is done), and says so
     storage, devices, trainers, trainers_per_gpu, enqueue_known, changed_code, retry_failed: as on the command line
@@ -34,7 +50,8 @@ def run(
     ray:    the address of a Ray cluster, or "local": search on every node of it
     Raises HpoError for anything the caller must act on; every trial is released safely first.
     """
-    found = _found(study)
+    said = ObjectiveOptions(_tuple(direction) or (), _tuple(metric), sampler, pruner)
+    found = _found(study, said)
     changes: dict[str, Any] = {key: value for key, value in (("name", name), ("subset", subset)) if value is not None}
     if changes:
         words = [found.reference, *(f"--{key} {value}" for key, value in changes.items())]
@@ -69,10 +86,18 @@ def _run_on_ray(found: FoundStudy, options: RunOptions, settings: Settings) -> R
     return run_on_ray(found, options, settings)
 
 
-def _found(study: str | Study | FoundStudy) -> FoundStudy:
+def _found(study: str | Study | FoundStudy | Callable[..., Any], options: ObjectiveOptions) -> FoundStudy:
     if isinstance(study, FoundStudy):
         return study
+    # Trainers import by name, so they need the folders this process imports from; "" is the current one.
+    here = tuple(path or str(Path.cwd()) for path in sys.path)
     if isinstance(study, Study):
-        # Trainers import the model by name, so they need the folders this process imports from; "" is the current one.
-        return FoundStudy(study, Path(sys.argv[0] or "."), tuple(path or str(Path.cwd()) for path in sys.path))
-    return find_study(study)
+        return FoundStudy(study, Path(sys.argv[0] or "."), here)
+    if callable(study):
+        objective = Objective(study, options.metrics, options.directions)
+        return FoundStudy(study_of(objective, options), Path(objective.place), here)
+    return find_study(study, options)
+
+
+def _tuple(said: str | Sequence[str] | None) -> tuple[str, ...] | None:
+    return None if said is None else (said,) if isinstance(said, str) else tuple(said)

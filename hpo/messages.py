@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from hpo.own_messages import Answer, Attribute, OwnTraining, Question, Report
+
 __all__ = [
     "EarlyStoppingRule",
     "Epoch",
@@ -111,6 +113,7 @@ class Job:
     phase:       "search" trains on the train part and scores the validation part; "final" trains on both and scores
                  the test split (hpo evaluate only)
     sys_path:    folders to add to sys.path, so that a study's own modules are found
+    own:         the user's own training; the model and the data set are then empty
     """
 
     trial_id: int
@@ -123,6 +126,7 @@ class Job:
     checkpoint: str = ""
     phase: str = "search"
     sys_path: list[str] = field(default_factory=list)
+    own: OwnTraining | None = None
 
     @property
     def key(self) -> str:
@@ -133,8 +137,9 @@ class Job:
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Job:
         """What `asdict` made, JSON in between; a protocol was called a plan in studies recorded earlier."""
-        rest = {name: value for name, value in fields.items() if name not in ("protocol", "plan")}
-        return cls(**rest, protocol=Protocol.from_json(fields["protocol" if "protocol" in fields else "plan"]))
+        rest = {name: value for name, value in fields.items() if name not in ("protocol", "plan", "own")}
+        own = OwnTraining.from_json(fields["own"]) if fields.get("own") else None
+        return cls(**rest, own=own, protocol=Protocol.from_json(fields["protocol" if "protocol" in fields else "plan"]))
 
 
 @dataclass(frozen=True)
@@ -216,6 +221,7 @@ class Finished:
 
     outcome: complete       metrics hold the best epoch's values
              stopped        as asked by Stop
+             pruned         the user's own function raised TrialPruned
              diverged       the loss is not finite; reason says where
              out_of_memory  reason carries the shapes
              failed         a bug: reason is "Type: message", details the last traceback lines, where the innermost
@@ -238,7 +244,7 @@ class Finished:
     where: str = ""
 
 
-Message = Job | Stop | Inspect | Inspected | Ready | Epoch | Finished
+Message = Job | Stop | Inspect | Inspected | Ready | Epoch | Finished | Question | Answer | Report | Attribute
 
 
 def encode(message: Message) -> bytes:
@@ -267,4 +273,8 @@ _READERS: dict[str, Callable[[Mapping[str, Any]], Message]] = {
     "Ready": lambda fields: Ready(**fields),
     "Epoch": lambda fields: Epoch(**fields),
     "Finished": lambda fields: Finished(**fields),
+    "Question": lambda fields: Question(**fields),
+    "Answer": lambda fields: Answer(**fields),
+    "Report": lambda fields: Report(**fields),
+    "Attribute": lambda fields: Attribute(**fields),
 }

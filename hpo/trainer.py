@@ -29,7 +29,10 @@ import torch
 
 from hpo.data.files import Folders
 from hpo.errors import DeviceError
-from hpo.messages import Finished, Inspect, Job, Message, Ready, Stop, decode, encode
+from hpo.messages import Finished, Inspect, Inspected, Job, Message, Ready, Stop, decode, encode
+from hpo.own_messages import Answer
+from hpo.own_training.inspection import inspect_function
+from hpo.own_training.objective import run_objective
 from hpo.settings import Settings
 from hpo.torch_internals import missing
 from hpo.training.device import HeapTrimmer, device_name, open_device, release_memory
@@ -52,6 +55,7 @@ class Channel:
         self._running: int | None = None
         self._stopped: dict[int, bool] = {}
         self.stop = StopRequest()
+        self.answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()  # to the questions of the trial that runs
         self.jobs: queue.SimpleQueue[Job | Inspect] = queue.SimpleQueue()
 
     def send(self, message: Message) -> None:
@@ -66,6 +70,7 @@ class Channel:
         """The stop request of `job`, which starts now. One that came while it was queued is already in it."""
         with self._guard:
             self._running = job.trial_id
+            self.answers = queue.SimpleQueue()
             keep = self._stopped.pop(job.trial_id, None)
             self.stop = StopRequest() if keep is None else StopRequest(keep, asked=True)
             return self.stop
@@ -89,6 +94,8 @@ class Channel:
                 self.jobs.put(message)
             elif isinstance(message, Stop):
                 self._ask(message)
+            elif isinstance(message, Answer) and message.trial_id == self._running:
+                self.answers.put(message)
         os._exit(0)
 
     def _ask(self, message: Stop) -> None:
@@ -123,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         message = channel.jobs.get()
         if isinstance(message, Inspect):
             _import_from(message.job.sys_path)
-            channel.send(inspect_study(message, data, device))
+            channel.send(_inspected(message, data, device))
         else:
             channel.send(_answer(message, channel, data, device))
             heap.rest()  # while the coordinator writes down what it heard
@@ -133,12 +140,18 @@ def _import_from(folders: Sequence[str]) -> None:
     sys.path += [folder for folder in folders if folder not in sys.path]
 
 
+def _inspected(message: Inspect, data: DataCache, device: torch.device) -> Inspected:
+    return inspect_study(message, data, device) if message.job.own is None else inspect_function(message.job.own)
+
+
 def _answer(job: Job, channel: Channel, data: DataCache, device: torch.device) -> Finished:
     """Train `job`, whatever happens in it."""
     stop = channel.begin(job)
     _import_from(job.sys_path)
     try:
-        return fit(job, data, device, channel.send, stop, _say)
+        if job.own is None:
+            return fit(job, data, device, channel.send, stop, _say)
+        finished = run_objective(job, channel.send, stop, channel.answers)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a model is the user's code: nothing it raises may end the trainer
         finished = failure(job, error)
         # Frames of the traceback hold the tensors that filled the memory.

@@ -36,11 +36,11 @@ def own_folder() -> Path:
 def end_killed_runs() -> None:
     """End the processes and servers of runs that are no more, and remove their folders."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        if not _is_a_runs(folder):
-            continue
-        with contextlib.suppress(OSError), (folder / OWNER).open() as file:  # in use, or just removed by its run
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _end(folder)
+        with contextlib.suppress(OSError):  # in use, or just removed by its run
+            if _is_a_runs(folder):
+                with (folder / OWNER).open() as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    _end(folder)
 
 
 def _is_a_runs(folder: Path) -> bool:

@@ -44,7 +44,11 @@ def check(
     from hpo.trainers.estimate import compare_stored, inspect_study
 
     seconds = parse_duration(timeout) if timeout is not None else None
-    found = _subset(find_study(study), subset)  # declaring it has checked its table
+    found = find_study(study)  # declaring it has checked its table
+    if found.study.own is not None:
+        _check_objective(found, device or "cpu", as_json=as_json)
+        return
+    found = _subset(found, subset)
     not_compared = compare_stored(found.study, Settings.read()) if subset is None else ""
     slots = find_slots(
         device or os.environ.get("HPO_DEVICES"), trainers=trainers, trainers_per_gpu=1, environ=os.environ
@@ -58,6 +62,23 @@ def check(
         return
     command = f"hpo run --study {study} --timeout {timeout or '10m'}"
     _show(found.study, inspection, facts, command)
+
+
+def _check_objective(found: FoundStudy, device: str, *, as_json: bool) -> None:
+    """Import the user's own function in a trainer, as a search would. It is not called."""
+    from hpo.trainers.preflight import rehearse
+
+    ready, _ = rehearse(found, device)
+    function = found.study.model_name
+    if as_json:
+        emit_json({"study": found.study.name, "ok": True, "function": function, "versions": ready.versions})
+        return
+    emit_rich(
+        f"[bold]{function}[/]  imports, and takes a trial",
+        "[dim]kept[/]   exact --trials, one deadline for all hosts, no trial lost, pruning, workers, report",
+        "[dim]not[/]    going on where a trial was cut short (it begins again), evaluate, reproduce, export",
+        f"[green]ok[/]   next: hpo run --study {found.reference} --direction maximize --timeout 10m",
+    )
 
 
 def _show(study: Study, inspection: Inspection, facts: dict[str, Any], command: str) -> None:

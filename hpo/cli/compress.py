@@ -68,6 +68,7 @@ def _compress(study: str, saved: Any, ratio: float, epochs: int, device: str | N
     from hpo.trainers.jobs import study_job
 
     found = find_study(study)
+    found.study.check_trained_here("compress")
     job = study_job(found, saved.about.get("config", {}))
     # More images than the winner had would hide what pruning costs.
     job = replace(

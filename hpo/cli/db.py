@@ -6,11 +6,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hpo.cli.options import StorageOption, timeout_option, trials_option
+from hpo.cli.options import (
+    DirectionOption,
+    DirectionsOption,
+    MetricOption,
+    PrunerOption,
+    SamplerOption,
+    StorageOption,
+    found_study,
+    objective_options,
+    timeout_option,
+    trials_option,
+)
 from hpo.cli.output import emit, notice
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
+
+    from hpo.study.discovery import FoundStudy
 
 __all__ = ["db"]
 
@@ -42,6 +55,11 @@ def init(
         int | None,
         trials_option("With --study: exactly N trials in total."),
     ] = None,
+    direction: DirectionOption = None,
+    directions: DirectionsOption = None,
+    metric: MetricOption = None,
+    sampler: SamplerOption = None,
+    pruner: PrunerOption = None,
 ) -> None:
     """Create the tables and, with `--study`, a study with its budget. Safe to repeat and to run twice at once."""
     from hpo.settings import Settings
@@ -55,23 +73,22 @@ def init(
         if study is None:
             ensure_schema(engine)
         else:
-            _prepare(engine, study, timeout, trials)
+            options = objective_options(direction, directions, metric, sampler, pruner)
+            _prepare(engine, found_study(study, options), timeout, trials)
     finally:
         engine.dispose()
     emit(f"ready: {hide_password(url)}")
 
 
-def _prepare(engine: Engine, study: str, timeout: str | None, trials: int | None) -> None:
+def _prepare(engine: Engine, found: FoundStudy, timeout: str | None, trials: int | None) -> None:
     from hpo.duration import format_duration, parse_duration
     from hpo.search.budget import check_trials
     from hpo.search.code import code_facts
     from hpo.search.open_study import OpenOptions, prepare_study
     from hpo.settings import Settings
-    from hpo.study.discovery import find_study
 
     seconds = parse_duration(timeout) if timeout is not None else None
     check_trials(trials)
-    found = find_study(study)
     opening = OpenOptions(budget="once", timeout_seconds=seconds, trials_target=trials)
     live_seconds = Settings.read().lease_seconds
     budget = prepare_study(engine, found, opening, code_facts(), live_seconds=live_seconds).budget

@@ -10,15 +10,22 @@ from hpo.cli.output import notice
 
 if TYPE_CHECKING:
     from hpo.results.reading import StudyView
+    from hpo.study.discovery import FoundStudy
+    from hpo.study.objective_study import ObjectiveOptions
     from hpo.study.study import Study
 
 __all__ = [
     "AnyStoredStudyOption",
     "ChangedCodeOption",
     "DeviceOption",
+    "DirectionOption",
+    "DirectionsOption",
     "JsonOption",
+    "MetricOption",
     "NameOption",
+    "PrunerOption",
     "QuietOption",
+    "SamplerOption",
     "StorageOption",
     "StoredStudyOption",
     "StudyOption",
@@ -28,6 +35,8 @@ __all__ = [
     "TrainersPerGpuOption",
     "TrainersPerGpuOrAutoOption",
     "declared_study",
+    "found_study",
+    "objective_options",
     "read_stored",
     "timeout_option",
     "trials_option",
@@ -190,6 +199,52 @@ TensorBoardOption = Annotated[
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No live display: print only new bests and problems.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")]
+
+
+def _objective_option(name: str, metavar: str, text: str) -> Any:
+    return typer.Option(name, metavar=metavar, help=f"Of an objective of your own: {text}", show_default=False)
+
+
+DirectionOption = Annotated[
+    str | None, _objective_option("--direction", "WAY", "minimize or maximize what it returns.")
+]
+DirectionsOption = Annotated[
+    str | None,
+    _objective_option("--directions", "WAYS", "minimize,maximize: one for each of several values it returns."),
+]
+MetricOption = Annotated[
+    str | None, _objective_option("--metric", "NAME", "what its value is called, or several: loss,seconds.")
+]
+SamplerOption = Annotated[
+    str | None, _objective_option("--sampler", "NAME", "tpe (default), random, gp, cmaes, qmc or nsga2.")
+]
+PrunerOption = Annotated[
+    str | None, _objective_option("--pruner", "NAME", "median (default), hyperband, halving or none.")
+]
+
+
+def objective_options(
+    direction: str | None, directions: str | None, metric: str | None, sampler: str | None, pruner: str | None
+) -> ObjectiveOptions:
+    """What the options above say together."""
+    from hpo.errors import UsageError
+    from hpo.study.objective_study import ObjectiveOptions
+
+    if direction is not None and directions is not None:
+        raise UsageError("--direction and --directions are both given", next="leave one out")
+    ways = direction if direction is not None else directions
+    return ObjectiveOptions(_words(ways) or (), _words(metric), sampler, pruner)
+
+
+def _words(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(word.strip() for word in text.split(","))
+
+
+def found_study(reference: str, options: ObjectiveOptions) -> FoundStudy:
+    """The study, or the objective, that `--study` names, with where it came from."""
+    from hpo.study.discovery import find_study
+
+    return find_study(reference, options)
 
 
 def declared_study(reference: str) -> Study:

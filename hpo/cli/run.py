@@ -9,15 +9,21 @@ import typer
 from hpo.cli.options import (
     ChangedCodeOption,
     DeviceOption,
+    DirectionOption,
+    DirectionsOption,
+    MetricOption,
     NameOption,
+    PrunerOption,
     QuietOption,
+    SamplerOption,
     StorageOption,
     StudyOption,
     SubsetOption,
     TensorBoardOption,
     TrainersOption,
     TrainersPerGpuOrAutoOption,
-    declared_study,
+    found_study,
+    objective_options,
     timeout_option,
     trials_option,
 )
@@ -65,6 +71,11 @@ def run(
             show_default=False,
         ),
     ] = None,
+    direction: DirectionOption = None,
+    directions: DirectionsOption = None,
+    metric: MetricOption = None,
+    sampler: SamplerOption = None,
+    pruner: PrunerOption = None,
     quiet: QuietOption = False,
 ) -> int:
     """Search until the budget is used up or you press Ctrl-C. Run the same command again to resume.
@@ -79,10 +90,10 @@ def run(
     from hpo.duration import parse_duration
 
     seconds = parse_duration(timeout) if timeout is not None else None
-    declared = declared_study(study)
+    found = found_study(study, objective_options(direction, directions, metric, sampler, pruner))
     with watcher(quiet=quiet) as display:
         result = api.run(
-            study,
+            found,
             timeout=seconds,
             trials=trials,
             storage=storage,
@@ -99,7 +110,7 @@ def run(
             on_snapshot=beating(display.snapshot),
             on_notice=display.notice,
         )
-    emit_summary(result, declared, reference=study, name=name or declared.name, storage=storage)
+    emit_summary(result, found.study, reference=study, name=name or found.study.name, storage=storage)
     return result.exit_code
 
 
@@ -118,6 +129,11 @@ def worker(
     subset: SubsetOption = None,
     name: NameOption = None,
     changed_code: ChangedCodeOption = False,
+    direction: DirectionOption = None,
+    directions: DirectionsOption = None,
+    metric: MetricOption = None,
+    sampler: SamplerOption = None,
+    pruner: PrunerOption = None,
     quiet: QuietOption = False,
 ) -> int:
     """Join a study from another process or host, within the budget that `hpo run` gave it.
@@ -131,9 +147,10 @@ def worker(
     from hpo.cli.watching import watcher
     from hpo.duration import parse_duration
 
+    found = found_study(study, objective_options(direction, directions, metric, sampler, pruner))
     with watcher(quiet=quiet) as display:
         result = api.run(
-            study,
+            found,
             timeout=parse_duration(timeout) if timeout is not None else None,
             storage=storage,
             devices=device,

@@ -26,6 +26,7 @@ _REASONS = {
     "deadline": "time is up",
     "trials": "all trials are done",
     "exhausted": "nothing is left to try",
+    "stopped": "the objective called study.stop()",
     "interrupted": "stopped by Ctrl-C; run the same command again to resume",
     "terminated": "stopped by SIGTERM; run the same command again to resume",
     "hangup": "the terminal was closed; run the same command again to resume",
@@ -51,11 +52,13 @@ def emit_summary(result: Result, study: Study, *, reference: str, name: str, sto
         verdict = escape(against_baseline(result, study))
         table.add_row("best", f"[bold {STYLES['complete']}]{score(best.value)}[/]  trial {best.trial}{verdict}")
         table.add_row("", WrappedParameters(best.params))
-    if missing := why_no_baseline(result.frozen):
+    compared = study.own is None or bool(study.baseline)
+    if compared and (missing := why_no_baseline(result.frozen)):
         table.add_row("baseline", escape(f"nothing to compare with: {missing}{_again(missing, reference)}"))
     for index, line in enumerate(_refused(result)):
         table.add_row("" if index else "refused", escape(line))
     code = shlex.quote(reference) + (f" --name {shlex.quote(name)}" if name != study.name else "")
+    code = code if study.own is None else ""
     for index, command in enumerate(next_commands(name, storage, code, finished=best is not None)):
         table.add_row("" if index else "next", escape(command))
     emit_rich("", table)
@@ -95,14 +98,16 @@ def baseline_value(result: Result, study: Study) -> float | None:
     """The first objective of the complete trial that has the baseline's parameters."""
     from hpo.results.best import trial_with
 
-    found = trial_with(result.frozen, study.rows.parameters(study.baseline, what="the baseline"))
+    if study.own is not None and not study.baseline:
+        return None
+    found = trial_with(result.frozen, study.parameters(study.baseline, what="the baseline"))
     return found.values[0] if found is not None else None
 
 
 def next_commands(name: str, storage: str | None, code: str, *, finished: bool) -> list[str]:
     """Commands to paste as they are. A password in the URL is not repeated on the screen.
 
-    code: how the study is named to a command that runs its code, which it takes from no database
+    code: how the study is named to a command that runs its code, which it takes from no database; "" where none can
     """
     from hpo.storage.engine import hide_password
 
@@ -110,7 +115,7 @@ def next_commands(name: str, storage: str | None, code: str, *, finished: bool) 
     if storage is not None and hide_password(storage) == storage:
         where = f" --storage {shlex.quote(storage)}"
     study, hpo = shlex.quote(name), program()
-    readers = ("best", "report", "evaluate") if finished else ()
+    readers = ("best", "report", *(["evaluate"] if code else [])) if finished else ()
     named = {"evaluate": code}
     commands = [f"{hpo} {reader} --study {named.get(reader, study)}{where}" for reader in (*readers, "trials")]
     return [*commands, f"{hpo} dashboard{where}"]

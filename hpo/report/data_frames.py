@@ -54,8 +54,8 @@ def trials_frame(view: StudyView) -> pandas.DataFrame:
 
 
 def curves_frame(view: StudyView) -> pandas.DataFrame:
-    """The history of every trial: rows of hpo_epochs where there are any, else what was reported to Optuna."""
-    if view.epochs:
+    """The history of every trial: rows of hpo_epochs where these hold metrics, else what was reported to Optuna."""
+    if any(row[metric] is not None for row in view.epochs for metric in ("train_loss", "val_loss", "val_accuracy")):
         table = pandas.DataFrame([dict(row) for row in view.epochs])
         table["recorded_at"] = pandas.to_datetime(table["recorded_at"], utc=True)
         return table

@@ -146,7 +146,9 @@ def _declared(reference: str, record: Record) -> tuple[FoundStudy | None, list[s
     builder, loader = str(record.job.model.get("builder")), str(record.job.dataset.get("loader"))
     own = is_own_builder(builder) and is_own_loader(loader)
     try:
-        found = as_stored(find_again(reference, record.study, record.source), record.study, record.declaration)
+        found = find_again(reference, record.study, record.source)
+        found.study.check_trained_here("reproduce")
+        found = as_stored(found, record.study, record.declaration)
     except StudyError as error:
         if not own:
             raise

@@ -9,7 +9,7 @@ from optuna.trial import BaseTrial
 
 from hpo.study.parameters import Categorical, Float, Int, Parameter
 
-__all__ = ["distribution", "suggest"]
+__all__ = ["distribution", "suggest", "suggest_from"]
 
 
 def distribution(row: Parameter) -> BaseDistribution:
@@ -30,6 +30,16 @@ def suggest(trial: BaseTrial, name: str, row: Parameter) -> Any:
         return trial.suggest_float(name, row.low, _highest(row), log=row.log, step=row.step)
     assert isinstance(row, Categorical)
     return trial.suggest_categorical(name, row.choices)
+
+
+def suggest_from(trial: BaseTrial, name: str, wanted: BaseDistribution) -> Any:
+    """Ask `trial` for a value of an Optuna distribution under `name`."""
+    if isinstance(wanted, IntDistribution):
+        return trial.suggest_int(name, wanted.low, wanted.high, log=wanted.log, step=wanted.step)
+    if isinstance(wanted, FloatDistribution):
+        return trial.suggest_float(name, wanted.low, wanted.high, log=wanted.log, step=wanted.step)
+    assert isinstance(wanted, CategoricalDistribution)
+    return trial.suggest_categorical(name, wanted.choices)
 
 
 def _highest(row: Int | Float) -> Any:

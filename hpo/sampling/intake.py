@@ -19,9 +19,10 @@ from hpo.sampling.distributions import distribution
 from hpo.storage.optuna_schema import FIXED_PARAMS
 from hpo.study.parameters import Categorical, Float, Int, Parameter, Scalar
 from hpo.study.space import Space
+from hpo.study.study import Study
 from hpo.wording import shortened
 
-__all__ = ["Intake", "trusted_study_attributes"]
+__all__ = ["Intake", "OpenIntake", "intake_for", "trusted_study_attributes"]
 
 _PROPOSED = re.compile(r"(\w+:relative_params):\d+")
 """System attributes in which TPE and the Gaussian process leave, as text, what they propose for a running trial."""
@@ -121,6 +122,33 @@ class Intake:
         count = self._rows.rows[row.repeat]
         most = count.high if isinstance(count, Int) else count
         return (base, row) if int(index) < most else None
+
+
+class OpenIntake(Intake):
+    """The same where the user's own function suggests as it goes: there are no rows, and what Optuna's own reading
+    takes for a parameter is one. A function that is enqueued with a value it cannot use says so itself."""
+
+    def __init__(self) -> None:
+        super().__init__(Space({}))
+
+    def refusal(self, trial: FrozenTrial) -> str:
+        wanted = trial.system_attrs.get(FIXED_PARAMS, {})
+        return "" if isinstance(wanted, Mapping) else f"it was enqueued with {_shown(wanted)}, no table of parameters"
+
+    def _admit(self, trial: FrozenTrial) -> FrozenTrial:
+        trial.system_attrs = self._attributes(trial.system_attrs)
+        return trial
+
+    def _fixed(self, given: Any) -> dict[str, Any]:
+        return {str(name): value for name, value in given.items()} if isinstance(given, Mapping) else {}
+
+    def _is_proposal(self, prefix: str, attributes: Mapping[str, Any]) -> bool:
+        return False  # Optuna's samplers propose anew
+
+
+def intake_for(study: Study) -> Intake:
+    """The measure of what others wrote into `study`."""
+    return Intake(study.rows) if study.own is None else OpenIntake()
 
 
 def trusted_study_attributes(attributes: Mapping[str, Any], trials: int) -> dict[str, Any]:

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import Connection
 
 from hpo.sampling.choose import Sampling
-from hpo.sampling.distributions import suggest
-from hpo.sampling.intake import Intake
+from hpo.sampling.distributions import suggest, suggest_from
+from hpo.sampling.intake import intake_for
 from hpo.sampling.pruning import make_pruner
 from hpo.search.events import Counts
 from hpo.search.outcomes import refused
@@ -50,9 +51,10 @@ class AskTell:
         self.study_id = study_id
         self.cache = cache
         self.claimed: set[int] = set()  # leased to this host, not proposed yet: nobody trains these
+        self._proposals: dict[int, optuna.trial.Trial] = {}  # under way, of the user's own function
         self._checkpoints = checkpoints
         self._host = host
-        self._intake = Intake(study.rows)
+        self._intake = intake_for(study)
         self._refusals: dict[int, str] = {}  # by trial id: why a claimed trial cannot be trained
         self._sampling = Sampling(study, cache)
         self.note = self._sampling.note  # what the user should know of the sampler, or ""
@@ -97,21 +99,40 @@ class AskTell:
         """Give a claimed trial its parameters: those it has, those it was enqueued with, the sampler's for the rest."""
         self.cache.start(claim)
         self.claimed.discard(claim.trial_id)
-        sampler = self._sampling.sampler(claim.number)
-        # A new view for every trial: a Study remembers the trials it has read until its own `ask`, which is not used
-        # here, and its sampler would go on seeing the study as it was at the first trial.
-        view = optuna.Study(study_name=self.study.name, storage=self.cache, sampler=sampler, pruner=self._pruner)
-        proposal = optuna.trial.Trial(view, claim.trial_id)
-        config = self.study.rows.sample(lambda name, row: suggest(proposal, name, row))
+        if self.study.own is not None:  # which asks for each when it comes to it
+            params = dict(self.cache.get_trial(claim.trial_id).params)
+            config = params
+        else:
+            proposal = self._proposal(claim.trial_id, claim.number)
+            config = self.study.resolve(self.study.rows.sample(lambda name, row: suggest(proposal, name, row)))
+            params = dict(proposal.params)
         return Trial(
             trial_id=claim.trial_id,
             number=claim.number,
             attempt=claim.attempt,
-            params=dict(proposal.params),
-            config=self.study.resolve(config),
+            params=params,
+            config=config,
             checkpoint=str(self._checkpoints / str(claim.number)),
             trainer_deaths=claim.trainer_deaths,
         )
+
+    def suggest(self, trial: Trial, name: str, distribution: BaseDistribution) -> Any:
+        """A value for a parameter that the user's own function asks for: the one it has, or the sampler's.
+
+        Raises what Optuna raises, UpdateFinishedTrialError for a trial that has ended among it.
+        """
+        if trial.trial_id not in self._proposals:
+            open_ids = self.cache.own_ids()
+            self._proposals = {one: proposal for one, proposal in self._proposals.items() if one in open_ids}
+            self._proposals[trial.trial_id] = self._proposal(trial.trial_id, trial.number)
+        return suggest_from(self._proposals[trial.trial_id], name, distribution)
+
+    def _proposal(self, trial_id: int, number: int) -> optuna.trial.Trial:
+        sampler = self._sampling.sampler(number)
+        # A new view for every trial: a Study remembers the trials it has read until its own `ask`, which is not used
+        # here, and its sampler would go on seeing the study as it was at the first trial.
+        view = optuna.Study(study_name=self.study.name, storage=self.cache, sampler=sampler, pruner=self._pruner)
+        return optuna.trial.Trial(view, trial_id)
 
     def should_prune(self, trial: Trial) -> bool:
         """The pruner's decision on what was reported so far."""

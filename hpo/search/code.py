@@ -91,7 +91,7 @@ def check_finished_code(
     if own and not accepted:
         raise CodeMismatch(
             f'study "{study.name}" was trained with other code ({len(results)} finished trials)',
-            evidence=[f"{path}   {before[name]}   ->   {now[name]}" for name in own for path in _module_file(name)],
+            evidence=[f"{path}   {before[name]}   ->   {now[name]}" for name in own for path in _file_of(study, name)],
             next=f"give the study a new name (--name), restore the file{'s' if len(own) > 1 else ''} above, or add "
             "--changed-code: the study then mixes old and new trials",
         )
@@ -119,10 +119,22 @@ def _sources(study: Study) -> Iterator[tuple[str, Path]]:
         for path in folder.rglob("*.py")
     }
     yield from sorted((name, path) for name, path in ours.items() if not name.startswith("hpo/studies/"))
+    if study.own is not None:
+        yield from ((Path(path).name, Path(path)) for path in _own_file(study.own.place))
+        return
     for reference in sorted({study.model_row.builder, study.dataset_row.loader}):
         module = reference.partition(":")[0]
         if module.partition(".")[0] != "hpo":
             yield from ((module, path) for path in _module_file(module))
+
+
+def _file_of(study: Study, name: str) -> list[Path]:
+    """The file that `_sources` gave this name."""
+    return [path for other, path in _sources(study) if other == name]
+
+
+def _own_file(place: str) -> list[Path]:
+    return [Path(place)] if place.endswith(".py") else _module_file(place)
 
 
 def _module_file(module: str) -> list[Path]:

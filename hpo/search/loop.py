@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import queue
-import shutil
 import socket
 import time
 from collections import deque
@@ -16,6 +15,8 @@ from collections.abc import Sequence
 
 from hpo.errors import DataError
 from hpo.messages import Epoch, Finished, Ready
+from hpo.own_messages import Attribute, Question, Report
+from hpo.search.checkpoints import Checkpoints
 from hpo.search.events import (
     Counts,
     DatabaseRecovered,
@@ -30,6 +31,7 @@ from hpo.search.events import (
 )
 from hpo.search.failure_tracker import FailureTracker
 from hpo.search.outcomes import Outcome, classify, given_up, pruned
+from hpo.search.own_trials import OwnTrials
 from hpo.search.reaper import MAX_DEATHS
 from hpo.search.reporting import SearchProgress
 from hpo.search.storage_thread import StorageThread
@@ -60,25 +62,27 @@ class Loop:
         progress: SearchProgress,
         wakeup: socket.socket,
         patience_seconds: float,
+        own_trials: OwnTrials | None = None,
     ) -> None:
         self.study = found.study
+        self._own_trials = own_trials
         self.storage_thread = storage_thread
         self.pool = TrainerPool(slots)
         self.counts = Counts()
         self.deadline: float | None = None
         self.leave_at: float | None = None  # by time.monotonic(): this host's own limit, whatever the study's deadline
         self.leave_trials: int | None = None  # likewise, whatever the study's target
-        self.interrupted = False
+        self.interrupted = self._ending = False
         self.found, self._progress = found, progress
         self._wakeup, self._patience_seconds = wakeup, patience_seconds
         self._waiting: deque[Trial] = deque()
         self._stopped = ""
-        self._checkpoints: dict[int, str] = {}
+        self._checkpoints = Checkpoints()
         self._failures = FailureTracker(found.study.name)
         self._trial_seconds = math.inf  # until an epoch is known
 
     def run(self) -> str:
-        """Work until there is a reason to stop: "deadline", "trials", "exhausted", "signal", "database" (away).
+        """Work until there is a reason to stop: deadline, trials, exhausted, stopped, signal, database (away).
 
         Raises HpoError for what the user must act on. Either way every trainer has ended and every trial is released.
         """
@@ -93,17 +97,19 @@ class Loop:
             self._release_everything()
         return self._stopped
 
-    # One turn -----------------------------------------------------------------------------------------------------
+    # One turn --------------------------------------------------------------------------------------------------
 
     def _turn(self, seconds: float) -> None:
         if self.deadline is not None and not self._stopped:
             seconds = max(0.0, min(seconds, self.deadline - time.monotonic()))
         for slot in self.pool.wait(self._wakeup, seconds):
             self._on_message(slot)
-        self._handle_events()
+        self.handle_events()
         if not self._stopped:
             self.pool.restart_lost()
             self._hand_out()
+        if self._own_trials is not None:
+            self._own_trials.end_the_deaf(self.pool.slots)
         self._progress.show(self.counts, self.deadline, self.pool.slots, self.storage_thread.outage.seconds)
 
     def _on_message(self, slot: Slot) -> None:
@@ -117,8 +123,11 @@ class Loop:
             self._on_epoch(slot, message)
         elif isinstance(message, Finished):
             self._on_finished(slot, message)
+        elif isinstance(message, Question | Report | Attribute) and self._own_trials is not None:
+            self._on_own(self._own_trials, slot, message)
 
-    def _handle_events(self) -> None:
+    def handle_events(self) -> None:
+        """Take in what the storage thread says; after `run`, what it said last."""
         while True:
             try:
                 event = self.storage_thread.events.get_nowait()
@@ -137,7 +146,7 @@ class Loop:
                 self.deadline = counts.deadline(self.leave_at)
             case TrialsSaved(trial_ids):
                 for trial_id in trial_ids:
-                    self._remove_checkpoint(trial_id)
+                    self._checkpoints.remove(trial_id, self.pool.slots)
             case TrialRefused(number, reason):
                 self._progress.refused(number, reason)
             case TrialLost(trial_id, reason):
@@ -156,14 +165,15 @@ class Loop:
     # Trials -------------------------------------------------------------------------------------------------------
 
     def _hand_out(self) -> None:
-        for trial in list(self._waiting):
+        for trial in [] if self._ending else list(self._waiting):
             if slot := self.pool.place(trial):
                 self._waiting.remove(trial)
-                self._checkpoints[trial.trial_id] = trial.checkpoint
+                self._checkpoints.expect(trial)
                 slot.give(trial, make_job(self.found, trial))
         anywhere = sum(trial.attempt == 1 for trial in self._waiting)  # the others may wait for a slot of their own
         prefetch = self.pool.prefetch(self.storage_thread.ask_seconds, self._trial_seconds)
-        self.storage_thread.want(max(0, self.pool.without_trial + prefetch - anywhere), self.pool.report())
+        wanted = 0 if self._ending else max(0, self.pool.without_trial + prefetch - anywhere)
+        self.storage_thread.want(wanted, self.pool.report())
 
     def _on_epoch(self, slot: Slot, message: Epoch) -> None:
         trial = slot.trial
@@ -183,11 +193,25 @@ class Loop:
             slot.stop(keep=False)
             self._finish(slot, trial, pruned(self.study, trial))
 
+    def _on_own(self, own: OwnTrials, slot: Slot, message: Question | Report | Attribute) -> None:
+        """What the user's own function asks or says."""
+        trial = slot.trial
+        if trial is None or trial.trial_id != message.trial_id or slot.stopping is not None:
+            return
+        if isinstance(message, Question):
+            own.ask(slot, trial, message)
+        elif isinstance(message, Report):
+            self.storage_thread.report(trial, own.reported(slot, trial, message))
+        elif message.kind == "stop":
+            self._ending = True
+        else:
+            self.storage_thread.record(lambda: own.note(trial, message), trial)
+
     def _on_finished(self, slot: Slot, message: Finished) -> None:
         trial, stopping = slot.trial, slot.stopping
         slot.stopping = None
         if trial is None or trial.trial_id != message.trial_id:
-            self._remove_checkpoint(message.trial_id)  # pruned while it was still writing one
+            self._checkpoints.remove(message.trial_id, self.pool.slots)  # pruned while it was still writing one
             return
         if message.outcome == "stopped":
             slot.trial = None
@@ -205,15 +229,18 @@ class Loop:
         slot.trial = None
         if math.isfinite(self._trial_seconds):
             self._trial_seconds += 0.2 * (slot.seconds - self._trial_seconds)
-        attributes = make_record(outcome.attributes, self._progress.provenance(slot, trial))
-        self.storage_thread.finish(trial, outcome.state, outcome.values, attributes, outcome.constraints)
+        elif self._own_trials is not None:
+            self._trial_seconds = slot.seconds
+        attributes = make_record(outcome.attributes, self._progress.provenance(slot, trial)).items()
+        kept = {name: value for name, value in attributes if name not in trial.noted or name == "failure"}
+        self.storage_thread.finish(trial, outcome.state, outcome.values, kept, outcome.constraints)
         self._progress.finished(trial, outcome)
         if not self._stopped and (sentence := self._failures.record(outcome)):
             self._progress.notice(sentence)
 
     def _on_trial_lost(self, trial_id: int, reason: str) -> None:
         self._waiting = deque(trial for trial in self._waiting if trial.trial_id != trial_id)
-        self._checkpoints.pop(trial_id, None)  # the new owner's now
+        self._checkpoints.leave(trial_id)  # the new owner's now
         slot = self.pool.training(trial_id)
         if slot is not None and slot.stopping is None and slot.trial is not None:
             self._progress.notice(f"trial {slot.trial.number}: {reason}; stopped here")
@@ -237,13 +264,6 @@ class Loop:
         if slot.quarantined:
             self._progress.notice(f"{slot.spec.device} left alone: {slot.health.lost_in_a_row} trainers lost in a row")
 
-    def _remove_checkpoint(self, trial_id: int) -> None:
-        """Called once the database has a trial's end; waits for the trainer to be done with it."""
-        if any(slot.stopping is not None and slot.stopping.trial_id == trial_id for slot in self.pool.slots):
-            return
-        if path := self._checkpoints.pop(trial_id, ""):
-            shutil.rmtree(path, ignore_errors=True)
-
     # The end ------------------------------------------------------------------------------------------------------
 
     def _reason_to_stop(self) -> str:
@@ -255,6 +275,8 @@ class Loop:
             return "database"
         self.pool.check()
         counts = self.counts
+        if self._ending and not self.pool.busy:
+            return "stopped"
         if counts.trials_target is not None and counts.finished >= counts.trials_target:
             return "trials"
         idle = not self._waiting and not self.pool.busy and not counts.running and not counts.waiting
@@ -270,3 +292,5 @@ class Loop:
         for trial in [*self._waiting, *(slot.trial for slot in self.pool.slots if slot.trial is not None)]:
             self.storage_thread.requeue(trial)
         self.pool.kill()
+        if self._own_trials is not None:
+            self._own_trials.close()

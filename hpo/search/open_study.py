@@ -11,7 +11,7 @@ from optuna.study import StudyDirection
 from sqlalchemy.engine import Connection, Engine
 
 from hpo.errors import StudyError, near_miss
-from hpo.sampling.intake import Intake, trusted_study_attributes
+from hpo.sampling.intake import intake_for, trusted_study_attributes
 from hpo.search.budget import BudgetDecision, agree, initial_budget
 from hpo.search.code import check_finished_code, check_same_code, code_digest, source_digests
 from hpo.search.identity import Identity, own_identity
@@ -100,7 +100,7 @@ def open_study(
         user_attrs, system_attrs = queries.study_attrs(connection, study_id)
         system_attrs = trusted_study_attributes(system_attrs, sum(queries.counts(connection, study_id).values()))
         cache = StudyCache(study_id, study.name, directions_of(study), user_attrs, system_attrs)
-        cache.apply(Intake(study.rows).admit(queries.read_all(connection, study_id)))
+        cache.apply(intake_for(study).admit(queries.read_all(connection, study_id)))
         trials = cache.get_all_trials(study_id, deepcopy=False)
         # A worker that is active runs this very code, so the question was answered when it started.
         note = "" if queries.at_work(connection, study_id, live_seconds) else check_finished_code(
@@ -220,7 +220,8 @@ def _register(
 
 def _fill_queue(connection: Connection, study: Study, study_id: int) -> None:
     """The baseline is trial 0, so that every report can say "better than"; then all points of a grid, if it is one."""
-    _enqueue(connection, study_id, study, [study.baseline], "baseline")
+    if study.baseline or study.own is None:
+        _enqueue(connection, study_id, study, [study.baseline], "baseline")
     if isinstance(study.sampler, Grid):
         points: list[tuple[dict[str, Any], TrialRecord]] = [
             (point, {}) for point in study.sampler.points(study.rows, study.seed)
@@ -233,7 +234,7 @@ def _enqueue(
 ) -> None:
     entries = [
         (
-            study.rows.parameters(config, what=origin, complete=False),
+            study.parameters(config, what=origin, complete=False),
             TrialRecord(origin=origin if origin == "baseline" and number == 1 else f"{origin} {number}"),
         )
         for number, config in enumerate(configs, start=1)

@@ -49,6 +49,8 @@ def classify(study: Study, trial: Trial, message: Finished, baseline: Mapping[st
             )
             return Outcome(TrialState.COMPLETE, values, attributes, _limits(study, message.metrics, baseline), shown)
         message = Finished(trial.trial_id, "diverged", reason="the objective is not a number")
+    if message.outcome == "pruned":
+        return Outcome(TrialState.PRUNED, _last(study, trial), attributes)
     if message.outcome in CONSTRAINTS:
         attributes["failure"] = TrialFailure(kind=message.outcome, reason=message.reason)
         constraint = {CONSTRAINTS[message.outcome]: 1.0}

@@ -112,7 +112,8 @@ class SearchProgress:
         before = self._best
         best = self.best()
         state = STATES[outcome.state]
-        at = f" after {trial.epoch} epoch{'s' if trial.epoch != 1 else ''}" if trial.epoch else ""
+        unit = "epoch" if self._study.own is None else "report"
+        at = f" after {trial.epoch} {unit}{'s' if trial.epoch != 1 else ''}" if trial.epoch else ""
         detail = outcome.line or (
             f"{self._study.objectives[0]} {score(trial.score)}" if trial.score is not None else ""
         )

@@ -21,6 +21,7 @@ from hpo.search.identity import own_identity
 from hpo.search.loop import Loop
 from hpo.search.options import RunOptions
 from hpo.search.outage import persistently
+from hpo.search.own_trials import OwnTrials
 from hpo.search.parts import (
     connect,
     endless,
@@ -153,7 +154,8 @@ class Search:
         progress = search_progress(found, options, thread, facts)
         notes = [opened.agreed.message, opened.note, opened.retried, thread.sampler_note]
         say(options, [*replayed, *notes, endless(found, options, opened.agreed)])
-        loop = Loop(found, thread, slots, progress, wakeup.sleeper, settings.patience_seconds)
+        own_trials = OwnTrials(thread.ask_tell) if found.study.own is not None else None
+        loop = Loop(found, thread, slots, progress, wakeup.sleeper, settings.patience_seconds, own_trials)
         if leave_at is not None and (options.worker or opened.agreed.leave_seconds is not None):
             loop.leave_at = loop.deadline = leave_at  # else it is the study's, kept in the database
         loop.leave_trials = opened.agreed.leave_trials
@@ -182,6 +184,7 @@ class Search:
                 reason = self.loop.run()
             finally:
                 kept = self.close(self._closing_seconds(interrupted=bool(received)))
+        self.loop.handle_events()  # the database may be back only now
         self.progress.show(self.loop.counts, self.loop.deadline, [], last=True)
         self.progress.close()
         if kept or reason == "database":

@@ -15,8 +15,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from hpo.errors import HpoError, StudyError, near_miss
+from hpo.errors import HpoError, StudyError, UsageError, near_miss
 from hpo.former_names import former_name, line_instead
+from hpo.study.objective_study import ObjectiveOptions, objective_study
+from hpo.study.script import Script, read_script
 from hpo.study.study import Study
 from hpo.user_code import line_of
 from hpo.wording import shortened
@@ -40,21 +42,35 @@ class FoundStudy:
     reference: str = ""
 
 
-def find_study(reference: str) -> FoundStudy:
-    """The study that `--study` names. StudyError says what was looked for and the nearest name there is."""
-    return replace(_find(reference), reference=shlex.quote(reference))
+def find_study(reference: str, options: ObjectiveOptions | None = None) -> FoundStudy:
+    """The study that `--study` names. StudyError says what was looked for and the nearest name there is.
+
+    options: of an objective, where `reference` names one ("train.py:objective"). None for who does not search: the
+             study then has the objective's name, and a direction that means nothing
+    """
+    found = _find(reference, options or ObjectiveOptions(("minimize",)))
+    if options is not None and options.given and found.study.own is None:
+        raise UsageError(
+            f"{options.given[0]} is for an objective of your own, and {reference} declares a study",
+            next="write it into the study's file",
+        )
+    words = [shlex.quote(reference), *(options.words if options is not None else ())]
+    return replace(found, reference=" ".join(words))
 
 
-def _find(reference: str) -> FoundStudy:
+def _find(reference: str, options: ObjectiveOptions) -> FoundStudy:
     path, _, attribute = reference.rpartition(":")
     if not path.endswith(".py"):
         path, attribute = reference, "study"
     if path.endswith(".py") or "/" in path:
-        return _from_file(Path(os.path.expanduser(path)), attribute)  # which leaves ~nobody as it is
+        return _from_file(Path(os.path.expanduser(path)), attribute, options)  # which leaves ~nobody as it is
     if ":" in reference:
         module_name, _, attribute = reference.partition(":")
         here = str(Path.cwd())
         _make_importable(here)
+        script = _script_of(module_name)
+        if script is not None and attribute in script.functions:
+            return FoundStudy(objective_study(reference, script, options), script.path, (here,))
         found = _from_module(_import(module_name, reference), attribute)
         return FoundStudy(found.study, found.source, (here,))
     names = _names()
@@ -128,13 +144,27 @@ def _import(name: str, reference: str) -> ModuleType:
         raise _broken(reference, error) from error
 
 
-def _from_file(path: Path, attribute: str) -> FoundStudy:
+def _script_of(module: str) -> Script | None:
+    """The text of a module that has not been imported; None where it has no file of Python's."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError, *_ENDINGS):
+        return None  # importing it says why
+    return read_script(Path(spec.origin)) if spec is not None and spec.origin is not None else None
+
+
+def _from_file(path: Path, attribute: str, options: ObjectiveOptions) -> FoundStudy:
     if not os.path.isfile(path):  # unlike Path.is_file, false for a name too long for any file
         raise StudyError(f"no study file {path}", next="check the path, or `hpo studies` for those that come along")
     path = path.resolve()
     if path.suffix != ".py":
         raise StudyError(f"{path} is no Python file", next="name it with .py, or check the path")
     folder = str(path.parent)
+    script = read_script(path)
+    if script is not None and attribute in script.functions:
+        return FoundStudy(objective_study(f"{path}:{attribute}", script, options), path, (folder,))
+    if script is not None and not script.studies:
+        script.explain(attribute)
     _make_importable(folder)
     spec = importlib.util.spec_from_file_location(f"_hpo_study_{path.stem}", path)
     assert spec is not None

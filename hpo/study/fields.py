@@ -16,10 +16,10 @@ from hpo.study.declared import is_number
 from hpo.study.protocol import METRICS, AtMost, EarlyStopping, StopWhen, check_metric
 from hpo.study.pruners import Pruner
 from hpo.study.recipe import REQUIRED
-from hpo.study.samplers import Sampler
+from hpo.study.samplers import Grid, Sampler
 from hpo.study.space import Space
 
-__all__ = ["check_fields", "check_objectives"]
+__all__ = ["check_fields", "check_objectives", "check_own_fields"]
 
 MOST_EPOCHS = 1_000_000
 """Of a trial: more than that is a typing error. The database counts epochs in 32 bits."""
@@ -39,6 +39,36 @@ def check_fields(values: Mapping[str, Any]) -> None:
     _check_parts(values)
     _check_numbers(values)
     _of_type("description", values["description"], str, "text", 'description="what this study is about"')
+
+
+_HPO_TRAINS = (
+    "dataset", "model", "space", "direction", "early_stopping", "stop_when", "max_seconds", "constraints", "validation",
+    "folds", "subset",
+)  # fmt: skip
+"""Fields about how hpo trains a model."""
+
+
+def check_own_fields(values: Mapping[str, Any]) -> None:
+    """The same for a study whose objective is a function of the user's own, which trains by itself."""
+    given = [name for name in _HPO_TRAINS if values[name] not in (REQUIRED, None, ())]
+    if given:
+        raise StudyError(
+            f"the objective trains by itself, so {given[0]}={values[given[0]]!r} has no meaning",
+            next="leave it out" if given[0] != "direction" else "give the direction to Objective(...)",
+        )
+    if values["name"] is REQUIRED:
+        raise StudyError("the study has no name", next='add name="my_study"')
+    _check_name(values["name"])
+    if values["baseline"] is not REQUIRED:
+        _of_type("baseline", values["baseline"], Mapping, "a table of parameters", 'baseline={"lr": 1e-3}')
+    _check_parts(values)
+    _whole("seed", values["seed"], 0, 2**31 - 1)
+    _of_type("description", values["description"], str, "text", 'description="what this study is about"')
+    if isinstance(values["sampler"], Grid):
+        raise StudyError(
+            "Grid() needs a table of rows, and this objective suggests as it goes",
+            next="sampler=QMC(), which spreads its points evenly, or TPE()",
+        )
 
 
 def check_objectives(values: Mapping[str, Any]) -> None:

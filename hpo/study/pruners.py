@@ -16,7 +16,10 @@ __all__ = ["Hyperband", "MedianPruner", "NoPruner", "PercentilePruner", "Pruner"
 
 @dataclass(frozen=True)
 class Pruner(DeclaredOption):
-    """Which trials end early. `workers` is the number of slots that report at the same time."""
+    """Which trials end early. `workers` is the number of slots that report at the same time.
+
+    epochs: at most; 0 where nobody knows, of a function of the user's own
+    """
 
     def build(self, epochs: int, workers: int) -> BasePruner:
         raise NotImplementedError
@@ -112,6 +115,6 @@ class Hyperband(Pruner):
 
         return HyperbandPruner(
             min_resource=self.min_epochs,
-            max_resource=max(epochs, self.min_epochs),
+            max_resource=max(epochs, self.min_epochs) if epochs else "auto",
             reduction_factor=self.reduction_factor,
         )

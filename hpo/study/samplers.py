@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from hpo.study.space import Space
 
-__all__ = ["GP", "QMC", "TPE", "CmaEs", "Grid", "Random", "Sampler", "check_grid"]
+__all__ = ["GP", "NSGAII", "QMC", "TPE", "CmaEs", "Grid", "Random", "Sampler", "check_grid"]
 
 MOST_POINTS = 100_000
 """Of a grid, all of which is enqueued when the study is made."""
@@ -124,6 +124,21 @@ class GP(Sampler):
         from optuna.samplers import GPSampler
 
         return GPSampler(n_startup_trials=self.startup_trials, seed=seed, warn_independent_sampling=False)
+
+
+@dataclass(frozen=True)
+class NSGAII(Sampler):
+    """The genetic algorithm NSGA-II, for several objectives; `population` trials make a generation."""
+
+    population: int = 50
+
+    def __post_init__(self) -> None:
+        at_least("NSGAII", "population", self.population, 2)
+
+    def build(self, space: Space, seed: int) -> BaseSampler:
+        from optuna.samplers import NSGAIISampler
+
+        return NSGAIISampler(population_size=self.population, seed=seed)
 
 
 def check_grid(space: Space) -> None:

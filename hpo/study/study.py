@@ -17,7 +17,8 @@ from hpo.data import DATASETS, Dataset
 from hpo.errors import DeclarationChanged, StudyError, near_miss
 from hpo.messages import Protocol
 from hpo.models import MODELS, Model
-from hpo.study.fields import check_fields, check_objectives
+from hpo.study.fields import check_fields, check_objectives, check_own_fields
+from hpo.study.objective import Objective
 from hpo.study.protocol import METRICS, AtMost, EarlyStopping, StopWhen
 from hpo.study.pruners import MedianPruner, Pruner
 from hpo.study.recipe import RECIPE, REQUIRED
@@ -36,7 +37,8 @@ class Study:
     name:           under which trials are stored; letters, digits, `_`, `-` and `.`
     dataset, model: a row of hpo.data.DATASETS and hpo.models.MODELS by name, or a Dataset / Model of your own
     space:          rows: searched parameters or fixed values, read by the model or by hpo.study.recipe.RECIPE
-    objective:      a metric of hpo.study.protocol.METRICS, or several (Pareto front); `direction` to match
+    objective:      a metric of hpo.study.protocol.METRICS, or several (Pareto front); `direction` to match. Or an
+                    Objective, a function of your own that trains: then there is no data set, model or space
     epochs:         at most, for each trial
     baseline:       a full configuration, enqueued first: what one would try without a search
     known:          configurations found best by others, enqueued on request
@@ -52,7 +54,7 @@ class Study:
     model: str | Model = REQUIRED
     space: Mapping[str, Any] | Space = REQUIRED
     baseline: Mapping[str, Any] = REQUIRED
-    objective: str | tuple[str, ...] = "val_accuracy"
+    objective: str | tuple[str, ...] | Objective = "val_accuracy"
     direction: str | tuple[str, ...] | None = None
     epochs: int = 20
     early_stopping: EarlyStopping | None = None
@@ -69,6 +71,12 @@ class Study:
     description: str = ""
 
     def __post_init__(self) -> None:
+        if self.own is not None:
+            check_own_fields(vars(self))
+            given = {"space": Space({}), "baseline": {} if self.baseline is REQUIRED else self.baseline, "epochs": 0}
+            for name, value in {**given, "dataset": "", "model": ""}.items():
+                object.__setattr__(self, name, value)
+            return
         check_fields(vars(self))
         rows = self.space.rows if isinstance(self.space, Space) else self.space
         object.__setattr__(self, "space", Space(rows))
@@ -83,10 +91,23 @@ class Study:
             self.rows.parameters(config, what=f"known[{index}]", complete=False)
 
     @property
+    def own(self) -> Objective | None:
+        """The user's own training; None where hpo trains a model."""
+        return self.objective if isinstance(self.objective, Objective) else None
+
+    @property
     def rows(self) -> Space:
-        """The space, checked."""
+        """The space, checked. Empty where the user's own function suggests as it goes."""
         assert isinstance(self.space, Space)
         return self.space
+
+    def check_trained_here(self, command: str) -> None:
+        """Raise StudyError for `command`, which needs a model that hpo trains, where the user's own function does."""
+        if self.own is not None:
+            raise StudyError(
+                f"hpo {command} needs a model that hpo trains, and {self.own.shown} trains by itself",
+                next=f"`hpo best`, `trials` and `report --study {self.name}` show what it found",
+            )
 
     @property
     def dataset_row(self) -> Dataset:
@@ -98,6 +119,8 @@ class Study:
 
     @property
     def _model_name(self) -> str:
+        if self.own is not None:
+            return self.own.shown
         return self.model if isinstance(self.model, str) else self.model.builder
 
     @property
@@ -110,10 +133,14 @@ class Study:
 
     @property
     def objectives(self) -> tuple[str, ...]:
+        if isinstance(self.objective, Objective):
+            return self.objective.metrics
         return (self.objective,) if isinstance(self.objective, str) else tuple(self.objective)
 
     @property
     def directions(self) -> tuple[str, ...]:
+        if self.own is not None:
+            return self.own.directions
         if self.direction is None:
             return tuple(METRICS[metric] for metric in self.objectives)
         return (self.direction,) if isinstance(self.direction, str) else tuple(self.direction)
@@ -121,10 +148,18 @@ class Study:
     @property
     def baseline_config(self) -> dict[str, Any]:
         """The baseline, resolved: what trial 0's trainer reads."""
-        return self.resolve(self.rows.configuration(self.rows.parameters(self.baseline, what="the baseline")))
+        return self.resolve(self.rows.configuration(self.parameters(self.baseline, what="the baseline")))
+
+    def parameters(self, config: Mapping[str, Any], *, what: str, complete: bool = True) -> dict[str, Any]:
+        """As Space.parameters. A user's own function has no rows to check them against: it suggests as it goes."""
+        if self.own is not None:
+            return dict(config)
+        return self.rows.parameters(config, what=what, complete=complete)
 
     def resolve(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """The configuration with every default of the model and of the recipe filled in: what the trainer reads."""
+        if self.own is not None:
+            return dict(config)
         defaults: dict[str, Any] = {name: reads.default for name, reads in self.model_row.reads.items()}
         defaults |= {name: setting.default for name, setting in RECIPE.items()}
         resolved = {name: value for name, value in defaults.items() if value is not REQUIRED and value is not None}
@@ -148,6 +183,8 @@ class Study:
 
     def declaration(self) -> dict[str, str]:
         """Every row that decides what a trial means, as text: compared when a study is opened again."""
+        if self.own is not None:
+            return self._own_declaration(self.own)
         protocol: dict[str, Any] = {
             "dataset": self.dataset_name,
             "model": self.model_name,
@@ -166,6 +203,16 @@ class Study:
         }
         shown = {f"({name})": str(value) for name, value in protocol.items() if value is not None}
         return {**self.rows.describe(), **shown}
+
+    def _own_declaration(self, own: Objective) -> dict[str, str]:
+        values = ", ".join(f"{d} {m}" for m, d in zip(own.metrics, own.directions, strict=True))
+        return {
+            "(function)": own.shown,
+            "(objective)": values,
+            "(seed)": str(self.seed),
+            "(sampler)": str(self.sampler),
+            "(pruner)": str(self.pruner),
+        }
 
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits that change with the declaration and with nothing else."""

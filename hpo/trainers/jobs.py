@@ -7,8 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hpo.messages import Job
+from hpo.own_messages import OwnTraining
 from hpo.seeds import trial_seed
 from hpo.study.discovery import FoundStudy
+from hpo.study.objective import Objective
 
 if TYPE_CHECKING:
     from hpo.trainers.trial import Trial
@@ -30,6 +32,8 @@ def make_job(found: FoundStudy, trial: Trial) -> Job:
 def study_job(found: FoundStudy, config: Mapping[str, Any]) -> Job:
     """A job of the study for a resolved configuration that is no trial: seed and number of the baseline."""
     study = found.study
+    if study.own is not None:
+        return _own_job(found, study.own, config)
     dataset, model = study.dataset_row, study.model_row
     return Job(
         trial_id=0,
@@ -46,4 +50,19 @@ def study_job(found: FoundStudy, config: Mapping[str, Any]) -> Job:
         },
         seed=trial_seed(study.seed, 0),
         sys_path=list(found.sys_path),
+    )
+
+
+def _own_job(found: FoundStudy, own: Objective, config: Mapping[str, Any]) -> Job:
+    study = found.study
+    return Job(
+        trial_id=0,
+        number=0,
+        config=dict(config),
+        protocol=study.protocol(),
+        model={},
+        dataset={},
+        seed=trial_seed(study.seed, 0),
+        sys_path=list(found.sys_path),
+        own=OwnTraining(own.reference, study.name, own.directions, own.metrics),
     )

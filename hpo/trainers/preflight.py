@@ -26,6 +26,8 @@ MOST = 200
 def configurations(found: FoundStudy) -> list[dict[str, Any]]:
     """Both ends of every branch and the baseline, resolved; the same network with the same batch size only once."""
     study = found.study
+    if study.own is not None:
+        return []
     reads = [*study.model_row.reads, "batch_size"]
     different: dict[str, dict[str, Any]] = {}
     for resolved in [study.baseline_config, *map(study.resolve, study.rows.branches())]:

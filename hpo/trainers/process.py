@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -48,6 +49,7 @@ class TrainerProcess:
         arguments: Sequence[str] = (),
         environ: Mapping[str, str],
     ) -> None:
+        self._sending = threading.Lock()
         device, environ = shown(device, environ)
         ours, theirs = socket.socketpair()
         with theirs:
@@ -67,7 +69,8 @@ class TrainerProcess:
     def send(self, message: Message) -> bool:
         """False when the trainer is gone; its closed connection tells the rest."""
         try:
-            self.connection.send_bytes(encode(message))
+            with self._sending:  # the loop and the thread that answers an objective
+                self.connection.send_bytes(encode(message))
         except OSError:
             return False
         return True
@@ -87,6 +90,10 @@ class TrainerProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
         return self.kill()
+
+    def end(self) -> None:
+        """Kill the child; its closed connection tells the rest."""
+        self._process.kill()
 
     def kill(self) -> str:
         """Kill the child at once, and say how it ended."""

@@ -41,6 +41,7 @@ class Slot:
         # After a Stop the trainer still sends a Finished; what it reports until then is ignored.
         self.stopping: Stop | None = None
         self._spawn = spawn
+        self._stop_asked = 0.0
 
     @property
     def state(self) -> str:
@@ -66,6 +67,11 @@ class Slot:
         """Since the trial was given to it."""
         return time.monotonic() - self.since
 
+    @property
+    def stopping_seconds(self) -> float:
+        """Since its trainer was asked to stop."""
+        return time.monotonic() - self._stop_asked
+
     def start(self) -> None:
         self.process = self._spawn(self.spec)
         self.ready = None
@@ -84,6 +90,7 @@ class Slot:
         """Ask the trainer to end its trial at the next step. It answers with Finished."""
         if self.trial is not None and self.process is not None:
             self.stopping = Stop(self.trial.trial_id, keep)
+            self._stop_asked = time.monotonic()
             self.process.send(self.stopping)
 
     def kill(self) -> None:

@@ -15,6 +15,7 @@ class Trial:
     config:  resolved: what the trainer reads. params: what Optuna stores.
     attempt: counted from 1; grows when a trainer died under the trial or a host lost it
     got_on:  an epoch was finished in this attempt
+    noted: names of user attributes that the user's own function has set
     trainer_deaths: how often its trainer died since it last finished an epoch, on any host; lost hosts do not count
     """
 
@@ -29,6 +30,7 @@ class Trial:
     score: float | None = None
     trainer_deaths: int = 0
     facts: dict[str, Any] = field(default_factory=dict)
+    noted: set[str] = field(default_factory=set)
 
     @property
     def attempts(self) -> int:

@@ -56,9 +56,12 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 def _out_of_memory(job: Job, error: BaseException) -> str:
     """What was tried, and the first line of what the allocator said."""
+    said = str(error).strip().splitlines() or ["out of memory"]
+    if job.own is not None:
+        parameters = ", ".join(f"{name}={value}" for name, value in job.config.items())
+        return f"{job.own.function.rpartition(':')[2]}({parameters}); {said[0]}"
     shape: list[Any] = list(job.dataset.get("shape", ()))
     size = job.config.get("batch_size")
     read = {name: job.config[name] for name in job.model.get("reads", ()) if name in job.config}
     parameters = ", ".join(f"{name}={value}" for name, value in read.items())
-    said = str(error).strip().splitlines()
-    return f"batch {[size, *shape]}; {job.model.get('builder')}({parameters}); {said[0] if said else 'out of memory'}"
+    return f"batch {[size, *shape]}; {job.model.get('builder')}({parameters}); {said[0]}"

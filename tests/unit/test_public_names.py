@@ -11,6 +11,7 @@ import pytest
 PUBLIC = {
     "hpo": [
         "GP",
+        "NSGAII",
         "QMC",
         "TPE",
         "AtMost",
@@ -24,6 +25,7 @@ PUBLIC = {
         "Int",
         "MedianPruner",
         "NoPruner",
+        "Objective",
         "PercentilePruner",
         "Random",
         "Result",

@@ -156,5 +156,7 @@ def test_two_loops_of_plain_optuna_beside_a_search_end_neither(
     study.optimize(objective, n_trials=5, n_jobs=2)
     process.ends()
     trials = world.trials()
-    assert all(trial.state.is_finished() for trial in trials)
+    # The other loops' trials count: when theirs makes sixteen, one of ours may be under way, and is put back.
+    assert sum(trial.state.is_finished() for trial in trials) >= 16
+    assert all(trial.state.is_finished() or trial.state is TrialState.WAITING for trial in trials)
     assert sum("config" in trial.user_attrs for trial in trials) >= 10

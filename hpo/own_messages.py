@@ -1,0 +1,82 @@
+"""What a coordinator and a trainer say to each other while a function of the user's own trains (see hpo.messages)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Answer", "Attribute", "OwnTraining", "Question", "Report"]
+
+
+@dataclass(frozen=True)
+class OwnTraining:
+    """The function that a trainer is to call with each trial, in place of training a model of the study's.
+
+    function: "module:name", or "/folder/file.py:name"
+    study, directions, metrics: as `trial.study` shows them; one direction and metric for each value it returns
+    """
+
+    function: str
+    study: str
+    directions: tuple[str, ...]
+    metrics: tuple[str, ...]
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> OwnTraining:
+        return cls(
+            fields["function"], fields["study"], tuple(fields["directions"]), tuple(fields["metrics"])
+        )  # lists, after JSON
+
+
+@dataclass(frozen=True)
+class Question:
+    """Trainer to coordinator, which sends an Answer of the same `number`.
+
+    about: "suggest"       arguments: name, distribution (Optuna's JSON text); the answer is the value, of a categorical
+                           one its index
+           "should_prune"  the answer is True or False
+           "trials"        the answer is a list: each finished trial as hpo.own_training.past reads it
+           "user_attrs"    the answer is a mapping: the study's
+    """
+
+    trial_id: int
+    number: int
+    about: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Coordinator to trainer. error: [name of Python's exception, its message], in place of a value; or None."""
+
+    trial_id: int
+    number: int
+    value: Any = None
+    error: list[str] | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """Trainer to coordinator: what the user's function reported, once for each step.
+
+    seconds: since the report before, or since the function was called
+    """
+
+    trial_id: int
+    step: int
+    value: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """Trainer to coordinator: something that the user's function noted.
+
+    kind: "user" (of the trial), "constraint", "system" (of the trial: artifacts), "study" (user attribute of the study)
+          or "stop" (end the search after the trials under way; no name, no value)
+    """
+
+    trial_id: int
+    kind: str
+    name: str = ""
+    value: Any = None

@@ -1,0 +1,61 @@
+"""The function that an OwnTraining names, imported as its file would be by `import`."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from hpo.errors import StudyError, near_miss
+from hpo.user_code import line_of
+
+__all__ = ["load_function"]
+
+
+def load_function(reference: str) -> Callable[..., Any]:
+    """The function of "module:name" or "/folder/file.py:name". StudyError with the user's line for what fails."""
+    place, _, name = reference.rpartition(":")
+    try:
+        module = _module(place)
+    except (Exception, SystemExit) as error:
+        said = str(error).strip().splitlines()
+        what = f"{type(error).__name__}: {said[0] if said else ''}".removesuffix(": ")
+        raise StudyError(
+            f"{place} does not import: {what}",
+            evidence=[line_of(error)] if line_of(error) else [],
+            next="mend that line, then run it again",
+        ) from error
+    found: Any = module
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if not callable(found):
+        functions = [key for key, value in vars(module).items() if inspect.isroutine(value) and key[0] != "_"]
+        raise StudyError(f"{place} has no function {name}", evidence=[near_miss(name, functions)])
+    return found  # type: ignore[no-any-return]
+
+
+def _module(place: str) -> ModuleType:
+    if not place.endswith(".py"):
+        return importlib.import_module(place)
+    path = Path(place)
+    spec = importlib.util.find_spec(path.stem) if path.stem.isidentifier() else None
+    if spec is not None and spec.origin is not None and Path(spec.origin).resolve() == path:
+        return importlib.import_module(path.stem)  # so that what it makes can be pickled, for a DataLoader's workers
+    name = f"_hpo_own_{path.stem}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

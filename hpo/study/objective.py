@@ -1,0 +1,108 @@
+"""A function of the user's own as the objective of a study: which one it is, and which way its values are better."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hpo.errors import StudyError
+
+__all__ = ["Objective"]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """An objective as study.optimize takes it: a function of one trial that returns a number, or one for each metric.
+
+    function:  "module:name", "path/to/file.py:name", or the function itself, if it stands at the top of a file
+    metric:    what each value is called in reports
+    direction: "minimize" or "maximize", one for each metric; there is no default
+    """
+
+    function: str | Callable[..., Any]
+    metric: str | tuple[str, ...] | None = None
+    direction: str | tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "function", _reference(self.function))
+        directions = self.directions
+        if not directions or set(directions) - {"minimize", "maximize"}:
+            raise StudyError(
+                f"the objective {self.shown} has no direction"
+                if not directions
+                else f"direction={self.direction!r} is not minimize or maximize, or one of them for each value",
+                next='Objective(..., direction="minimize"), or "maximize"; on the command line --direction',
+            )
+        if len(self.metrics) != len(directions):
+            raise StudyError(
+                f"metric={self.metric!r} and direction={self.direction!r} are not of one length",
+                next="give one direction for each metric",
+            )
+
+    @property
+    def reference(self) -> str:
+        """ "module:name" or "/path/file.py:name"."""
+        assert isinstance(self.function, str)
+        return self.function
+
+    @property
+    def place(self) -> str:
+        """The module, or the file, that the function stands in."""
+        return self.reference.rpartition(":")[0]
+
+    @property
+    def shown(self) -> str:
+        """The reference as every host writes it: without the folder of its file."""
+        place = Path(self.place).name if self.place.endswith(".py") else self.place
+        return f"{place}:{self.reference.rpartition(':')[2]}"
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        return _tuple(self.direction)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        if self.metric is not None:
+            return _tuple(self.metric)
+        count = len(self.directions)
+        return ("value",) if count == 1 else tuple(f"value_{index}" for index in range(count))
+
+
+def _tuple(given: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    return () if given is None else (given,) if isinstance(given, str) else tuple(given)
+
+
+def _reference(function: str | Callable[..., Any]) -> str:
+    """The name that a trainer imports `function` by. StudyError for what no other process can import."""
+    if isinstance(function, str):
+        place, colon, name = function.rpartition(":")
+        if not colon or not place or not all(part.isidentifier() for part in name.split(".")):
+            raise StudyError(f'objective "{function}" is not of the form module:name or path/to/file.py:name')
+        return f"{Path(place).expanduser().resolve()}:{name}" if place.endswith(".py") else function
+    name = getattr(function, "__qualname__", "")
+    if not name:
+        raise StudyError(
+            f"{function!r} is not a function that a trainer can import by name",
+            next="define `def objective(trial): ...` at the top of a file, which calls it",
+        )
+    if "<" in name:
+        what = "a lambda" if "<lambda>" in name else f"defined inside another function ({name})"
+        raise StudyError(
+            f"the objective is {what}: a trainer, which is another process, cannot import it",
+            next="move it to the top of its file: def objective(trial): ...",
+        )
+    module = function.__module__
+    if module != "__main__":
+        return f"{module}:{name}"
+    file = getattr(sys.modules["__main__"], "__file__", None)
+    if file is None or not Path(file).is_file():
+        raise StudyError(
+            f"{name} is defined in a notebook or at a prompt: a trainer, which is another process, cannot import it",
+            next="write the cell to a file: begin it with %%writefile objective.py, then "
+            f'hpo.run("objective.py:{name}", direction=...)',
+        )
+    return f"{Path(inspect.getsourcefile(function) or file).resolve()}:{name}"

@@ -1,0 +1,112 @@
+"""Suggestions for an objective are stock Optuna's, its answers come from memory, and a deaf function is ended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution, distribution_to_json
+from optuna.trial import TrialState
+
+from hpo import TPE, CmaEs, NoPruner, Objective, Random, Study
+from hpo.messages import Message
+from hpo.own_messages import Answer, Question
+from hpo.search.ask_tell import AskTell
+from hpo.search.own_trials import OwnTrials
+from hpo.seeds import sampler_seed
+from hpo.storage.claims import Claim
+from hpo.storage.study_cache import StudyCache
+from hpo.study.samplers import Sampler
+from hpo.trainers.slot import Slot
+
+
+def objective(suggest: Any) -> float:
+    """Conditional, per layer, by category; what is better depends on all of it."""
+    x = suggest("x", FloatDistribution(1e-3, 1.0, log=True))
+    layers = suggest("layers", IntDistribution(1, 3))
+    units = [suggest(f"units_{index}", IntDistribution(4, 64, step=4)) for index in range(layers)]
+    if suggest("kind", CategoricalDistribution(("a", "b", None))) == "b":
+        x += suggest("shift", FloatDistribution(0.0, 0.5, step=0.1))
+    return float(abs(x - 0.3) + sum(units) / 200)
+
+
+def ask_tell(sampler: Sampler) -> AskTell:
+    own = Objective("train:objective", direction="minimize")
+    study = Study(name="own", objective=own, sampler=sampler, pruner=NoPruner())
+    cache = StudyCache(1, "own", [optuna.study.StudyDirection.MINIMIZE])
+    return AskTell(study, 1, cache, Path("checkpoints"), "host", workers=1)
+
+
+@pytest.mark.parametrize("sampler", [TPE(startup_trials=5), Random(), CmaEs()], ids=str)
+def test_an_objective_is_suggested_what_stock_optuna_suggests(sampler: Sampler) -> None:
+    ours, theirs = ask_tell(sampler), optuna.create_study(direction="minimize")
+    for number in range(30):
+        trial = ours.sample(Claim(trial_id=number, number=number, attempt=1, checkpoint=None, fresh=True))
+        value = objective(lambda name, wanted, trial=trial: ours.suggest(trial, name, wanted))
+        ours.tell(number, TrialState.COMPLETE, [value], {}, {})
+        theirs.sampler = sampler.build(ours.study.rows, sampler_seed(0, number))
+        stock = theirs.ask()
+        theirs.tell(stock, objective(stock._suggest))
+    assert [trial.params for trial in ours.trials()] == [trial.params for trial in theirs.trials]
+
+
+class Heard:
+    """A slot whose trainer keeps what it is sent."""
+
+    def __init__(self, trial: Any) -> None:
+        self.trial, self.sent, self.ended = trial, list[Message](), False
+        self.process = SimpleNamespace(send=self.sent.append, end=self.end)
+        self.stopping, self.stopping_seconds = None, 0.0
+
+    def end(self) -> None:
+        self.ended = True
+
+
+def answers(own: OwnTrials, slot: Heard, *questions: Question) -> list[Answer]:
+    for question in questions:
+        own.ask(cast(Slot, slot), slot.trial, question)
+    own.close()
+    own.join()
+    return cast(list[Answer], slot.sent)
+
+
+def test_a_question_is_answered_by_its_number_and_a_wrong_one_with_its_error() -> None:
+    parts = ask_tell(Random())
+    trial = parts.sample(Claim(trial_id=7, number=0, attempt=1, checkpoint=None, fresh=True))
+    slot = Heard(trial)
+    kind = distribution_to_json(CategoricalDistribution(("a", "b", None)))
+    asked = [
+        Question(7, 0, "suggest", {"name": "kind", "distribution": kind}),
+        Question(7, 1, "suggest", {"name": "kind", "distribution": kind}),
+        Question(7, 2, "suggest", {"name": "kind", "distribution": distribution_to_json(IntDistribution(0, 1))}),
+        Question(7, 3, "trials"),
+        Question(7, 4, "nonsense"),
+    ]
+    first, again, other, trials, nonsense = answers(OwnTrials(parts), slot, *asked)
+    assert (first.number, first.value, first.error) == (0, again.value, None)
+    assert trial.params == {"kind": ("a", "b", None)[first.value]}
+    assert other.error is not None
+    assert other.error[0] == "ValueError"
+    assert [one["number"] for one in trials.value] == [0]
+    assert nonsense.error == ["ValueError", "no answer to nonsense"]
+
+
+def test_a_trial_that_has_ended_is_not_answered() -> None:
+    parts = ask_tell(Random())
+    trial = parts.sample(Claim(trial_id=7, number=0, attempt=1, checkpoint=None, fresh=True))
+    parts.tell(7, TrialState.FAIL, None, {}, {})
+    kind = distribution_to_json(IntDistribution(0, 9))
+    question = Question(7, 0, "suggest", {"name": "kind", "distribution": kind})
+    assert answers(OwnTrials(parts), Heard(trial), question) == []
+
+
+def test_a_function_that_does_not_hear_is_ended_after_ten_seconds() -> None:
+    own, slot = OwnTrials(ask_tell(Random())), Heard(None)
+    for stopping, seconds, ended in ((None, 99.0, False), ("a stop", 9.0, False), ("a stop", 11.0, True)):
+        slot.stopping, slot.stopping_seconds = cast(Any, stopping), seconds
+        own.end_the_deaf([cast(Slot, slot)])
+        assert slot.ended is ended
+    own.close()

@@ -1,0 +1,165 @@
+"""An objective of the user's own: what a script says of it before it is imported, and what no trainer could import."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpo import TPE, Grid, Study
+from hpo.errors import HpoError, StudyError, UsageError
+from hpo.study.discovery import find_study
+from hpo.study.objective import Objective
+from hpo.study.objective_study import ObjectiveOptions
+from hpo.study.script import read_script
+
+SCRIPT = """
+import optuna
+def objective(trial): return trial.suggest_float("x", 0, 1)
+def loss(trial, fold=0): return 1.0
+short = lambda trial: 0.0
+if __name__ == "__main__":
+    study = optuna.create_study(direction={direction}, sampler=optuna.samplers.TPESampler())
+    study.optimize(objective, n_trials=10)
+"""
+
+
+def written(folder: Path, text: str, name: str = "train.py") -> str:
+    (folder / name).write_text(text)
+    return f"{folder / name}"
+
+
+@pytest.mark.parametrize(
+    ("direction", "next"),
+    [
+        ('"maximize"', "add --direction maximize, as create_study says in line 7"),
+        ("optuna.study.StudyDirection.MINIMIZE", "add --direction minimize, as create_study says in line 7"),
+        ("choose()", "add --direction minimize, which create_study in line 7 takes without being told"),
+    ],
+)
+def test_a_direction_that_is_not_given_is_the_one_of_create_study(tmp_path: Path, direction: str, next: str) -> None:
+    path = written(tmp_path, SCRIPT.format(direction=direction))
+    with pytest.raises(UsageError, match="which way is train") as caught:
+        find_study(f"{path}:objective", ObjectiveOptions())
+    assert caught.value.next == next
+
+
+def test_an_objective_is_found_without_importing_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    boom = 'raise SystemError("imported")\n'
+    path = written(tmp_path, boom + SCRIPT.format(direction='"maximize"'))
+    options = ObjectiveOptions(("maximize",), ("f1",), "random", "none")
+    found = find_study(f"{path}:objective", options)
+    assert found.study.name == "train"
+    assert found.study.declaration() == {
+        "(function)": "train.py:objective",
+        "(objective)": "maximize f1",
+        "(seed)": "0",
+        "(sampler)": "Random()",
+        "(pruner)": "NoPruner()",
+    }
+    assert found.reference.endswith("--direction maximize --metric f1 --sampler random --pruner none")
+    assert find_study(f"{path}:short", options).study.name == "train_short"
+    monkeypatch.chdir(tmp_path)
+    assert find_study("train:loss", options).study.own == Objective("train:loss", ("f1",), ("maximize",))
+
+
+@pytest.mark.parametrize(
+    "bottom",
+    [
+        "study = optuna.create_study()\nstudy.optimize(objective, n_trials=3)\n",
+        "for i in range(3):\n    optuna.create_study().optimize(objective)\n",
+    ],
+)
+def test_a_script_that_searches_when_imported_is_explained_and_not_run(tmp_path: Path, bottom: str) -> None:
+    path = written(tmp_path, f"import optuna\ndef objective(trial): ...\n{bottom}")
+    with pytest.raises(StudyError, match="runs a search of its own when it is imported") as caught:
+        find_study(f"{path}:objective", ObjectiveOptions(("minimize",)))
+    assert "line 4: " in caught.value.evidence[0]
+    assert "__main__" in caught.value.next
+
+
+def test_a_file_without_a_study_is_told_what_to_name_or_to_write(tmp_path: Path) -> None:
+    path = written(tmp_path, SCRIPT.format(direction='"maximize"'))
+    with pytest.raises(StudyError, match="it has an objective") as caught:
+        find_study(path)
+    assert caught.value.next == "name that: --study train.py:objective"
+    path = written(tmp_path, "import optuna\noptuna.create_study().optimize(lambda trial: trial.number ** 2)\n")
+    with pytest.raises(StudyError, match="optimizes a lambda") as caught:
+        find_study(path)
+    assert caught.value.next.endswith("def objective(trial): return trial.number ** 2")
+
+
+@pytest.mark.parametrize(
+    ("options", "wrong"),
+    [
+        ({"directions": ("up",)}, "is not minimize or maximize"),
+        ({"directions": ("minimize",), "metrics": ("a", "b")}, "not of one length"),
+        ({"directions": ("minimize",), "sampler": "tpee"}, '--sampler "tpee"'),
+        ({"directions": ("minimize",), "pruner": "asha"}, '--pruner "asha"'),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(tmp_path: Path, options: Any, wrong: str) -> None:
+    path = written(tmp_path, SCRIPT.format(direction='"maximize"'))
+    with pytest.raises(HpoError, match=wrong):
+        find_study(f"{path}:objective", ObjectiveOptions(**options))
+
+
+def test_options_of_an_objective_are_not_for_a_declared_study() -> None:
+    with pytest.raises(UsageError, match="--sampler is for an objective of your own, and mlp_digits declares a study"):
+        find_study("mlp_digits", ObjectiveOptions(sampler="random"))
+
+
+def nested() -> Any:
+    def objective(trial: Any) -> float:
+        return 0.0
+
+    return objective
+
+
+@pytest.mark.parametrize(
+    ("function", "wrong"),
+    [
+        (lambda trial: 0.0, "a lambda"),
+        (nested(), "defined inside another function"),
+        ("train", "is not of the form module:name"),
+        ("train:two words", "is not of the form module:name"),
+        (type("Callable", (), {"__call__": nested()})(), "cannot import by name|can import by name"),
+    ],
+)
+def test_what_no_trainer_can_import_is_refused(function: Any, wrong: str) -> None:
+    with pytest.raises(StudyError, match=wrong):
+        Objective(function, direction="minimize")
+
+
+def test_a_prompts_objective_is_told_to_write_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def objective(trial: Any) -> float:
+        return 0.0
+
+    objective.__module__, objective.__qualname__ = "__main__", "objective"
+    monkeypatch.delattr("__main__.__file__", raising=False)
+    with pytest.raises(StudyError, match="notebook or at a prompt") as caught:
+        Objective(objective, direction="minimize")
+    assert "%%writefile" in caught.value.next
+
+
+def test_a_study_around_an_objective_has_no_fields_of_a_model() -> None:
+    own = Objective("train:objective", "macro_f1", "maximize")
+    study = Study(name="mine", objective=own, sampler=TPE(startup_trials=5), baseline={"lr": 0.1})
+    assert (study.objectives, study.directions, study.model_name) == (("macro_f1",), ("maximize",), "train:objective")
+    fields: dict[str, Any] = {"dataset": "digits", "folds": 2, "direction": "maximize"}
+    for field, value in fields.items():
+        with pytest.raises(StudyError, match=f"so {field}="):
+            Study(name="mine", objective=own, **{field: value})
+    with pytest.raises(StudyError, match="Grid"):
+        Study(name="mine", objective=own, sampler=Grid())
+    with pytest.raises(StudyError, match="no direction"):
+        Objective("train:objective")
+    with pytest.raises(StudyError, match="needs a model that hpo trains"):
+        study.check_trained_here("evaluate")
+
+
+def test_text_that_is_no_python_is_left_to_the_import(tmp_path: Path) -> None:
+    assert read_script(Path(written(tmp_path, "def objective(trial:\n"))) is None
+    with pytest.raises(StudyError, match="line 1"):
+        find_study(f"{tmp_path / 'train.py'}:objective", ObjectiveOptions(("minimize",)))
