@@ -1,7 +1,7 @@
 """The data sets: one literal table. This module imports without torch; the loaders it names do not.
 
 To add one, write `load(split, folders) -> RawImages` in a file of its own and add a row. What a loader needs is here
-too, and loaded when it is asked for: Folders, RawImages, and `cached`, which makes a RawImages once and keeps it.
+too, and imported on demand: Folders, RawImages, and `cached`, which makes a RawImages once and keeps it.
 """
 
 from __future__ import annotations

@@ -54,8 +54,8 @@ def cached(
 ) -> RawImages:
     """The split from the cache, or from `decode` and then into the cache.
 
-    version: of what is decoded, for example the sources' checksums; a file of another version is made anew, and so is
-             one that is torn or altered.
+    version: of what is decoded, for example the sources' checksums. A file of another version is decoded again, and so
+             is one that is torn or altered.
     A cache that cannot be written costs speed, not the study: the split is then decoded in memory.
     """
     path = folders.cache / f"{name}-{split}.safetensors"
@@ -82,7 +82,7 @@ def checksum(images: Tensor, labels: Tensor) -> str:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold `path`.lock among the processes of all users of this folder; without effect where no lock can be made."""
+    """Hold `path`.lock among the processes of all users of this folder; without effect if no lock can be made."""
     lock = FileLock(f"{path}.lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -19,14 +19,14 @@ from hpo.errors import DataError
 __all__ = ["SourceFile", "read_sources", "verify_sources", "version_of"]
 
 CONNECT_SECONDS = 30.0
-"""Patience with a silent download server; torchvision itself would wait for ever."""
+"""How long to wait for a silent download server; torchvision itself would wait for ever."""
 
 NO_DOWNLOAD_STUDY = "mlp_digits"
 
 UNWRITABLE = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
 )
-"""What a folder answers that cannot take a file, as against a network that cannot bring it."""
+"""Errors of a folder that cannot take a file, unlike those of a network that cannot deliver it."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def version_of(files: Sequence[SourceFile]) -> str:
 def read_sources(
     name: str, files: Sequence[SourceFile], folders: Folders, download: Callable[[Path], None]
 ) -> list[bytes]:
-    """The unpacked content of `files`, every one verified, in order; no other file is opened.
+    """The unpacked content of `files`, each verified, in order; no other file is opened.
 
     Looked for in folders.source, then folders.cache, then fetched by `download(folders.cache)`. Raises DataError for
     a source file with another checksum, for files found nowhere, and for a folder that cannot take a download.

@@ -1,6 +1,6 @@
 """Stratified splits, folds and subsets: the same for the same seed on every machine, and the statistics of a part.
 
-The permutations come from numpy's RandomState, whose stream is frozen (NEP 19); torch.randperm promises no such thing.
+The permutations come from numpy's RandomState, whose stream is frozen (NEP 19); torch.randperm does not promise that.
 """
 
 from __future__ import annotations

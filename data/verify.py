@@ -1,6 +1,6 @@
-"""`python -m hpo.data.verify`: are the data sets' files whole? One JSON document on stdout; nothing is downloaded.
+"""`python -m hpo.data.verify` checks the data sets' files. One JSON document on stdout; nothing is downloaded.
 
-A process of its own, because reading data sets needs torch and whoever asks may not have it loaded.
+It is a process of its own because reading data sets needs torch, which the caller may not load.
 """
 
 from __future__ import annotations

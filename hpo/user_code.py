@@ -64,7 +64,7 @@ def _python() -> str:
 
 @cache
 def _ours() -> tuple[str, ...]:
-    """The folder of hpo, then those of the models and data sets that come along."""
+    """The folder of hpo, then those of the models and data sets that come with it."""
     specs = [find_spec(name) for name in ("hpo.models", "hpo.data")]
     folders = [folder for spec in specs if spec for folder in spec.submodule_search_locations or ()]
     return tuple(f"{folder}{os.sep}" for folder in (str(Path(__file__).parent), *folders))

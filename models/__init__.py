@@ -18,7 +18,7 @@ if __name__ != "hpo.models":
 
 @dataclass(frozen=True)
 class Reads:
-    """How a builder uses one parameter: its type, the default (None: required), and inclusive bounds.
+    """How a builder uses one parameter: its type, default (None: required) and inclusive bounds.
 
     per: the parameter that gives the length, where the builder takes a list of values (one per layer).
     """

@@ -25,7 +25,7 @@ def build_model(builder: str, shape: Shape, classes: int, parameters: Mapping[st
     """The network that `builder` ("module:function") makes for images [C, H, W] = `shape`.
 
     Raises StudyError when the builder cannot be imported, does not take `parameters`, or gives no nn.Module.
-    What the builder itself raises passes unchanged: it is a bug of the model, with a traceback worth seeing.
+    An error of the builder itself passes unchanged: it is a bug of the model, and its traceback helps.
     """
     function = resolve(builder, "model builder")
     try:
@@ -38,7 +38,7 @@ def build_model(builder: str, shape: Shape, classes: int, parameters: Mapping[st
                 f"study gives    {', '.join(sorted(parameters)) or 'none'}",
                 definition_of(function),
             ],
-            next="name the missing or surplus parameter in the study's space or in the builder",
+            next="add the missing parameter, or remove the surplus one, in the study's space or in the builder",
         ) from error
     model = function(shape, classes, **parameters)
     if not isinstance(model, nn.Module):
@@ -51,7 +51,7 @@ def build_model(builder: str, shape: Shape, classes: int, parameters: Mapping[st
 
 
 def resolve(reference: str, what: str) -> Callable[..., Any]:
-    """The function that "module:function" names; `what` says in an error what it was wanted for."""
+    """The function that "module:function" names; `what` names its purpose in an error."""
     module_name, _, function_name = reference.partition(":")
     if not module_name or not function_name:
         raise StudyError(f'{what} "{reference}" is not of the form module:function')

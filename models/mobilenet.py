@@ -98,11 +98,11 @@ def _from_zoo(
     dropout: float,
     resize: int,
 ) -> nn.Module:
-    """A network of torchvision's.
+    """A network of torchvision.
 
     width:       multiplies every channel count, rounded to a multiple of 8, at least 8
     stem_stride: 2 as in the original; 1 keeps four times the pixels, which is what 32x32 images need
-    weights:     of ImageNet; the head is new. They want 3 channels and width 1, else StudyError
+    weights:     of ImageNet; the head is new. They need 3 channels and width 1, else StudyError
     resize:      pixels a side that images are scaled to (bilinear) on their device; 0 leaves them as they are
     """
     model = builder(num_classes=classes, width_mult=width, dropout=dropout)

@@ -1,4 +1,4 @@
-"""ImageNet weights from torchvision: fetched, compared with the model, loaded; and images scaled to the size they want.
+"""ImageNet weights from torchvision: fetched, compared with the model, loaded; and images scaled to the size they need.
 
 Images come in normalised by their own data set's constants, as ImageNet's were by ImageNet's.
 """
@@ -39,9 +39,9 @@ class Resized(nn.Module):
 
 
 def load_pretrained(model: nn.Module, weights: WeightsEnum, head: str) -> None:
-    """Give `model` the `weights` of everything but the last layer of its module `head`, which keeps its own.
+    """Load `weights` into `model`, except into the last layer of its module `head`.
 
-    Raises DataError naming file and folder when the weights cannot be fetched, or when they are of another network.
+    Raises DataError, with file and folder, if the weights cannot be fetched or belong to another network.
     On the meta device they are fetched and compared, and not copied.
     """
     state = _fetch(weights)
@@ -61,7 +61,7 @@ def load_pretrained(model: nn.Module, weights: WeightsEnum, head: str) -> None:
 
 
 def _fetch(weights: WeightsEnum) -> dict[str, Tensor]:
-    """The state dict as torchvision keeps it, downloaded into torch.hub's folder where it is not there yet."""
+    """The state dict as torchvision keeps it, downloaded into torch.hub's folder if it is not there yet."""
     path = _path(weights)
     present = path.exists()
     try:

@@ -1,4 +1,4 @@
-"""MNIST with a multilayer perceptron: how many layers, how wide each, how fast to descend."""
+"""MNIST with a multilayer perceptron: how many layers, how wide each, and which learning rate."""
 
 from hpo import TPE, Categorical, EarlyStopping, Float, Int, MedianPruner, Study
 

@@ -25,7 +25,7 @@ study = Study(
     objective="val_accuracy",
     epochs=60,
     stop_when=StopWhen(epoch=40, at_least=0.85),
-    # Twice the same network was measured to differ by up to 3 %; width 1.25 is about 10 % slower.
+    # Two measurements of the same network differ by up to 3 %; width 1.25 is about 10 % slower.
     constraints=(AtMost("latency_ms", times_baseline=1.0, tolerance=0.05),),
     seed=42,
     sampler=TPE(),

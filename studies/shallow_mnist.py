@@ -1,4 +1,4 @@
-"""MNIST with one hidden layer: how wide, and how fast to descend."""
+"""MNIST with one hidden layer: how wide, and which learning rate."""
 
 from hpo import TPE, Categorical, EarlyStopping, Float, Int, MedianPruner, Study
 

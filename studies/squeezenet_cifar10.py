@@ -1,4 +1,4 @@
-"""CIFAR-10 with SqueezeNet: how far to squeeze, how much of the expansion is 3x3, and how to descend."""
+"""CIFAR-10 with SqueezeNet: how far to squeeze, how much of the expansion is 3x3, and which optimizer settings."""
 
 from hpo import TPE, Categorical, EarlyStopping, Float, Int, MedianPruner, Study
 

@@ -1,4 +1,4 @@
-"""CIFAR-10 with SqueezeNet, accuracy against parameter count: the front of networks that nothing else dominates."""
+"""CIFAR-10 with SqueezeNet, accuracy against parameter count: the Pareto front."""
 
 from hpo import TPE, Categorical, EarlyStopping, Float, Int, MedianPruner, Study
 

@@ -60,7 +60,7 @@ def run(
     changed_code: ChangedCodeOption = False,
     retry_failed: Annotated[
         bool,
-        typer.Option("--retry-failed", help="Try the trials that failed again, once what failed them is mended."),
+        typer.Option("--retry-failed", help="Try failed trials again, once the bug that failed them is fixed."),
     ] = False,
     ray: Annotated[
         str | None,

@@ -90,7 +90,7 @@ def _journal(settings: Settings, uids: set[str] | None, *, fix: bool) -> Iterato
     if waiting:
         how_many = "file holds" if len(waiting) == 1 else "files hold"
         yield Finding(
-            "journal", "warn", f"{len(waiting)} {how_many} outcomes the database has not heard of",
+            "journal", "warn", f"{len(waiting)} {how_many} outcomes that the database does not have",
             tuple(path.name for path in waiting[:5]), "`hpo run` saves them as soon as the database answers",
         )  # fmt: skip
 

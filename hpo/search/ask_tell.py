@@ -1,8 +1,8 @@
 """Ask and tell, in memory: which trial next, with which parameters, and whether to prune it.
 
-Optuna's samplers and pruners run on the study cache; no `study.optimize`, no statement per parameter. Where Optuna's
-own would read every trial again for each value or report, ours keep what they need (sampling, pruning), and propose and
-decide the same.
+Optuna's samplers and pruners run on the study cache; no `study.optimize`, no statement per parameter. Where they would
+read every trial again for each value or report, those of hpo.sampling keep what they need, and propose and decide the
+same.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ class AskTell:
         self.cache.apply(self._intake.admit(trials))
 
     def claim(self, connection: Connection, worker_id: str, lease_seconds: float, limit: int) -> list[queries.Claim]:
-        """Lease up to `limit` trials: waiting ones (this host's own first), then new ones within the budget. To be
-        sampled after `synchronise`, which needs no lock on the study and is not done under this one."""
+        """Lease up to `limit` trials: waiting ones (this host's own first), then new ones within the budget. Call
+        `synchronise` before sampling them, and outside this transaction: it needs no lock on the study."""
         new = not isinstance(self.study.sampler, Grid)
         return queries.claim(connection, self.study_id, worker_id, self._host, lease_seconds, limit, new=new)
 
@@ -86,7 +86,7 @@ class AskTell:
                       asked=True)  # fmt: skip
 
     def refuse(self, claim: queries.Claim) -> str:
-        """End a claimed trial that nobody can train, and say why; "" for one that `sample` is to be asked about."""
+        """End a claimed trial that nobody can train, and return why; "" for a trial that can be sampled."""
         reason = self._refusals.pop(claim.trial_id, "")
         if reason:
             self.cache.start(claim)

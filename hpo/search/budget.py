@@ -1,4 +1,4 @@
-"""What happens to a study's deadline and trials target when a run opens it, above all while another run is active.
+"""What happens to a study's deadline and trials target when a run opens it, especially while another run is active.
 
 If a run is already active, the new one joins it. A larger budget extends both, and both say so; a smaller one ends only
 the new run, when its own time is over or its own trials are done.
@@ -37,7 +37,7 @@ class BudgetDecision:
     leave_trials: int | None = None
 
     def reached(self, seconds: float, finished: int) -> str:
-        """Which limit of its own a run has reached after so long, "deadline" or "trials"; empty while none."""
+        """Which of its own limits a run has reached after `seconds`: "deadline", "trials", or ""."""
         if self.leave_seconds is not None and seconds >= self.leave_seconds:
             return "deadline"
         return "trials" if self.leave_trials is not None and finished >= self.leave_trials else ""

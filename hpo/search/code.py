@@ -29,9 +29,9 @@ _TRAINING = ("hpo/training/", "hpo/models/", "hpo/data/")
 
 
 def code_facts() -> dict[str, Any]:
-    """What trials record of the code they ran: its git commit and package versions.
+    """What trials record about the code they ran: its git commit and package versions.
 
-    The commit is that of the working folder; HPO_COMMIT says it where there is no repository, as in an image.
+    The commit is that of the working folder; HPO_COMMIT gives it where there is no repository, as in an image.
     """
     packages = {"python": platform.python_version()}
     for name in ("hpo", "optuna", "torch", "torchvision"):
@@ -43,9 +43,9 @@ def code_facts() -> dict[str, Any]:
 
 
 def code_digest(study: Study) -> str:
-    """Sixteen hexadecimal digits over every source file of hpo but its studies, and those the study's rows name.
+    """Sixteen hexadecimal digits over hpo's source files, except its studies, and the files that the study's rows name.
 
-    Folders do not count, only what is in the files: an image and a checkout of one commit have the same digest.
+    Only the content of the files counts, not their folder: an image and a checkout of one commit have the same digest.
     """
     text = "".join(f"{name}\0{digest}\0" for name, digest in source_digests(study).items())
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -59,7 +59,7 @@ def source_digests(study: Study) -> dict[str, str]:
 def check_same_code(
     connection: Connection, study: Study, study_id: int, code: str, commit: str | None, live_seconds: float
 ) -> None:
-    """Raise CodeMismatch when a worker that was heard of in the last `live_seconds` runs other code than `code`."""
+    """Raise CodeMismatch when a worker that was seen in the last `live_seconds` runs other code than `code`."""
     for worker in queries.at_work(connection, study_id, live_seconds):
         if worker.code is not None and worker.code != code:
             there, here = worker.commit or "unknown commit", commit or "unknown commit"
@@ -138,7 +138,7 @@ def _own_file(place: str) -> list[Path]:
 
 
 def _module_file(module: str) -> list[Path]:
-    """The file of a user's own module; none where it cannot be found without running it."""
+    """The file of a user's own module; None if it cannot be found without running it."""
     try:
         spec = importlib.util.find_spec(module)
     except (ImportError, ValueError):

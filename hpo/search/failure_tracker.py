@@ -1,4 +1,4 @@
-"""Notices when trial after trial fails in the same way: tells the user first, and raises once it is surely a bug."""
+"""Notices when trial after trial fails in the same way: first tells the user, then raises."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class FailureTracker:
         self._told = False
 
     def record(self, outcome: Outcome) -> str | None:
-        """A sentence for the user, if this outcome makes one due. Raises RepeatedFailure at SAME_FAILURES."""
+        """A sentence for the user, or "". Raises RepeatedFailure after SAME_FAILURES in a row."""
         failure = outcome.attributes.get("failure", {})
         self._failures.append(same_error(failure) if outcome.state is TrialState.FAIL else "")
         if len(self._failures) == SAME_FAILURES and self._failures[0] and len(set(self._failures)) == 1:
@@ -53,7 +53,7 @@ class FailureTracker:
 
 
 def same_error(failure: Mapping[str, Any]) -> str:
-    """What two failures that have one cause have in common: type and line of the user's code.
+    """What failures of one cause have in common: type and line of the user's code.
 
     Where the line is unknown, type and message without their numbers: shapes and sizes are the trial's, not the bug's.
     """
@@ -68,9 +68,9 @@ def check_not_all_failed(study: str, counts: Mapping[str, int], trials: Iterable
     if not counts["failed"] or counts["complete"] or counts["pruned"]:
         return
     failures = [record["failure"] for record in map(record_of, trials) if "failure" in record]
-    failures = [failure for failure in failures if failure.get("kind") != REFUSED]  # somebody else's mistake
+    failures = [failure for failure in failures if failure.get("kind") != REFUSED]  # the mistake of whoever enqueued it
     if not failures:
-        return  # ended by hand, in the dashboard say: no error, and so no bug
+        return  # ended by hand, for example in the dashboard: no error, and so no bug
     common, often = Counter(same_error(failure) for failure in failures).most_common(1)[0]
     example = next(failure for failure in failures if same_error(failure) == common)
     where = f" ({example['where']})" if "where" in example else ""

@@ -1,4 +1,4 @@
-"""Which process a worker is, so that a later one on the same machine can be certain that it is gone."""
+"""Which process a worker is, so that a later worker on the same machine can be certain that it is gone."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ __all__ = ["Identity", "is_gone", "own_identity"]
 
 @dataclass(frozen=True)
 class Identity:
-    """boot_id and pid_namespace say in which machine and container `pid` counts; started tells a reused pid apart.
+    """boot_id and pid_namespace say in which machine and container `pid` is valid; started detects a reused pid.
 
     machine_id: of the installation, "" where it has none. Alone it proves nothing: clones and images share it
-    started: on the kernel's clock since boot where it can be had, because the wall clock may be set meanwhile
+    started: on the kernel's clock since boot if there is one, because the wall clock may be changed meanwhile
     """
 
     host: str
@@ -38,7 +38,7 @@ class Identity:
 
     @cached_property
     def worker_id(self) -> str:
-        """One for the life of this object: leases, liveness and the journal are all kept under it."""
+        """Stays the same for the life of this object: leases, liveness and the journal are kept under it."""
         return f"{self.host}:{self.pid}:{uuid.uuid4().hex[:8]}"
 
 
@@ -57,8 +57,8 @@ def is_gone(other: Mapping[str, Any], here: Identity, silent_seconds: float, liv
     """True only when `other` ran in this boot and pid namespace and its process no longer exists, or ran in an earlier
     boot of this very machine.
 
-    A name is no proof of that: cloned machines, and containers with a fixed hostname, share it. What ran here before
-    the last boot was not heard of since then, nor in the last `live_seconds`, which is how long a lease lasts.
+    A name proves nothing: cloned machines, and containers with a fixed hostname, share it. A process of an earlier boot
+    was last seen before this boot, and not in the last `live_seconds`, which is how long a lease lasts.
     """
     if (other.get("boot_id"), other.get("pid_namespace")) != (here.boot_id, here.pid_namespace):
         named = [(other.get(name), getattr(here, name)) for name in ("host", "machine_id")]
@@ -74,7 +74,7 @@ def is_gone(other: Mapping[str, Any], here: Identity, silent_seconds: float, liv
 
 
 def _started(pid: int) -> float:
-    """Seconds; only to be compared with another value of the same machine and boot."""
+    """In seconds; comparable only with another value of the same machine and boot."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""How many trials are in each state, for the person watching: the database's count, and what this host knows since."""
+"""How many trials are in each state, for the person watching: the database's count, and what happened here since."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class LiveCounts:
         # In this order: the storage thread makes a claimed trial the cache's own before it forgets the claim.
         elsewhere = len({each for each in running if each not in self._claimed}.difference(self._cache.own_ids()))
         total = max(len(self._ended) + len(unfinished), sum(database.as_mapping().values()))
-        # Whichever knows more: a trial that ends elsewhere is in the database first, one that ends here in the cache.
+        # The larger one: a trial that ends elsewhere is in the database first, one that ends here in the cache.
         counts = {name: max(ended[name], getattr(database, name)) for name in ("complete", "pruned", "failed")}
         counts["running"] = training + min(elsewhere, database.running)
         counts["waiting"] = max(0, total - sum(counts.values()))

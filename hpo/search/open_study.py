@@ -37,9 +37,8 @@ class OpenOptions:
 
     create:         make it if it is new (`hpo run`); False refuses an unknown one (`hpo worker`)
     budget:         what becomes of the study's deadline and trials target. "set": the two fields below replace them,
-                    unless somebody is at work on the study: then they may only extend what that one works under;
-                    "keep": they stay; "once": a deadline that has begun to run stays, so that starting the same thing
-                    again does not put it off, until the budget is used up: then a new one begins
+                    or only extend them while another run is active; "keep": they stay; "once": a deadline that has
+                    been set stays until the budget is used up, so that starting the same job again does not postpone it
     enqueue_known:  also enqueue what the study lists as known
     changed_code:   go on although the user's own code changed since the last finished trial
     retry_failed:   put the trials that failed by themselves back into the queue
@@ -56,7 +55,7 @@ class OpenOptions:
 
 @dataclass(frozen=True)
 class OpenStudy:
-    """uid tells studies of one name in different databases apart, for checkpoints in one folder.
+    """uid distinguishes studies of one name in different databases, for checkpoints in one folder.
 
     agreed: the budget it works under, with a sentence for the user
     note: a sentence for the user about the code that trained the study so far; "" when it is the same
@@ -83,10 +82,10 @@ def open_study(
 ) -> OpenStudy:
     """Everything a coordinator needs in the database, in one transaction after the schema step.
 
-    live_seconds: a worker heard of since then is at work, and must run the very code this one runs. As everywhere, that
-    is how long a lease lasts: whoever is silent for longer has lost its trials.
-    Raises DeclarationChanged (nothing written) when the study exists with another table, CodeMismatch when somebody
-    works, or worked, on it with other code, StudyError when it is unknown and may not be created, or not of hpo.
+    live_seconds: a worker that was seen since then is active, and must run the same code. As everywhere, that is how
+    long a lease lasts: a worker that is silent for longer has lost its trials.
+    Raises DeclarationChanged (nothing written) if the study exists with another table, CodeMismatch if a worker runs,
+    or ran, it with other code, StudyError if it is unknown and may not be created, or if hpo did not make it.
     """
     ensure_schema(engine)
     study = found.study
@@ -168,9 +167,9 @@ def _open(
 def _others(
     connection: Connection, study_id: int, identity: Identity, worker_id: str, live_seconds: float
 ) -> list[queries.WorkerRow]:
-    """Who else is at work on the study, once the dead have lost their trials. Until the transaction ends nobody joins.
+    """Who else works on the study, after the dead have lost their trials. Until the transaction ends nobody can join.
 
-    Opened a second time because a connection broke during the first, a run must not take itself for another.
+    A run that opens the study again, because a connection broke, must not count itself as another run.
     """
     queries.lock_budget(connection, study_id)
     Reaper(study_id, identity, 0.0).free_the_dead(connection, live_seconds)
@@ -180,7 +179,7 @@ def _others(
 def _retry(
     connection: Connection, study: Study, study_id: int, opening: OpenOptions, others: Sequence[queries.WorkerRow]
 ) -> str:
-    """Before the budget is looked at: what is tried again is not finished. A worker that joins leaves that to a run."""
+    """Before the budget is set, because a trial that is tried again is not finished. Only for runs, not for workers."""
     if opening.retry_failed:
         check_alone(study, others)
     if others or not opening.create:
@@ -247,7 +246,9 @@ def _foreign(connection: Connection, name: str, study_id: int) -> StudyError:
     copied = queries.holds_our_trials(connection, study_id)
     return StudyError(
         f'the database has a study "{name}" that hpo did not make',
-        evidence=["its trials are copies of hpo's: a dashboard renames a study by a copy, without budget and epochs"]
+        evidence=[
+            "its trials are copies of hpo's: a dashboard renames a study by copying it, without budget and epochs"
+        ]
         if copied
         else [],
         next="give yours another name (--name); `hpo report` reads the other one as it is",
@@ -257,6 +258,6 @@ def _foreign(connection: Connection, name: str, study_id: int) -> StudyError:
 def _unknown(name: str, known: list[str]) -> StudyError:
     return StudyError(
         f'the database has no study "{name}"',
-        evidence=[near_miss(name, known)] if known else ["it has no study at all"],
+        evidence=[near_miss(name, known)] if known else ["it has no studies"],
         next="start it with `hpo run`; then workers can join",
     )

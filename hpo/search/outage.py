@@ -32,9 +32,9 @@ _CLOSED = "closed the connection"  # libpq's word for a server that ended before
 class Outage:
     """Written by one thread; others may read all. `since` is None while the database answers.
 
-    disk_full: whether its last error, or that of starting it again, was for want of room
+    disk_full: whether its last error, or that of restarting it, was a full disk
 
-    longest_pause: between two attempts, in seconds; well below the grace that others give to our leases
+    longest_pause: between two attempts, in seconds; well below the grace that other hosts give to our leases
     """
 
     def __init__(self, longest_pause: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -70,7 +70,7 @@ class Outage:
         return event
 
     def pause(self) -> float:
-        """Seconds to wait before the next attempt, with jitter: else all hosts would come back at the same instant."""
+        """Seconds to wait before the next attempt, with jitter, so that not all hosts come back at the same instant."""
         return min(0.2 * 2.0 ** min(self._failures, 5), self._longest_pause) * random.uniform(0.5, 1.0)
 
 
@@ -81,7 +81,7 @@ def explained(error: Exception, engine: Engine, study: str) -> Exception:
     if isinstance(error, NoStudy):
         return StudyError(
             f'study "{study}" was deleted while it ran',
-            evidence=["so is one that optuna-dashboard renames: under the new name there is a copy of its trials"],
+            evidence=["or renamed: optuna-dashboard copies its trials to a new study, and deletes this one"],
             next="`hpo run` starts it again",
         )
     return error
@@ -89,10 +89,10 @@ def explained(error: Exception, engine: Engine, study: str) -> Exception:
 
 @dataclass(frozen=True)
 class Patience:
-    """How long an opening waits for its database, and who hears of it.
+    """How long an opening waits for its database, and who is told.
 
     seconds: as long as a run waits for it later (HPO_PATIENCE_SECONDS)
-    revive:  starts the embedded server again if that was killed; None for a server that is not ours to start
+    revive:  restarts the embedded server if it was killed; None for any other server
     notice:  called with a sentence at the first failure, and every minute
     """
 
@@ -104,8 +104,8 @@ class Patience:
 def persistently(engine: Engine, action: Callable[[], T], patience: Patience) -> T:
     """Run `action`, which may be repeated, until its database answers. Raises StorageError when that takes too long.
 
-    A server that has said anything is waited for, were it only that it recovers from a crash. An address where nothing
-    answers may be a wrong one: that is an error at once, unless the server is the embedded one.
+    A server that answers anything is worth waiting for, even if it only says that it recovers from a crash. An address
+    where nothing answers may be wrong: that is an error at once, unless the server is the embedded one.
     """
     outage, known, said, said_at = Outage(LONGEST_PAUSE), patience.revive is not None, "", -math.inf
     while True:
@@ -128,7 +128,7 @@ def persistently(engine: Engine, action: Callable[[], T], patience: Patience) ->
 
 
 def _has_answered(error: BaseException | None) -> bool:
-    """Whether an open connection broke, or a server refused one. False where nothing answers at an address."""
+    """Whether an open connection broke, or a server refused one. False if nothing answers at the address."""
     if not isinstance(error, DBAPIError):
         return False
     driver = error.orig

@@ -4,7 +4,7 @@ complete        COMPLETE with the best epoch's values
 diverged        PRUNED, constraint `finite` violated, so that the sampler learns to stay away
 out_of_memory   PRUNED, constraint `memory` violated, likewise
 failed          FAIL with type, message and the last traceback lines
-refused         FAIL: what it was enqueued with is no configuration of the study
+refused         FAIL: the values it was enqueued with are no configuration of the study
 trainers died   FAIL after the last attempt, saying how the trainer ended
 """
 
@@ -74,7 +74,7 @@ def given_up(trial: Trial, how: str) -> Outcome:
 
 
 def refused(attempt: int, reason: str) -> Outcome:
-    """The outcome of a trial that nobody can train, because of what others wrote about it."""
+    """The outcome of a trial that nobody can train because of values that others gave it."""
     failure = TrialFailure(kind=REFUSED, reason=reason)
     return Outcome(TrialState.FAIL, None, TrialRecord(attempt=attempt, failure=failure), {}, reason)
 
@@ -85,7 +85,7 @@ def pruned(study: Study, trial: Trial) -> Outcome:
 
 
 def _last(study: Study, trial: Trial) -> tuple[float, ...] | None:
-    # Optuna takes a value for every objective or none; a trial cut short knows only the first.
+    # Optuna takes a value for every objective or none; a pruned trial has only the first.
     return (trial.score,) if trial.score is not None and len(study.objectives) == 1 else None
 
 

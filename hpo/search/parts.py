@@ -64,7 +64,7 @@ def spawn(command: Sequence[str], spec: SlotSpec) -> TrainerProcess:
 
 
 def connect(options: RunOptions, settings: Settings) -> Engine:
-    """An engine on a database that answers and that this hpo may write to, or StorageError before it starts one."""
+    """An engine on a database that answers and that this hpo may write to. Raises StorageError otherwise."""
     check_installed_optuna()
     # A statement that hangs must be given up in time for another try before the lease runs out.
     statement_seconds = min(30.0, max(3.0, settings.lease_seconds / 3))
@@ -82,7 +82,7 @@ def patience(options: RunOptions, settings: Settings) -> Patience:
 
 
 def revival(options: RunOptions, settings: Settings) -> Callable[[], object] | None:
-    """What starts the embedded server again; None where another is used."""
+    """What restarts the embedded server; None if another server is used."""
     embedded = options.storage is None and settings.storage is None
     return partial(embedded_url, settings.home) if embedded else None
 

@@ -13,14 +13,14 @@ from hpo.storage import queries
 __all__ = ["Reaper"]
 
 MAX_DEATHS = 3
-"""After this many attempts that ended because the trainer died, a trial fails and is not tried again."""
+"""A trial fails, and is not tried again, after this many attempts that ended because the trainer died."""
 MAX_HOSTS = 10
 """Hosts vanish for reasons of their own, so a trial is blamed, and fails, only after this many. Each limit has its own
 counter: a lost host never counts as a trainer's death, nor a trainer's death as a lost host."""
 
 
 class Reaper:
-    """Visits the leases of one study now and then.
+    """Frees expired leases of one study, a visit at a time.
 
     A lease is reaped only if it had run out at an earlier visit and has not changed for `grace_seconds` since, during
     which this coordinator could always reach the database. After an outage every lease has run out: the grace gives

@@ -77,7 +77,7 @@ class SearchProgress:
         return make_record(self._facts, here)
 
     def best(self) -> Best | None:
-        """The best trial so far of all hosts, as far as this one knows."""
+        """The best trial of all hosts so far, as far as this one knows."""
         changed, self._revision = self._storage_thread.finished_since(self._revision)
         self._live_counts.update(changed)
         if changed:
@@ -93,7 +93,7 @@ class SearchProgress:
             self._on_notice(text)
 
     def counted(self, before: Counts, now: Counts) -> None:
-        """The database was asked. Tells the user when somebody changed the budget meanwhile."""
+        """Take in new counts. Tells the user if another process changed the budget meanwhile."""
         moved = now.until != before.until and not _same_moment(now.until, before.until)
         if before.asked and (moved or now.trials_target != before.trials_target):
             was = described(before.until, before.trials_target)
@@ -102,7 +102,7 @@ class SearchProgress:
             )
 
     def epoch(self, trial: Trial, message: Epoch) -> None:
-        """An epoch was reported. Nothing to say on a terminal; subclasses write scalars elsewhere."""
+        """Take in an epoch. Nothing to print on a terminal; subclasses write scalars elsewhere."""
 
     def close(self) -> None:
         """The run is over. Nothing to do here; subclasses finish what they write."""
@@ -162,5 +162,5 @@ class SearchProgress:
 
 
 def _same_moment(one: datetime | None, other: datetime | None) -> bool:
-    """To the second: saying a deadline again rounds it."""
+    """To the second, because a deadline that is set again is rounded."""
     return one is not None and other is not None and abs((one - other).total_seconds()) < 1.0

@@ -20,11 +20,11 @@ SHOWN = 10
 
 
 def check_alone(study: Study, others: Sequence[queries.WorkerRow]) -> None:
-    """Raise StudyError for --retry-failed while others work on the study: they know its failed trials as finished."""
+    """Raise StudyError for --retry-failed while others work on the study: to them its failed trials are finished."""
     if others:
         raise StudyError(
-            f'study "{study.name}" is at work, so its failed trials cannot be tried again',
-            evidence=[f"{one.host}   heard of {one.silent_seconds:.0f} s ago" for one in others[:SHOWN]],
+            f'study "{study.name}" has an active run, so its failed trials cannot be tried again',
+            evidence=[f"{one.host}   last seen {one.silent_seconds:.0f} s ago" for one in others[:SHOWN]],
             next="stop the other run (Ctrl-C there), then give --retry-failed again",
         )
 
@@ -34,10 +34,10 @@ def try_again(
 ) -> str:
     """Put failed trials back into the queue, and say so; "" where there is nothing to say.
 
-    everything: each trial that failed by itself. Else the baseline, if the code it failed with is not today's: the
-    others count as finished, towards the number of trials too, and that is said. A trial that somebody failed by hand,
-    or that was refused for what another hand wrote into it, is never touched.
-    target: the number of trials asked for, if any. StudyError where it leaves none of `everything` to be trained.
+    everything: each trial that failed by itself. Otherwise only the baseline, if it failed with other code than now;
+    the others count as finished, and the sentence says so. Trials that somebody failed by hand, or that were refused
+    for values that others gave them, are never touched.
+    target: the number of trials asked for, if any. Raises StudyError if it leaves no room to try any of them again.
     """
     failed = [trial for trial in queries.read_failed(connection, study_id) if _failed_by_itself(trial)]
     if not failed:
@@ -82,7 +82,7 @@ def _failed_by_itself(trial: FrozenTrial) -> bool:
 def _with_other_code(
     connection: Connection, study: Study, study_id: int, failed: Sequence[FrozenTrial]
 ) -> list[FrozenTrial]:
-    """Those whose files, as far as both are known, are not today's."""
+    """Those that were trained with other files than today's, as far as both are known."""
     now = source_digests(study)
     before: dict[str, Mapping[str, str]] = {}
     changed = []

@@ -49,7 +49,7 @@ from hpo.trainers.slot import Slot
 __all__ = ["Search", "run_search"]
 
 SAY_SECONDS = 1.5
-"""The last writes take less than this unless the database is away; then the user is told what is waited for."""
+"""The last writes take less than this unless the database is away; then the user is told what the run waits for."""
 
 
 def run_search(found: FoundStudy, options: RunOptions, settings: Settings) -> Result:
@@ -62,7 +62,7 @@ def run_search(found: FoundStudy, options: RunOptions, settings: Settings) -> Re
 
 
 def _settle(engine: Engine, home: Path) -> list[str]:
-    """Tables of today, and in them what journals owe this database: what is worth telling the user about those."""
+    """Bring the tables up to date and replay the journals of this database. Returns what to tell the user."""
     ensure_schema(engine)
     return replay(engine, home)
 
@@ -88,7 +88,7 @@ class Wakeup:
 
 @dataclass(frozen=True)
 class Kept:
-    """What became of results that the database could not be told, in a sentence; `saved` if they are in the journal."""
+    """What became of results that could not be saved, in a sentence; `saved` if they are in the journal."""
 
     sentence: str
     saved: bool
@@ -113,7 +113,7 @@ class Search:
     def open(cls, found: FoundStudy, options: RunOptions, settings: Settings) -> Self:
         """Find the slots, open the study, and connect loop and storage thread.
 
-        Whatever is refused is refused here, before the first trial, and no trainer is left running.
+        Every refusal happens here, before the first trial, and leaves no trainer running.
         """
         timeout_seconds = options.timeout_seconds
         specs = slot_specs(found, options, settings)
@@ -139,8 +139,8 @@ class Search:
         slots: Sequence[Slot],
         wakeup: Wakeup,
     ) -> Self:
-        # The first trainer starts while the database does, because loading torch takes as long. It is asked about the
-        # study only afterwards: looking at the images writes a cache, and a refusal must leave nothing behind.
+        # The first trainer starts together with the database, because loading torch takes as long. It inspects the
+        # study only afterwards: reading the images writes a cache, and a refusal must leave nothing behind.
         slots[0].start()
         identity, facts = own_identity(), code_facts()
         engine = connect(options, settings)
@@ -203,7 +203,7 @@ class Search:
         )
 
     def _closing_seconds(self, *, interrupted: bool) -> float:
-        """How long to wait for the database at the end. A process that was told to stop has eight seconds in all."""
+        """How long to wait for the database at the end. A process that gets a signal has eight seconds in all."""
         return 3.0 if interrupted else max(1.0, self._settings.patience_seconds - self.storage_thread.outage.seconds)
 
     def _write(self, patience_seconds: float) -> WriteBatch:

@@ -46,14 +46,14 @@ from hpo.trainers.trial import Trial
 __all__ = ["StorageThread"]
 
 FLUSH_SECONDS = 1.0
-"""How long a report may wait for company. Outcomes never wait."""
+"""How long a report may wait for others to be written with it. Outcomes never wait."""
 
 
 class StorageThread:
-    """Everything between a coordinator and its database, the study in memory included: nobody else holds that.
+    """Everything between a coordinator and its database, including the study in memory, which nobody else holds.
 
     The loop's thread calls the public methods, takes from `events`, and reads `ask_seconds` (what one trial costs the
-    sampler), `outage` and, after `close`, `last_counts`. None of them waits for the database but `close`.
+    sampler), `outage` and, after `close`, `last_counts`. Only `close` waits for the database.
 
     wake:   called from this thread whenever `events` has something for the loop
     revive: called from this thread when the database does not answer; starts the embedded server if that was killed
@@ -200,7 +200,7 @@ class StorageThread:
                 claims = self.ask_tell.claim(connection, self._worker_id, self._lease_seconds, wanted) if wanted else []
             self._written(saved)
             self._assign(sampled)
-            if wanted:  # should this fail, the claims are orphans, which the next renewal puts down
+            if wanted:  # if this fails, the claims are orphans, which the next renewal releases
                 with connection.begin():
                     self.ask_tell.synchronise(connection, [claim.trial_id for claim in claims])
                     if len(claims) < wanted:
@@ -227,14 +227,14 @@ class StorageThread:
         self._drop(saved.lost)
 
     def _collect(self) -> WriteBatch:
-        """Move everything noted so far into the next transaction, behind what an outage left there."""
+        """Move everything recorded so far into the next transaction, behind what an outage left there."""
         with self._lock:
             self._in_flight.merge(self.ask_tell.cache.take_writes())
             return self._in_flight
 
     def _sign_off(self) -> None:
         """Free what was claimed but never trained, and sign off."""
-        # Else the lease runs out, or the next process on this machine sees that this one is gone.
+        # If this fails, the lease runs out, or the next process on this machine sees that this one is gone.
         with suppress(SQLAlchemyError), self._engine.begin() as connection:
             queries.sign_off(connection, self._worker_id)
             self.last_counts = self.ask_tell.count(connection)
@@ -277,13 +277,13 @@ class StorageThread:
             self._emit(TrialLost(trial_id, "it was ended or taken from outside"))
 
     def _can_go_on(self, error: Exception) -> bool:
-        """Tell the loop. After a bug elsewhere, in a sampler say, what is known can still be saved, once."""
+        """Tell the loop. After a bug elsewhere, such as in a sampler, the results so far can still be saved, once."""
         self._emit(FatalError(explained(error, self._engine, self.ask_tell.study.name)))
         first, self._asking = self._asking, False
         return first and not isinstance(error, SQLAlchemyError | queries.NoStudy)
 
     def _record_outage(self, error: Exception) -> None:
-        # Leases run out while nobody can renew them: once the database is back, their owners get the time to do so.
+        # Leases run out while nobody can renew them: once the database is back, their owners get time to renew them.
         self._reaper.forget()
         self._last_renewal = -1e9
         self._emit(self.outage.failed(error))

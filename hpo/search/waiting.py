@@ -1,4 +1,4 @@
-"""What a run without anything to do waits for, said every minute with what would end it: never a silence for ever."""
+"""Tells the user every minute what a run without anything to do waits for, and what would end the wait."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from hpo.storage import queries
 __all__ = ["AGAIN_SECONDS", "FIRST_SECONDS", "IdleNotice", "waited_for"]
 
 FIRST_SECONDS, AGAIN_SECONDS = 10.0, 60.0
-"""How long nothing could be claimed until it is said, and until it is said again."""
+"""Seconds without a claim until the user is told, and until the user is told again."""
 
 SHOWN = 5
-"""Trials that are named, of those waited for."""
+"""The most trials that a sentence names."""
 
 
 class IdleNotice:
-    """Used by the storage thread whenever it looked for a trial and had none to train."""
+    """Used by the storage thread whenever it looks for a trial and has none to train."""
 
     def __init__(self, study_id: int, worker_id: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._study_id, self._worker_id, self._clock = study_id, worker_id, clock
         self._due: float | None = None
 
     def busy(self) -> None:
-        """There is something to train: what is said next begins anew."""
+        """There is something to train: the wait is over."""
         self._due = None
 
     def sentence(self, connection: Connection) -> str:
-        """What is waited for, when it is time to say so; else "", without asking the database."""
+        """What the run waits for, if it is time to tell the user; else "", without asking the database."""
         now = self._clock()
         if self._due is None:
             self._due = now + FIRST_SECONDS
@@ -54,7 +54,7 @@ def waited_for(held: Sequence[queries.HeldTrial], budget: queries.Budget) -> str
     if without:
         numbers = ", ".join(str(trial.number) for trial in without[:SHOWN])
         parts.append(
-            f"waiting for {_trials(without)} that plain Optuna began and has not told ({numbers}{_more(without)}); "
+            f"waiting for {_trials(without)} that plain Optuna began and did not finish ({numbers}{_more(without)}); "
             "if the process that asked for it is gone, `hpo doctor --fix` puts it into the queue, or fail it in the "
             "dashboard"
         )

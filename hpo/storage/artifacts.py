@@ -29,8 +29,8 @@ def artifact_store(settings: Settings) -> FileSystemArtifactStore:
 def attach(files: Sequence[Path], trial: FrozenTrial | None, study_id: int, engine: Engine, settings: Settings) -> int:
     """Attach `files` to `trial`, or to the study where the winner has none; the number of new artifacts.
 
-    A file that is already attached with the same content is left alone. A dashboard that runs already shows those of
-    a finished trial when it is started again: it reads such trials once.
+    A file that is already attached with the same content is left alone. A running dashboard reads a finished trial only
+    once, so it shows new files after a restart.
     """
     store = artifact_store(settings)
     trial_id = None if trial is None else trial_id_of(trial)

@@ -32,9 +32,9 @@ __all__ = ["Claim", "claim", "enqueue"]
 class Claim:
     """A trial that is now RUNNING under our lease.
 
-    attempt:     1 at first, one more each time it was taken up after something went wrong
-    checkpoint:  folder with its checkpoints, if it was put down with one
-    fresh:       True when it was just created, so that nothing is known of it yet
+    attempt:     1 at first, one more for each resumption after something went wrong
+    checkpoint:  folder with its checkpoints, if it was released with one
+    fresh:       True when it was just created, so that nothing is known about it yet
     started:     as Optuna shows it: naive local time, from the database's clock
     trainer_deaths: how many earlier attempts ended because a trainer died
     """
@@ -53,15 +53,15 @@ _LOCK_STUDY = f"SELECT study_id FROM {STUDIES} WHERE study_id = :study FOR UPDAT
 # Optuna numbers by count(*); numbers are dense, so the newest trial's number says the same without reading them all.
 _NEXT = f"coalesce((SELECT number + 1 FROM {TRIALS} WHERE study_id = :study ORDER BY trial_id DESC LIMIT 1), 0)"
 
-# Read inside the statement that uses it: whatever an earlier `hpo run` set, no host goes by an old number.
+# Read inside the statement that uses it, so that no host works with the number of an earlier `hpo run`.
 _TARGET = "(SELECT trials_target FROM hpo_studies WHERE study_id = :study)"
 
-# Those that have begun are all but the waiting, and there is an index on the waiting.
+# All trials but the waiting ones have begun, and there is an index on the waiting ones.
 _BEGUN = f"({_NEXT} - (SELECT count(*) FROM {TRIALS} WHERE study_id = :study AND state = '{WAITING}'))"
 _ROOM = f"greatest(0, least(CAST(:limit AS bigint), coalesce({_TARGET} - {_BEGUN}, CAST(:limit AS bigint))))"
 
-# Every host of a study waits for this lock. For it to be held no longer than one answer and the commit, both statements
-# travel as one. The second still sees what was committed while the first waited: PostgreSQL gives each statement of
+# Every host of a study waits for this lock. Both statements are sent as one, so that the lock lasts only for one answer
+# and the commit. The second still sees what was committed while the first waited: PostgreSQL gives each statement of
 # such a batch its own snapshot.
 _CLAIM = text(
     f"""
@@ -115,8 +115,8 @@ def claim(
 
     With a target (`set_budget`), the study never gets more than that many trials by it, waiting ones included, and
     finished and running ones together stay within it. Without `new`, none are made. One round trip, after which the
-    study is locked until the transaction ends: let nothing follow that can come later. NoStudy for a study that does
-    not exist (any more).
+    study is locked until the transaction ends: do in it afterwards only what cannot wait. Raises NoStudy for a study
+    that does not exist (any more).
     """
     bound = {
         "study": study_id,

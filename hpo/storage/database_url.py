@@ -1,4 +1,4 @@
-"""What a user may give as a database: any URL of SQLAlchemy's, told apart from what is none; no password shown."""
+"""What a user may give as a database: any URL of SQLAlchemy. Other text is refused, and no password is shown."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _KEYWORD = re.compile(r"(password\s*=\s*)('[^']*'|[^\s&]+)", re.IGNORECASE)  # h
 
 
 def parse_url(text: str) -> URL:
-    """The parts of a database's URL. StorageError, which says what is wrong with it, for any other text."""
+    """The parts of a database's URL. Raises StorageError for any other text, with what is wrong with it."""
     if text.partition("://")[0] in ("redis", "rediss"):
         raise _journal(hide_password(text))
     if _ambiguous(text):
         raise StorageError(
             f"more than one @ in {hide_password(text)}",
-            evidence=["only the @ before the host stands as it is; in a user or a password it is written %40"],
+            evidence=["only the @ before the host may stand as it is; in a user or a password, write it as %40"],
             next="write @ as %40 (and % as %25), or leave the password out and name a file with it in "
             "HPO_STORAGE_PASSWORD_FILE",
         )
@@ -41,7 +41,7 @@ def parse_url(text: str) -> URL:
 
 
 def hide_password(text: str) -> str:
-    """`text` with its password shown as ***, whether or not it is a URL, and wherever in it that may end."""
+    """`text` with *** for its password, whether or not it is a URL, and wherever the password may end."""
     try:
         parsed = None if _ambiguous(text) else make_url(text)
     except (sa.ArgumentError, ValueError):
@@ -81,14 +81,14 @@ def database_file(url: URL) -> Path | None:
 
 
 def no_database_file(path: Path, place: str) -> StorageError:
-    """What to say of a file, called `place`, that is no SQLite database: it may be a journal of Optuna's."""
+    """The error for a file, called `place`, that is not an SQLite database: it may be a journal of Optuna."""
     if _is_journal(path):
         return _journal(place)
     return StorageError(f"{place} is not a database", next="check the path in the URL")
 
 
 def _ambiguous(text: str) -> bool:
-    """Whether an @ more than SQLAlchemy expects leaves open where the password ends; it would take the first."""
+    """Whether a second @ leaves open where the password ends; SQLAlchemy would take the first."""
     scheme, rest = _scheme(text)
     if scheme.count("/") != 2:  # sqlite:////folder@place/study.db has four, and names no user
         return bool(re.match(r"[^?@]*:[^?]*@", rest)) and "://" in scheme and not scheme.startswith("sqlite")

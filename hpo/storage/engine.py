@@ -18,7 +18,7 @@ from hpo.storage.statement_watchdog import guarded
 
 __all__ = ["hide_password", "is_outage", "open_engine", "resolve_url", "storage_error"]
 
-# Said in full, because SQLAlchemy 2.1 takes a plain postgresql:// for another driver, also when plain Optuna opens it.
+# With the driver, because SQLAlchemy 2.1 takes another one for postgresql://, also when plain Optuna opens it.
 _DRIVER = "postgresql+psycopg2"
 
 
@@ -78,7 +78,7 @@ def resolve_url(settings: Settings, storage: str | None = None, *, write: bool =
 
 
 def _is_postgres(url: URL) -> bool:
-    """By whichever driver: psycopg2 is the one that hpo comes with, and opens what the others do."""
+    """With any driver: hpo comes with psycopg2, which opens what the others do."""
     return url.drivername.partition("+")[0] in ("postgres", "postgresql")
 
 

@@ -1,4 +1,4 @@
-"""What `hpo evaluate` found: one row per run, so that an interrupted evaluation goes on, and one document per study."""
+"""What `hpo evaluate` found: one row per run, so an interrupted evaluation can resume, and one document per study."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ __all__ = [
 ]
 
 EVALUATION_FORMAT = 1
-"""Counts up when a reader of the older document would break."""
+"""Increased when the document changes in a way that breaks older readers."""
 
 
 def read_evaluation(connection: Connection, study_id: int) -> dict[str, Any] | None:
-    """The document of the study's last `hpo evaluate` (docs/evaluation.md), None where there is none.
+    """The document of the study's last `hpo evaluate` (docs/evaluation.md), or None.
 
-    For reports: also answers on databases that never had our tables.
+    For reports: also works on databases that never had our tables.
     """
     evaluations = tables.evaluations
     if not sqlalchemy.inspect(connection).has_table(evaluations.name):
@@ -61,7 +61,7 @@ def read_runs(connection: Connection, study_id: int) -> dict[str, dict[str, Any]
 
 
 def save_run(connection: Connection, study_id: int, run_key: str, result: dict[str, Any]) -> None:
-    """Keep the result of one run, in place of one that was of no use, or that another evaluation has just kept."""
+    """Keep the result of one run. It replaces an unusable one, and one that another evaluation has just kept."""
     row = {"study_id": study_id, "run_key": run_key, "result": json.dumps(result)}
     kept = insert(tables.evaluation_runs).values(**row)
     key = [tables.evaluation_runs.c.study_id, tables.evaluation_runs.c.run_key]
@@ -77,7 +77,7 @@ def add_artifact(connection: Connection, study_id: int, trial_id: int | None, me
 
 
 def read_artifacts(connection: Connection, study_id: int, trial_id: int | None) -> list[tuple[str, str]]:
-    """(id, file name) of the artifacts of a trial, or of the study. What is no id of Optuna's is left out."""
+    """(id, file name) of the artifacts of a trial, or of the study. Anything but an id of Optuna is left out."""
     attributes, owner = _attributes(study_id, trial_id)
     query = select(attributes.c.value_json).where(
         attributes.c.key.startswith(artifact_key(""), autoescape=True),

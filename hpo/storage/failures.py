@@ -1,4 +1,4 @@
-"""What a database error means: worth another try, or a message for the user. A password never gets into either."""
+"""What a database error means: worth another try, or a message for the user. No message shows a password."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _REFUSALS = {
     "53300": "raise max_connections, or run fewer processes",
     "57P03": "wait until the server is up, then run the command again",
 }
-# libpq's own words, which carry no code, and the server's where the code cannot be had (hpo.storage.sqlstate):
+# Messages of libpq, which have no code, and of the server where hpo.storage.sqlstate finds none:
 # pattern -> (worth another try, the code it stands for or what to do about it).
 _CONNECT_TEXTS: tuple[tuple[str, bool, str], ...] = (
     (r"password authentication failed|no password supplied", False, "28P01"),
@@ -81,7 +81,7 @@ def is_outage(error: BaseException) -> bool:
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether the database has no room left, as far as its server, or the error of starting it, says so."""
+    """Whether the database has no room left, by what its server says, or the error of starting it."""
     driver = _driver_error(error) or error
     return sqlstate(driver) == "53100" or is_full(driver)
 
@@ -128,7 +128,7 @@ def storage_error(error: BaseException, url: str) -> StorageError:
 
 def _unexpected(error: BaseException, place: str, evidence: list[str]) -> StorageError:
     fact = f"the database {place} refused a statement ({type(error).__name__})"
-    return StorageError(fact, evidence=evidence, next="run `hpo doctor`; if it finds nothing, this is a bug of ours")
+    return StorageError(fact, evidence=evidence, next="run `hpo doctor`; if it finds nothing, please report a bug")
 
 
 def _no_driver(error: ImportError, place: str) -> StorageError:
@@ -159,7 +159,7 @@ def _known_text(text: str) -> tuple[bool, str] | None:
 
 
 def _lines(text: str, url: str) -> list[str]:
-    """At most four lines of the driver's text, without any password known here."""
+    """At most four lines of the driver's text, without any password that is known here."""
     secrets = {secret for secret in (os.environ.get("PGPASSWORD", ""), *secrets_of(url)) if secret}
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "***")

@@ -16,7 +16,7 @@ from hpo.storage.optuna_internals import id_attribute, trial_id_of
 __all__ = ["FinishedTrial", "SharedParts", "frozen"]
 
 _OF_TPE = "tpe:"
-"""How the system attributes begin that TPE leaves with a trial for as long as it runs."""
+"""The prefix of the system attributes that TPE keeps with a trial while it runs."""
 
 
 class SharedParts:
@@ -49,10 +49,10 @@ class SharedParts:
 
 
 class FinishedTrial(FrozenTrial):
-    """A finished trial as Optuna shows it, made from another. What is asked for is unpacked anew each time.
+    """A finished trial as Optuna shows it, made from another. Each access unpacks the value again.
 
-    Not to be changed, so its properties have no setters: a copy of it, deep or not, is an ordinary FrozenTrial, and so
-    is what pickle makes of it. Attributes come back as the database has them, as JSON: a tuple as a list.
+    It cannot be changed, so its properties have no setters. A copy of it, deep or not or by pickle, is an ordinary
+    FrozenTrial. Attributes come back as JSON, as the database has them: a tuple as a list.
     """
 
     __slots__ = ("_of_tpe", "_other", "_parts", "_reports", "_results", "_space", "_suggested", "_trial_id", "_user",
@@ -70,7 +70,7 @@ class FinishedTrial(FrozenTrial):
         self._space = parts.space(trial.distributions)
         self._suggested = tuple(params[name] for name in self._space) if self._space.keys() == params.keys() else params
         self._reports = _packed_reports(trial.intermediate_values)
-        # Optuna's samplers read what stands in the others of every trial for every proposal.
+        # For every proposal, Optuna's samplers read the other attributes of every trial.
         of_tpe = {key: value for key, value in system.items() if key.startswith(_OF_TPE)}
         self._other = {key: value for key, value in system.items() if key not in of_tpe} or None
         self._user, self._of_tpe = parts.pack(trial.user_attrs), parts.pack(of_tpe)
@@ -117,7 +117,7 @@ class FinishedTrial(FrozenTrial):
         return dict(enumerate(numbers[1:], start=int(numbers[0]))) if numbers else {}
 
     def __getattr__(self, name: str) -> Any:
-        """Asked where there is no such attribute: another Optuna may give its own another name."""
+        """Called for an attribute that is missing here: another Optuna may name its own differently."""
         if name == id_attribute():
             return self._trial_id
         raise AttributeError(name)
@@ -165,7 +165,7 @@ def _frozen(
 
 
 def _packed_reports(reports: dict[int, float]) -> bytes | dict[int, float]:
-    """The first step and the values, where steps count up by one, as epochs do."""
+    """The first step and the values, if steps increase by one, as epochs do."""
     if not reports:
         return b""
     first = next(iter(reports))

@@ -1,13 +1,13 @@
-"""What the database could not be told before a process had to leave, kept in `home`/journal for the next `hpo` command.
+"""Results that could not be saved before a process had to leave, kept in `home`/journal for the next `hpo` command.
 
 A file per process, a line per trial:
 
     <SHA-256 of the rest> {"uid": ..., "study_id": ..., "worker_id": ..., "trial_id": ..., "finish": ..., ...}
 
-Each line stands for itself, so a damaged one costs that trial's line only: it is resumed from its checkpoint. So does
-one that is whole and means nothing here, as another version of hpo may have written it.
+Each line is complete by itself, so a damaged one costs only that trial's line: the trial resumes from its checkpoint.
+The same holds for a line that is whole and means nothing here, such as one of another version of hpo.
 Replaying is idempotent: a process that dies between the commit and the removal of the file does no harm. A study is
-known by its uid, so a journal is never written into another database that happens to use the same numbers.
+identified by its uid, so no journal is written into another database that happens to use the same numbers.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def keep(home: Path, origin: Origin, writes: WriteBatch) -> Path:
 
 
 def replay(engine: Engine, home: Path) -> list[str]:
-    """Write every journal file of this database into it and remove it; what is worth telling the user about it.
+    """Write every journal file of this database into it, remove the file, and return what to tell the user.
 
     A trial that another host has finished or taken up meanwhile keeps what that host says. Raises SQLAlchemy's errors,
     with the file in question still in place.
@@ -71,7 +71,7 @@ def replay(engine: Engine, home: Path) -> list[str]:
             with engine.begin() as connection:
                 mine = [record for record in records if _is_here(connection, record)]
                 if len(mine) < len(records):
-                    continue  # of another database; it is told when that one is opened
+                    continue  # of another database; it is replayed when that one is opened
                 told += _write(connection, mine)
         except (DataError, TypeError, ValueError):  # no number or text that the database takes
             damaged += len(records)
@@ -82,12 +82,12 @@ def replay(engine: Engine, home: Path) -> list[str]:
 
 
 def orphans(home: Path, uids: Collection[str]) -> list[Path]:
-    """The journal files of studies that are none of `uids`: no replay into their database will ever take them."""
+    """The journal files of studies that are not in `uids`: nothing will ever replay them."""
     return [path for path in sorted((home / "journal").glob("*.jsonl")) if path.name.partition("-")[0] not in uids]
 
 
 def _put_aside(path: Path, damaged: int) -> list[str]:
-    with suppress(FileNotFoundError):  # another process was faster, and says so
+    with suppress(FileNotFoundError):  # another process was faster, and reports it
         kept = path.rename(path.with_suffix(".damaged"))
         return [f"{damaged} damaged line{'s' if damaged > 1 else ''} of the journal passed over, kept in {kept}"]
     return []
@@ -148,7 +148,7 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], int]:
 
 
 def _record(payload: bytes) -> dict[str, Any] | None:
-    """A line without its digest; None unless it says of a study, and of a trial if of one, what `keep` would."""
+    """A line without its digest; None unless `keep` could have written it for a study, or for a trial."""
     try:
         record = json.loads(payload)
         _add(WriteBatch(), record)

@@ -38,7 +38,7 @@ class Expired:
 
 @dataclass(frozen=True)
 class HeldTrial:
-    """A RUNNING trial. host: of the worker that holds its lease; None where none does, as for one of plain Optuna."""
+    """A RUNNING trial. host: of the worker that holds its lease; None if none does, as for a trial of plain Optuna."""
 
     number: int
     host: str | None
@@ -117,10 +117,10 @@ def renew(
     connection: Connection, worker_id: str, lease_seconds: float, slots_json: str | None = None
 ) -> dict[int, TrialState]:
     """Extend every lease of `worker_id` and mark it seen; one statement. `slots_json` None keeps its slots. A worker
-    that somebody took for gone is so no longer: it has just been heard of.
+    that was marked as gone counts as running again.
 
-    The trials whose lease it still has, with their state: any other than RUNNING was decided by someone else, such as
-    a user of the dashboard.
+    Returns the trials whose lease it still has, with their state: any state but RUNNING was set by someone else, such
+    as a user of the dashboard.
     """
     bound = {"worker": worker_id, "seconds": float(lease_seconds), "slots": slots_json}
     return {row[0]: TrialState[row[1]] for row in connection.execute(_RENEW, bound)}
@@ -141,7 +141,7 @@ def reap(connection: Connection, trial_id: int, expires_at_seen: datetime, most_
     """Take a trial from a holder that has been silent: back to WAITING as the next attempt, or FAIL when `most_hosts`
     have been lost under it. Trainers that died do not count: they have a limit of their own.
 
-    Only when the lease still ends at `expires_at_seen`, so a holder that came back keeps its trial.
+    It does so only if the lease still ends at `expires_at_seen`: a holder that came back keeps its trial.
     """
     row = connection.execute(_LOCK_DUE, {"trial": trial_id, "seen": expires_at_seen}).one_or_none()
     if row is None:
@@ -155,7 +155,7 @@ def release_worker(connection: Connection, worker_id: str, most_hosts: int) -> l
 
 
 def sign_off(connection: Connection, worker_id: str) -> list[ReapResult]:
-    """Give back everything that a healthy worker still holds. No trial fails by that, and none loses an attempt."""
+    """Give back everything that a healthy worker still holds. No trial fails, and none loses an attempt."""
     return _release(connection, worker_id, None)
 
 
@@ -167,7 +167,7 @@ def _release(connection: Connection, worker_id: str, most_hosts: int | None) -> 
 
 
 def _give_back(connection: Connection, rows: list[Any], most_hosts: int | None) -> list[ReapResult]:
-    """most_hosts: None when the host is not lost but leaves."""
+    """most_hosts: None for a host that leaves and is not lost."""
     if not rows:
         return []
     results = []

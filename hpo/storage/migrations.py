@@ -1,11 +1,11 @@
 """The version of hpo's own tables, and the steps from each version to the next.
 
-Every database says in hpo_schema which version its tables have; one that an earlier hpo made, which said nothing, is of
-version 0. To change a table: change it in `hpo.storage.tables`, and add a Migration here with the next version. What is
-missing and may be null, or has a default, is made without further words; whatever else turns the tables of before into
-those of today (an index, new contents) stands in the migration's statements.
+Every database records the version of its tables in hpo_schema; without that, they are of version 0. To change a table,
+change it in `hpo.storage.tables` and add a Migration here with the next version. A missing table, and a missing column
+that may be null or has a default, is added without a statement; everything else (an index, new contents) is in the
+migration's statements.
 
-Commands that only read go on with tables of an older version as long as no table and no column is missing. A migration
+Commands that only read work with tables of an older version as long as no table and no column is missing. A migration
 that gives a column another meaning therefore gives it another name.
 """
 
@@ -27,7 +27,7 @@ __all__ = ["MIGRATIONS", "VERSION", "Migration", "is_mendable", "migrate"]
 
 @dataclass(frozen=True)
 class Migration:
-    """One step. statements: SQL that may be executed again, and on tables that were made new, without effect."""
+    """One step. statements: SQL that has no effect when executed again, or on new tables."""
 
     version: int
     why: str
@@ -37,7 +37,7 @@ class Migration:
 MIGRATIONS = (
     Migration(
         1,
-        "versions begin; what databases made before may lack",
+        "versions begin; adds what older databases may lack",
         (
             "ALTER TABLE hpo_workers ADD COLUMN IF NOT EXISTS code text",
             "ALTER TABLE hpo_leases ADD COLUMN IF NOT EXISTS claimed_at timestamptz",
@@ -65,7 +65,7 @@ def migrate(connection: Connection, found: int, missing: Iterable[str]) -> None:
         if "." in name:
             connection.execute(text(_add_column(name)))
     for migration in MIGRATIONS:
-        # Where something was missing, the version is not to be relied on: all of them, which does no harm.
+        # If something was missing, the version is not reliable: run them all, which does no harm.
         if migration.version > found or missing:
             for statement in migration.statements:
                 connection.execute(text(statement))
@@ -76,7 +76,7 @@ def migrate(connection: Connection, found: int, missing: Iterable[str]) -> None:
 
 
 def is_mendable(name: str) -> bool:
-    """Whether a missing table, or column of a table with rows, can be made without knowing what was in it."""
+    """Whether a missing table, or a missing column of a table with rows, can be made without knowing its content."""
     table, _, column = name.partition(".")
     if not column:
         return True

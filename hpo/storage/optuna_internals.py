@@ -1,7 +1,7 @@
 """Optuna's private names: the only file that spells them (tests/unit/test_optuna_internals.py).
 
-Written against Optuna 5.0. Commands that only read do without every one of them; where one that a search would use is
-gone, it goes on without (hpo.sampling.choose).
+Written against Optuna 5.0. Commands that only read need none of these names. A search for which one is missing works
+without it (hpo.sampling.choose).
 """
 
 from __future__ import annotations
@@ -58,15 +58,15 @@ PRIVATE_NAMES = (
     "optuna.study._frozen.FrozenStudy",
     "optuna.trial.FrozenTrial._trial_id",
 )
-"""Every private name of Optuna that this file uses. Any of them may go; the tests take away one after the other."""
+"""Every private name of Optuna that this file uses. Any of them may disappear; the tests remove one after the other."""
 
 
 @lru_cache(maxsize=1)
 def _revisions() -> tuple[str, frozenset[str]]:
     """The newest schema revision of the installed Optuna and all it knows.
 
-    Read from its scripts where they are in their place: importing alembic for this takes as long as importing Optuna,
-    and every command that reads would wait for it.
+    Read from its migration scripts if they are where they should be: importing alembic takes as long as importing
+    Optuna, and every command that reads would wait for it.
     """
     folder = Path(optuna.__file__).parent / "storages" / "_rdb" / "alembic" / "versions"
     scripts = [path.read_text(encoding="utf-8") for path in folder.glob("*.py")]
@@ -95,7 +95,7 @@ def artifact_key(artifact_id: str) -> str:
 
 
 def is_system_attribute(key: str, value: Any) -> bool:
-    """False for a constraint that Optuna could not have stored: FrozenTrial.constraints would give it out as a number.
+    """False for a constraint that Optuna could not have stored: FrozenTrial.constraints would return it as a number.
 
     As a list, under one key, it stands in databases of earlier versions.
     """
@@ -115,7 +115,7 @@ def constraint_key(name: str) -> str:
 
 @lru_cache(maxsize=1)
 def id_attribute() -> str:
-    """Where a FrozenTrial keeps its `trial_id`, which it takes but has no public attribute for."""
+    """Where a FrozenTrial keeps its `trial_id`: it takes one, but has no public attribute for it."""
     asked = -918273645
     sample = FrozenTrial(
         number=0, state=TrialState.RUNNING, value=None, datetime_start=None, datetime_complete=None, params={},
@@ -148,7 +148,7 @@ Observations = dict[str, NDArray[np.float64]]
 
 
 class TPEInternals:
-    """The parts of one TPESampler that hpo.sampling.column_tpe puts together anew. Commands that read make none.
+    """The parts of one TPESampler, which hpo.sampling.column_tpe combines in its own way. Commands that read make none.
 
     Where a part is gone or has changed, ImportError, AttributeError or TypeError comes up, here or in a method:
     hpo.sampling.rehearsal finds that out before the first trial.
@@ -178,5 +178,5 @@ class TPEInternals:
         return estimator._transform(samples), mixture.weights, mixture.distributions
 
     def params_of(self, trial: FrozenTrial, study: optuna.Study) -> dict[str, Any]:
-        """The parameters of a running trial, those included that were proposed and not asked for yet."""
+        """The parameters of a running trial, including those that were proposed and not asked for yet."""
         return self._sampler._get_params(trial, study)

@@ -1,4 +1,4 @@
-"""Optuna's tables and the words in them: the only file that spells them (tests/test_optuna_internals.py).
+"""Optuna's tables and the words in them: the only file that spells them (tests/unit/test_optuna_internals.py).
 
 Spelled out for the schema revisions in REVISIONS, so that commands that only read need none of Optuna's private names.
 Enum values are stored by name; datetimes are naive UTC.
@@ -67,7 +67,7 @@ FIXED_PARAMS = "fixed_params"
 METRIC_NAMES = "study:metric_names"
 """The study system attribute that holds what `Study.set_metric_names` was given."""
 LEGACY_SCHEMA_VERSION = 12
-"""What `version_info` says since Optuna leaves versions to alembic."""
+"""What `version_info` holds since Optuna has used alembic for versions."""
 
 _SPECIAL = {"NAN": math.nan, "INF_POS": math.inf, "INF_NEG": -math.inf}
 
@@ -147,7 +147,7 @@ def stamp(connection: Connection) -> None:
 def distribution_from(stored: str) -> BaseDistribution:
     """The distribution of a stored text. Shared between trials: distributions are never changed in place."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of choices that Optuna would rather not have, from whoever stored them
+        warnings.simplefilter("ignore")  # about choices that Optuna discourages, whoever stored them
         return json_to_distribution(stored)
 
 

@@ -42,7 +42,7 @@ PAGE = 2000
 
 
 def read_all(connection: Connection, study_id: int) -> Iterator[FrozenTrial]:
-    """Every trial of the study, by id, for who keeps less of each than all: never more than a page is in memory."""
+    """Every trial of the study, by id, one page at a time: a caller that keeps only a part needs little memory."""
     last = -1
     while page := read_changes(connection, study_id, last, most=PAGE):
         yield from page
@@ -54,7 +54,7 @@ def read_changes(
 ) -> list[FrozenTrial]:
     """Trials of the study with an id above `after_trial_id` or in `also`, by id, exactly as Optuna would show them.
 
-    most: not more than the first so many
+    most: only the first so many
 
     Ids grow in the order of commits, because every creator of trials (stock Optuna too) locks the study first.
     """
@@ -181,7 +181,7 @@ def _add(trial: FrozenTrial, kind: int, name: Any, number: Any, words: Any, plac
 
 
 def _add_parameter(trial: FrozenTrial, name: str, number: Any, words: str) -> None:
-    """A parameter that no distribution can be made of, or whose value is none of it, is as if it were not there."""
+    """A parameter is left out if it gives no distribution, or if its value is outside the distribution."""
     try:
         distribution = distribution_from(words)
         trial.params[name] = distribution.to_external_repr(number)
@@ -191,7 +191,7 @@ def _add_parameter(trial: FrozenTrial, name: str, number: Any, words: str) -> No
 
 
 def _believe(trial: FrozenTrial, objectives: int) -> None:
-    """A complete trial without a value for each objective, which no Optuna leaves behind, has failed."""
+    """A complete trial without a value for each objective counts as failed; Optuna never leaves one behind."""
     values = trial.values or []
     if trial.state == TrialState.COMPLETE and (len(values) != objectives or any(math.isnan(each) for each in values)):
         trial.state, trial.values = TrialState.FAIL, None

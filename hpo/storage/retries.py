@@ -29,7 +29,7 @@ _STATEMENTS = (
 
 
 def put_back(connection: Connection, trial_ids: Sequence[int]) -> None:
-    """Those of `trial_ids` that are FAIL wait again, as if they had never been trained; why they failed is kept as
+    """Set the FAIL trials among `trial_ids` to WAITING, as if they had never been trained; their failure is kept as
     `earlier_failure`. Only while no coordinator works on the study: in its memory a failed trial stays failed."""
     locked = f"SELECT trial_id FROM {TRIALS} WHERE trial_id = ANY(CAST(:ids AS int[])) AND state = '{FAIL}' FOR UPDATE"
     found = connection.execute(text(locked), {"ids": list(trial_ids)}).scalars()

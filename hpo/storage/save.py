@@ -33,7 +33,7 @@ from hpo.storage.write_batch import SaveResult, WriteBatch
 
 __all__ = ["save"]
 
-# FOR UPDATE as Optuna's own tell: a trial failed in the dashboard meanwhile is seen here, not overwritten.
+# FOR UPDATE, as Optuna's own tell: a trial that was failed in the dashboard meanwhile is seen, not overwritten.
 _GUARD = text(
     f"""
     SELECT t.trial_id, CAST(t.state AS text), t.datetime_complete, l.worker_id
@@ -51,8 +51,8 @@ def save(connection: Connection, writes: WriteBatch, worker_id: str, *, adopt: b
     """Write `writes` in the caller's transaction; two statements, however many trials.
 
     Only trials that are RUNNING under a lease of `worker_id` are touched. Any other trial of the batch is `lost`,
-    unless it already is where the batch wants it: then an earlier, uncertain commit had gone through. `adopt` also
-    ends trials that wait with no holder: for outcomes replayed from a journal after the lease ran out.
+    unless it already has the state that the batch gives it: then an earlier, uncertain commit went through. `adopt`
+    also ends trials that wait with no holder: for outcomes replayed from a journal after the lease ran out.
     """
     owned, result = _sort_out(connection, writes, worker_id, adopt)
     parts = _Parts()

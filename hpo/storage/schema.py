@@ -1,4 +1,4 @@
-"""Make the tables, once, whoever comes first, or bring hpo's own up to date; refuse what hpo was not written for."""
+"""Make the tables once, or bring hpo's own up to date; refuse what hpo was not written for."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class SchemaState:
     optuna:  revision of Optuna's tables; None without them
     version: of hpo's tables (hpo.storage.migrations); 0 for those of an hpo that recorded none; None without any
     missing: hpo's tables ("hpo_epochs") and columns ("hpo_leases.claimed_at") that are not there
-    by:      the hpo that made or last migrated the tables; "" where none said so
+    by:      the hpo that made or last migrated the tables; "" if none is recorded
     """
 
     server_version: int
@@ -54,7 +54,7 @@ class SchemaState:
 
     @property
     def readable(self) -> bool:
-        """Whether commands that read find all they ask for in hpo's tables."""
+        """Whether hpo's tables have everything that commands that read ask for."""
         return self.version is not None and self.version <= migrations.VERSION and not self.missing
 
     @property
@@ -64,7 +64,7 @@ class SchemaState:
 
 
 def ensure_schema(engine: Engine) -> None:
-    """Afterwards the database has Optuna's tables and ours, of today. Two statements when it had them; eight may race.
+    """Make Optuna's tables and ours, or bring ours up to date. Two statements if nothing is missing; eight may race.
 
     Tables of an earlier hpo are migrated. Raises StorageError, having changed nothing, for PostgreSQL before 13, an
     Optuna whose schema hpo was not written for, tables of another schema or of a newer hpo, or with columns gone.
@@ -174,7 +174,7 @@ def _look(connection: Connection) -> SchemaState:
         )
     ).one()
     columns = frozenset(present or ())
-    # Who was let read the tables before this one was made sees no version, and may read on.
+    # A user who may read the older tables but not this one sees no version, and can still read.
     versioned = allowed and {"hpo_schema.version", "hpo_schema.hpo"} <= columns
     of_optuna = f"(SELECT max(version_num) FROM {REVISION_TABLE})" if revised else "CAST(NULL AS text)"
     newest = " FROM hpo_schema ORDER BY version DESC LIMIT 1"
@@ -191,8 +191,8 @@ def _look(connection: Connection) -> SchemaState:
 
 
 def _missing(present: frozenset[str]) -> tuple[str, ...]:
-    """Our tables, and columns of those that are there, that are not among "table.column"s. Of hpo_schema `version`
-    speaks."""
+    """Our tables, and the columns of existing ones, that are missing in the given "table.column"s. hpo_schema is not
+    among them: `version` says whether it is there."""
     known = {name.partition(".")[0] for name in present} | {tables.schema.name}
     names = {table.name for table in tables.metadata.sorted_tables} - known
     for table in tables.metadata.sorted_tables:
@@ -213,12 +213,12 @@ def _check_version(state: SchemaState) -> None:
         raise StorageError(
             f"columns of hpo's tables are gone: {', '.join(state.lost)}",
             evidence=what_is_missing(state),
-            next="restore the tables from a backup, or use another database: what stood there cannot be made again",
+            next="restore the tables from a backup, or use another database: hpo cannot make their content again",
         )
 
 
 def _check(state: SchemaState) -> bool:
-    """True when nothing is to be done, False when tables are to be made; raises when neither would be right."""
+    """True when there is nothing to do, False when tables must be made; raises when neither is right."""
     if state.server_version < _MIN_SERVER:
         major, minor = state.server_version // 10000, state.server_version % 10000
         raise StorageError(

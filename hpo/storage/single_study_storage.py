@@ -1,4 +1,4 @@
-"""An Optuna storage that holds one study: its name, directions and attributes. Trials are StudyCache's."""
+"""An Optuna storage that holds one study: its name, directions and attributes. StudyCache adds the trials."""
 
 from __future__ import annotations
 

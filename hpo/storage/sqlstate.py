@@ -1,8 +1,8 @@
 """The SQLSTATE of a database error: what went wrong, whatever language the server speaks.
 
-https://www.postgresql.org/docs/current/errcodes-appendix.html. psycopg2 gives the code of a statement that failed, but
-of a connection that the server refuses only libpq's text, and that is in the language of the server (lc_messages). So
-a connection that was refused is tried once more, with libpq told to say codes in place of texts.
+https://www.postgresql.org/docs/current/errcodes-appendix.html. psycopg2 gives the code of a statement that failed. Of a
+connection that the server refuses it gives only libpq's text, in the language of the server (lc_messages). So a refused
+connection is tried once more, with libpq set to print codes in place of texts.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ def connect(*args: Any, **options: Any) -> Any:
 
 
 def sqlstate(error: BaseException) -> str:
-    """The five characters of an error of psycopg2; "" where the server said nothing, or nothing answered."""
+    """The five characters of an error of psycopg2; "" if there is no server or it gave no code."""
     return getattr(error, "pgcode", None) or getattr(error, "sqlstate", None) or ""
 
 
 def _code_of_refusal(*args: Any, **options: Any) -> str:
-    """The code that the server refuses such a connection with now; "" if it cannot be had, or is let in."""
+    """The code with which the server refuses such a connection now; "" if it accepts it, or no code comes."""
     options.pop("connection_factory", None)
     try:
         with closing(psycopg2.connect(*args, **options, async_=True)) as connection:
@@ -67,5 +67,5 @@ def _wait(connection: Any) -> None:
 
 @cache
 def _say_codes() -> Any:
-    """libpq's PQsetErrorVerbosity, out of the very libpq that psycopg2 has loaded."""
+    """PQsetErrorVerbosity of the same libpq that psycopg2 has loaded."""
     return ctypes.CDLL(psycopg2._psycopg.__file__).PQsetErrorVerbosity

@@ -1,4 +1,4 @@
-"""Cut a connection whose answer does not come, so that no thread waits for ever on a silent network.
+"""Cut a connection that does not answer, so that no thread waits for ever on a silent network.
 
 TCP keepalives find a dead peer. They do not find a proxy or a frozen server that still acknowledges packets; and a
 `statement_timeout` would be session state, which PgBouncer's transaction pooling does not keep. So one daemon thread

@@ -70,7 +70,7 @@ class RegisteredStudy:
 
     @property
     def uid(self) -> str:
-        """What tells studies of one name apart, in paths too. StorageError for one that no path may hold."""
+        """Distinguishes studies of one name, also in paths. Raises StorageError if it may not be part of a path."""
         uid = self.facts.get("uid")
         if not is_file_name(uid):
             raise _altered(self.study_id, "facts", f"its uid is {str(uid)[:60]!r}")
@@ -109,7 +109,7 @@ def list_studies(connection: Connection) -> list[StudyRow]:
 
 
 def create_study(connection: Connection, name: str, directions: tuple[StudyDirection, ...]) -> int:
-    """The id of the study of this name, created as `optuna.create_study` does unless it is there (as it is, then)."""
+    """The id of the study of this name, created as `optuna.create_study` does if there is none yet."""
     # A racing creator waits here for the other's commit.
     made = connection.execute(
         text(
@@ -170,7 +170,7 @@ def register(
     seed: int,
     facts: Any,
 ) -> RegisteredStudy:
-    """Record the declaration of a study unless there is one, and return what is recorded: compare the fingerprints."""
+    """Record the declaration of a study unless it has one, and return what is recorded: compare the fingerprints."""
     connection.execute(
         text(
             "INSERT INTO hpo_studies (study_id, fingerprint, declaration, source, seed, facts)"
@@ -218,7 +218,7 @@ def set_budget(
 
 
 def lock_budget(connection: Connection, study_id: int) -> None:
-    """Until the transaction ends nobody else opens the study or changes its budget; who waits sees what was done."""
+    """Until the transaction ends, nobody else can open the study or change its budget. Then they see the change."""
     connection.execute(text("SELECT 1 FROM hpo_studies WHERE study_id = :study FOR UPDATE"), {"study": study_id})
 
 

@@ -40,15 +40,15 @@ class StudyCache(SingleStudyStorage):
         self._trials = TrialTable()
         self._distributions: dict[str, BaseDistribution] = {}
         self._own: set[int] = set()
-        self._dropped: set[int] = set()  # was ours; whatever the database says of it is right
+        self._dropped: set[int] = set()  # no longer ours: the database is right about it
         self.last_trial_id = -1
 
-    # What the storage thread calls.
+    # The storage thread calls these.
 
     def apply(self, trials: Iterable[FrozenTrial]) -> list[int]:
         """Merge trials as the database has them; ids of own trials that others have finished meanwhile.
 
-        An own trial (see `start`) keeps what memory knows of it, which the database may not yet.
+        An own trial (see `start`) keeps its state in memory, which may not be in the database yet.
         """
         taken = []
         with self._lock:
@@ -66,7 +66,7 @@ class StudyCache(SingleStudyStorage):
         return taken
 
     def start(self, claim: Claim) -> None:
-        """A trial that is ours from now on. One that is not fresh must have been applied before (KeyError)."""
+        """Take over a trial: from now on it is ours. Raises KeyError if it is not fresh and was never applied."""
         with self._lock:
             if claim.fresh and claim.trial_id not in self._trials:
                 trial = _running(claim)
@@ -85,7 +85,7 @@ class StudyCache(SingleStudyStorage):
             self._writes.epoch(epoch)
 
     def date(self, completed: Mapping[int, datetime | None]) -> None:
-        """When trials told here ended, by the database's clock."""
+        """Set when trials told here ended, by the database's clock."""
         with self._lock:
             for trial_id, when in completed.items():
                 trial = copy.copy(self._trials[trial_id])
@@ -93,7 +93,7 @@ class StudyCache(SingleStudyStorage):
                 self._trials.put(trial)
 
     def requeue(self, requeue: Requeue) -> None:
-        """Put an own trial down: WAITING here, and in the batch."""
+        """Release an own trial: WAITING here, and in the batch."""
         with self._lock:
             trial = copy.copy(self._trials[requeue.trial_id])
             trial.state = TrialState.WAITING
@@ -102,14 +102,14 @@ class StudyCache(SingleStudyStorage):
             self._writes.requeue(requeue)
 
     def drop(self, trial_id: int) -> None:
-        """A trial that save called lost: forget what waits to be written about it, and believe the database again."""
+        """Give up a trial that `save` reported as lost: forget its unsaved writes and trust the database again."""
         with self._lock:
             self._dropped.add(trial_id)
             self._own.discard(trial_id)
             self._writes.drop([trial_id])
 
     def open_ids(self) -> list[int]:
-        """Trials of others that were not finished when last seen: what `read_changes` is asked for again as `also`."""
+        """Trials of others that were unfinished when last seen: `read_changes` must read them again, as `also`."""
         with self._lock:
             return sorted((self._trials.open - self._own) | self._dropped)
 
@@ -128,11 +128,11 @@ class StudyCache(SingleStudyStorage):
             return taken
 
     def finished_since(self, heard: int) -> tuple[list[FrozenTrial], int]:
-        """Trials that finished, or were taken back, after what an earlier call's second answer stands for (0: all)."""
+        """Trials that finished, or were taken back, since the call that returned `heard` (0: all); a new `heard`."""
         with self._lock:
             return self._trials.finished_since(heard)
 
-    # What samplers and pruners read.
+    # Samplers and pruners read these.
 
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
@@ -161,7 +161,7 @@ class StudyCache(SingleStudyStorage):
         pick = max if self._directions[0] == StudyDirection.MAXIMIZE else min
         return pick(complete, key=lambda trial: trial.values[0])
 
-    # What samplers, pruners and optuna.trial.Trial write.
+    # Samplers, pruners and optuna.trial.Trial write with these.
 
     def set_trial_param(
         self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
@@ -197,7 +197,7 @@ class StudyCache(SingleStudyStorage):
             self._writes.set_system_attr(trial_id, key, value)
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
-        """Finish a trial. False for anything else: trials are begun by `start` and put down by `requeue`."""
+        """Finish a trial. False for any other state: `start` begins trials, and `requeue` releases them."""
         with self._lock:
             trial = self._changeable(trial_id)
             if not state.is_finished():
@@ -212,7 +212,7 @@ class StudyCache(SingleStudyStorage):
             return True
 
     def _believe(self, trial: FrozenTrial) -> bool:
-        """False for news older than what memory knows: of a trial told here and not saved yet, or of one we run."""
+        """False for news older than memory: about a trial told here and not saved yet, or one that we run."""
         trial_id = trial_id_of(trial)
         if trial.state.is_finished() or trial_id in self._dropped:
             self._dropped.discard(trial_id)

@@ -24,10 +24,10 @@ UTC_NOW = "(clock_timestamp() AT TIME ZONE 'UTC')"
 """SQL: now, as Optuna stores it."""
 _GOT_ON = "EXISTS (SELECT 1 FROM hpo_epochs e WHERE e.trial_id = l.trial_id AND e.recorded_at > l.claimed_at)"
 COUNTED_ATTEMPTS = f"CASE WHEN {_GOT_ON} THEN 1 ELSE l.attempt END"
-"""SQL: how often the trial of a lease `l` has been tried since it last got anywhere. An attempt that finished an epoch
-has shown that the trial is not what kills its trainers. Epochs told again keep their first recorded_at."""
+"""SQL: the attempts of the trial of a lease `l` since it last finished an epoch. An attempt that finished one has shown
+that the trial does not kill its trainers. Epochs reported again keep their first recorded_at."""
 COUNTED_DEATHS = f"CASE WHEN {_GOT_ON} THEN 0 ELSE l.trainer_deaths END"
-"""SQL: how many of these attempts ended because a trainer died. The others, but for the last, were lost hosts."""
+"""SQL: how many of these attempts ended because a trainer died. All others but the last ended with a lost host."""
 
 
 class NoStudy(KeyError):

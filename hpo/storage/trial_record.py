@@ -1,6 +1,6 @@
 """What hpo records about a trial, as the trial's user attributes in Optuna: the keys, and their one reader and writer.
 
-Databases hold these keys: one that is renamed here is lost there.
+Databases hold these keys: if one is renamed here, its values there are lost.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["REFUSED", "TrialFailure", "TrialRecord", "make_record", "record_of"]
 
 
 REFUSED = "refused"
-"""The kind of failure of a trial that was never trained, because what others wrote about it fits no row."""
+"""The kind of failure of a trial that was never trained because a value that others gave it fits no row."""
 
 
 class TrialFailure(TypedDict, total=False):
@@ -33,7 +33,7 @@ class TrialFailure(TypedDict, total=False):
 
 
 class TrialRecord(TypedDict, total=False):
-    """Each key is there from the event on that its comment names; a trial of plain Optuna has none.
+    """Each key exists from the event that its comment names; a trial of plain Optuna has none.
 
     Times are in seconds, sizes in bytes. `facts` of hpo.messages.Finished says more about the trainer's keys.
     """
@@ -73,12 +73,12 @@ class TrialRecord(TypedDict, total=False):
 
 
 def make_record(*parts: Mapping[str, Any]) -> TrialRecord:
-    """One record of `parts`, the later ones winning: the trainer's facts, the coordinator's, and what became of it."""
+    """One record of `parts`, of which later ones win: the trainer's facts, the coordinator's, and the outcome."""
     return cast(TrialRecord, {key: value for part in parts for key, value in part.items()})
 
 
 def record_of(trial: FrozenTrial) -> TrialRecord:
-    """What hpo recorded about `trial`, without what is not of the type it has to be.
+    """What hpo recorded about `trial`, without values of a wrong type.
 
     Another script's attribute of the same name may be anything, and so may what a user changed by hand.
     """
@@ -107,7 +107,7 @@ def _number(value: Any) -> bool:
 
 
 def _measure(value: Any) -> bool:
-    """A number of a trial's; of one that diverged it need not be finite."""
+    """A number of a trial. It need not be finite: the trial may have diverged."""
     return value is None or isinstance(value, float) or _number(value)
 
 
@@ -126,7 +126,7 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("parameters", "macs", "peak_memory_bytes"), _number),
     **dict.fromkeys(("attempt", "epochs", "best_epoch", "seed", "trainer_deaths"), _whole),
 }
-"""By key, whether a value may be used. Keys that no reader takes out by name are not looked at."""
+"""By key, whether a value may be used. Keys that no reader names are not checked."""
 
 _INSIDE: dict[str, dict[str, Callable[[Any], bool]]] = {
     "failure": {**dict.fromkeys(("kind", "reason", "where", "worker"), _text), "traceback": _lines, "attempts": _whole},

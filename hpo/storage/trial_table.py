@@ -1,4 +1,4 @@
-"""Trials in memory, by number, so that asking for those in some states costs little, however many there are."""
+"""Trials in memory, by number, so that asking for those in some states stays cheap, however many there are."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ class TrialTable:
             raise KeyError(f"No trial with trial number {number} exists.") from None
 
     def put(self, trial: FrozenTrial) -> None:
-        """Add a trial, or replace what was known of it."""
+        """Add a trial, or replace what was known about it."""
         if trial.state.is_finished():
             trial = FinishedTrial(trial, self._parts)
         trial_id = trial_id_of(trial)
         before = self._trials.get(trial_id)
         phantom = self._ids.get(trial.number)
         if phantom is not None and phantom != trial_id:
-            # Read inside a transaction whose commit then failed: the number was given away again.
+            # Read inside a transaction whose commit then failed: the number was used again.
             self.open.discard(phantom)
             del self._trials[phantom]
         self._trials[trial_id] = trial

@@ -35,7 +35,7 @@ class WorkerRow:
     silent_seconds: float
 
     def is_at_work(self, live_seconds: float) -> bool:
-        """Whether it did not sign off and was heard of in the last `live_seconds`; in a lease, that is."""
+        """Whether it did not sign off and was seen in the last `live_seconds`, which is how long a lease lasts."""
         return self.state != "gone" and self.silent_seconds < live_seconds
 
 
@@ -88,5 +88,5 @@ def list_workers(connection: Connection, study_id: int | None = None) -> list[Wo
 
 
 def at_work(connection: Connection, study_id: int, live_seconds: float) -> list[WorkerRow]:
-    """The coordinators of a study that did not sign off and were heard of in the last `live_seconds`."""
+    """The coordinators of a study that did not sign off and were seen in the last `live_seconds`."""
     return [worker for worker in list_workers(connection, study_id) if worker.is_at_work(live_seconds)]

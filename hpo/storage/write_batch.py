@@ -38,8 +38,8 @@ class TrialResult:
 
 @dataclass(frozen=True)
 class Requeue:
-    """A trial put down unfinished: WAITING again. `trainer_deaths` is 1 when its trainer died under it, and 0
-    when nothing went wrong (deadline, SIGTERM)."""
+    """A trial released unfinished: WAITING again. `trainer_deaths` is 1 if its trainer died under it, and 0
+    if nothing went wrong (deadline, SIGTERM)."""
 
     trial_id: int
     trainer_deaths: int = 0
@@ -97,7 +97,7 @@ class WriteBatch:
             self.finish(finish)
 
     def trial_ids(self) -> set[int]:
-        """Every trial that something here is about."""
+        """Every trial that this batch writes about."""
         found = {trial_id for trial_id, _ in self.epochs}
         return found.union(
             self.params, self.intermediate, self.user_attrs, self.system_attrs, self.finishes, self.requeues

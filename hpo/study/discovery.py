@@ -26,7 +26,7 @@ from hpo.wording import shortened
 __all__ = ["FoundStudy", "as_stored", "find_again", "find_study", "list_studies", "names_code"]
 
 _ENDINGS = (Exception, SystemExit)
-"""How a study's file may fail to import: one that leaves the process is as broken as one that raises."""
+"""How a study's file may fail to import: a file that calls `sys.exit` is as broken as one that raises."""
 
 
 @dataclass(frozen=True)
@@ -154,11 +154,11 @@ def _script_of(module: str) -> Script | None:
 
 
 def _from_file(path: Path, attribute: str, options: ObjectiveOptions) -> FoundStudy:
-    if not os.path.isfile(path):  # unlike Path.is_file, false for a name too long for any file
-        raise StudyError(f"no study file {path}", next="check the path, or `hpo studies` for those that come along")
+    if not os.path.isfile(path):  # False, unlike Path.is_file, for a name that is too long for any file
+        raise StudyError(f"no study file {path}", next="check the path; `hpo studies` lists those that come with hpo")
     path = path.resolve()
     if path.suffix != ".py":
-        raise StudyError(f"{path} is no Python file", next="name it with .py, or check the path")
+        raise StudyError(f"{path} is not a Python file", next="name it with .py, or check the path")
     folder = str(path.parent)
     script = read_script(path)
     if script is not None and attribute in script.functions:
@@ -193,7 +193,7 @@ def _from_module(module: ModuleType, attribute: str) -> FoundStudy:
         candidates = [name for name, value in vars(module).items() if isinstance(value, Study)]
         raise StudyError(
             f'{source} has no study called "{attribute}"',
-            evidence=[f"studies there: {', '.join(candidates)}" if candidates else "it declares none"],
+            evidence=[f"studies there: {', '.join(candidates)}" if candidates else "it declares no study"],
             next=f"write `{attribute} = Study(...)` at its top level",
         )
     return FoundStudy(study, source)
@@ -212,5 +212,5 @@ def _broken(reference: str, error: BaseException) -> StudyError:
     return StudyError(
         f'study "{reference}" does not import: {what}',
         evidence=[place] if place else [],
-        next=line_instead(error) or "mend that line, then `hpo check` again",
+        next=line_instead(error) or "fix that line, then run `hpo check` again",
     )

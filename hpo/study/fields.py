@@ -1,4 +1,4 @@
-"""Every field of a study, of its type and in its range, before anything reads it: one StudyError naming the field."""
+"""Checks the type and range of every field of a study before anything reads it: one StudyError that names the field."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from hpo.study.space import Space
 __all__ = ["check_fields", "check_objectives", "check_own_fields"]
 
 MOST_EPOCHS = 1_000_000
-"""Of a trial: more than that is a typing error. The database counts epochs in 32 bits."""
+"""The most epochs of a trial: more is a typing error, and the database counts epochs in 32 bits."""
 
 _BASELINE = 'baseline={"batch_size": 64, "lr": 1e-3, ...}: one value for every row searched, what you would try first'
 _SPACE = 'space={"batch_size": 64, "lr": Float(1e-4, 1e-1, log=True), ...}, from hpo import Float'
 
 
 def check_fields(values: Mapping[str, Any]) -> None:
-    """Raise StudyError for the first of a study's fields, by name, that no study could have."""
+    """Raise StudyError for the first field, by name, whose value no study could have."""
     _check_given(values)
     _check_name(values["name"])
     _of_type("dataset", values["dataset"], (str, Dataset), "the name of a data set or a Dataset", 'dataset="digits"')

@@ -1,4 +1,4 @@
-"""The code that comes with hpo: it may be run wherever its name comes from, and no other (docs/security.md)."""
+"""Which code comes with hpo: only that may run whoever named it (docs/security.md)."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ __all__ = ["Categorical", "Float", "Int", "Parameter", "Scalar"]
 Scalar = str | int | float | bool | None
 
 MOST_STEPS = 10_000_000
-"""Of a Float: with more, rounding no longer tells one step from the next."""
+"""The most steps of a Float: with more, rounding can no longer tell one from the next."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class Parameter:
     conditions: tuple[tuple[str, tuple[Scalar, ...]], ...] = field(default=(), kw_only=True)
 
     def per(self, count: str) -> Self:
-        """One value for each of `count`, another row that is an Int or a fixed whole number."""
+        """Search one value for each of `count`, which is another row: an Int or a fixed whole number."""
         return replace(self, repeat=count)
 
     def when(self, **conditions: Scalar | Sequence[Scalar]) -> Self:
-        """Only where each named row has the value, or one of the values, given here."""
+        """Search this row only where each named row has the value, or one of the values, given here."""
         if not conditions:
             raise StudyError(".when() needs a condition", next='write for example .when(optimizer="sgd")')
         rows = tuple((name, _as_values(values)) for name, values in conditions.items())
@@ -44,7 +44,7 @@ class Parameter:
         raise NotImplementedError
 
     def values(self) -> Iterable[Scalar] | None:
-        """Every value there is, in order; None for a range without steps between two ends."""
+        """Every possible value, in order; None for a range without steps."""
         raise NotImplementedError
 
     def describe(self) -> str:
@@ -136,14 +136,14 @@ class Float(Parameter):
         return f"{self.low!r} .. {self.high!r}{' log' if self.log else ''}{step}"
 
     def _steps(self) -> int:
-        """How often the step fits in the range; in decimals, as people write them and Optuna counts them."""
+        """How many steps fit in the range; in decimals, as people write them and Optuna counts them."""
         if self.step is None:
             return 0
         low, high, step = (Decimal(str(number)) for number in (self.low, self.high, self.step))
         return int((high - low) // step)
 
     def _at(self, index: int) -> float:
-        """The value so many steps above `low`; without a step, the high end."""
+        """The value that lies that many steps above `low`; without a step, the high end."""
         if self.step is None:
             return self.high
         return min(self.high, float(Decimal(str(self.low)) + index * Decimal(str(self.step))))

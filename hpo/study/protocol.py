@@ -40,7 +40,7 @@ class EarlyStopping:
         check_metric("EarlyStopping(monitor=...)", self.monitor, per_epoch=True)
 
     def rule(self) -> EarlyStoppingRule:
-        """As a trainer is told."""
+        """As a job carries it."""
         return EarlyStoppingRule(self.monitor, self.patience, self.min_delta)
 
 
@@ -59,7 +59,7 @@ class StopWhen:
         check_metric("StopWhen(metric=...)", self.metric, per_epoch=True)
 
     def rule(self) -> StopRule:
-        """As a trainer is told."""
+        """As a job carries it."""
         return StopRule(self.epoch, self.metric, self.at_least)
 
 
@@ -90,11 +90,11 @@ class AtMost:
 
     @property
     def of_network(self) -> bool:
-        """Whether the baseline's network is all that the limit needs."""
+        """Whether the limit needs only the baseline's network."""
         return self.times_baseline is not None and self.metric in NETWORK_METRICS
 
     def excess(self, value: float, baseline: float | None) -> float | None:
-        """How far `value` lies above the limit, zero or less when it keeps it; None without a baseline to go by."""
+        """How far `value` lies above the limit, zero or less within it; None if it needs a baseline and has none."""
         if self.limit is not None:
             return value - self.limit * (1 + self.tolerance)
         if self.times_baseline is None or baseline is None:

@@ -68,7 +68,7 @@ class PercentilePruner(Pruner):
 
     @property
     def first_step(self) -> int:
-        """The first that a trial may be pruned at. Epochs count from 1, Optuna's warm-up steps from 0."""
+        """The first step at which a trial may be pruned. Epochs count from 1, Optuna's warm-up steps from 0."""
         return self.warmup_epochs + 1
 
     def enough_trials(self, workers: int) -> int:

@@ -1,7 +1,7 @@
 """The training recipe as a literal table: every setting the trainer reads, its default and what it accepts.
 
 A study gives a setting by a row of its space, either searched (`"lr": Float(1e-5, 1e-1, log=True)`) or fixed
-(`"schedule": "cosine"`). What a row does not name keeps the default below. No torch here.
+(`"schedule": "cosine"`). A setting without a row keeps the default below. No torch here.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Setting:
     """One setting: its type, default, bounds or choices, and what it does. Bounds are inclusive unless `open_high`.
 
     needs: other settings that must have one of the given values for this one to matter, as in
-           `{"optimizer": ("sgd", "rmsprop")}` for momentum; a value given elsewhere is simply not read.
+           `{"optimizer": ("sgd", "rmsprop")}` for momentum; otherwise its value is not read.
     """
 
     kind: type
@@ -98,7 +98,7 @@ RECIPE: dict[str, Setting] = {
 
 
 def check_value(name: str, value: Any, setting: Setting) -> None:
-    """Raise StudyError naming the rule and the value unless `value` is one that `setting` accepts."""
+    """Raise StudyError, with the rule and the value, unless `setting` accepts `value`."""
     if setting.choices:
         if value not in setting.choices:
             raise StudyError(f"{name}={value!r} is not a choice", evidence=[near_miss(str(value), setting.choices)])

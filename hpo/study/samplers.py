@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["GP", "NSGAII", "QMC", "TPE", "CmaEs", "Grid", "Random", "Sampler", "check_grid"]
 
 MOST_POINTS = 100_000
-"""Of a grid, all of which is enqueued when the study is made."""
+"""The most points of a grid: all of them are enqueued when the study is made."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Random(Sampler):
 
 @dataclass(frozen=True)
 class Grid(Sampler):
-    """Every combination once, in shuffled order. Only for spaces whose rows have a list of values.
+    """Every combination once, in random order. Only for spaces whose rows have a list of values.
 
     The whole grid is enqueued when the study is made, so that no number of hosts or crashes can do a point twice.
     """
@@ -97,7 +97,7 @@ class QMC(Sampler):
 class CmaEs(Sampler):
     """Covariance matrix adaptation; categorical and conditional rows are drawn at random.
 
-    A search proposes the same by hpo.sampling.cma_es, which does without the pickles that Optuna's sampler keeps.
+    A search uses hpo.sampling.cma_es, which proposes the same without the pickles that Optuna's sampler stores.
     """
 
     startup_trials: int = 1
@@ -113,7 +113,7 @@ class CmaEs(Sampler):
 
 @dataclass(frozen=True)
 class GP(Sampler):
-    """Gaussian process. Optuna's needs torch, so the coordinator loads it too (about 300 MB more)."""
+    """Gaussian process. Optuna's sampler needs torch, so the coordinator loads it too (about 300 MB more)."""
 
     startup_trials: int = 10
 

@@ -40,16 +40,16 @@ class Study:
     objective:      a metric of hpo.study.protocol.METRICS, or several (Pareto front); `direction` to match. Or an
                     Objective, a function of your own that trains: then there is no data set, model or space
     epochs:         at most, for each trial
-    baseline:       a full configuration, enqueued first: what one would try without a search
+    baseline:       a full configuration, enqueued first: what you would try without a search
     known:          configurations found best by others, enqueued on request
     validation:     share of the train split held out; None takes the data set's own
     folds:          k-fold cross-validation: the objective is the mean over folds, pruning happens between them
-    max_seconds:    a trial that trains longer ends with its best so far, as complete
+    max_seconds:    a trial that trains longer ends as complete, with its best so far
     subset:         train on this many images only (for trying things out)
     seed:           of the whole study; trial n uses (seed, n)
     """
 
-    name: str = REQUIRED  # one that is missing is told in words, not as Python's TypeError
+    name: str = REQUIRED  # a missing one gets an error in words, not Python's TypeError
     dataset: str | Dataset = REQUIRED
     model: str | Model = REQUIRED
     space: Mapping[str, Any] | Space = REQUIRED
@@ -166,7 +166,7 @@ class Study:
         return resolved | dict(config)
 
     def protocol(self) -> Protocol:
-        """What every trial goes by, as a trainer is told."""
+        """The rules of every trial, as a job carries them."""
         return Protocol(
             epochs=self.epochs,
             objectives=self.objectives,
@@ -221,7 +221,7 @@ class Study:
 
 
 SHOWN = 20
-"""Rows of a table that has changed; a database may hold any number."""
+"""The most changed rows that an error shows; a database may hold any number."""
 
 
 def check_same_declaration(study: Study, stored: Mapping[str, str], finished: int) -> None:

@@ -1,4 +1,4 @@
-"""Does every row have a reader, and every reader its row? Asked before the first trial, without building a model."""
+"""Checks that something reads every row, and that every reader has its row, without building a model."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _check_required(study: str, space: Space, model: Model, model_name: str) -> 
 
 
 def _check_never_read(study: str, space: Space) -> None:
-    """A recipe row such as momentum is pointless when the rows it depends on can never take a fitting value."""
+    """A row such as momentum is pointless if the rows it depends on can never take a value for which it is read."""
     for name, row in space.rows.items():
         needs = RECIPE[name].needs if name in RECIPE else None
         if not needs or not isinstance(row, Parameter):

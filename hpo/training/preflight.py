@@ -125,7 +125,7 @@ def _unloaded(job: Job, error: BaseException) -> Problem:
     fact = f"{type(error).__name__}: {said[0] if said else ''}".rstrip(": ")
     evidence = [line_of(error) or f"in none of your files; data loader {loader}, builder {job.model['builder']}"]
     return _problem(
-        f"the first batches cannot be made or trained on: {fact}", evidence, "mend that line, then `hpo check` again"
+        f"the first batches cannot be made or trained on: {fact}", evidence, "fix that line, then run `hpo check` again"
     )
 
 
@@ -137,7 +137,7 @@ def _broken(job: Job, error: BaseException) -> Problem:
     evidence += [line_of(error) or _definition(job), *getattr(error, "__notes__", ())[-1:]]
     said = str(error).strip().splitlines()
     fact = f"the model cannot be built: {type(error).__name__}: {said[0] if said else ''}".rstrip(": ")
-    return _problem(fact, evidence, "mend that line, or take the branch out of the space")
+    return _problem(fact, evidence, "fix that line, or take the branch out of the space")
 
 
 def _branch(job: Job) -> str:

@@ -175,7 +175,7 @@ def test_a_run_beside_a_trial_that_plain_optuna_never_tells_says_so_and_ends_whe
                 engine.dispose()
 
     assert run(quick(), trials=3, timeout="40s", on_notice=mend).stopped == "trials"
-    assert said[0].startswith("waiting for 1 trial that plain Optuna began and has not told (1);")
+    assert said[0].startswith("waiting for 1 trial that plain Optuna began and did not finish (1);")
     assert "`hpo doctor --fix` puts it into the queue" in said[0]
     assert {trial.state.name for trial in trials_of(database_url)} <= {"COMPLETE", "PRUNED"}
     assert len(trials_of(database_url)) == 3
@@ -216,7 +216,7 @@ def test_a_copy_that_a_dashboard_made_of_a_study_is_refused_as_one(run: Any, dat
     optuna.delete_study(study_name="quick", storage=database_url)
     with pytest.raises(StudyError, match="that hpo did not make") as refused:
         run(quick(), name="renamed", trials=2)
-    assert "a dashboard renames a study by a copy" in str(refused.value)
+    assert "a dashboard renames a study by copying it" in str(refused.value)
     assert len(trials_of(database_url, "renamed")) == 1
 
 

@@ -31,7 +31,7 @@ class ServerUser:
     programs: Path
 
     def own(self, path: Path) -> None:
-        """Give this account `path`; where a link stands there, the link and not what it names."""
+        """Give this account `path`; of a link, the link itself and not its target."""
         if self.name is not None:
             os.chown(path, self.uid, self.gid, follow_symlinks=False)
 

@@ -1,4 +1,4 @@
-"""The data folder of the embedded server: made whole or not at all, recognised when it is not one of ours."""
+"""The data folder of the embedded server: made whole or not at all. A folder that hpo did not make is refused."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ log_timezone = UTC
 
 
 def initialise(data: Path, user: ServerUser) -> None:
-    """Make `data` a data folder unless it is one: initdb beside it, then one rename, so that a kill leaves no half.
+    """Make `data` a data folder unless it is one: initdb beside it, then one rename, so a kill leaves no half.
 
     Raises StorageError for a folder of another version or damaged, and when initdb fails (disk full, read-only).
     """
@@ -89,7 +89,7 @@ def _check_version(data: Path) -> None:
 
 
 def _set_aside(data: Path) -> None:
-    """A folder without PG_VERSION: rubbish of an interrupted initdb goes aside, anything with data stays."""
+    """A folder without PG_VERSION: remains of an interrupted initdb are moved aside, anything with data stays."""
     if (data / "base" / "1").exists() and (data / "global" / "pg_control").exists():
         raise StorageError(
             f"the database in {data} is damaged: PG_VERSION is missing",

@@ -6,7 +6,7 @@ one lock for all users of a machine, and makes every parent folder readable. Her
     home/postgres.lock    flock, exclusive while a process starts, joins, leaves or stops the server
     home/postgres.users   flock, shared by every process that uses the server; gone with it, kill -9 included
 
-The last process that leaves stops the server: it is the one that gets the second lock exclusively.
+The last process to leave stops the server: only that one gets the second lock exclusively.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _thread_lock = threading.RLock()
 
 
 def embedded_url(home: Path) -> str:
-    """The URL of the server under `home`/postgres, which answers when this returns; started if need be.
+    """The URL of the server under `home`/postgres, which is started if necessary and answers when this returns.
 
     Call it again after an outage: it restarts a server that was killed, and costs milliseconds when all is well. The
     process counts as a user of the server until it ends, or until `leave_embedded`. Raises StorageError when the server
@@ -60,9 +60,9 @@ def embedded_url(home: Path) -> str:
 
 
 def leave_embedded(home: Path) -> None:
-    """This process uses the server no more; if no other does, the server stops. Called at exit by itself.
+    """Stop using the server, and stop it if no other process uses it. Called automatically at exit.
 
-    Where another thread of this process is starting the server, which may take minutes, that is left to the next user.
+    If another thread of this process is starting the server, which may take minutes, the next user stops it.
     """
     home = home.absolute()
     if not _thread_lock.acquire(timeout=_LEAVE_SECONDS):

@@ -28,13 +28,13 @@ from hpo.storage.embedded.server_log import MOST_BYTES
 
 __all__ = ["START_SECONDS", "Server"]
 
-START_SECONDS = 600.0  # a server that recovers from a crash is left alone: begun anew, it would take as long again
+START_SECONDS = 600.0  # a server that recovers from a crash is left alone: after a restart it would take as long again
 _IN_USE_SECONDS = 60.0
-_PORT = 5432  # names the socket; said everywhere, because PGPORT may be set
+_PORT = 5432  # names the socket; given everywhere, because PGPORT may be set
 _SOCKET = f".s.PGSQL.{_PORT}"
 _LINK = "data"
 _SOCKET_PATH_BYTES = 100  # sockaddr_un holds 108 on Linux, 104 on macOS
-# What means itself in a URL, in libpq's list of hosts, in the server's list of folders and to pg_ctl's shell.
+# Characters without a meaning in a URL, in libpq's list of hosts, in the server's list of folders and in a shell.
 _PLAIN = re.compile(r"[A-Za-z0-9/._+@=-]+")
 
 
@@ -70,10 +70,10 @@ class Server:
             time.sleep(0.05)
 
     def start(self, *, alone: bool) -> None:
-        """Make the data folder if there is none, and start the server, clearing what a killed one has left.
+        """Make the data folder if there is none, clear what a killed server has left, and start the server.
 
-        alone: no other process uses the folder, so that a postmaster.pid from elsewhere (a container of the past, a
-        restarted host) can be nobody's.
+        alone: no other process uses the folder, so a postmaster.pid from elsewhere (an earlier container, a restarted
+        host) belongs to no living server.
         """
         user = server_user(self.data)
         initialise(self.data, user)
@@ -112,7 +112,7 @@ class Server:
             evidence=evidence,
             next="make room there, then run it again" if why else self._remedy(),
         )
-        self.stop(seconds=5.0)  # one that runs and does not answer is of no use, and would stay
+        self.stop(seconds=5.0)  # a server that runs and does not answer is useless, and would stay
         raise error
 
     def stop(self, *, seconds: float) -> bool:
@@ -151,7 +151,7 @@ class Server:
             pid_file.unlink()
 
     def _started_here(self) -> bool:
-        """True unless the server was last started under another kernel: a folder shared between hosts."""
+        """False if the server was last started under another kernel: the folder is shared between hosts."""
         with contextlib.suppress(OSError):
             return self._boot_file.read_text() == _boot_id()
         return True
@@ -201,9 +201,9 @@ class Server:
         return str(link)
 
     def _open_log(self, user: ServerUser) -> None:
-        """The server's log, beside its folder so that a failed start can be read; begun anew at MOST_BYTES.
+        """The server's log, beside its folder so that a failed start can be read; started again at MOST_BYTES.
 
-        So it is where a link stands, or another account's file: the log goes to no other file, and nobody is given one.
+        It is started again, too, in place of a link or another account's file: the log goes into no file but its own.
         """
         with contextlib.suppress(FileNotFoundError):
             found = self.log.lstat()

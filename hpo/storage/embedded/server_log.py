@@ -16,7 +16,7 @@ LOOK_SECONDS = 30.0
 
 
 def rotate(log: Path) -> bool:
-    """Make `log`.1 of what stands in `log`, and `log` empty, if it has more than MOST_BYTES. True when it had.
+    """If `log` has more than MOST_BYTES, move its content to `log`.1 and empty it. True if it did.
 
     The server has the file open for appending and writes on at its new end; what it writes at this very moment may be
     lost. One process does it, however many try. A link, or a file that also has another name, is left alone.
@@ -33,7 +33,7 @@ def rotate(log: Path) -> bool:
         _copy(descriptor, found, log.with_name(f"{log.name}.1"))
         os.ftruncate(descriptor, 0)
         return True
-    except OSError:  # another process is at it, or the disk is full: later
+    except OSError:  # another process does it, or the disk is full: later
         return False
     finally:
         os.close(descriptor)

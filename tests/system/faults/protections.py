@@ -234,7 +234,7 @@ PROTECTIONS = (
     ),
     # SIGTERM and Ctrl-C.
     Protection(
-        "the putting down",
+        "the release",
         "search/loop.py",
         "Loop._release_everything",
         "self.pool.stop()",
@@ -243,7 +243,7 @@ PROTECTIONS = (
         "each trainer had the time",
     ),
     Protection(
-        "not waiting for the deaf",
+        "not waiting for a silent trainer",
         "search/loop.py",
         "Loop._release_everything",
         "self.pool.busy and time.monotonic() < limit",

@@ -81,7 +81,7 @@ def test_only_the_baseline_is_tried_again_unasked_and_only_with_other_code(engin
 
 
 def test_nothing_is_put_back_under_those_who_know_it_as_failed(engine: Engine, study_id: int) -> None:
-    with engine.begin() as c, pytest.raises(StudyError, match="is at work"):
+    with engine.begin() as c, pytest.raises(StudyError, match="has an active run"):
         check_alone(STUDY, queries.at_work(c, study_id, 30.0))
 
 

@@ -35,7 +35,7 @@ def test_it_is_said_after_a_while_then_every_minute_and_from_the_start_after_the
     sentence = said(FIRST_SECONDS + AGAIN_SECONDS)
     assert "waiting for 6 trials of other workers (1 on there, 2 on there," in sentence
     assert "5 on there, ...)" in sentence
-    assert "waiting for 1 trial that plain Optuna began and has not told (7)" in sentence
+    assert "waiting for 1 trial that plain Optuna began and did not finish (7)" in sentence
     assert "`hpo doctor --fix`" in sentence
     idle.busy()
     assert said(1000.0) == ""
