@@ -21,12 +21,12 @@ from statistics import median
 
 import torch
 import torch.nn.functional as F
-from hpo.models.lenet import lenet
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from benchmarks.metering import spread
 from benchmarks.recording import recorded
+from hpo.models.lenet import lenet
 from hpo.training.configuration import Recipe
 from hpo.training.device import open_device
 from hpo.training.kernels.fused_sequential import fused_sequential

@@ -21,11 +21,11 @@ from time import perf_counter
 
 import torch
 import torch.nn.functional as F
-from hpo.models.build import build_model
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
 from hpo.messages import Job
+from hpo.models.build import build_model
 from hpo.study.discovery import FoundStudy, find_study
 from hpo.trainers.jobs import make_job
 from hpo.trainers.per_gpu import measure

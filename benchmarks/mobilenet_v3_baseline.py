@@ -30,7 +30,6 @@ def main() -> None:
     device = open_device(options.device)
     # Imported once the threads are pinned.
     from hpo.data.files import Folders
-
     from hpo.training.fit import fit
     from hpo.training.progress import StopRequest
     from hpo.training.train_val_split import DataCache

@@ -12,14 +12,14 @@ from typing import Any
 import optuna
 import torch
 import torch.nn.functional as F
-from hpo.data.files import Folders
-from hpo.data.mnist import load_mnist
-from hpo.data.splits import split
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from benchmarks.opponents import build
+from hpo.data.files import Folders
+from hpo.data.mnist import load_mnist
+from hpo.data.splits import split
 from hpo.sampling.distributions import suggest
 from hpo.settings import Settings
 from hpo.study.discovery import find_study

@@ -12,11 +12,11 @@ import time
 from statistics import median
 
 import torch
-from hpo.models.lenet import lenet
-from hpo.models.mlp import mlp, perceptron
 
 from benchmarks.metering import spread
 from benchmarks.recording import recorded
+from hpo.models.lenet import lenet
+from hpo.models.mlp import mlp, perceptron
 from hpo.training.configuration import Recipe
 from hpo.training.device import open_device
 from hpo.training.kernels.fused_sequential import FusedSequential, fused_sequential

@@ -34,10 +34,10 @@ from statistics import mean, median
 from typing import Any
 
 import torch
-from hpo.models.build import count_macs
 
 from benchmarks.opponents import build
 from benchmarks.training_side import Side
+from hpo.models.build import count_macs
 from hpo.study.discovery import find_study
 from hpo.study.parameters import Categorical, Float, Int
 from hpo.trainers.devices import usable_cores

@@ -16,16 +16,16 @@ from time import perf_counter
 from typing import Any, Protocol
 
 import torch
-from hpo.data import DATASETS
-from hpo.data.files import Folders
-from hpo.data.splits import split, subset
-from hpo.models import MODELS
 from torch import Tensor
 from torchvision import datasets
 
 from benchmarks.opponents import SCRIPTS
+from hpo.data import DATASETS
+from hpo.data.files import Folders
+from hpo.data.splits import split, subset
 from hpo.messages import Job
 from hpo.messages import Protocol as TrialProtocol
+from hpo.models import MODELS
 from hpo.training.device import open_device
 from hpo.training.fit import fit
 from hpo.training.kernels.gemm import product

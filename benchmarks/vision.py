@@ -25,9 +25,9 @@ from statistics import median
 from typing import Any
 
 import torch
-from hpo.models.build import build_model, count_macs
 
 from benchmarks.training_side import Side
+from hpo.models.build import build_model, count_macs
 from hpo.study.discovery import find_study
 from hpo.trainers.devices import usable_cores
 from hpo.training.device import device_name, supports_bf16

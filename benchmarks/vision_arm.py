@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hpo.data.files import Folders
-from hpo.models.build import build_model
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
 from benchmarks.training_arm import serve
+from hpo.data.files import Folders
 from hpo.messages import Job
+from hpo.models.build import build_model
 from hpo.study.discovery import find_study
 from hpo.trainers.jobs import study_job
 from hpo.training.configuration import Recipe

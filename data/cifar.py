@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
+
 from hpo.data.files import Folders, RawImages, Split, cached
 from hpo.data.source import SourceFile, read_sources, version_of
-from torch import Tensor
 
 __all__ = ["CIFAR10_FILES", "load"]
 

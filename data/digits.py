@@ -6,10 +6,10 @@ import hashlib
 
 import numpy as np
 import torch
-from hpo.data.files import Folders, RawImages, Split, cached
-from hpo.data.splits import split as stratified
 from torch import Tensor
 
+from hpo.data.files import Folders, RawImages, Split, cached
+from hpo.data.splits import split as stratified
 from hpo.errors import DataError
 
 __all__ = ["load"]

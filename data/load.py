@@ -5,10 +5,10 @@ from __future__ import annotations
 import inspect
 
 import torch
-from hpo.data.files import Folders, RawImages, Split
-from hpo.models.build import resolve
 
+from hpo.data.files import Folders, RawImages, Split
 from hpo.errors import DataError, StudyError
+from hpo.models.build import resolve
 from hpo.user_code import definition_of
 
 __all__ = ["load_split"]

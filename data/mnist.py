@@ -7,10 +7,10 @@ import struct
 from pathlib import Path
 
 import torch
-from hpo.data.files import Folders, RawImages, Split, cached
-from hpo.data.source import SourceFile, read_sources, version_of
 from torch import Tensor
 
+from hpo.data.files import Folders, RawImages, Split, cached
+from hpo.data.source import SourceFile, read_sources, version_of
 from hpo.errors import DataError
 
 __all__ = ["FASHION_MNIST_FILES", "MNIST_FILES", "load_fashion_mnist", "load_mnist"]

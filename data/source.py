@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpo.data.files import Folders, locked
-
 from hpo.errors import DataError
 
 __all__ = ["SourceFile", "read_sources", "verify_sources", "version_of"]

@@ -14,7 +14,6 @@ from hpo.data.cifar import CIFAR10_FILES
 from hpo.data.files import Folders, Split
 from hpo.data.mnist import FASHION_MNIST_FILES, MNIST_FILES
 from hpo.data.source import SourceFile, verify_sources
-
 from hpo.settings import Settings
 
 __all__ = ["main", "verify"]

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hpo.models.pretrained import Resized, load_pretrained
 from torch import nn
 from torchvision import models as zoo
 
 from hpo.errors import StudyError
+from hpo.models.pretrained import Resized, load_pretrained
 
 __all__ = ["mobilenet_v1", "mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small"]
 

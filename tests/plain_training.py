@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from hpo.data.image_set import ImageSet
 from numerics import CLEAR, SharedDropout, assert_as_exact, clearance, twin
 from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
+from hpo.data.image_set import ImageSet
 from hpo.training.average import WeightAverage
 from hpo.training.configuration import Recipe
 from hpo.training.optimizers import build_optimizer, optimizer_tensors, set_lr

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from hpo.data.files import Folders, RawImages, checksum
 from torch import Tensor, nn
 
+from hpo.data.files import Folders, RawImages, checksum
 from hpo.errors import DataError
 
 SHAPE = (1, 28, 28)

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+
 from hpo.data import DATASETS
 from hpo.data.files import Folders
-from hpo.models import MODELS
-
 from hpo.messages import Job, Protocol
+from hpo.models import MODELS
 from hpo.training.device import open_device
 from hpo.training.kernels import channels_last, convolutions, fused_train_step, native
 from hpo.training.train_val_split import DataCache

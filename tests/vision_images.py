@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+
 from hpo.data.files import Folders, RawImages, checksum
 
 

@@ -62,33 +62,36 @@ def init(
     pruner: PrunerOption = None,
 ) -> None:
     """Create the tables and, with `--study`, a study with its budget. Safe to repeat and to run twice at once."""
+    from hpo.duration import parse_duration
+    from hpo.search.budget import check_trials
     from hpo.settings import Settings
     from hpo.storage.engine import hide_password, open_engine, resolve_url
     from hpo.storage.schema import check_installed_optuna, ensure_schema
 
+    # Every refusal comes before a server starts and tables are made.
+    check_trials(trials)
+    seconds = parse_duration(timeout) if timeout is not None else None
+    options = objective_options(direction, directions, metric, sampler, pruner)
+    found = found_study(study, options) if study is not None else None
     check_installed_optuna()
     url = resolve_url(Settings.read(), storage)
     engine = open_engine(url, application_name="hpo db init")
     try:
-        if study is None:
+        if found is None:
             ensure_schema(engine)
         else:
-            options = objective_options(direction, directions, metric, sampler, pruner)
-            _prepare(engine, found_study(study, options), timeout, trials)
+            _prepare(engine, found, seconds, trials)
     finally:
         engine.dispose()
     emit(f"ready: {hide_password(url)}")
 
 
-def _prepare(engine: Engine, found: FoundStudy, timeout: str | None, trials: int | None) -> None:
-    from hpo.duration import format_duration, parse_duration
-    from hpo.search.budget import check_trials
+def _prepare(engine: Engine, found: FoundStudy, seconds: float | None, trials: int | None) -> None:
+    from hpo.duration import format_duration
     from hpo.search.code import code_facts
     from hpo.search.open_study import OpenOptions, prepare_study
     from hpo.settings import Settings
 
-    seconds = parse_duration(timeout) if timeout is not None else None
-    check_trials(trials)
     opening = OpenOptions(budget="once", timeout_seconds=seconds, trials_target=trials)
     live_seconds = Settings.read().lease_seconds
     budget = prepare_study(engine, found, opening, code_facts(), live_seconds=live_seconds).budget

@@ -17,7 +17,7 @@ from hpo.conforming import conforms
 from hpo.decoding import decoded
 from hpo.errors import UsageError
 from hpo.models.build import build_model
-from hpo.study.own import is_own_builder
+from hpo.study.own import is_own_builder, todays_name
 from hpo.wording import shortened
 
 __all__ = ["Classifier", "SavedModel", "Trust", "load_model"]
@@ -136,6 +136,12 @@ def _make_importable(about: dict[str, Any], folder: Path, trust: Trust) -> None:
     elif trust.anything:
         folders = about.get("sys_path", [])
         trust.say(f"runs {builder}, found from {', '.join(folders) or 'here'}: {folder} is trusted (--trust)")
+    elif now := todays_name(builder):
+        raise UsageError(
+            f"{folder} was saved by an earlier hpo, or by a module of your own: its model is {builder}",
+            evidence=[f"hpo's own is now called {now}"],
+            next=f'write "model": "{now}" in {folder / "config.json"}, or give --study with your own file',
+        )
     else:
         raise UsageError(
             f"{folder} is built by code that does not come with hpo: {shortened(builder, 200)}",

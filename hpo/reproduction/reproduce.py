@@ -15,7 +15,7 @@ from hpo.results.reading import open_for_reading, stored_name
 from hpo.search.code import code_facts, source_digests
 from hpo.settings import Settings
 from hpo.study.discovery import FoundStudy, as_stored, find_again
-from hpo.study.own import is_own_builder, is_own_loader
+from hpo.study.own import is_own_builder, is_own_loader, todays_name
 from hpo.trainers.devices import find_slots
 from hpo.trainers.process import TrainerProcess
 from hpo.wording import shortened
@@ -156,6 +156,12 @@ def _declared(reference: str, record: Record) -> tuple[FoundStudy | None, list[s
     named = found.study.model_row.builder, found.study.dataset_row.loader
     if own or (builder, loader) == named:
         return found, []
+    if named == (todays_name(builder) or builder, todays_name(loader) or loader):
+        raise StudyError(
+            f"trial {record.number} was trained by an earlier hpo, under names that hpo's own code no longer has",
+            evidence=[f"{old} is now {now}" for old, now in zip((builder, loader), named, strict=True) if old != now],
+            next="`hpo run` the study under another --name and reproduce a trial of that one",
+        )
     then, now = (f"model {model}, data set {dataset}" for model, dataset in ((builder, loader), named))
     raise StudyError(
         f"trial {record.number} was trained by code that the study's file does not name",

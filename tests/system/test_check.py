@@ -9,11 +9,11 @@ from typing import Any
 
 import optuna
 import pytest
-from hpo.models import Model, Reads
 
 import hpo
 from hpo import AtMost, Categorical, Float, Int, NoPruner, Study
 from hpo.errors import DataError, StudyError
+from hpo.models import Model, Reads
 from hpo.study.discovery import FoundStudy, find_study
 from hpo.trainers.estimate import inspect_study, notes
 from hpo.trainers.preflight import configurations

@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from hpo.models import MODELS
-from hpo.models.build import build_model, count_macs, count_parameters
 from safetensors.torch import save_file
 from torch import nn
 
@@ -18,6 +16,8 @@ from hpo.errors import UsageError
 from hpo.inference import compressing
 from hpo.inference.compressing import _pruned
 from hpo.inference.model import load_model
+from hpo.models import MODELS
+from hpo.models.build import build_model, count_macs, count_parameters
 from hpo.study.discovery import find_study
 
 pytest.importorskip("torch_pruning")

@@ -19,16 +19,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import hpo.data.cifar
-import hpo.data.mnist
 import numpy as np
 import pytest
 import torch
+
+import hpo.data.cifar
+import hpo.data.mnist
 from hpo.data import DATASETS
 from hpo.data.files import Folders, RawImages, Split
 from hpo.data.load import load_split
 from hpo.data.source import SourceFile, read_sources
-
 from hpo.errors import DataError, StudyError
 from hpo.testing import check_dataset
 

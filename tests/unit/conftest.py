@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing.process
+import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,16 @@ def no_process(monkeypatch: pytest.MonkeyPatch) -> None:
         assert program in _COMPILERS, f"a unit test starts {program}: move it to tests/system"
         real(self, args, *rest, **options)
 
+    def refused(name: str) -> Callable[..., None]:
+        def fail(*_: object, **__: object) -> None:
+            pytest.fail(f"a unit test starts a process with {name}: move it to tests/system")
+
+        return fail
+
     monkeypatch.setattr(subprocess.Popen, "__init__", start)
+    monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", refused("multiprocessing"))
+    for name in ("fork", "forkpty", "posix_spawn", "posix_spawnp", "system"):
+        monkeypatch.setattr(os, name, refused(f"os.{name}"))
 
 
 @pytest.fixture(scope="session")

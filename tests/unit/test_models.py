@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from hpo.models import MODELS
-from hpo.models.build import build_model, count_macs, count_parameters, size_bytes
 from torch import nn
 
 from hpo.errors import StudyError
+from hpo.models import MODELS
+from hpo.models.build import build_model, count_macs, count_parameters, size_bytes
 from hpo.testing import check_model
 
 pytestmark = pytest.mark.numeric

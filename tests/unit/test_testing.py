@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import torch
-from hpo.data import Dataset, Folders, RawImages, checksum
-from hpo.models import Model, Reads
 from torch import Tensor, nn
 
+from hpo.data import Dataset, Folders, RawImages, checksum
 from hpo.errors import DataError, StudyError
+from hpo.models import Model, Reads
 from hpo.testing import check_dataset, check_model
 
 Shape = tuple[int, int, int]

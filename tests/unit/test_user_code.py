@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from hpo.data import Dataset, Folders
-from hpo.models import Model
 
 from hpo import Study
+from hpo.data import Dataset, Folders
 from hpo.messages import Inspect
+from hpo.models import Model
 from hpo.study.discovery import FoundStudy
 from hpo.trainers.jobs import study_job
 from hpo.training.outcomes import failure

@@ -250,13 +250,26 @@ def test_a_bug_of_ours_shows_its_traceback(hpo: Command, monkeypatch: pytest.Mon
     assert "RuntimeError: a bug" in done.err
 
 
-@pytest.mark.parametrize("command", [["run"], ["db", "init"]])
+@pytest.mark.parametrize(
+    "command", [["run", "--study", "mlp_digits"], ["db", "init", "--study", "mlp_digits"], ["db", "init"]], ids=" ".join
+)
 def test_more_trials_than_a_database_can_count_are_refused(hpo: Command, tmp_path: Path, command: list[str]) -> None:
     """Before anything is started, and not as a bug of ours."""
-    done = hpo(*command, "--study", "mlp_digits", "--trials", "99999999999")
+    done = hpo(*command, "--trials", "99999999999")
     assert done.code == 2
     assert is_clear(done.err)
     assert "at most 2147483647" in done.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words", [["--study", "mlp_digit"], ["--study", "mlp_digits", "--timeout", "banana"]], ids=" ".join
+)
+def test_db_init_makes_no_database_for_what_it_refuses(hpo: Command, tmp_path: Path, words: list[str]) -> None:
+    done = hpo("db", "init", *words)
+    assert done.code == 2
+    assert is_clear(done.err)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_is_no_database_is_said_to_be_none(hpo: Command, tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 
 import torch
-from hpo.models.mlp import shallow
 from torch import nn
+
+from hpo.models.mlp import shallow
 
 
 class Paced(nn.Module):

@@ -1,8 +1,7 @@
 """A study for deployment tests: trials of a few seconds on any machine, so that a signal meets them at work."""
 
-from hpo.models import Model, Reads
-
 from hpo import Float, Int, NoPruner, Random, Study
+from hpo.models import Model, Reads
 
 study = Study(
     name="tiny",

@@ -1,8 +1,7 @@
 """A study whose trials take a fraction of a second, over digits whose test split can be poisoned (poisoned.py)."""
 
-from hpo.data import Dataset
-
 from hpo import EarlyStopping, Float, Int, NoPruner, Study
+from hpo.data import Dataset
 
 study = Study(
     name="quick",

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 from evaluated_study import Evaluated
-from hpo.data.digits import load
-from hpo.data.files import Folders
 from numerics import EPS, accuracies, assert_as_exact, twin
 from PIL import Image
 from torch import Tensor
 
 from hpo.cli.main import run_command
+from hpo.data.digits import load
+from hpo.data.files import Folders
 from hpo.errors import HpoError, UsageError
 from hpo.inference import exporting
 from hpo.inference.exporting import INPUTS, export_model
@@ -184,6 +184,9 @@ def test_a_folder_runs_no_code_that_it_names_itself(
             assert (ended, f"built by code that does not come with hpo: {builder}" in said) == (2, True), said
     assert str(code) not in sys.path
     assert not boom.exists()
+    ended, said = predicted(model=str(config["model"]).removeprefix("hpo."))  # as an earlier hpo saved it
+    assert ended == 2
+    assert f'write "model": "{config["model"]}" in {folder / "config.json"}' in said
     ended, said = predicted("--trust", **planted)
     assert ended == 0
     assert f"runs planted_model:build, found from {code}" in said

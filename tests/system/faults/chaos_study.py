@@ -2,8 +2,7 @@
 
 from dataclasses import replace
 
-from hpo.studies.mlp_digits import study as mlp_digits
-
 from hpo import NoPruner
+from hpo.studies.mlp_digits import study as mlp_digits
 
 study = replace(mlp_digits, epochs=100, early_stopping=None, pruner=NoPruner())

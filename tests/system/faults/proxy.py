@@ -13,13 +13,13 @@ class Proxy:
     """Listens on a port of this machine and passes everything on to `target`: the path of a socket, or a port.
 
     While `stalled`, bytes are neither read nor passed on, and connections stay open: the network that goes silent.
-    While `refusing`, new connections are dropped.
+    While `refusing`, new connections are dropped, and `refused` counts them.
     `packets` counts packets in either direction.
     """
 
     def __init__(self, target: Path | int) -> None:
         self.stalled = self.refusing = False
-        self.packets = 0
+        self.packets = self.refused = 0
         self._target = target
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -57,6 +57,7 @@ class Proxy:
 
     def _connect(self) -> socket.socket:
         if self.refusing:
+            self.refused += 1
             raise ConnectionRefusedError
         if isinstance(self._target, int):
             return socket.create_connection(("127.0.0.1", self._target))

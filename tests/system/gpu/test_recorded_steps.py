@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from hpo.data.image_set import ImageSet
-from hpo.models.lenet import lenet
-from hpo.models.mlp import mlp
 from plain_training import assert_trained_as_plainly
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from hpo.data.image_set import ImageSet
+from hpo.models.lenet import lenet
+from hpo.models.mlp import mlp
 from hpo.training.average import WeightAverage
 from hpo.training.configuration import Recipe
 from hpo.training.graphs import WARM_UP, capture

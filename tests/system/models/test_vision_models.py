@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 import torch
-from hpo.models import MODELS
-from hpo.models.build import build_model, count_macs, count_parameters
-from hpo.models.pretrained import Resized
 from torch import nn
 from torchvision import models as zoo
 
 from hpo import Float, Study
 from hpo.errors import DataError, StudyError
+from hpo.models import MODELS
+from hpo.models.build import build_model, count_macs, count_parameters
+from hpo.models.pretrained import Resized
 
 CIFAR, IMAGENET = (3, 32, 32), (3, 224, 224)
 ZOO = {

@@ -135,6 +135,16 @@ def test_code_that_only_the_database_names_is_never_run(again: Again, changed: C
     assert boom.exists(), "the file does nothing, so this test shows nothing"
 
 
+def test_a_trial_of_an_earlier_hpo_is_told_what_its_model_is_called_now(again: Again, changed: Changed) -> None:
+    """Not that the study's file has changed."""
+    facts = "UPDATE hpo_studies SET facts = replace(facts, :{}, :{})"
+    names = {"now": '"hpo.models.mlp:shallow"', "before": '"models.mlp:shallow"'}
+    with changed(facts.format("now", "before"), facts.format("before", "now"), **names):
+        with pytest.raises(StudyError, match="trained by an earlier hpo") as refused:
+            again(0)
+        assert refused.value.evidence == ("models.mlp:shallow is now hpo.models.mlp:shallow",)
+
+
 def test_trials_that_cannot_be_reproduced_are_refused(again: Again, changed: Changed, tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="has no trial 99"):
         again(99)

@@ -6,6 +6,11 @@ import math
 
 import pytest
 import torch
+from numerics import EPS, FALSE_ALARM, FLOOR, assert_as_exact
+from scipy import stats
+from torch import Generator, Tensor
+from torchvision.transforms import functional as reference
+
 from hpo.data.augment import (
     Augment,
     crop,
@@ -19,10 +24,6 @@ from hpo.data.augment import (
     rotate,
 )
 from hpo.data.image_set import ImageSet
-from numerics import EPS, FALSE_ALARM, FLOOR, assert_as_exact
-from scipy import stats
-from torch import Generator, Tensor
-from torchvision.transforms import functional as reference
 
 pytestmark = pytest.mark.numeric
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hpo.data.splits import channel_statistics, folds, split, subset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numerics import assert_as_exact
 
+from hpo.data.splits import channel_statistics, folds, split, subset
 from hpo.errors import StudyError
 
 label_lists = st.lists(st.integers(0, 4), min_size=10, max_size=120).map(lambda values: torch.tensor(values))

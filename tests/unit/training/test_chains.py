@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 import torch
-from hpo.data.image_set import ImageSet
-from hpo.models.lenet import lenet
-from hpo.models.mlp import mlp, perceptron
 from numerics import assert_as_exact, twin
 from plain_training import assert_trained_as_plainly
 from torch import nn
 from torch.optim import Optimizer
 
+from hpo.data.image_set import ImageSet
+from hpo.models.lenet import lenet
+from hpo.models.mlp import mlp, perceptron
 from hpo.training.average import WeightAverage
 from hpo.training.configuration import Recipe
 from hpo.training.fast_paths import fused

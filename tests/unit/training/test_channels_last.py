@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from hpo.data.image_set import ImageSet
 from numerics import assert_as_exact, twin
 from torch import Tensor, nn
 
+from hpo.data.image_set import ImageSet
 from hpo.training.configuration import Recipe
 from hpo.training.kernels import channels_last
 from hpo.training.kernels.channels_last import fast_layers

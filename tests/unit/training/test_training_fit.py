@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import synthetic
 import torch
-from hpo.models.build import build_model
 from numerics import accuracies
 from safetensors.torch import load_file
 
 from hpo.errors import DataError
 from hpo.messages import Epoch, Finished, Job
+from hpo.models.build import build_model
 from hpo.training import checkpoint as checkpoints
 from hpo.training.checkpoint import Checkpoints, TrainingSnapshot
 from hpo.training.fit import fit, train
