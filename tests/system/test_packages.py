@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hpo.data.load import load_split
-from hpo.models.build import resolve
 
+from hpo.data.load import load_split
 from hpo.errors import StudyError
+from hpo.models.build import resolve
 from hpo.study.discovery import find_study
 from tests.installed import Installed, as_in_the_image, editable, from_wheel
 
@@ -115,6 +116,20 @@ def test_a_notebook_beside_files_of_these_names_searches(
     cells = [STUDY.format(builder="models:build"), run, "print(result.counts)"]
     done = installed[kind].run(tmp_path, "python", "-c", NOTEBOOK, stdin="# cell\n".join(cells))
     assert "'complete': 1" in done.stdout, done.stdout + done.stderr
+
+
+def test_the_first_commands_of_a_new_user_work_from_a_wheel(installed: dict[str, Installed], tmp_path: Path) -> None:
+    """With the database that comes with hpo, in a folder that has data/ and models/__init__.py."""
+    (tmp_path / "data").mkdir()
+    write(tmp_path, models____init__=NOT_HPOS)
+    hpo = installed["wheel"]
+    done = hpo.run(tmp_path, "hpo", "run", "--study", "mlp_digits", "--trials", "5")
+    assert done.returncode == 0, done.stderr
+    state = hpo.run(tmp_path, "hpo", "trials", "--study", "mlp_digits", "--json")
+    assert len(json.loads(state.stdout)) == 5, state.stderr
+    code = "import hpo; result = hpo.run('mlp_digits', trials=6); print(sum(result.counts.values()), result.best.value)"
+    done = hpo.run(tmp_path, "python", "-c", code)
+    assert done.stdout.startswith("6 0."), done.stdout + done.stderr
 
 
 FORMER_LINES = {
