@@ -78,3 +78,11 @@ def test_no_number_of_addresses_fills_the_memory(attempts: Attempts) -> None:
     for number in range(2 * MOST_ADDRESSES):
         tries(attempts, f"10.{number >> 8}.{number & 255}.1")
     assert len(attempts._of) == MOST_ADDRESSES
+
+
+def test_no_number_of_addresses_that_have_logged_in_does_either(attempts: Attempts) -> None:
+    for number in range(MOST_ADDRESSES + 5):
+        attempts.succeeded(f"10.0.{number >> 8}.{number & 255}")
+    assert len(attempts._known) == MOST_ADDRESSES
+    assert attempts.knows("10.0.16.4")
+    assert not attempts.knows("10.0.0.4")
