@@ -22,6 +22,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from hpo.printable import one_line
+
 __all__ = [
     "EXIT_CODES",
     "CodeMismatch",
@@ -65,9 +67,9 @@ class HpoError(Exception):
         self.next = next
 
     def __str__(self) -> str:
-        lines = [self.fact, *(f"  {line}" for line in self.evidence)]
+        lines = [one_line(self.fact), *(f"  {one_line(line)}" for line in self.evidence)]
         if self.next:
-            lines.append(f"next: {self.next}")
+            lines.append(f"next: {one_line(self.next)}")
         return "\n".join(lines)
 
 

@@ -8,8 +8,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from hpo.json_values import as_choice
+from hpo.printable import one_line
 
-__all__ = ["bytes_text", "count_text", "difference", "grouped", "params_text", "score", "shortened", "value_text"]
+__all__ = [
+    "bytes_text",
+    "count_text",
+    "difference",
+    "grouped",
+    "params_text",
+    "score",
+    "shortened",
+    "value_text",
+]
 
 _NESTED = (list, tuple, dict)
 _INDEXED = re.compile(r"(.+)_(\d+)")
@@ -54,12 +64,12 @@ def value_text(value: Any) -> str:
         return f"{value:.4g}"
     if isinstance(value, (list, tuple)) and value and not any(isinstance(item, _NESTED) for item in value):
         return ", ".join(value_text(item) for item in value)
-    return str(as_choice(value))
+    return one_line(as_choice(value))
 
 
 def params_text(params: Mapping[str, Any], separator: str = " · ") -> str:
     """`batch_size 64 · hidden_units 977, 878 · lr 0.0001`: one entry for each row of the study's table."""
-    return separator.join(f"{name} {value_text(value)}" for name, value in grouped(params).items())
+    return separator.join(f"{one_line(name)} {value_text(value)}" for name, value in grouped(params).items())
 
 
 def grouped(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -82,12 +82,11 @@ def _check_objective(found: FoundStudy, device: str, *, as_json: bool) -> None:
 
 
 def _show(study: Study, inspection: Inspection, facts: dict[str, Any], command: str) -> None:
-    from rich.markup import escape
-
+    from hpo.cli.output import cell
     from hpo.duration import format_short
 
     by_model, by_recipe = ", ".join(facts["read_by_model"]) or "nothing", ", ".join(facts["read_by_recipe"])
-    lines = [f"[dim]note[/]   {escape(note)}" for note in facts["notes"]]
+    lines = [f"[dim]note[/]   {cell(note)}" for note in facts["notes"]]
     if facts["trials_within"] is not None:
         fewest, most = facts["trials_within"]
         lines.append(

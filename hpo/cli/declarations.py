@@ -77,19 +77,19 @@ def space(study: StudyOption, as_json: JsonOption = False) -> None:
 def space_tables(study: Study) -> Group:
     """The rows of the space with the baseline beside them, then the protocol."""
     from rich.console import Group
-    from rich.markup import escape
 
     from hpo.cli.layout import plain_table
+    from hpo.cli.output import cell
     from hpo.wording import value_text
 
     rows = plain_table("row", "searched over", "baseline")
     for name, text in study.rows.describe().items():
         baseline = value_text(study.baseline[name]) if name in study.baseline else ""
-        rows.add_row(f"[bold]{name}[/]", escape(text), escape(baseline), style="dim" if text.endswith(" fixed") else "")
+        rows.add_row(f"[bold]{name}[/]", cell(text), cell(baseline), style="dim" if text.endswith(" fixed") else "")
     protocol = plain_table("protocol", "")
     for name, text in study.declaration().items():
         if name not in study.rows.rows:
-            protocol.add_row(name.strip("()"), escape(text))
+            protocol.add_row(name.strip("()"), cell(text))
     return Group(rows, "", protocol)
 
 

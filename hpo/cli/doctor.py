@@ -53,19 +53,20 @@ def doctor(
 
 def _show(finding: Finding) -> None:
     """Print a finding at once, without waiting for slow checks after it; details only where something is wrong."""
-    from rich.markup import escape
     from rich.table import Table
+
+    from hpo.cli.output import cell
 
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(style="dim", no_wrap=True, min_width=11)
     table.add_column(overflow="fold")
-    table.add_row(MARKS[finding.level], finding.check, escape(finding.fact))
+    table.add_row(MARKS[finding.level], finding.check, cell(finding.fact))
     if finding.level != "ok" or finding.check in ("database", "trials"):
         for line in finding.details:
-            table.add_row("", "", f"[dim]{escape(line)}[/]")
+            table.add_row("", "", f"[dim]{cell(line)}[/]")
     if finding.next:
-        table.add_row("", "", f"next: {escape(finding.next)}")
+        table.add_row("", "", f"next: {cell(finding.next)}")
     emit_rich(table)
 
 

@@ -127,11 +127,12 @@ class _Display:
 
     def notice(self, text: str) -> None:
         from hpo.cli.output import notice
+        from hpo.printable import one_line
 
         if self._plain:
             notice(text)
         else:
-            self.bar.console.print(text, markup=False)
+            self.bar.console.print(one_line(text), markup=False)
 
 
 @contextmanager

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
 from rich.table import Table
 
 from hpo.cli.layout import labelled_lines, plain_table
+from hpo.cli.output import cell
 from hpo.cli.summary import program
 from hpo.study.discovery import names_code
 from hpo.wording import bytes_text, params_text
@@ -42,7 +42,7 @@ def evaluation_parts(document: EvaluationDocument, folder: Path, reference: str)
     ]
     if len(document["classes"]) <= CLASSES_SHOWN:
         parts += [
-            f"[dim]{escape(best['name'])} class by class, {_runs(best)} together: "
+            f"[dim]{cell(best['name'])} class by class, {_runs(best)} together: "
             "a row is what the image is, a column what was predicted[/]",
             _confusion(document, best),
             "",
@@ -51,7 +51,7 @@ def evaluation_parts(document: EvaluationDocument, folder: Path, reference: str)
 
 
 def _heading(document: EvaluationDocument) -> str:
-    study, images = escape(document["study"]), document["test_images"]
+    study, images = cell(document["study"]), document["test_images"]
     return (
         f"[bold]{study}[/]  retrained on train and validation with {document['seeds']} fresh seeds each, "
         f"scored once per run on {images:,} test images"
@@ -102,10 +102,10 @@ def _confusion(document: EvaluationDocument, best: ConfigurationRow) -> Table:
     table.add_column("", style="dim", no_wrap=True)
     table.add_column("accuracy", justify="right")
     for name in document["classes"]:
-        table.add_column(escape(name), justify="right")
+        table.add_column(cell(name), justify="right")
     for index, name in enumerate(document["classes"]):
         cells = [_cell(count, index == place) for place, count in enumerate(best["confusion"][index])]
-        table.add_row(escape(name), f"{best['per_class_accuracy'][name]:.4f}", *cells)
+        table.add_row(cell(name), f"{best['per_class_accuracy'][name]:.4f}", *cells)
     return table
 
 
@@ -113,18 +113,18 @@ def _ending(document: EvaluationDocument, best: ConfigurationRow, folder: Path, 
     table = labelled_lines()
     verdict = document["verdict"]
     style = {True: "green", False: "yellow", None: "yellow"}[verdict["beats_baseline"]]
-    table.add_row("winner", f"[bold green]{escape(best['name'])}[/]  {escape(params_text(best['params']))}")
-    table.add_row("verdict", f"[{style}]{escape(verdict['sentence'])}[/]")
+    table.add_row("winner", f"[bold green]{cell(best['name'])}[/]  {cell(params_text(best['params']))}")
+    table.add_row("verdict", f"[{style}]{cell(verdict['sentence'])}[/]")
     if document["search_rerun"]["same"] is False:
         again = document["search_rerun"]["val_accuracy"]
         table.add_row("note", f"[yellow]retrained with its own seed it reached {again}: on another device?[/]")
     for row in document["configurations"]:
         for failure in row["failures"]:
             text = f"{row['name']}, seed {failure['seed']}: {failure['outcome']}: {failure['reason']}"
-            table.add_row("failed", f"[red]{escape(text)}[/]")
-    table.add_row("files", escape(f"{_short(folder)}/evaluation.json, {_short(folder)}/winner/"))
+            table.add_row("failed", f"[red]{cell(text)}[/]")
+    table.add_row("files", cell(f"{_short(folder)}/evaluation.json, {_short(folder)}/winner/"))
     for index, command in enumerate(_next(document["study"], folder, reference)):
-        table.add_row("" if index else "next", escape(f"{program()} {command}"))
+        table.add_row("" if index else "next", cell(f"{program()} {command}"))
     return table
 
 
@@ -142,7 +142,7 @@ def _short(folder: Path) -> str:
 
 
 def _name(row: ConfigurationRow, winner: str | None) -> str:
-    name = escape(str(row["name"]))
+    name = cell(str(row["name"]))
     return f"[bold green]{name}[/]" if row["name"] == winner else name
 
 

@@ -29,9 +29,8 @@ def read_all(storage: str | None) -> list[StudyView]:
 
 
 def studies_table(views: list[StudyView]) -> Table:
-    from rich.markup import escape
-
     from hpo.cli.layout import plain_table
+    from hpo.cli.output import cell
     from hpo.cli.states import counts_text
     from hpo.cli.study_tables import budget_text
     from hpo.wording import score
@@ -41,6 +40,6 @@ def studies_table(views: list[StudyView]) -> Table:
         best = view.best
         goals = ", ".join(f"{way} {name}" for way, name in zip(view.directions, view.objectives, strict=True))
         values = ", ".join(score(value) for value in best.values) if best is not None else "-"
-        cells = escape(goals), values, counts_text(view.counts), budget_text(view)
-        table.add_row(f"[bold]{escape(view.name)}[/]", *cells)
+        cells = cell(goals), values, counts_text(view.counts), budget_text(view)
+        table.add_row(f"[bold]{cell(view.name)}[/]", *cells)
     return table

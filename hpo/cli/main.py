@@ -9,7 +9,7 @@ import signal
 import sys
 import traceback
 
-from hpo.cli.output import printable, silence_stdout
+from hpo.cli.output import silence_stdout
 from hpo.disk import is_full
 from hpo.errors import DeviceError, HpoError
 from hpo.signals import leave_on, signals_to_leave
@@ -59,7 +59,7 @@ def run_command(args: list[str] | None = None) -> int:
 
 def show_error(error: HpoError) -> None:
     """Fact, evidence and next action on stderr."""
-    print(f"error: {printable(str(error))}", file=sys.stderr)
+    print(f"error: {error}", file=sys.stderr)
 
 
 def _show_full(error: OSError) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -12,27 +11,18 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from hpo.json_values import as_json
+from hpo.printable import one_line, printable
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.segment import Segment
 
-__all__ = ["emit", "emit_json", "emit_rich", "notice", "printable", "progress_console", "silence_stdout"]
+__all__ = ["cell", "emit", "emit_json", "emit_rich", "notice", "progress_console", "silence_stdout"]
 
 BROKEN_PIPE = 141
 
 WIDE = 200
 """Columns of a table in a file or a pipe, where no terminal limits it."""
-
-
-# A terminal obeys control characters (tab and newline only lay out), and shows text in another order than it stands
-# between bidirectional overrides; a lone surrogate cannot be written as UTF-8.
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-
-
-def printable(text: str) -> str:
-    """`text` with what no terminal should get spelled out as in JSON: names in a shared database come from anybody."""
-    return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def emit(text: str) -> None:
@@ -56,6 +46,13 @@ def silence_stdout() -> int:
 def emit_json(value: Any) -> None:
     """`value` as JSON on stdout: see hpo.json_values.as_json for what JSON does not know."""
     emit(json.dumps(as_json(value), indent=2, ensure_ascii=False))
+
+
+def cell(text: object) -> str:
+    """`text` as a piece of what Rich lays out: no markup of its own, on one line, as wide as it will be."""
+    from rich.markup import escape
+
+    return escape(one_line(text))
 
 
 def emit_rich(*parts: RenderableType) -> None:
@@ -94,6 +91,6 @@ def progress_console() -> Console:
 def notice(text: str) -> None:
     """One line for the person watching."""
     try:
-        print(printable(text), file=sys.stderr, flush=True)
+        print(one_line(text), file=sys.stderr, flush=True)
     except OSError:  # the terminal is gone, and its SIGHUP is on the way
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

@@ -57,13 +57,12 @@ def reproduce(
 
 
 def _table(done: Reproduction) -> Table:
-    from rich.markup import escape
-
     from hpo.cli.layout import labelled_lines
+    from hpo.cli.output import cell
 
     table = labelled_lines()
-    table.add_row("trial", f"[bold]{done.trial}[/] of {escape(done.study)}, {done.then_ending}")
-    table.add_row("trained", f"{done.compared} of {done.then_epochs} epochs on {escape(done.device)}")
+    table.add_row("trial", f"[bold]{done.trial}[/] of {cell(done.study)}, {done.then_ending}")
+    table.add_row("trained", f"{done.compared} of {done.then_epochs} epochs on {cell(done.device)}")
     table.add_row("curve", _verdict(done))
     for one in done.mismatches[:SHOWN]:
         where = f"epoch {one.epoch}" if one.epoch else "at its end"
@@ -75,13 +74,13 @@ def _table(done: Reproduction) -> Table:
     for index, change in enumerate(done.changes[:SHOWN]):
         label = ("although" if done.same else "changed") if index == 0 else ""
         then, now = change.then or "not recorded", change.now or "not there"
-        table.add_row(label, escape(f"{change.what}  {then} -> {now}"))
+        table.add_row(label, cell(f"{change.what}  {then} -> {now}"))
     if len(done.changes) > SHOWN:
         table.add_row("", f"[dim]and {len(done.changes) - SHOWN} more; --json has all[/]")
     if not done.same and not done.changes:
         table.add_row("changed", "nothing that was recorded")
     for index, note in enumerate(done.notes):
-        table.add_row("" if index else "note", escape(note))
+        table.add_row("" if index else "note", cell(note))
     return table
 
 

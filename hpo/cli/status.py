@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hpo.cli.options import AnyStoredStudyOption, JsonOption, ReadStorageOption, StoredStudyOption, read_stored
-from hpo.cli.output import emit, emit_json, emit_rich
+from hpo.cli.output import cell, emit, emit_json, emit_rich
+from hpo.printable import one_line
 from hpo.settings import Settings
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def best(study: StoredStudyOption, storage: ReadStorageOption = None, as_json: J
         front = _front(view)
         many = f"{len(front)} trial{'s' if len(front) != 1 else ''}"
         emit_rich(
-            f"Pareto front of {', '.join(view.objectives)}: {many} that no other beats in every objective",
+            f"Pareto front of {cell(', '.join(view.objectives))}: {many} that no other beats in every objective",
             "",
             trials_table(front, objectives=len(view.directions)),
         )
@@ -86,7 +87,7 @@ def trials(
         emit_json([_trial_json(trial) for trial in chosen])
         return
     if not chosen:
-        emit(_none_text(view, state, top))
+        emit(one_line(_none_text(view, state, top)))
         return
     from hpo.cli.study_tables import failures_text, trials_table
 

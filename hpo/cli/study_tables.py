@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
-
 from hpo.cli.layout import labelled_lines, plain_table
+from hpo.cli.output import cell
 from hpo.cli.states import COUNTS, STYLES
 from hpo.cli.wrapping import WrappedParameters
 from hpo.duration import format_duration, format_short
+from hpo.printable import one_line
 from hpo.results.best import why_no_best
 from hpo.storage.optuna_schema import STATES
 from hpo.storage.trial_record import record_of
@@ -28,7 +28,7 @@ __all__ = ["best_lines", "budget_text", "failures_text", "status_lines", "trials
 
 def status_lines(view: StudyView, workers: Sequence[WorkerRow]) -> Table:
     table = labelled_lines()
-    table.add_row("study", f"[bold]{escape(view.name)}[/]  {', '.join(view.directions)}")
+    table.add_row("study", f"[bold]{cell(view.name)}[/]  {', '.join(view.directions)}")
     table.add_row("trials", "   ".join(_count(state, view.counts[state]) for state in COUNTS))
     winner = view.best
     if winner is None:
@@ -47,10 +47,10 @@ def status_lines(view: StudyView, workers: Sequence[WorkerRow]) -> Table:
 def best_lines(view: StudyView, winner: FrozenTrial) -> Table:
     table = labelled_lines()
     finished = sum(view.counts[state] for state in ("complete", "pruned", "failed"))
-    table.add_row("study", f"[bold]{escape(view.name)}[/]  [dim]{finished} finished trials[/]")
+    table.add_row("study", f"[bold]{cell(view.name)}[/]  [dim]{finished} finished trials[/]")
     table.add_row("best", f"[bold green]{_values(winner)}[/]  [dim]trial {winner.number}[/]")
     for name, value in grouped(winner.params).items():
-        table.add_row(f"  {escape(name)}", escape(value_text(value)))
+        table.add_row(f"  {cell(name)}", cell(value_text(value)))
     table.add_row("evaluated", _evaluated(view))
     return table
 
@@ -59,7 +59,7 @@ def _evaluated(view: StudyView) -> str:
     """The verdict of `hpo evaluate`, or that it has not run yet."""
     if view.evaluation is None:
         return "[dim]not yet: `hpo evaluate` says how good it really is[/]"
-    return escape(str(view.evaluation.get("verdict", {}).get("sentence", "")))
+    return cell(str(view.evaluation.get("verdict", {}).get("sentence", "")))
 
 
 def trials_table(trials: Sequence[FrozenTrial], *, objectives: int) -> Table:
@@ -84,7 +84,9 @@ def failures_text(trials: Sequence[FrozenTrial]) -> str:
     for same in errors.values():
         numbers = ", ".join(str(trial.number) for trial in same[:10]) + (", ..." if len(same) > 10 else "")
         lines = record_of(same[0])["failure"]["traceback"]
-        blocks.append("\n".join([f"trial{'s' if len(same) > 1 else ''} {numbers}:", *(f"  {line}" for line in lines)]))
+        blocks.append(
+            "\n".join([f"trial{'s' if len(same) > 1 else ''} {numbers}:", *(f"  {one_line(line)}" for line in lines)])
+        )
     return "\n\n".join(blocks)
 
 
@@ -93,11 +95,11 @@ def _trial(trial: FrozenTrial, objectives: int) -> list[str]:
     values = list(trial.values or ())[:objectives]
     shown = [score(value) for value in values] + ["-"] * (objectives - len(values))
     seconds = format_short(trial.duration.total_seconds()) if trial.duration else "-"
-    about = escape(params_text(trial.params, "  "))
+    about = cell(params_text(trial.params, "  "))
     failure = record_of(trial).get("failure")
     if failure is not None:
-        about += f"  [red]{escape(str(failure.get('reason', ''))[:120])}[/]"
-        about += f"  {escape(str(failure['where']))}" if failure.get("where") else ""
+        about += f"  [red]{cell(str(failure.get('reason', ''))[:120])}[/]"
+        about += f"  {cell(str(failure['where']))}" if failure.get("where") else ""
     return [
         str(trial.number),
         f"[{STYLES[state]}]{state}[/]",
@@ -130,7 +132,7 @@ def _worker(worker: WorkerRow) -> str:
     # A slot is whatever its coordinator wrote, so nothing in it is taken for granted.
     slots = [f"{slot.get('device', '?')} {_slot(slot)}" for slot in worker.slots]
     seen = f"seen {format_duration(worker.silent_seconds)} ago"
-    return f"{escape(worker.host)}  {escape('; '.join(slots) or worker.state)}  [dim]{seen}[/]"
+    return f"{cell(worker.host)}  {cell('; '.join(slots) or worker.state)}  [dim]{seen}[/]"
 
 
 def _slot(slot: Any) -> str:

@@ -35,32 +35,31 @@ _REASONS = {
 
 def emit_summary(result: Result, study: Study, *, reference: str, name: str, storage: str | None) -> None:
     """The last lines of `hpo run`, on stdout."""
-    from rich.markup import escape
-
     from hpo.cli.layout import labelled_lines
+    from hpo.cli.output import cell
     from hpo.cli.wrapping import WrappedParameters
     from hpo.results.best import why_no_baseline, why_no_best
 
     table = labelled_lines()
-    table.add_row("study", f"[bold]{escape(name)}[/]  {_REASONS.get(result.stopped, result.stopped)}")
+    table.add_row("study", f"[bold]{cell(name)}[/]  {_REASONS.get(result.stopped, result.stopped)}")
     paused = " for the next run" if result.counts["waiting"] else ""  # which counts_text names last
     table.add_row("trials", counts_text(result.counts) + paused)
     best = result.best
     if best is None:
         table.add_row("best", f"none: {why_no_best(result.frozen)}")
     else:
-        verdict = escape(against_baseline(result, study))
+        verdict = cell(against_baseline(result, study))
         table.add_row("best", f"[bold {STYLES['complete']}]{score(best.value)}[/]  trial {best.trial}{verdict}")
         table.add_row("", WrappedParameters(best.params))
     compared = study.own is None or bool(study.baseline)
     if compared and (missing := why_no_baseline(result.frozen)):
-        table.add_row("baseline", escape(f"nothing to compare with: {missing}{_again(missing, reference)}"))
+        table.add_row("baseline", cell(f"nothing to compare with: {missing}{_again(missing, reference)}"))
     for index, line in enumerate(_refused(result)):
-        table.add_row("" if index else "refused", escape(line))
+        table.add_row("" if index else "refused", cell(line))
     code = shlex.quote(reference) + (f" --name {shlex.quote(name)}" if name != study.name else "")
     code = code if study.own is None else ""
     for index, command in enumerate(next_commands(name, storage, code, finished=best is not None)):
-        table.add_row("" if index else "next", escape(command))
+        table.add_row("" if index else "next", cell(command))
     emit_rich("", table)
 
 

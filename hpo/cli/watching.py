@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 from hpo.cli.output import notice as print_line
 from hpo.cli.states import counts_text
 from hpo.duration import format_duration
+from hpo.printable import one_line
 from hpo.wording import score
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class LiveDisplay:
         self._latest = snapshot
 
     def notice(self, text: str) -> None:
-        self._unshown.append(f"{time.strftime('%H:%M:%S')}  {text}")
+        self._unshown.append(f"{time.strftime('%H:%M:%S')}  {one_line(text)}")
 
     def render(self) -> RenderableType:
         from rich.text import Text

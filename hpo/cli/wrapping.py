@@ -9,6 +9,7 @@ from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
+from hpo.printable import one_line
 from hpo.wording import grouped, value_text
 
 __all__ = ["WrappedParameters", "WrappedPhrases"]
@@ -35,4 +36,4 @@ class WrappedParameters(WrappedPhrases):
 
     def __init__(self, params: Mapping[str, Any]) -> None:
         phrases = grouped(params).items()
-        super().__init__([Text.assemble((name, "dim"), " ", value_text(value)) for name, value in phrases])
+        super().__init__([Text.assemble((one_line(name), "dim"), " ", value_text(value)) for name, value in phrases])

@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial
 from sqlalchemy.engine import Connection, Engine, make_url
 
 from hpo.errors import HpoError, StorageError, StudyError, near_miss
+from hpo.printable import one_line
 from hpo.results.best import best_trial
 from hpo.settings import Settings
 from hpo.storage import optuna_internals, optuna_schema, queries, tables
@@ -100,7 +101,7 @@ def open_for_reading(storage: str | None, settings: Settings) -> Engine:
 def _replay(engine: Engine, home: Path) -> None:
     try:
         for sentence in replay(engine, home):
-            logging.getLogger("hpo").warning(sentence)
+            logging.getLogger("hpo").warning(one_line(sentence))
     except sqlalchemy.exc.SQLAlchemyError:
         pass  # a user who may only read, or an outage: the journal waits for `hpo run`
 

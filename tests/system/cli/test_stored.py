@@ -305,3 +305,16 @@ def test_failed_trials_come_with_the_line_and_the_traceback_of_each_error(hpo: C
     assert "trials 0, 1:\n  Traceback:\n    line 12\n  RuntimeError: 7 is not 8\n" in shown
     assert "trial 2:\n  Traceback:\n    line 30\n" in shown
     assert "Traceback" not in hpo("trials", "--study", "failing", "--storage", url).out
+
+
+def test_the_names_of_objectives_are_text_and_nothing_else(hpo: Command, tmp_path: Path) -> None:
+    """Not markup, and not a line of their own."""
+    url = f"sqlite:///{tmp_path}/two.db"
+    study = optuna.create_study(storage=url, study_name="two", directions=["minimize", "maximize"])
+    study.set_metric_names(["[/loss]", "b\nforged"])
+    study.add_trial(create_trial(values=[1.0, 2.0]))
+    for command in (("best", "--study", "two"), ("status", "--study", "two"), ("status",)):
+        done = hpo(*command, "--storage", url)
+        assert done.code == 0, done.err
+        assert "\nforged" not in done.out
+        assert command == ("status", "--study", "two") or "[/loss]" in done.out

@@ -8,7 +8,7 @@ import os
 import pickle
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -26,7 +26,8 @@ from hpo import api
 from hpo.cli.main import run_command
 from hpo.errors import EXIT_CODES, DeviceError
 
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+FORGED = "x\nforged  all in order\r\tforged\u2028forged"
 WORDS = {
     "status": ("status", "--study", "faults"),
     "status all": ("status", "--json"),
@@ -101,6 +102,8 @@ class Attack:
             json.dumps(climbing),
             "\x1b]0;pwned\x07\x1b[2J\u202e[bold]{{7*7}}</script><script>pwned()</script>",
             json.dumps("\x1b]0;pwned\x07\x1b[2J\u202e\ud800[/bold]"),
+            FORGED,
+            json.dumps([FORGED, {FORGED: FORGED}]),
             json.dumps({"\x1b[31mkey": ["\x1b[2J", {"\x07": None}]}),
             "[" * 20_000,
             "[" * 300 + "]" * 300,
@@ -117,58 +120,77 @@ class Attack:
         assert sorted(path.name for path in self.folder.iterdir()) == ["code", "outside", "work"]
 
 
+TEXTS = ("text", "character varying", "json", "jsonb")
+WHOLE = ["-1", "0", str(2**31 - 1), str(-(2**31)), None]
+MOMENTS = ["infinity", "-infinity", "4713-01-01 BC", "294275-12-31", "9999-12-31 23:59:59.999999", "0001-01-01", None]
+ODD: dict[str, list[str | None]] = {
+    "double precision": ["NaN", "Infinity", "-Infinity", "1e308", "-1e308", "5e-324", "-0.5", None],
+    "integer": WHOLE,
+    "timestamp without time zone": MOMENTS,
+    "timestamp with time zone": MOMENTS,
+}
+"""By type, what stands where a number or a moment is expected; None: nothing stands there."""
+
+
 @dataclass(frozen=True)
-class TextColumn:
+class Column:
     table: str
     name: str
     longest: int | None
+    kind: str
 
     def __str__(self) -> str:
         return f"{self.table}.{self.name}"
 
-    def fitting(self, value: str) -> str:
-        return value.replace("\0", "")[: self.longest]
+    def fitting(self, value: str | None) -> str | None:
+        return None if value is None else value.replace("\0", "")[: self.longest]
 
 
-def text_columns(connection: Connection) -> list[TextColumn]:
-    """Every column of every table that holds text, PostgreSQL's enumerations aside, which hold nothing else."""
+def columns_with(connection: Connection, kinds: Iterable[str]) -> list[Column]:
+    """Every column of every table whose type is one of `kinds`."""
     rows = connection.execute(
         text(
-            "SELECT table_name, column_name, character_maximum_length FROM information_schema.columns"
-            " WHERE table_schema = 'public' AND data_type IN ('text', 'character varying', 'json', 'jsonb')"
-            " ORDER BY table_name, column_name"
-        )
+            "SELECT table_name, column_name, character_maximum_length, data_type FROM information_schema.columns"
+            " WHERE table_schema = 'public' AND data_type = ANY(:kinds) ORDER BY table_name, column_name"
+        ),
+        {"kinds": list(kinds)},
     )
-    return [TextColumn(*row) for row in rows]
+    return [Column(*row) for row in rows]
 
 
-def write(connection: Connection, column: TextColumn, values: list[str]) -> list[tuple[str, str | None]]:
+def text_columns(connection: Connection) -> list[Column]:
+    """Every column that holds text, PostgreSQL's enumerations aside, which hold nothing else."""
+    return columns_with(connection, TEXTS)
+
+
+def write(connection: Connection, column: Column, values: Sequence[str | None]) -> list[tuple[str, str | None]]:
     """A value of `values` into every row, one after the other. A row that a unique key refuses keeps what it had.
 
     Returns (place of the row, what stood there) of every row that was changed.
     """
-    query = text(f'SELECT ctid::text, "{column.name}" FROM {column.table} ORDER BY ctid')
+    query = text(f'SELECT ctid::text, "{column.name}"::text FROM {column.table} ORDER BY ctid')
     changed: list[tuple[str, str | None]] = []
     for index, (row, before) in enumerate(connection.execute(query).all()):
         connection.execute(text("SAVEPOINT one"))
         try:
             place = _put(connection, column, row, column.fitting(values[index % len(values)]))
-        except DBAPIError:  # unique, or no text that the column takes
+        except DBAPIError:  # unique, a key, required, or no text that the column takes
             connection.execute(text("ROLLBACK TO SAVEPOINT one"))
         else:
             changed.append((place, before))
     return changed
 
 
-def _put(connection: Connection, column: TextColumn, row: str, value: str | None) -> str:
+def _put(connection: Connection, column: Column, row: str, value: str | None) -> str:
+    value_of = f"CAST(CAST(:value AS text) AS {column.kind})"
     statement = (
-        f'UPDATE {column.table} SET "{column.name}" = :value WHERE ctid = CAST(:row AS tid) RETURNING ctid::text'
+        f'UPDATE {column.table} SET "{column.name}" = {value_of} WHERE ctid = CAST(:row AS tid) RETURNING ctid::text'
     )
     return str(connection.execute(text(statement), {"value": value, "row": row}).scalar_one())
 
 
 @contextmanager
-def holding(url: str, column: TextColumn, values: list[str]) -> Iterator[None]:
+def holding(url: str, column: Column, values: Sequence[str | None]) -> Iterator[None]:
     """The database with `values` in `column` for a while, for commands that write nothing."""
     with altered(url) as connection:
         changed = write(connection, column, values)
@@ -232,6 +254,7 @@ class Commands:
         assert "bug" not in captured.err, where
         found = CONTROL.search(said)
         assert found is None, f"{found} in {where!r}"
+        assert not re.search(r"^\s*forged", said, re.MULTILINE), f"a line that somebody else wrote: {where}"
         assert len(said) < 2_000_000, where[:300]
         self._attack.unharmed()
         return said

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import optuna
 import pytest
-from hostile import READERS, Attack, Commands, TextColumn, altered, database_of, holding, text_columns, write
+from hostile import READERS, Attack, Column, Commands, altered, database_of, holding, text_columns, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, text
@@ -65,7 +65,7 @@ def commands(attack: Attack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     return Commands(attack, monkeypatch, capsys)
 
 
-def columns_of(url: str) -> list[TextColumn]:
+def columns_of(url: str) -> list[Column]:
     with altered(url) as connection:
         return text_columns(connection)
 
@@ -162,7 +162,7 @@ def test_no_mutation_of_the_database_runs_anything_or_is_called_a_bug(
             commands(command, url, what)
 
 
-def mutated(connection: Connection, column: TextColumn, data: st.DataObject) -> list[str]:
+def mutated(connection: Connection, column: Column, data: st.DataObject) -> list[str]:
     """What stands in some rows of a column, with a piece of it replaced."""
     query = f'SELECT DISTINCT "{column.name}" FROM {column.table} WHERE "{column.name}" IS NOT NULL ORDER BY 1 LIMIT 8'
     # Drawn without a look at the values: they differ between two runs of the suite, and what is drawn must not.
