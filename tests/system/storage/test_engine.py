@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ import psycopg2
 import psycopg2.errors
 import pytest
 import sqlalchemy.exc
+from refusing_server import refusing_server
 from sqlalchemy import Engine, text
 from sqlalchemy.engine import make_url
 
@@ -194,33 +193,6 @@ def test_a_missing_table_or_column_is_told_as_that(engine: Engine, statement: st
     assert "bug" not in said
 
 
-@pytest.fixture
-def german() -> Iterator[Callable[[str, str], str]]:
-    """`german(code, text)`: the URL of a server that refuses every connection with that code, and in German."""
-    listeners: list[socket.socket] = []
-
-    def serve(listener: socket.socket, answer: bytes) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                with listener.accept()[0] as connection:
-                    while int.from_bytes(connection.recv(4096)[4:8]) in (80877103, 80877104):  # SSL, GSSAPI
-                        connection.sendall(b"N")
-                    connection.sendall(answer)
-
-    def start(code: str, text: str) -> str:
-        fields = {b"S": "SCHWERWIEGEND", b"V": "FATAL", b"C": code, b"M": text}
-        body = b"".join(key + value.encode() + b"\0" for key, value in fields.items()) + b"\0"
-        listener = socket.create_server(("127.0.0.1", 0))
-        listeners.append(listener)
-        answer = b"E" + (len(body) + 4).to_bytes(4) + body
-        threading.Thread(target=serve, args=(listener, answer), daemon=True).start()
-        return f"postgresql://me:s3cret@127.0.0.1:{listener.getsockname()[1]}/db"
-
-    yield start
-    for listener in listeners:
-        listener.close()
-
-
 @pytest.mark.parametrize(
     ("code", "text", "outage", "hint"),
     [
@@ -233,12 +205,10 @@ def german() -> Iterator[Callable[[str, str], str]]:
     ],
 )
 def test_a_refusal_is_understood_whatever_language_the_server_speaks(
-    german: Callable[[str, str], str], code: str, text: str, outage: bool, hint: str
+    code: str, text: str, outage: bool, hint: str
 ) -> None:
-    url = german(code, text)
-    engine = open_engine(url)
-    with pytest.raises(sqlalchemy.exc.OperationalError) as caught, engine.connect():
-        pass
+    with refusing_server(code, text) as url, pytest.raises(sqlalchemy.exc.OperationalError) as caught:
+        open_engine(url).connect()
     assert is_outage(caught.value) is outage
     message = storage_error(caught.value, url)
     assert message.fact.startswith("cannot reach the database")
