@@ -13,6 +13,7 @@ from hpo.search.identity import own_identity
 from hpo.search.reaper import MAX_HOSTS, Reaper
 from hpo.settings import Settings
 from hpo.storage import queries
+from hpo.storage.moments import seconds_from
 from hpo.storage.optuna_schema import RUNNING, STUDIES, TRIALS, WAITING
 
 __all__ = ["examine_trials"]
@@ -21,7 +22,7 @@ __all__ = ["examine_trials"]
 # lease at all, and nobody can tell whether somebody works on it.
 _STALE = text(
     "SELECT s.study_name, t.study_id, t.trial_id, t.number, l.expires_at IS NOT NULL AS held,"
-    " extract(epoch FROM now() - l.expires_at) AS silent, coalesce(l.host, '?') AS host"
+    f" {seconds_from('l.expires_at', 'now()')} AS silent, l.host"
     f" FROM {TRIALS} t JOIN hpo_studies h ON h.study_id = t.study_id JOIN {STUDIES} s ON s.study_id = t.study_id"
     " LEFT JOIN hpo_leases l ON l.trial_id = t.trial_id"
     f" WHERE t.state = '{RUNNING}' AND (l.worker_id IS NULL OR l.expires_at < now()) ORDER BY t.trial_id"
@@ -49,11 +50,11 @@ class _Stale:
     number: int
     held: bool
     silent_seconds: float | None
-    host: str
+    host: str | None
 
     def __str__(self) -> str:
         seconds = f"silent for {self.silent_seconds:.0f} s" if self.silent_seconds is not None else "no lease"
-        return f"trial {self.number} of {self.study}  {seconds}, last on {self.host}"
+        return f"trial {self.number} of {self.study}  {seconds}" + (f", last on {self.host}" if self.host else "")
 
 
 def examine_trials(engine: Engine, *, fix: bool) -> Iterator[Finding]:

@@ -90,7 +90,8 @@ def _typed(table: pandas.DataFrame, values: Sequence[str], whole: Iterable[str])
     for name in (*values, "seconds", *_NUMBERS):
         table[name] = pandas.to_numeric(table[name], errors="coerce").astype("float64")
     for name in (*_WHOLE, *whole):
-        table[name] = pandas.to_numeric(table[name], errors="coerce").round().astype("Int64")
+        numbers = pandas.to_numeric(table[name], errors="coerce").round()
+        table[name] = numbers.where(numbers.abs() < 2**63).astype("Int64")  # no such integer is as if it were not there
     for name in ("started", "finished"):
         table[name] = pandas.to_datetime(table[name], utc=True)
     optional = [name for name in table.columns if name in _OURS or name.startswith("failure_")]

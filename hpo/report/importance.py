@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -145,7 +146,11 @@ def _shares(study: object, evaluator: BaseImportanceEvaluator, names: list[str])
             shares = get_param_importances(study, evaluator=evaluator, params=names, normalize=False)  # type: ignore[arg-type]
         except (RuntimeError, ValueError) as error:
             raise _CannotJudge(str(error)) from error
+        except (ArithmeticError, AssertionError) as error:  # Optuna's, of values near the largest there are
+            raise _CannotJudge("the differences between the values are beyond what can be computed") from error
     total = sum(shares.values())
+    if not math.isfinite(total):
+        raise _CannotJudge("the differences between the values are beyond what can be computed")
     if not total > 0:
         raise _CannotJudge("no parameter explains any of the differences")
     return {name: float(share / total) for name, share in shares.items()}

@@ -136,12 +136,17 @@ def read_study(engine: Engine, name: str, *, history: bool = False) -> StudyView
         view = StudyView(
             name=name,
             directions=tuple(DIRECTION_WORDS[direction] for direction in found.directions),
-            trials=tuple(queries.read_changes(connection, found.study_id)),
+            trials=_of_one_number_each(queries.read_changes(connection, found.study_id)),
             objectives=_metric_names(connection, found.study_id, len(found.directions)),
         )
         if not sqlalchemy.inspect(connection).has_table(tables.studies.name):
             return view
         return _with_our_record(connection, found.study_id, view, history)
+
+
+def _of_one_number_each(trials: list[FrozenTrial]) -> tuple[FrozenTrial, ...]:
+    """By number, as Optuna gives them; where somebody wrote one number twice, the later trial of it."""
+    return tuple(sorted({trial.number: trial for trial in trials}.values(), key=lambda trial: trial.number))
 
 
 def stored_declaration(engine: Engine, name: str) -> tuple[Mapping[str, Any] | None, int]:

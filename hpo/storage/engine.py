@@ -14,6 +14,7 @@ from hpo.settings import Settings
 from hpo.storage import sqlstate
 from hpo.storage.database_url import hide_password, parse_url
 from hpo.storage.failures import is_outage, storage_error
+from hpo.storage.moments import decode_moments
 from hpo.storage.statement_watchdog import guarded
 
 __all__ = ["hide_password", "is_outage", "open_engine", "resolve_url", "storage_error"]
@@ -45,7 +46,7 @@ def open_engine(url: str, *, application_name: str = "hpo", statement_seconds: f
             pool_use_lifo=True,
             connect_args=_connect_args(parsed, application_name, statement_seconds),
         )
-        sqlalchemy.event.listen(engine, "do_connect", lambda _, __, words, options: sqlstate.connect(*words, **options))
+        sqlalchemy.event.listen(engine, "do_connect", lambda _, __, words, options: _connect(*words, **options))
         return engine
     except (sqlalchemy.exc.SQLAlchemyError, ImportError, ValueError) as error:
         raise storage_error(error, url) from error
@@ -91,6 +92,12 @@ def _other_engine(url: URL) -> Engine:
             next=f"write {plain.render_as_string(hide_password=True)}",
         )
     return engine
+
+
+def _connect(*words: Any, **options: Any) -> Any:
+    connection = sqlstate.connect(*words, **options)
+    decode_moments(connection)
+    return connection
 
 
 def _connect_args(url: URL, application_name: str, statement_seconds: float) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from hpo.storage.optuna_internals import is_system_attribute, trial_id_of
 from hpo.storage.optuna_schema import (
     DIRECTIONS,
     INTERMEDIATE,
+    LARGEST_NUMBER,
     PARAMS,
     SYSTEM_ATTRS,
     TRIALS,
@@ -61,7 +62,7 @@ def read_changes(
     which = _trials.c.trial_id > after_trial_id
     if also:
         which |= _trials.c.trial_id.in_(list(also))
-    which &= _trials.c.study_id == study_id
+    which &= (_trials.c.study_id == study_id) & _trials.c.number.between(0, LARGEST_NUMBER)
     directions = table(DIRECTIONS)
     objectives = select(func.count()).where(directions.c.study_id == study_id).scalar_subquery()
     rows = connection.execute(

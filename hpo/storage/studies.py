@@ -17,6 +17,7 @@ from hpo.decoding import Undecodable, decoded, decoded_mapping
 from hpo.errors import StorageError
 from hpo.names import is_file_name
 from hpo.storage import tables
+from hpo.storage.moments import seconds_from
 from hpo.storage.optuna_schema import (
     DIRECTIONS,
     STUDIES,
@@ -226,14 +227,15 @@ def budget(connection: Connection, study_id: int) -> Budget:
     """What is left, and how many trials there are in each state. KeyError for a study we have no record of."""
     row = connection.execute(
         text(
-            "SELECT CAST(extract(epoch FROM deadline - now()) AS double precision), trials_target, deadline"
+            f"SELECT {seconds_from('now()', 'deadline')}, trials_target, deadline"
             " FROM hpo_studies WHERE study_id = :study"
         ),
         {"study": study_id},
     ).one_or_none()
     if row is None:
         raise tables.NoStudy(study_id)
-    return Budget(row[0], row[1], counts(connection, study_id), row[2])
+    seconds_left = None if row.deadline is None else row[0]
+    return Budget(seconds_left, row[1], counts(connection, study_id), row.deadline)
 
 
 def counts(connection: Connection, study_id: int) -> dict[TrialState, int]:

@@ -48,13 +48,16 @@ class TrialTable:
         before = self._trials.get(trial_id)
         phantom = self._ids.get(trial.number)
         if phantom is not None and phantom != trial_id:
-            # Read inside a transaction whose commit then failed: the number was used again.
+            # Read inside a transaction whose commit then failed: the number was given away again. A finished one is of
+            # somebody who wrote numbers himself: there too the later one counts.
+            if self._trials.pop(phantom).state.is_finished():
+                del self._finished[bisect_left(self._finished, trial.number, key=_number)]
+                self._views.clear()
             self.open.discard(phantom)
-            del self._trials[phantom]
         self._trials[trial_id] = trial
         self._ids[trial.number] = trial_id
         if before is not None and before.state.is_finished():
-            del self._finished[bisect_left(self._finished, trial.number, key=_number)]
+            del self._finished[bisect_left(self._finished, before.number, key=_number)]
             self._views.clear()
             self._log.append(trial.number)
         if trial.state.is_finished():

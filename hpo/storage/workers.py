@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, select, text
 
 from hpo.decoding import decoded_or
+from hpo.storage.moments import seconds_from
 from hpo.storage.tables import workers
 
 __all__ = ["WorkerRow", "at_work", "list_workers", "register_worker"]
@@ -75,7 +77,7 @@ def register_worker(
 
 def list_workers(connection: Connection, study_id: int | None = None) -> list[WorkerRow]:
     """The coordinators of a study, or of every study, oldest first. PostgreSQL only."""
-    silent = text("CAST(extract(epoch FROM now() - seen_at) AS double precision) AS silent_seconds")
+    silent = text(f"{seconds_from('seen_at', 'now()')} AS silent_seconds")
     query = select(workers, silent).order_by(workers.c.started_at)
     if study_id is not None:
         query = query.where(workers.c.study_id == study_id)
@@ -83,6 +85,7 @@ def list_workers(connection: Connection, study_id: int | None = None) -> list[Wo
     for row in connection.execute(query).mappings():
         fields = dict(row)
         fields["identity"], fields["slots"] = decoded_or(fields["identity"], {}), decoded_or(fields["slots"], [])
+        fields["silent_seconds"] = math.inf if fields["silent_seconds"] is None else fields["silent_seconds"]
         found.append(WorkerRow(**fields))
     return found
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -39,6 +40,9 @@ WORDS = {
     "evaluate": ("evaluate", "--study", str(HERE / "shared_study.py"), "--trainers", "1"),
     "report": ("report", "--study", "faults", "--out", "report"),
     "doctor": ("doctor", "--device", "cpu"),
+    "watch": ("status", "--study", "faults", "--watch"),
+    "watch json": ("status", "--study", "faults", "--watch", "--json"),
+    "check": ("check", "--study", str(HERE / "shared_study.py")),
 }
 READERS = tuple(WORDS)
 
@@ -68,6 +72,11 @@ class NoTrainer:
         raise DeviceError("this test trains nothing")
 
     def kill(self) -> None: ...
+
+
+def interrupt(_: float) -> None:
+    """Ctrl-C instead of the next look."""
+    raise KeyboardInterrupt
 
 
 @dataclass
@@ -227,7 +236,7 @@ class Commands:
     """`commands("status", url)`: what it printed, once everything has been looked at that must hold."""
 
     def __init__(self, attack: Attack, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        self._attack, self._capsys = attack, capsys
+        self._attack, self._capsys, self._patch = attack, capsys, patch
         work = attack.folder / "work"
         work.mkdir()
         patch.chdir(work)
@@ -241,13 +250,16 @@ class Commands:
         patch.setattr(import_module("hpo.reproduction.reproduce"), "TrainerProcess", NoTrainer)
         patch.setattr(import_module("hpo.evaluation.evaluate"), "RunScheduler", NoTrainer)
         patch.setattr(import_module("hpo.doctor.checkup"), "examine_devices", lambda _: ())
+        patch.setattr(import_module("hpo.trainers.estimate"), "rehearse", NoTrainer().send)
+        patch.setattr(import_module("hpo.cli.following"), "time", SimpleNamespace(sleep=interrupt))
 
     def __call__(self, command: str, url: str, what: str) -> str:
         words = WORDS.get(command, tuple(command.split()))
-        code = run_command([*words, "--storage", url])
+        self._patch.setenv("HPO_STORAGE", url)  # hpo check takes it from nowhere else
+        code = run_command([*words, *(() if command == "check" else ("--storage", url))])
         captured = self._capsys.readouterr()
         said = captured.out + captured.err
-        where = f"{what}: hpo {command}\n{said[:3000]}"
+        where = f"{what}: hpo {command}\n{said[-3000:]}"
         assert code in EXIT_CODES, where
         assert code != 70, where
         assert "Traceback" not in captured.err, where

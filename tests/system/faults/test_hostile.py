@@ -6,17 +6,35 @@ import json
 import os
 import pickle
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
+from threading import Thread
 from uuid import uuid4
 
 import optuna
 import pytest
-from hostile import READERS, Attack, Column, Commands, altered, database_of, holding, text_columns, write
+from hostile import (
+    ODD,
+    READERS,
+    TEXTS,
+    Attack,
+    Column,
+    Commands,
+    altered,
+    columns_with,
+    database_of,
+    holding,
+    text_columns,
+    write,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import URL
 from world import HERE, World
+
+from hpo.dashboard import Dashboard
+from hpo.settings import Settings
 
 EVERYWHERE = ("status", "trials", "trials failed")
 """The commands that see every column; the others take turns, and the fuzz tries them all."""
@@ -70,6 +88,10 @@ def columns_of(url: str) -> list[Column]:
         return text_columns(connection)
 
 
+def rotated(values: list[str | None], by: int) -> list[str | None]:
+    return values[by % len(values) :] + values[: by % len(values)]
+
+
 def test_every_text_column_may_hold_anything_for_every_command_that_reads(
     seeded: str, attack: Attack, commands: Commands
 ) -> None:
@@ -79,6 +101,36 @@ def test_every_text_column_may_hold_anything_for_every_command_that_reads(
             with holding(url, column, attack.texts):
                 for command in (*EVERYWHERE, OTHERS[number % len(OTHERS)]):
                     commands(command, url, str(column))
+
+
+def test_every_number_and_moment_may_be_any_that_the_database_holds(
+    seeded: str, attack: Attack, commands: Commands
+) -> None:
+    """NaN, infinite, negative, the largest, none at all; 4713 BC, the year 294275, 'infinity'."""
+    with altered(seeded) as connection:
+        columns = columns_with(connection, ODD)
+    for number, table in enumerate(sorted({column.table for column in columns})):
+        for shift in range(4 if table in RECORD else 1):
+            with database_of(seeded, "hostile_one") as url:
+                with altered(url) as connection:
+                    for index, column in enumerate(one for one in columns if one.table == table):
+                        write(connection, column, rotated(ODD[column.kind], index + 3 * shift))
+                for command in ("status", "trials json", OTHERS[(number + shift) % len(OTHERS)]):
+                    commands(command, url, f"numbers of {table}, shifted by {shift}")
+
+
+@pytest.mark.parametrize("shift", range(3))
+def test_a_search_goes_on_whatever_numbers_and_moments_stand_in_every_column(
+    seeded: str, attack: Attack, commands: Commands, shift: int
+) -> None:
+    with database_of(seeded, "hostile_one") as url:
+        with altered(url) as connection:
+            for index, column in enumerate(columns_with(connection, ODD)):
+                if column.table not in RECORD and column.table != "hpo_schema":
+                    write(connection, column, rotated(ODD[column.kind], index + 2 * shift))
+        commands.run(url, 2, f"numbers and moments, shifted by {shift}", timeout="5m")
+        for command in {"report", *OTHERS[shift::3]}:
+            commands(command, url, f"after the search, shifted by {shift}")
 
 
 def test_every_value_in_the_record_of_a_study_is_a_clear_error_or_none(
@@ -172,6 +224,48 @@ def mutated(connection: Connection, column: Column, data: st.DataObject) -> list
         start = place % max(1, len(value))
         made.append(value[:start] + piece + value[start + length :])
     return made
+
+
+PAGES = ("/api/meta", "/api/studies", "/api/studies/1?after=0", "/api/studies/1/param_importances", "/csv/1",
+         "/api/studies/1/plot/slice", "/api/studies/1/plot/timeline", "/artifacts/1/1")  # fmt: skip
+
+
+@pytest.mark.parametrize("shift", range(3))
+def test_the_dashboard_answers_whatever_stands_in_the_database(
+    seeded: str, attack: Attack, commands: Commands, capsys: pytest.CaptureFixture[str], shift: int
+) -> None:
+    """Every page, and a study deleted with its artifacts. What Optuna cannot read is an error of that page alone."""
+    texts = attack.texts[:-1]
+    with database_of(seeded, "hostile_one") as url:
+        with altered(url) as connection:
+            for index, column in enumerate(columns_with(connection, (*TEXTS, *ODD))):
+                if column.table not in ("alembic_version", "hpo_schema"):
+                    odd = ODD.get(column.kind, texts)
+                    write(connection, column, rotated(odd, index + 9 * shift))
+        page = Dashboard(url, Settings.read(), port=0)
+        thread = Thread(target=page.serve, daemon=True)
+        thread.start()
+        try:
+            for path in (*PAGES, "DELETE /api/studies/1", "/api/meta"):
+                method, _, path = path.rpartition(" ")
+                status = asked(page, method or "GET", path)
+                assert status in (200, 204, 400, 404, 500), (path, status)
+                attack.unharmed()
+            assert status == 200
+        finally:
+            page.close()
+            thread.join(30)
+    capsys.readouterr()
+
+
+def asked(page: Dashboard, method: str, path: str) -> int:
+    connection = HTTPConnection("127.0.0.1", page.port, timeout=60)
+    headers = {"Content-Type": "application/json"}
+    connection.request(method, path, "{}" if method == "DELETE" else None, headers)
+    try:
+        return connection.getresponse().status
+    finally:
+        connection.close()
 
 
 def test_the_attack_would_be_noticed(attack: Attack) -> None:

@@ -29,3 +29,17 @@ def test_a_finished_trial_that_changes_is_there_once_and_as_it_is_now() -> None:
         table.put(complete(0, value))
         assert [trial.value for trial in table.view(None)] == [value]
     assert [trial.value for trial in table.finished_since(1)[0]] == [0.2]
+
+
+def test_numbers_that_somebody_else_wrote_break_nothing() -> None:
+    """Of two finished trials with one number the later counts; one that gets another number is there once."""
+    table = TrialTable()
+    for number, trial_id in ((0, 1), (1, 2), (0, 3)):
+        trial = complete(number)
+        trial._trial_id = trial_id
+        table.put(trial)
+    assert [trial._trial_id for trial in table.view(None)] == [3, 2]
+    moved = complete(7)
+    moved._trial_id = 3
+    table.put(moved)
+    assert [(trial.number, trial._trial_id) for trial in table.view(None)] == [(1, 2), (7, 3)]
