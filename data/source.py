@@ -14,11 +14,15 @@ from pathlib import Path
 
 from hpo.data.files import Folders, locked
 from hpo.errors import DataError
+from hpo.ownership import read_bounded
 
 __all__ = ["SourceFile", "read_sources", "verify_sources", "version_of"]
 
 CONNECT_SECONDS = 30.0
 """How long to wait for a silent download server; torchvision itself would wait for ever."""
+
+MOST_BYTES = 1 << 30
+"""Of a file: the largest of those that come with hpo has 47 MB, and what stands in a shared folder may be anything."""
 
 NO_DOWNLOAD_STUDY = "mlp_digits"
 
@@ -104,7 +108,7 @@ def _read_verified(file: SourceFile, folder: Path) -> bytes:
     evidence = []
     for path, expected in file.variants():
         try:
-            content = (folder / path).read_bytes()
+            content = read_bounded(folder / path, MOST_BYTES, links=True)
         except FileNotFoundError:
             continue
         except OSError as error:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import errno
 import os
 import pwd
+import shutil
 import stat
 from pathlib import Path
 
 from hpo.errors import StorageError
 
-__all__ = ["check_home", "is_trusted", "open_no_link", "owner_name"]
+__all__ = ["check_home", "is_trusted", "links_below", "open_no_link", "owner_name", "read_bounded", "remove_folder"]
 
 
 def is_trusted(path: Path) -> bool:
@@ -51,6 +52,33 @@ def open_no_link(path: Path, flags: int) -> int:
         os.close(descriptor)
         raise OSError(errno.EEXIST, "not an ordinary file with one name", str(path))
     return descriptor
+
+
+def read_bounded(path: Path, most_bytes: int, *, links: bool) -> bytes:
+    """The content of the file `path`. OSError unless it is a regular one of at most `most_bytes`: no pipe, no device.
+
+    links: whether it may be a link; without, ELOOP
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if links else os.O_NOFOLLOW))
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "not an ordinary file", str(path))
+        if found.st_size > most_bytes:
+            raise OSError(errno.EFBIG, f"larger than {most_bytes} bytes", str(path))
+        return file.read(found.st_size)  # not what has been added since
+
+
+def links_below(path: Path, top: Path) -> list[Path]:
+    """The links on the way from the folder `top`, which may be one itself, down to `path`."""
+    steps = [path, *path.parents]
+    return [step for step in steps[: steps.index(top)] if step.is_symlink()]
+
+
+def remove_folder(path: Path, top: Path) -> None:
+    """Remove `path` and all that is in it, as far as it can be, and nothing to which a link below `top` leads."""
+    if not links_below(path, top):
+        shutil.rmtree(path, ignore_errors=True)  # which follows none below
 
 
 def owner_name(who: Path | int) -> str:

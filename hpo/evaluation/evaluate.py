@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +22,7 @@ from hpo.evaluation.run_scheduler import RunScheduler
 from hpo.evaluation.runs import Run, RunResult, final_run, search_run
 from hpo.evaluation.winner_files import save_winner
 from hpo.messages import Epoch
+from hpo.ownership import links_below, remove_folder
 from hpo.results.evaluation import EvaluationDocument
 from hpo.seeds import trial_seed
 from hpo.settings import Settings
@@ -205,7 +205,7 @@ class _Session:
         else:
             missing.append(search)
         for run in missing:
-            shutil.rmtree(run.folder, ignore_errors=True)  # an earlier result without weights is of no use
+            remove_folder(run.folder, self.scratch.parents[1])  # an earlier result without weights is of no use
         self.extra = missing
         return scheduler.run(missing)
 
@@ -224,7 +224,7 @@ class _Session:
     def _remove_weights_except(self, kept: set[Path]) -> None:
         for folder in self.scratch.iterdir():
             if folder.is_dir() and folder not in kept:
-                shutil.rmtree(folder, ignore_errors=True)
+                remove_folder(folder, self.scratch.parents[1])
 
     @contextmanager
     def _database(self) -> Iterator[Any]:
@@ -239,6 +239,12 @@ class _Session:
 @contextmanager
 def _alone(scratch: Path, name: str) -> Iterator[None]:
     """Two evaluations of one study on one host would train the same runs in the same folders."""
+    for link in links_below(scratch, scratch.parents[1]):
+        raise UsageError(
+            f"{link} is a link, and hpo makes none there",
+            evidence=["what is kept there is written and removed, and would be wherever the link leads"],
+            next="remove the link, or set HPO_CHECKPOINT_DIR to a folder of your own",
+        )
     try:
         scratch.mkdir(parents=True, exist_ok=True)
         with FileLock(scratch / "lock", timeout=0):

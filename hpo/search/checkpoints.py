@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable
+from pathlib import Path
 
+from hpo.ownership import remove_folder
 from hpo.trainers.slot import Slot
 from hpo.trainers.trial import Trial
 
@@ -30,4 +31,4 @@ class Checkpoints:
         if any(slot.stopping is not None and slot.stopping.trial_id == trial_id for slot in slots):
             return
         if path := self._paths.pop(trial_id, ""):
-            shutil.rmtree(path, ignore_errors=True)
+            remove_folder(Path(path), Path(path).parents[1])

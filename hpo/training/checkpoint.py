@@ -12,6 +12,7 @@ another job is passed over.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -29,10 +30,13 @@ from torch import Tensor
 
 from hpo.atomic_file import AtomicFile, write_atomically
 from hpo.messages import Epoch, Finished, Job
+from hpo.ownership import links_below, read_bounded
 
 __all__ = ["Checkpoints", "TrainingSnapshot", "separate"]
 
 MAGIC = b"hpo-checkpoint-1"
+MOST_BYTES = 32 << 30
+"""Of a file that is read: whoever may write in a shared folder could put one there that no memory holds."""
 PATIENCE = 50.0
 """Time between two checkpoints over the time one takes: they cost at most 2 % of training."""
 
@@ -75,7 +79,7 @@ class Checkpoints:
         start = perf_counter()
         current = self._folder / "current"
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self._make_folder()
             payload = _pack({"key": self._key, "progress": snapshot.progress}, snapshot.tensors)
             with AtomicFile(current, durable=True) as file:
                 file.write(payload)
@@ -91,9 +95,8 @@ class Checkpoints:
     def load(self) -> TrainingSnapshot | None:
         """The newest snapshot of this job that is whole, or None."""
         for name in ("current", "previous") if self._folder is not None else ():
-            assert self._folder is not None
             try:
-                header, tensors = _unpack((self._folder / name).read_bytes())
+                header, tensors = _unpack(self._read(name))
             except (OSError, ValueError, SafetensorError):
                 continue
             if header.get("key") == self._key:
@@ -110,7 +113,7 @@ class Checkpoints:
         text = json.dumps({"key": self._key, "finished": asdict(finished), "curve": curve})
         digest = hashlib.sha256(text.encode()).hexdigest()
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self._make_folder()
             write_atomically(self._folder / "finished.json", json.dumps([digest, text]))
             for name in ("current", "previous"):
                 (self._folder / name).unlink(missing_ok=True)
@@ -122,7 +125,7 @@ class Checkpoints:
         if self._folder is None:
             return None
         try:
-            digest, text = json.loads((self._folder / "finished.json").read_bytes())
+            digest, text = json.loads(self._read("finished.json"))
             if hashlib.sha256(text.encode()).hexdigest() != digest:
                 return None
             record = json.loads(text)
@@ -132,6 +135,22 @@ class Checkpoints:
             return None
         curve = [Epoch(**{**fields, "trial_id": self._trial_id, "replayed": True}) for fields in record["curve"]]
         return replace(Finished(**record["finished"]), trial_id=self._trial_id), curve
+
+    def _make_folder(self) -> None:
+        assert self._folder is not None
+        self._check_links()
+        self._folder.mkdir(parents=True, exist_ok=True)
+
+    def _read(self, name: str) -> bytes:
+        assert self._folder is not None
+        self._check_links()
+        return read_bounded(self._folder / name, MOST_BYTES, links=False)
+
+    def _check_links(self) -> None:
+        """OSError where the job's folder, or the study's that it is in, is a link: hpo makes none there."""
+        assert self._folder is not None
+        for link in links_below(self._folder, self._folder.parents[1]):
+            raise OSError(errno.ELOOP, f"{link} is a link", str(link))
 
     def _refuse(self, error: OSError) -> None:
         if not self._refused:
