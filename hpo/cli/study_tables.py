@@ -11,7 +11,7 @@ from hpo.cli.states import COUNTS, STYLES
 from hpo.cli.wrapping import WrappedParameters
 from hpo.duration import format_duration, format_short
 from hpo.printable import one_line
-from hpo.results.best import why_no_best
+from hpo.results.best import outside_text, told_outside, why_no_best
 from hpo.storage.optuna_schema import STATES
 from hpo.storage.trial_record import record_of
 from hpo.wording import grouped, params_text, score, value_text
@@ -36,6 +36,7 @@ def status_lines(view: StudyView, workers: Sequence[WorkerRow]) -> Table:
     else:
         table.add_row("best", f"[bold green]{_values(winner)}[/]  [dim]trial {winner.number}[/]")
         table.add_row("", WrappedParameters(winner.params))
+    _add_outside(table, view)
     table.add_row("budget", budget_text(view))
     for index, worker in enumerate(workers):
         table.add_row("" if index else "workers", _worker(worker))
@@ -51,8 +52,14 @@ def best_lines(view: StudyView, winner: FrozenTrial) -> Table:
     table.add_row("best", f"[bold green]{_values(winner)}[/]  [dim]trial {winner.number}[/]")
     for name, value in grouped(winner.params).items():
         table.add_row(f"  {cell(name)}", cell(value_text(value)))
+    _add_outside(table, view)
     table.add_row("evaluated", _evaluated(view))
     return table
+
+
+def _add_outside(table: Table, view: StudyView) -> None:
+    if outside := outside_text(view.trials):
+        table.add_row("outside", f"[yellow]{outside}[/]")
 
 
 def _evaluated(view: StudyView) -> str:
@@ -66,8 +73,10 @@ def trials_table(trials: Sequence[FrozenTrial], *, objectives: int) -> Table:
     values = ["value"] if objectives == 1 else [f"value {index}" for index in range(objectives)]
     numbers = ("trial", *values, "steps", "time")
     table = plain_table("trial", "state", *values, "steps", "time", "parameters", right=numbers)
+    outside = {trial.number for trial in told_outside(trials)}
     for trial in trials:
-        table.add_row(*_trial(trial, objectives))
+        *cells, about = _trial(trial, objectives)
+        table.add_row(*cells, about + ("  [yellow]told from outside[/]" if trial.number in outside else ""))
     return table
 
 

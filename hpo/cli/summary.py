@@ -38,7 +38,7 @@ def emit_summary(result: Result, study: Study, *, reference: str, name: str, sto
     from hpo.cli.layout import labelled_lines
     from hpo.cli.output import cell
     from hpo.cli.wrapping import WrappedParameters
-    from hpo.results.best import why_no_baseline, why_no_best
+    from hpo.results.best import outside_text, why_no_baseline, why_no_best
 
     table = labelled_lines()
     table.add_row("study", f"[bold]{cell(name)}[/]  {_REASONS.get(result.stopped, result.stopped)}")
@@ -51,6 +51,8 @@ def emit_summary(result: Result, study: Study, *, reference: str, name: str, sto
         verdict = cell(against_baseline(result, study))
         table.add_row("best", f"[bold {STYLES['complete']}]{score(best.value)}[/]  trial {best.trial}{verdict}")
         table.add_row("", WrappedParameters(best.params))
+    if outside := outside_text(result.frozen):
+        table.add_row("outside", outside)
     compared = study.own is None or bool(study.baseline)
     if compared and (missing := why_no_baseline(result.frozen)):
         table.add_row("baseline", cell(f"nothing to compare with: {missing}{_again(missing, reference)}"))

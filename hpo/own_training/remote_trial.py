@@ -20,6 +20,7 @@ from hpo.messages import Job
 from hpo.own_messages import Attribute, Report
 from hpo.own_training.link import Link
 from hpo.own_training.remote_study import RemoteStudy
+from hpo.ownership import links_below
 
 __all__ = ["RemoteTrial"]
 
@@ -180,6 +181,8 @@ class RemoteTrial:
     def checkpoint_dir(self) -> Path:
         """Where to keep what a later attempt of this trial goes on from; made when it is asked for."""
         folder = Path(self._checkpoint)
+        if links_below(folder, folder.parents[1]):
+            raise OSError(f"{folder} leads elsewhere by a link, and hpo keeps nothing behind one")
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 

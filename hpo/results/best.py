@@ -10,7 +10,17 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo.storage.trial_record import record_of
 
-__all__ = ["best_trial", "eligible", "pareto_front", "ranked", "trial_with", "why_no_baseline", "why_no_best"]
+__all__ = [
+    "best_trial",
+    "eligible",
+    "outside_text",
+    "pareto_front",
+    "ranked",
+    "told_outside",
+    "trial_with",
+    "why_no_baseline",
+    "why_no_best",
+]
 
 
 def best_trial(trials: Iterable[FrozenTrial], directions: Sequence[Any]) -> FrozenTrial | None:
@@ -40,8 +50,11 @@ def pareto_front(trials: Iterable[FrozenTrial], directions: Sequence[Any]) -> li
 
 
 def eligible(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
-    """Complete trials with finite values that hold every constraint (each at most 0)."""
-    return [
+    """Complete trials with finite values that hold every constraint (each at most 0).
+
+    Where hpo trained one of them, those that it did not train are none: what somebody told is no measurement of ours.
+    """
+    found = [
         trial
         for trial in trials
         if trial.state == TrialState.COMPLETE
@@ -49,6 +62,25 @@ def eligible(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
         and all(math.isfinite(value) for value in trial.values)
         and all(value <= 0.0 for value in trial.constraints.values())
     ]
+    return [trial for trial in found if _is_trained(trial)] or found
+
+
+def told_outside(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+    """Complete trials whose values somebody told by Optuna's API, in a study in which hpo trained others."""
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    outside = [trial for trial in complete if not _is_trained(trial)]
+    return outside if len(outside) < len(complete) else []
+
+
+def outside_text(trials: Iterable[FrozenTrial]) -> str:
+    """`trial 7 was told from outside, not trained by hpo, and is never the best`; "" where there is none."""
+    numbers = [str(trial.number) for trial in told_outside(trials)]
+    if not numbers:
+        return ""
+    if len(numbers) == 1:
+        return f"trial {numbers[0]} was told from outside, not trained by hpo, and is never the best"
+    named = ", ".join(numbers[:5]) + (", ..." if len(numbers) > 5 else "")
+    return f"trials {named} were told from outside, not trained by hpo, and are never the best"
 
 
 def why_no_baseline(trials: Iterable[FrozenTrial]) -> str:
@@ -85,6 +117,12 @@ def trial_with(trials: Iterable[FrozenTrial], params: Mapping[str, Any]) -> Froz
     """The first complete trial with exactly these flat parameters: how the baseline's trial is found again."""
     wanted = dict(params)
     return next((trial for trial in trials if trial.state == TrialState.COMPLETE and trial.params == wanted), None)
+
+
+def _is_trained(trial: FrozenTrial) -> bool:
+    """Whether hpo trained it: a trial that ended says by whom, and with which seed."""
+    record = trial.user_attrs
+    return "seed" in record or "worker" in record
 
 
 def _losses(trial: FrozenTrial, directions: Sequence[Any]) -> tuple[float, ...]:

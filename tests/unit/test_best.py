@@ -9,7 +9,16 @@ from optuna.distributions import FloatDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from hpo.results.best import best_trial, eligible, pareto_front, ranked, trial_with, why_no_baseline, why_no_best
+from hpo.results.best import (
+    best_trial,
+    eligible,
+    outside_text,
+    pareto_front,
+    ranked,
+    trial_with,
+    why_no_baseline,
+    why_no_best,
+)
 
 
 def made(
@@ -141,3 +150,20 @@ def test_having_no_best_has_a_reason() -> None:
     assert "1 not finite, 2 break a constraint" in why_no_best(
         [made(0, -math.inf), *(made(number, 0.1, constraints={"memory": 1.0}) for number in (1, 2))]
     )
+
+
+def test_a_value_told_from_outside_is_not_the_best_where_hpo_trained_a_trial() -> None:
+    """And it says so. Where nothing of hpo's counts, the best is the best of what was told."""
+    told, trained = made(1, 0.99), made(0, 0.5)
+    assert best_trial([trained, told], ["maximize"]) is told
+    assert outside_text([trained, told]) == ""
+    trained.set_user_attr("worker", "host-1")
+    for trials in ([trained, told], [told, trained]):
+        assert best_trial(trials, ["maximize"]) is trained
+        assert [trial.number for trial in ranked(trials, ["maximize"])] == [0]
+        assert outside_text(trials) == "trial 1 was told from outside, not trained by hpo, and is never the best"
+    many = [trained, *(made(number, 0.9) for number in range(2, 9))]
+    assert outside_text(many).startswith("trials 2, 3, 4, 5, 6, ... were told")
+    broken = made(0, math.inf)
+    broken.set_user_attr("seed", 1)
+    assert best_trial([broken, told], ["maximize"]) is told

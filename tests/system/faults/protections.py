@@ -791,4 +791,22 @@ PROTECTIONS = (
         LIMITS + "a_request_that_trickles_in_is_cut_off",
         "still open",
     ),
+    Protection(
+        "trained before told",
+        "results/best.py",
+        "eligible",
+        "[trial for trial in found if _is_trained(trial)] or found",
+        "found",
+        "unit/test_best.py::test_a_value_told_from_outside_is_not_the_best_where_hpo_trained_a_trial",
+        "assert",
+    ),
+    Protection(
+        "no link below the checkpoints",
+        "ownership.py",
+        "links_below",
+        "step.is_symlink()",
+        "False",
+        "unit/training/test_planted_links.py::test_nothing_is_written_or_removed_where_a_planted_link_leads",
+        "assert",
+    ),
 )
