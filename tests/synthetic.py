@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psutil
 import torch
 from torch import Tensor, nn
 
@@ -91,6 +92,35 @@ def overconfident(shape: tuple[int, ...], classes: int, **parameters: object) ->
 
 def leaving(shape: tuple[int, ...], classes: int, **parameters: object) -> nn.Module:
     raise SystemExit(3)
+
+
+class Circular(nn.Module):
+    """A linear model that holds itself, and 16 MB."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(64, 10)
+        self.held = [self, torch.ones(4 << 20)]
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.linear(images.flatten(1))
+
+
+def circular(shape: tuple[int, ...], classes: int, **parameters: object) -> nn.Module:
+    return Circular()
+
+
+KEPT: list[bytearray] = []
+"""Blocks that lie above what `crumbling` frees, so that the end of the heap cannot be cut off."""
+
+
+def crumbling(shape: tuple[int, ...], classes: int, **parameters: object) -> nn.Module:
+    """Frees 200 MB in small pieces and prints the size that the process has then, in bytes."""
+    pieces = [bytearray(64 << 10) for _ in range(3200)]
+    KEPT.append(pieces.pop())
+    del pieces
+    print("crumbled:", psutil.Process().memory_info().rss)
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))
 
 
 def load_nothing(split: str, folders: Folders) -> RawImages:

@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 
@@ -104,6 +105,30 @@ def test_it_trains_job_after_job_whatever_a_model_does(child: Child, make_job: A
     out, err = child.end()
     assert out == ""
     assert "a print in a user's model" in err
+
+
+def test_it_keeps_its_size_whatever_models_leave_behind(child: Child, make_job: Any) -> None:
+    """What the first trial freed in small pieces has gone back to the system when the second trains, and no network
+    outlives its trial, although each of these holds itself."""
+
+    def model(name: str) -> Job:
+        return Job(**{**vars(make_job(builder=f"synthetic:{name}")), "sys_path": [HERE]})
+
+    def size_while_it_trains() -> int:
+        child.send(model("circular"))
+        assert isinstance(child.receive(), Epoch)
+        size = psutil.Process(child.process.pid).memory_info().rss
+        assert child.until_finished()[1].outcome == "complete"
+        return size
+
+    assert child.run(model("crumbling"))[1].outcome == "complete"
+    first = size_while_it_trains()
+    for _ in range(8):
+        child.run(model("circular"))
+    last = size_while_it_trains()
+    crumbled = int(child.end()[1].rpartition("crumbled:")[2].split()[0])
+    assert crumbled - first > 100 << 20
+    assert last - first < 64 << 20
 
 
 def test_missing_data_is_bad_data(child: Child, make_job: Any) -> None:
