@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import torch
+
 from hpo.data import source
 from hpo.data.files import Folders
 from hpo.data.source import SourceFile, read_sources
-
 from hpo.errors import DataError, UsageError
 from hpo.evaluation.evaluate import _alone
 from hpo.messages import Finished
