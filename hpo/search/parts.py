@@ -17,6 +17,7 @@ from hpo.search.identity import Identity
 from hpo.search.open_study import OpenOptions, OpenStudy, open_study
 from hpo.search.options import RunOptions
 from hpo.search.outage import Patience, persistently
+from hpo.search.own_trials import OwnTrials
 from hpo.search.reaper import Reaper
 from hpo.search.reporting import SearchProgress
 from hpo.search.storage_thread import StorageThread
@@ -134,10 +135,11 @@ def storage_thread(
     settings: Settings,
     identity: Identity,
     wake: Callable[[], None],
-) -> StorageThread:
+) -> tuple[StorageThread, OwnTrials | None]:
+    """The way to the database, and what answers a function of the user's own, if the study has one."""
     checkpoints = settings.checkpoint_dir / f"{found.study.name}-{opened.uid}"
     ask_tell = AskTell(found.study, opened.study_id, opened.cache, checkpoints, identity.host, slots)
-    return StorageThread(
+    thread = StorageThread(
         engine,
         ask_tell,
         Reaper(opened.study_id, identity, grace_seconds=settings.lease_seconds / 2),
@@ -146,6 +148,7 @@ def storage_thread(
         wake=wake,
         revive=revival(options, settings) or (lambda: None),
     )
+    return thread, OwnTrials(ask_tell) if found.study.own is not None else None
 
 
 def search_progress(

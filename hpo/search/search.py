@@ -21,7 +21,6 @@ from hpo.search.identity import own_identity
 from hpo.search.loop import Loop
 from hpo.search.options import RunOptions
 from hpo.search.outage import persistently
-from hpo.search.own_trials import OwnTrials
 from hpo.search.parts import (
     connect,
     endless,
@@ -149,12 +148,11 @@ class Search:
         replayed = persistently(engine, lambda: _settle(engine, settings.home), patience(options, settings))
         opened = open_for(engine, found, options, leave_at, settings, identity, facts)
         wake = waker(wakeup.waker)
-        thread = storage_thread(engine, found, opened, len(slots), options, settings, identity, wake)
+        thread, own_trials = storage_thread(engine, found, opened, len(slots), options, settings, identity, wake)
         facts = {**facts, "worker": identity.worker_id, "host": identity.host}
         progress = search_progress(found, options, thread, facts)
         notes = [opened.agreed.message, opened.note, opened.retried, thread.sampler_note]
         say(options, [*replayed, *notes, endless(found, options, opened.agreed)])
-        own_trials = OwnTrials(thread.ask_tell) if found.study.own is not None else None
         loop = Loop(found, thread, slots, progress, wakeup.sleeper, settings.patience_seconds, own_trials)
         if leave_at is not None and (options.worker or opened.agreed.leave_seconds is not None):
             loop.leave_at = loop.deadline = leave_at  # else it is the study's, kept in the database

@@ -74,7 +74,7 @@ class StorageThread:
         self.ask_seconds = 0.1
         self.outage = Outage(longest_pause=min(5.0, lease_seconds / 6))
         self.last_counts: Counts | None = None
-        self._engine, self.ask_tell, self._reaper = engine, ask_tell, reaper
+        self._engine, self._ask_tell, self._reaper = engine, ask_tell, reaper
         self._worker_id, self._lease_seconds = worker_id, lease_seconds
         self._wake_loop, self._revive = wake, revive
         self._slots: Sequence[Mapping[str, Any]] = ()
@@ -104,7 +104,7 @@ class StorageThread:
     def report(self, trial: Trial, message: Epoch) -> None:
         """Keep an epoch's metrics and, for the pruner, its objective values."""
         epoch = EpochRow(trial.trial_id, message.epoch, **message.metrics, seconds=message.seconds)
-        self.record(lambda: self.ask_tell.cache.report(epoch, message.report), trial)
+        self.record(lambda: self._ask_tell.cache.report(epoch, message.report), trial)
 
     def finish(
         self,
@@ -115,34 +115,34 @@ class StorageThread:
         constraints: Mapping[str, float],
     ) -> None:
         """Record the end of a trial. Written at once, and kept until the database has it."""
-        self.record(lambda: self.ask_tell.tell(trial.trial_id, state, values, attributes, constraints), trial)
+        self.record(lambda: self._ask_tell.tell(trial.trial_id, state, values, attributes, constraints), trial)
         self._wake.set()
 
     def requeue(self, trial: Trial, *, trainer_died: bool = False) -> None:
         """Release a trial unfinished, for this or another host to resume; `trainer_died` costs it an attempt."""
-        self.record(lambda: self.ask_tell.requeue(trial, trainer_died=trainer_died), trial)
+        self.record(lambda: self._ask_tell.requeue(trial, trainer_died=trainer_died), trial)
         self._wake.set()
 
     def should_prune(self, trial: Trial) -> bool:
         """The pruner's decision on what was reported so far, in memory."""
-        return self.ask_tell.should_prune(trial)
+        return self._ask_tell.should_prune(trial)
 
     @property
     def sampler_note(self) -> str:
         """What the user should know of the sampler; "" when there is nothing."""
-        return self.ask_tell.note
+        return self._ask_tell.note
 
     def trials(self) -> list[FrozenTrial]:
         """Every trial of the study, by number, as this host knows them. Not copies: do not change them."""
-        return self.ask_tell.trials()
+        return self._ask_tell.trials()
 
     def finished_since(self, revision: int) -> tuple[list[FrozenTrial], int]:
         """Trials that ended, or were taken back, since that revision of the study, and the revision it has now."""
-        return self.ask_tell.cache.finished_since(revision)
+        return self._ask_tell.cache.finished_since(revision)
 
     def live_counts(self) -> LiveCounts:
         """Counts for the person watching; the loop's own from now on."""
-        return LiveCounts(self.ask_tell.cache, self.ask_tell.study_id, self.ask_tell.claimed)
+        return LiveCounts(self._ask_tell.cache, self._ask_tell.study_id, self._ask_tell.claimed)
 
     def close(self, patience_seconds: float) -> WriteBatch:
         """Write what is left, for at most `patience_seconds`, and return what could not be written.
@@ -160,7 +160,7 @@ class StorageThread:
     def record(self, change: Callable[[], None], trial: Trial) -> None:
         """Apply `change` to the study in memory, unless the trial was ended or taken meanwhile: then it is no longer
         ours to change, and a TrialLost for the loop is on its way."""
-        if self.ask_tell.cache.owns(trial.trial_id):
+        if self._ask_tell.cache.owns(trial.trial_id):
             with suppress(UpdateFinishedTrialError):
                 change()
 
@@ -197,20 +197,22 @@ class StorageThread:
                 if renew:
                     self._renew(connection)
                 # Last, because until the commit no other host can claim.
-                claims = self.ask_tell.claim(connection, self._worker_id, self._lease_seconds, wanted) if wanted else []
+                claims = (
+                    self._ask_tell.claim(connection, self._worker_id, self._lease_seconds, wanted) if wanted else []
+                )
             self._written(saved)
             self._assign(sampled)
             if wanted:  # if this fails, the claims are orphans, which the next renewal releases
                 with connection.begin():
-                    self.ask_tell.synchronise(connection, [claim.trial_id for claim in claims])
+                    self._ask_tell.synchronise(connection, [claim.trial_id for claim in claims])
                     if len(claims) < wanted:
-                        self._emit(self.ask_tell.count(connection, exhausted=not claims))
+                        self._emit(self._ask_tell.count(connection, exhausted=not claims))
                     self._say_if_idle(connection, claims)
         if claims:
             self._sample(claims)
 
     def _say_if_idle(self, connection: Connection, claims: Sequence[queries.Claim]) -> None:
-        if claims or self.ask_tell.cache.own_ids():
+        if claims or self._ask_tell.cache.own_ids():
             self._idle.busy()
         elif sentence := self._idle.sentence(connection):
             self._emit(NothingToTrain(sentence))
@@ -218,7 +220,7 @@ class StorageThread:
     def _written(self, saved: SaveResult) -> None:
         """What was in flight is in the database, or was lost."""
         if saved.finished:
-            self.ask_tell.cache.date(saved.finished)
+            self._ask_tell.cache.date(saved.finished)
             self._emit(TrialsSaved(tuple(saved.finished)))
         self._in_flight = WriteBatch()
         for trial_id in self._orphans:
@@ -229,7 +231,7 @@ class StorageThread:
     def _collect(self) -> WriteBatch:
         """Move everything recorded so far into the next transaction, behind what an outage left there."""
         with self._lock:
-            self._in_flight.merge(self.ask_tell.cache.take_writes())
+            self._in_flight.merge(self._ask_tell.cache.take_writes())
             return self._in_flight
 
     def _sign_off(self) -> None:
@@ -237,11 +239,11 @@ class StorageThread:
         # If this fails, the lease runs out, or the next process on this machine sees that this one is gone.
         with suppress(SQLAlchemyError), self._engine.begin() as connection:
             queries.sign_off(connection, self._worker_id)
-            self.last_counts = self.ask_tell.count(connection)
+            self.last_counts = self._ask_tell.count(connection)
 
     def _renew(self, connection: Connection) -> None:
         """Once every sixth of a lease: keep ours, notice what was taken, free what others have lost."""
-        ours = set(self.ask_tell.cache.own_ids())
+        ours = set(self._ask_tell.cache.own_ids())
         held = queries.renew(connection, self._worker_id, self._lease_seconds, json.dumps(self._slots))
         self._last_renewal = time.monotonic()
         running = {trial_id for trial_id, state in held.items() if state is TrialState.RUNNING}
@@ -250,17 +252,17 @@ class StorageThread:
         # loop ended this very moment looks the same; its own outcome is in the next batch too, and wins there.
         self._orphans = running - ours
         self._reaper.visit(connection)
-        self._emit(self.ask_tell.count(connection))
+        self._emit(self._ask_tell.count(connection))
 
     def _sample(self, claims: Sequence[queries.Claim]) -> None:
         """Ask the sampler. The trials are handed out once their parameters are in the database: a trial that anybody
         trains must be resumable under the same ones."""
         started = time.monotonic()
         for claim in claims:
-            if reason := self.ask_tell.refuse(claim):
+            if reason := self._ask_tell.refuse(claim):
                 self._emit(TrialRefused(claim.number, reason))
             else:
-                self._sampled.append(self.ask_tell.sample(claim))
+                self._sampled.append(self._ask_tell.sample(claim))
         self.ask_seconds += 0.3 * ((time.monotonic() - started) / len(claims) - self.ask_seconds)
         self._wanted = max(0, self._wanted - len(claims))
         self._wake.set()
@@ -268,17 +270,17 @@ class StorageThread:
     def _assign(self, sampled: Sequence[Trial]) -> None:
         for trial in sampled:
             self._sampled.remove(trial)
-            if self.ask_tell.cache.owns(trial.trial_id):
+            if self._ask_tell.cache.owns(trial.trial_id):
                 self._emit(TrialAssigned(trial))
 
     def _drop(self, trial_ids: Iterable[int]) -> None:
         for trial_id in trial_ids:
-            self.ask_tell.cache.drop(trial_id)
+            self._ask_tell.cache.drop(trial_id)
             self._emit(TrialLost(trial_id, "it was ended or taken from outside"))
 
     def _can_go_on(self, error: Exception) -> bool:
         """Tell the loop. After a bug elsewhere, such as in a sampler, the results so far can still be saved, once."""
-        self._emit(FatalError(explained(error, self._engine, self.ask_tell.study.name)))
+        self._emit(FatalError(explained(error, self._engine, self._ask_tell.study.name)))
         first, self._asking = self._asking, False
         return first and not isinstance(error, SQLAlchemyError | queries.NoStudy)
 
