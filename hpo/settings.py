@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hpo.duration import parse_duration
 from hpo.errors import UsageError
 from hpo.ownership import check_home
 
-__all__ = ["RENAMED", "VARIABLES", "Settings", "Variable"]
+__all__ = ["RENAMED", "VARIABLES", "Settings", "Variable", "refused_variables"]
 
 RENAMED = {"workers": "trainers", "workers_per_gpu": "trainers_per_gpu"}
 """Old name and name: of arguments of `hpo.run`, and so of options (--trainers) and variables (HPO_TRAINERS)."""
@@ -97,6 +98,32 @@ class Settings:
             patience_seconds=_positive(environ, "HPO_PATIENCE_SECONDS", 300.0),
             native=_switch(environ, "HPO_NATIVE"),
         )
+
+
+def refused_variables(environ: Mapping[str, str]) -> list[str]:
+    """`HPO_TRIALS='0' is no whole number from 1 on`: the variables that `hpo run` refuses as it does their options.
+
+    Settings.read refuses the others.
+    """
+    found = []
+    for name, most in (("HPO_TRAINERS", 1024), ("HPO_TRAINERS_PER_GPU", 64), ("HPO_TRIALS", 2**31 - 1)):
+        text = environ.get(name, "")
+        may_be_auto = name == "HPO_TRAINERS_PER_GPU" and text.strip().lower() == "auto"
+        if text and not may_be_auto and not (text.strip().isascii() and _is_whole(text, most)):
+            found.append(f"{name}={text[:40]!r} is no whole number from 1 to {most}")
+    if timeout := environ.get("HPO_TIMEOUT", ""):
+        try:
+            parse_duration(timeout)
+        except UsageError as error:
+            found.append(f"HPO_TIMEOUT: {error.fact}")
+    return found
+
+
+def _is_whole(text: str, most: int) -> bool:
+    try:
+        return 1 <= int(text) <= most
+    except ValueError:
+        return False
 
 
 def _positive(environ: Mapping[str, str], name: str, default: float) -> float:

@@ -74,7 +74,8 @@ def init(
     options = objective_options(direction, directions, metric, sampler, pruner)
     found = found_study(study, options) if study is not None else None
     check_installed_optuna()
-    url = resolve_url(Settings.read(), storage)
+    settings = Settings.read()
+    url = resolve_url(settings, storage)
     engine = open_engine(url, application_name="hpo db init")
     try:
         if found is None:
@@ -84,6 +85,8 @@ def init(
     finally:
         engine.dispose()
     emit(f"ready: {hide_password(url)}")
+    if storage is None and settings.storage is None:
+        notice("this server runs as long as a command of hpo uses it: `hpo run` and `hpo dashboard` start it")
 
 
 def _prepare(engine: Engine, found: FoundStudy, seconds: float | None, trials: int | None) -> None:

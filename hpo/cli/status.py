@@ -198,7 +198,7 @@ def _none_text(view: StudyView, state: str | None, top: int | None) -> str:
     if top:
         among = "" if state in (None, "complete") else f", and --top takes complete ones, not {state} ones"
         return f"{view.name} has no best trials: {why_no_best(view.trials)}{among}"
-    return f"no trial of {view.name} is {state}"
+    return f"{view.name} has no {state} trials"
 
 
 def _trial_json(trial: FrozenTrial) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hpo.doctor.finding import Finding, Level
 from hpo.search.code import code_facts
-from hpo.settings import Settings
+from hpo.settings import Settings, refused_variables
 
 __all__ = ["examine_checkpoints", "examine_disk", "examine_environment", "examine_versions"]
 
@@ -73,7 +73,11 @@ def examine_checkpoints(settings: Settings, uids: Collection[str] | None) -> Fin
 
 
 def examine_environment(environ: Mapping[str, str], storage: str | None) -> Finding:
-    """Variables that undo what trainers are given, and a password where every user of the machine can read it."""
+    """Variables that hpo refuses, that undo what trainers are given, and a password that everybody here can read."""
+    if refused := refused_variables(environ):
+        named = tuple(line.partition("=")[0].partition(":")[0] for line in refused)
+        fact = f"`hpo run` refuses {', '.join(named)}"
+        return Finding("environment", "fail", fact, tuple(refused), f"correct or unset {', '.join(named)}")
     found = [f"{name}={environ[name]} {why}" for name, why in UNDOING.items() if environ.get(name)]
     if storage is not None and _has_password(storage):
         found.append("the list of processes shows the password in --storage; HPO_STORAGE and a file do not show it")

@@ -116,7 +116,7 @@ def test_status_without_a_study_lists_what_the_database_holds(hpo: Command, plai
 
 def test_no_trial_in_a_state_is_said_in_words(hpo: Command, plain_url: str) -> None:
     done = hpo("trials", "--study", "plain", "--storage", plain_url, "--state", "running")
-    assert (done.code, done.out) == (0, "no trial of plain is running\n")
+    assert (done.code, done.out) == (0, "plain has no running trials\n")
 
 
 def test_status_as_json_has_the_keys_scripts_rely_on(hpo: Command, plain_url: str) -> None:
@@ -243,7 +243,19 @@ def test_db_init_may_be_repeated_and_hides_the_password(hpo: Command, empty_data
         done = hpo("db", "init", "--storage", empty_database_url)
         assert done.code == 0
         assert done.out.startswith("ready: ")
+        assert done.err == ""
     assert hpo("best", "--study", "x", "--storage", empty_database_url).code == 2
+
+
+def test_db_init_says_how_long_the_server_that_comes_with_hpo_answers(
+    hpo: Command, empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its URL is for plain Optuna too, which starts no server."""
+    monkeypatch.delenv("HPO_STORAGE", raising=False)
+    monkeypatch.setattr("hpo.storage.engine.resolve_url", lambda *_, **__: empty_database_url)
+    done = hpo("db", "init")
+    assert (done.code, done.out.startswith("ready: ")) == (0, True)
+    assert "as long as a command of hpo uses it" in done.err
 
 
 def test_the_dashboard_serves_an_empty_database_until_it_is_told_to_leave(

@@ -208,6 +208,24 @@ def test_variables_that_undo_what_trainers_are_given() -> None:
     assert len(found.details) == 2
 
 
+@pytest.mark.parametrize(
+    ("name", "refused", "taken"),
+    [
+        ("HPO_TRAINERS", ["zero", "0", "-1", "1.5", "99999"], ["1", "8"]),
+        ("HPO_TRAINERS_PER_GPU", ["0", "all", "65"], ["2", "auto"]),
+        ("HPO_TRIALS", ["none", "0"], ["100"]),
+        ("HPO_TIMEOUT", ["soon", "0s", "3x"], ["3h", "90"]),
+    ],
+)
+def test_a_variable_that_a_run_refuses_is_broken(name: str, refused: list[str], taken: list[str]) -> None:
+    for value in refused:
+        found = examine_environment({name: value}, None)
+        assert (found.level, found.next) == ("fail", f"correct or unset {name}"), value
+        assert value in found.details[0]
+    for value in ["", *taken]:
+        assert examine_environment({name: value}, None).level == "ok", value
+
+
 def test_versions_that_do_not_go_together(monkeypatch: pytest.MonkeyPatch) -> None:
     assert examine_versions().level == "ok"
     packages = {"python": "3.12", "optuna": "4.9.0", "torch": "2.9.0", "torchvision": "0.29"}
