@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from statistics import median
 
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from hpo.results.reading import StudyView
 from hpo.storage.trial_record import record_of
@@ -16,7 +17,7 @@ __all__ = ["Saving", "pruning_saving"]
 @dataclass(frozen=True)
 class Saving:
     """seconds: training that did not happen. usual_steps: the median steps of complete trials, to which pruned ones
-    are assumed to have been heading; each at its own seconds a step."""
+    are assumed to have been heading; each at its own seconds of training a step, as its epochs recorded them."""
 
     seconds: float
     pruned: int
@@ -37,12 +38,24 @@ def pruning_saving(view: StudyView) -> Saving | None:
     if not pruned or not any(steps):
         return None
     usual = round(median(step for step in steps if step))
-    saved = 0.0
+    trained, saved = _trained_seconds(view), 0.0
     for trial in pruned:
-        recorded = record_of(trial).get("seconds")
-        seconds = trial.duration.total_seconds() if trial.duration else 0.0
-        if isinstance(recorded, (int, float)) and not isinstance(recorded, bool):
-            seconds = float(recorded)
         done = len(trial.intermediate_values)
-        saved += max(0, usual - done) * seconds / done
+        saved += max(0, usual - done) * trained.get(trial.number, _whole_seconds(trial)) / done
     return Saving(saved, len(pruned), usual)
+
+
+def _trained_seconds(view: StudyView) -> dict[int, float]:
+    """By trial, the training that its epochs recorded."""
+    seconds: dict[int, float] = {}
+    for row in view.epochs:
+        if row["seconds"] is not None and 0 <= row["seconds"] < math.inf:
+            seconds[row["trial"]] = seconds.get(row["trial"], 0.0) + row["seconds"]
+    return seconds
+
+
+def _whole_seconds(trial: FrozenTrial) -> float:
+    """Where no epochs are recorded: from its start to its end, in which torch and the data may have been loaded."""
+    recorded = record_of(trial).get("seconds")
+    whole = trial.duration.total_seconds() if trial.duration else 0.0
+    return whole if recorded is None else float(recorded)

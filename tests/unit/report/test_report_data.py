@@ -11,6 +11,8 @@ from optuna.trial import TrialState, create_trial
 from report_studies import searched, told
 
 from hpo.report import ReportData
+from hpo.report.saving import pruning_saving
+from hpo.results.reading import StudyView
 
 ReportOf = Callable[..., ReportData]
 
@@ -73,6 +75,17 @@ def test_pruning_saves_the_epochs_that_did_not_happen(report_of: ReportOf) -> No
     assert saving is not None
     assert (saving.pruned, saving.usual_steps) == (1, 10)
     assert saving.seconds == pytest.approx(8 * 2.0)
+
+
+def test_what_a_trainer_loads_first_is_not_saved_again_by_pruning() -> None:
+    """The first job of a trainer includes loading torch; its epochs know what an epoch costs."""
+    whole, pruned = told("COMPLETE", 0.5, steps=10, x=0.1), told("PRUNED", 0.1, steps=2, x=0.2)
+    pruned.number = 1
+    pruned.set_user_attr("seconds", 20.0)
+    epochs = ({"trial": 1, "seconds": 0.5}, {"trial": 1, "seconds": 0.7}, {"trial": 0, "seconds": None})
+    saving = pruning_saving(StudyView("s", ("maximize",), (whole, pruned), epochs=epochs))
+    assert saving is not None
+    assert saving.seconds == pytest.approx(8 * 0.6)
 
 
 def test_baseline_is_compared_in_the_direction_of_the_study(report_of: ReportOf) -> None:
