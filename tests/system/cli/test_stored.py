@@ -238,6 +238,12 @@ def test_tables_of_another_optuna(hpo: Command, tmp_path: Path) -> None:
     assert "another Optuna: schema v9.9.9" in done.err
 
 
+def test_best_of_a_study_of_plain_optuna_suggests_nothing_that_refuses_it(hpo: Command, plain_url: str) -> None:
+    said = hpo("best", "--study", "plain", "--storage", plain_url).out
+    assert "`hpo evaluate`" not in said
+    assert "`hpo report`" in said
+
+
 def test_db_init_may_be_repeated_and_hides_the_password(hpo: Command, empty_database_url: str) -> None:
     for _ in range(2):
         done = hpo("db", "init", "--storage", empty_database_url)
