@@ -46,18 +46,16 @@ class TrialTable:
             trial = FinishedTrial(trial, self._parts)
         trial_id = trial_id_of(trial)
         before = self._trials.get(trial_id)
-        phantom = self._ids.get(trial.number)
-        if phantom is not None and phantom != trial_id:
-            # Read inside a transaction whose commit then failed: the number was given away again. A finished one is of
-            # somebody who wrote numbers himself: there too the later one counts.
-            if self._trials.pop(phantom).state.is_finished():
-                del self._finished[bisect_left(self._finished, trial.number, key=_number)]
-                self._views.clear()
-            self.open.discard(phantom)
+        other = self._ids.get(trial.number)
+        if other is not None and other < trial_id and other in self.open and not self._trials[other].params:
+            # Read inside a transaction whose commit then failed: the number was given away again.
+            self.open.discard(other)
+            del self._trials[other]
         self._trials[trial_id] = trial
-        self._ids[trial.number] = trial_id
+        if other is None or other < trial_id:  # of two with one number, which somebody else wrote, the later counts
+            self._ids[trial.number] = trial_id
         if before is not None and before.state.is_finished():
-            del self._finished[bisect_left(self._finished, before.number, key=_number)]
+            self._forget(before)
             self._views.clear()
             self._log.append(trial.number)
         if trial.state.is_finished():
@@ -89,6 +87,13 @@ class TrialTable:
         for trial in unfinished:
             insort(trials, trial, key=_number)
         return trials
+
+    def _forget(self, finished: FrozenTrial) -> None:
+        """Take it out of the finished ones, itself and not another that somebody gave its number."""
+        place = bisect_left(self._finished, finished.number, key=_number)
+        while self._finished[place] is not finished:
+            place += 1
+        del self._finished[place]
 
     def _extend_views(self, trial: FrozenTrial) -> None:
         """By a trial that has just finished: to a copy, because the lists are shared."""

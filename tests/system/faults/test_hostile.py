@@ -129,7 +129,7 @@ def test_a_search_goes_on_whatever_numbers_and_moments_stand_in_every_column(
                 if column.table not in RECORD and column.table != "hpo_schema":
                     write(connection, column, rotated(ODD[column.kind], index + 2 * shift))
         commands.run(url, 2, f"numbers and moments, shifted by {shift}", timeout="5m")
-        for command in {"report", *OTHERS[shift::3]}:
+        for command in ("report", *OTHERS[shift::3]):
             commands(command, url, f"after the search, shifted by {shift}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hpo.storage.trial_table import TrialTable
@@ -32,14 +33,33 @@ def test_a_finished_trial_that_changes_is_there_once_and_as_it_is_now() -> None:
 
 
 def test_numbers_that_somebody_else_wrote_break_nothing() -> None:
-    """Of two finished trials with one number the later counts; one that gets another number is there once."""
+    """Of two trials with one number each is there by its id, and the later has the number; no change takes the other's
+    place, and a trial that we train is not lost for one that gets its number."""
     table = TrialTable()
+    training = create_trial(state=TrialState.RUNNING, params={"x": 0.5}, distributions={"x": FloatDistribution(0, 1)})
     for number, trial_id in ((0, 1), (1, 2), (0, 3)):
         trial = complete(number)
         trial._trial_id = trial_id
         table.put(trial)
-    assert [trial._trial_id for trial in table.view(None)] == [3, 2]
+    assert sorted(trial._trial_id for trial in table.view(None)) == [1, 2, 3]
+    assert table.id_of(0) == 3
     moved = complete(7)
     moved._trial_id = 3
     table.put(moved)
-    assert [(trial.number, trial._trial_id) for trial in table.view(None)] == [(1, 2), (7, 3)]
+    assert sorted((trial.number, trial._trial_id) for trial in table.view(None)) == [(0, 1), (1, 2), (7, 3)]
+    training.number, training._trial_id = 9, 4
+    table.put(training)
+    late = complete(9)
+    late._trial_id = 5
+    table.put(late)
+    assert table[4].params == {"x": 0.5}
+
+
+def test_a_number_that_was_given_away_again_is_the_later_trials() -> None:
+    """The first was read inside a transaction whose commit then failed."""
+    table = TrialTable()
+    for trial_id in (4, 5):
+        trial = create_trial(state=TrialState.RUNNING)
+        trial.number, trial._trial_id = 0, trial_id
+        table.put(trial)
+    assert [trial._trial_id for trial in table.view(None)] == [5]
