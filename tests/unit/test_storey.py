@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -27,3 +28,9 @@ WAYS: dict[str, Callable[[], object]] = {
 def test_no_unit_test_can_start_a_process(way: str) -> None:
     with pytest.raises((AssertionError, pytest.fail.Exception), match="move it to tests/system"):
         WAYS[way]()
+
+
+def test_no_two_test_files_have_one_name() -> None:
+    """pytest imports each by its name alone, and refuses the second."""
+    names = [path.name for path in Path(__file__).parents[1].rglob("test_*.py")]
+    assert len(names) == len(set(names))
