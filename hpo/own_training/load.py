@@ -20,6 +20,7 @@ __all__ = ["load_function"]
 def load_function(reference: str) -> Callable[..., Any]:
     """The function of "module:name" or "/folder/file.py:name". StudyError with the user's line for what fails."""
     place, _, name = reference.rpartition(":")
+    argv, sys.argv = sys.argv, [place]  # a script that reads its arguments at the top finds none, not the trainer's
     try:
         module = _module(place)
     except (Exception, SystemExit) as error:
@@ -30,6 +31,8 @@ def load_function(reference: str) -> Callable[..., Any]:
             evidence=[line_of(error)] if line_of(error) else [],
             next="mend that line, then run it again",
         ) from error
+    finally:
+        sys.argv = argv
     found: Any = module
     for part in name.split("."):
         found = getattr(found, part, None)

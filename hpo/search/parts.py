@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy.engine import Engine
 
+from hpo.errors import UsageError
 from hpo.search.ask_tell import AskTell
 from hpo.search.budget import BudgetDecision
 from hpo.search.identity import Identity
@@ -55,6 +56,11 @@ def slot_specs(found: FoundStudy, options: RunOptions, settings: Settings) -> li
 
     if options.trainers_per_gpu != "auto":
         return specs(options.trainers_per_gpu)
+    if found.study.own is not None:
+        raise UsageError(
+            "--trainers-per-gpu auto measures a model that hpo trains, and this study's objective trains by itself",
+            next="give a number: --trainers-per-gpu 2",
+        )
     alone = specs(1)
     gpu = next((spec.device for spec in alone if spec.device.startswith("cuda")), None)
     return alone if gpu is None else specs(choose_trainers_per_gpu(found, gpu, options.trainer))

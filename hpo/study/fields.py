@@ -50,7 +50,7 @@ _HPO_TRAINS = (
 
 def check_own_fields(values: Mapping[str, Any]) -> None:
     """The same for a study whose objective is a function of the user's own, which trains by itself."""
-    given = [name for name in _HPO_TRAINS if values[name] not in (REQUIRED, None, ())]
+    given = [name for name in _HPO_TRAINS if not _is_absent(values[name])]
     if given:
         raise StudyError(
             f"the objective trains by itself, so {given[0]}={values[given[0]]!r} has no meaning",
@@ -69,6 +69,11 @@ def check_own_fields(values: Mapping[str, Any]) -> None:
             "Grid() needs a table of rows, and this objective suggests as it goes",
             next="sampler=QMC(), which spreads its points evenly, or TPE()",
         )
+
+
+def _is_absent(value: object) -> bool:
+    """Whether a field was not given, or is as a study with an objective of the user's own leaves it."""
+    return value in (REQUIRED, None, (), "") or (isinstance(value, Space) and not value.rows)
 
 
 def check_objectives(values: Mapping[str, Any]) -> None:

@@ -12,13 +12,19 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState
 
 from hpo import TPE, CmaEs, NoPruner, Objective, Random, Study
+from hpo.errors import UsageError
 from hpo.messages import Message
 from hpo.own_messages import Answer, Question
 from hpo.search.ask_tell import AskTell
+from hpo.search.options import RunOptions
 from hpo.search.own_trials import OwnTrials
+from hpo.search.parts import slot_specs
 from hpo.seeds import sampler_seed
+from hpo.settings import Settings
 from hpo.storage.claims import Claim
 from hpo.storage.study_cache import StudyCache
+from hpo.study.discovery import find_study
+from hpo.study.objective_study import ObjectiveOptions
 from hpo.study.samplers import Sampler
 from hpo.trainers.slot import Slot
 
@@ -110,3 +116,10 @@ def test_a_function_that_does_not_hear_is_ended_after_ten_seconds() -> None:
         own.end_the_deaf([cast(Slot, slot)])
         assert slot.ended is ended
     own.close()
+
+
+def test_trainers_per_gpu_are_not_measured_by_an_objective(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("def objective(trial): ...\n")
+    found = find_study(f"{tmp_path / 'train.py'}:objective", ObjectiveOptions(("minimize",)))
+    with pytest.raises(UsageError, match="--trainers-per-gpu auto measures a model that hpo trains"):
+        slot_specs(found, RunOptions(trainers_per_gpu="auto"), Settings(home=tmp_path))

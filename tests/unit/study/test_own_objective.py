@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,7 @@ def test_a_study_around_an_objective_has_no_fields_of_a_model() -> None:
     for field, value in fields.items():
         with pytest.raises(StudyError, match=f"so {field}="):
             Study(name="mine", objective=own, **{field: value})
+    assert replace(study, name="other").name == "other"  # as `hpo run --name` does
     with pytest.raises(StudyError, match="Grid"):
         Study(name="mine", objective=own, sampler=Grid())
     with pytest.raises(StudyError, match="no direction"):
