@@ -6,6 +6,7 @@ Each rule goes over every file: a failure lists the files that break it.
 from __future__ import annotations
 
 import ast
+import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -177,3 +178,10 @@ def test_only_the_command_line_prints_or_exits() -> None:
         return (calls & {"print", "sys.exit", "exit", "quit"}) - allowed
 
     assert wrong({name: path for name, path in MODULES.items() if not within(name, ["hpo.cli"])}, broken) == []
+
+
+def test_every_folder_is_a_package_of_the_wheel() -> None:
+    """Else a wheel lacks it, which only a test that builds one would see."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = {name for name, path in MODULES.items() if path.name == "__init__.py"}
+    assert set(listed) == folders
