@@ -77,8 +77,19 @@ def _check_objective(found: FoundStudy, device: str, *, as_json: bool) -> None:
         f"[bold]{function}[/]  imports, and takes a trial",
         "[dim]kept[/]   exact --trials, one deadline for all hosts, no trial lost, pruning, workers, report",
         "[dim]not[/]    going on where a trial was cut short (it begins again), evaluate, reproduce, export",
-        f"[green]ok[/]   next: hpo run --study {found.reference} --direction maximize --timeout 10m",
+        f"[green]ok[/]   next: hpo run --study {found.reference}{_direction(found)} --timeout 10m",
     )
+
+
+def _direction(found: FoundStudy) -> str:
+    """What to add to the command of an objective that no declaration is around, as its script has it."""
+    from hpo.study.script import read_script
+
+    script = read_script(found.source)
+    if script is None or found.reference.rpartition(":")[2] not in script.functions:
+        return ""
+    several = "s" if len(script.directions) > 1 else ""
+    return f" --direction{several} {','.join(script.directions) or 'minimize'}"
 
 
 def _show(study: Study, inspection: Inspection, facts: dict[str, Any], command: str) -> None:

@@ -157,3 +157,20 @@ def test_the_estimates_are_json(tmp_path: Path, capsys: pytest.CaptureFixture[st
     facts = json.loads(capsys.readouterr().out)
     assert facts["train_images"] == 160
     assert facts["trials_within"][0] >= 1
+
+
+def test_an_objective_is_imported_and_its_command_has_the_direction_of_its_script(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from hpo.cli.main import run_command
+
+    file = tmp_path / "own_script.py"
+    text = "import optuna\ndef objective(trial): raise SystemError('it was called')\n"
+    file.write_text(text + "def main(): optuna.create_study(directions=['minimize', 'maximize']).optimize(objective)\n")
+    assert run_command(["check", "--study", f"{file}:objective"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "own_script.py:objective imports, and takes a trial" in said
+    assert said.endswith(f"hpo run --study {file}:objective --directions minimize,maximize --timeout 10m")
+    file.write_text("import optuna\ndef objective(): ...\n")
+    assert run_command(["check", "--study", f"{file}:objective"]) == 2
+    assert "objective cannot be called with a trial: too many positional arguments" in capsys.readouterr().err
