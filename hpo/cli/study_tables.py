@@ -64,8 +64,8 @@ def _add_outside(table: Table, view: StudyView) -> None:
 
 def _evaluated(view: StudyView) -> str:
     """The verdict of `hpo evaluate`, or that it has not run yet."""
-    if view.declaration is None:
-        return "[dim]hpo evaluates its own studies; `hpo report` says what mattered here[/]"
+    if not view.trained_here:
+        return "[dim]hpo evaluates models that it trains; `hpo report` says what mattered here[/]"
     if view.evaluation is None:
         return "[dim]not yet: `hpo evaluate` says how good it really is[/]"
     return cell(str(view.evaluation.get("verdict", {}).get("sentence", "")))

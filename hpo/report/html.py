@@ -80,12 +80,13 @@ def _json(value: Any) -> str:
 def _space(data: ReportData) -> list[tuple[str, str, str]]:
     """Rows of the space: name, what is searched, and the baseline's value; the declaration's where there is one."""
     baseline = dict(data.baseline.params) if data.baseline is not None else {}
-    if data.view.declaration is None:
+    declared = data.view.declaration
+    if declared is None or not data.view.trained_here:
         return [(one.name, one.text, value_text(baseline.get(one.name, ""))) for one in data.parameters]
     # A fixed value is declared as Python writes it: 'adam' fixed.
     rows = [
         (name, re.sub(r"^'(.*)' fixed$", r"\1 fixed", str(text)))
-        for name, text in data.view.declaration.items()
+        for name, text in declared.items()
         if not name.startswith("(")
     ]
     layers: dict[str, list[str]] = {}

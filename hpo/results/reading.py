@@ -64,6 +64,12 @@ class StudyView:
     evaluation: Mapping[str, Any] | None = None
 
     @property
+    def trained_here(self) -> bool:
+        """Whether hpo trains its model, which `hpo evaluate` can then train again: not plain Optuna's, and no function
+        of the user's own."""
+        return self.declaration is not None and "(function)" not in self.declaration
+
+    @property
     def best(self) -> FrozenTrial | None:
         return best_trial(self.trials, self.directions)
 

@@ -256,6 +256,16 @@ def test_fixed_values_read_without_quotes_and_times_by_their_name(report_of: Rep
     assert "<code>hpo trials</code> shows those from its start to its end" in page
 
 
+def test_an_objective_of_ones_own_has_the_space_that_its_trials_took_and_no_evaluate(report_of: ReportOf) -> None:
+    data = report_of(searched)
+    own = replace(data.view, declaration={"(function)": "train.py:objective", "(objective)": "maximize value"})
+    page = render_page(replace(data, view=own), ())
+    assert "No trial has taken a parameter yet" not in page
+    assert page.count('<th scope="row">lr</th>') == 1
+    assert "Train it again with other seeds" in page
+    assert "hpo evaluate" not in page
+
+
 def test_a_correlation_of_nothing_is_written_one_way(report_of: ReportOf) -> None:
     """Rounding leaves no -0.00 beside 0.00."""
 
