@@ -38,6 +38,7 @@ class Link:
         self._asking = threading.Lock()
         self._pid = os.getpid()
         self._closed = False
+        self.paused = False  # whether a Paused was raised, which the function may have swallowed
 
     @property
     def stopping(self) -> bool:
@@ -67,6 +68,7 @@ class Link:
         if self._closed:
             raise RuntimeError("this trial has ended: an objective may use its trial until it returns")
         if self._stop.asked:
+            self.paused = True
             raise Paused
 
     def close(self) -> None:

@@ -40,7 +40,8 @@ def _call(job: Job, trial: RemoteTrial, link: Link) -> Finished:
     assert job.own is not None
     try:
         returned = load_function(job.own.function)(trial)
-        return _returned(job, returned)
+        # One that swallowed its pause returns what it had come to, which is no result.
+        return Finished(job.trial_id, "stopped") if link.paused else _returned(job, returned)
     except BaseException as error:  # noqa: BLE001 - whatever a user's function raises ends its trial, and nothing else
         if isinstance(error, Paused) or link.stopping:
             return Finished(job.trial_id, "stopped")

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from hpo.errors import StudyError
-from hpo.messages import Message
+from hpo.messages import Job, Message, Protocol
 from hpo.own_messages import Answer, OwnTraining, Question
 from hpo.own_training.inspection import inspect_function
 from hpo.own_training.link import Link, Paused
 from hpo.own_training.load import load_function
+from hpo.own_training.objective import run_objective
 from hpo.training.progress import StopRequest
 
 
@@ -86,3 +87,14 @@ def test_a_pause_ends_a_function_at_its_next_word_also_while_it_waits_for_an_ans
         link.ask("suggest", name="z")
     assert [one.number for one in sent if isinstance(one, Question)] == [0, 1]
     assert not issubclass(Paused, Exception)
+
+
+@pytest.mark.parametrize(("asked", "outcome"), [(True, "stopped"), (False, "complete")])
+def test_a_function_that_swallows_its_pause_has_no_result(tmp_path: Path, asked: bool, outcome: str) -> None:
+    """What it returns then is how far it had come, and would count as COMPLETE."""
+    text = "def objective(trial):\n    try: trial.report(0.5, 0)\n    except BaseException: pass\n    return 0.5\n"
+    path = written(tmp_path, f"own_file_{outcome}.py", text)
+    own = OwnTraining(f"{path}:objective", "own", ("maximize",), ("value",))
+    job = Job(7, 0, {}, Protocol(0, ("value",)), {}, {}, seed=1, own=own)
+    ended = run_objective(job, [].append, StopRequest(asked=asked), queue.SimpleQueue())
+    assert ended.outcome == outcome
