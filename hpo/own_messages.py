@@ -23,9 +23,8 @@ class OwnTraining:
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> OwnTraining:
-        return cls(
-            fields["function"], fields["study"], tuple(fields["directions"]), tuple(fields["metrics"])
-        )  # lists, after JSON
+        """What `asdict` made, after JSON, which has lists for tuples."""
+        return cls(fields["function"], fields["study"], tuple(fields["directions"]), tuple(fields["metrics"]))
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Question:
     about: "suggest"       arguments: name, distribution (Optuna's JSON text); the answer is the value, of a categorical
                            one its index
            "should_prune"  the answer is True or False
-           "trials"        the answer is a list: each finished trial as hpo.own_training.past reads it
+           "trials"        the answer is a list: each trial as hpo.own_training.optuna_objects reads it
            "user_attrs"    the answer is a mapping: the study's
     """
 

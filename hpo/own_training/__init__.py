@@ -1,4 +1,4 @@
-"""The user's own training, called with a trial inside a trainer. Imports neither torch's training nor the database.
+"""The user's own training, called with a trial inside a trainer. Imports torch; optuna in one file; never the database.
 
 objective       an Optuna objective, called as study.optimize calls it: how it ends is told as a Finished
 load, inspection    the function, found by the name that the job gives it, and looked at before the first trial

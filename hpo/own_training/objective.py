@@ -39,7 +39,9 @@ def run_objective(
 def _call(job: Job, trial: RemoteTrial, link: Link) -> Finished:
     assert job.own is not None
     try:
-        returned = load_function(job.own.function)(trial)
+        function = load_function(job.own.function)
+        trial.pass_for_optunas()  # only now: the script imports Optuna
+        returned = function(trial)
         # One that swallowed its pause returns what it had come to, which is no result.
         return Finished(job.trial_id, "stopped") if link.paused else _returned(job, returned)
     except BaseException as error:  # noqa: BLE001 - whatever a user's function raises ends its trial, and nothing else

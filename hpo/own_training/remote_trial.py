@@ -48,7 +48,13 @@ class RemoteTrial:
         self._asked: dict[str, dict[str, Any]] = {}  # by name: the distribution, as Optuna writes it
         self._checkpoint = job.checkpoint
         self._since = time.perf_counter()
-        _be_a_trial(type(self))
+
+    @classmethod
+    def pass_for_optunas(cls) -> None:
+        """Let `isinstance(trial, optuna.Trial)` hold where a script has imported Optuna: its functions ask that."""
+        optuna = sys.modules.get("optuna.trial")
+        if optuna is not None:
+            optuna.Trial.register(cls)
 
     # Suggestions --------------------------------------------------------------------------------------------------
 
@@ -202,10 +208,3 @@ class RemoteTrial:
 
 def _float(number: Any) -> float | None:
     return None if number is None else float(number)
-
-
-def _be_a_trial(kind: type) -> None:
-    """`isinstance(trial, optuna.trial.BaseTrial)` holds in a script that has imported Optuna."""
-    optuna = sys.modules.get("optuna.trial")
-    if optuna is not None:
-        optuna.BaseTrial.register(kind)

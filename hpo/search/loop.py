@@ -97,7 +97,7 @@ class Loop:
             self._release_everything()
         return self._stopped
 
-    # One turn --------------------------------------------------------------------------------------------------
+    # One turn -----------------------------------------------------------------------------------------------------
 
     def _turn(self, seconds: float) -> None:
         if self.deadline is not None and not self._stopped:

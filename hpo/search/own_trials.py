@@ -124,7 +124,7 @@ class OwnTrials:
 
 
 def told(trial: FrozenTrial) -> dict[str, Any]:
-    """A trial as hpo.own_training.remote_study reads it."""
+    """A trial as hpo.own_training.optuna_objects reads it."""
     return {
         "number": trial.number,
         "trial_id": trial_id_of(trial),

@@ -6,12 +6,16 @@ import os
 import random
 import signal
 import sys
+import tempfile
 import threading
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import torch
+from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 
 KEPT: list[Any] = []
 
@@ -143,7 +147,18 @@ def past(trial: Any) -> Any:
     return 0.5
 
 
-def reserved(trial: Any) -> Any:
+def artifact(trial: Any) -> Any:
+    """As the script of Optuna's own example does it."""
+    folder = tempfile.mkdtemp()
+    file = Path(folder) / "note.txt"
+    file.write_text("kept")
+    store = FileSystemArtifactStore(folder)
+    name = upload_artifact(artifact_store=store, file_path=str(file), study_or_trial=trial)
+    with store.open_reader(name) as kept:
+        return float(kept.read() == b"kept" and isinstance(trial, optuna.Trial))
+
+
+def fresh(trial: Any) -> Any:
     return float(trial.distributions == {} and trial.params == {})
 
 
@@ -182,7 +197,8 @@ CASES: dict[Any, Any] = {  # what it does: its value, or the end of the reason w
     uses_kept: 1.0,
     prints: 0.5,
     past: 0.5,
-    reserved: 1.0,
+    artifact: 1.0,
+    fresh: 1.0,
     swallows: 0.5,
     seeded: None,
     stops: 0.5,
