@@ -200,6 +200,7 @@ class Epoch:
 
     epoch:   counted from 1 (with folds: counted through all folds)
     metrics: train_loss, train_accuracy, val_loss, val_accuracy, lr
+    own:     metrics that the user's own code reports, under any other or the same names
     seconds: of training in this epoch, validation not counted
     report:  (step, value) pairs for the pruner; one per epoch without folds, one per finished fold with folds
     replayed: the epoch was trained before a resume and is told again, in case the first telling never got through
@@ -213,6 +214,7 @@ class Epoch:
     report: list[tuple[int, float]] = field(default_factory=list)
     replayed: bool = False
     at: float = 0.0
+    own: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -56,14 +56,15 @@ class Answer:
 
 @dataclass(frozen=True)
 class Report:
-    """Trainer to coordinator: what the user's function reported, once for each step.
+    """Trainer to coordinator: what the user's function reported for a step, all of it so far.
 
+    metrics: by name; the study's first objective, where it is among them, is what the pruner goes by
     seconds: since the report before, or since the function was called
     """
 
     trial_id: int
     step: int
-    value: float
+    metrics: dict[str, float]
     seconds: float
 
 

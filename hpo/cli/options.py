@@ -254,13 +254,13 @@ def declared_study(reference: str) -> Study:
     return find_study(reference).study
 
 
-def read_stored(reference: str, storage: str | None) -> StudyView:
+def read_stored(reference: str, storage: str | None, *, metrics: bool = False) -> StudyView:
     """The stored study that `--study` names: by its name in the database, or by its declaration."""
     from hpo.results.reading import open_for_reading, read_study, stored_name
     from hpo.settings import Settings
 
     engine = open_for_reading(storage, Settings.read())
     try:
-        return read_study(engine, stored_name(engine, reference))
+        return read_study(engine, stored_name(engine, reference), metrics=metrics)
     finally:
         engine.dispose()

@@ -44,12 +44,12 @@ def status(
 
 def best(study: StoredStudyOption, storage: ReadStorageOption = None, as_json: JsonOption = False) -> None:
     """Show the best trial: complete, finite, every constraint held. With several objectives, the Pareto front."""
-    view = read_stored(study, storage)
+    view = read_stored(study, storage, metrics=as_json)
     winner = _winner(view)
     if as_json:
-        document = best_json(view.name, winner)
+        document = {**best_json(view.name, winner), "metrics": _metrics(view, winner)}
         if len(view.directions) > 1:
-            document["front"] = [_trial_json(trial) for trial in _front(view)]
+            document["front"] = [_trial_json(view, trial) for trial in _front(view)]
         emit_json(document)
         return
     from hpo.cli.study_tables import best_lines, trials_table
@@ -81,10 +81,10 @@ def trials(
     as_json: JsonOption = False,
 ) -> None:
     """List a study's trials by number, or the best ones first. `--state failed` also prints each error's traceback."""
-    view = read_stored(study, storage)
+    view = read_stored(study, storage, metrics=as_json)
     chosen = _chosen(view, state, top)
     if as_json:
-        emit_json([_trial_json(trial) for trial in chosen])
+        emit_json([_trial_json(view, trial) for trial in chosen])
         return
     if not chosen:
         emit(one_line(_none_text(view, state, top)))
@@ -201,7 +201,14 @@ def _none_text(view: StudyView, state: str | None, top: int | None) -> str:
     return f"{view.name} has no {state} trials"
 
 
-def _trial_json(trial: FrozenTrial) -> dict[str, Any]:
+def _metrics(view: StudyView, trial: FrozenTrial) -> dict[str, float]:
+    """What counts for a trial that has ended, the best epoch's where hpo trains; else what it reported last."""
+    from hpo.storage.trial_record import record_of
+
+    return {**view.metrics.get(trial.number, {}), **record_of(trial).get("metrics", {})}
+
+
+def _trial_json(view: StudyView, trial: FrozenTrial) -> dict[str, Any]:
     from hpo.storage.optuna_schema import STATES
     from hpo.storage.trial_record import record_of
 
@@ -213,6 +220,7 @@ def _trial_json(trial: FrozenTrial) -> dict[str, Any]:
         "values": trial.values,
         "params": dict(trial.params),
         "steps": len(trial.intermediate_values),
+        "metrics": _metrics(view, trial),
         "started": trial.datetime_start.astimezone().isoformat() if trial.datetime_start else None,
         "seconds": seconds,
         "constraints": dict(trial.constraints),

@@ -6,11 +6,14 @@ import itertools
 import os
 import queue
 import threading
-from collections.abc import Callable
+import time
+import warnings
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from hpo.messages import Message
-from hpo.own_messages import Answer, Question
+from hpo.own_messages import Answer, Question, Report
+from hpo.own_metrics import checked_metrics
 from hpo.training.progress import StopRequest
 
 __all__ = ["Link", "Paused"]
@@ -39,6 +42,8 @@ class Link:
         self._pid = os.getpid()
         self._closed = False
         self.paused = False  # whether a Paused was raised, which the function may have swallowed
+        self.reported: dict[int, dict[str, float]] = {}  # by step
+        self._since = time.perf_counter()
 
     @property
     def stopping(self) -> bool:
@@ -48,6 +53,27 @@ class Link:
         """Send `message`. Raises Paused where the trial is to end."""
         self.check()
         self._send(message)
+
+    def report(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """Tell what the function measured at `step`, 0 <= step < 2**31. Raises Paused where the trial is to end.
+
+        A second report of a step adds names that it did not have; those it has keep their values, with a warning, as
+        in Optuna. ValueError or TypeError for what cannot be kept (hpo.own_metrics); nothing is told then.
+        """
+        self.check()
+        if not 0 <= step < 2**31:
+            raise ValueError(f"`{step=}` must be non-negative, and below 2**31, which a database can hold.")
+        before, given = self.reported.get(step, {}), checked_metrics(metrics)
+        again = [name for name in given if name in before]
+        if again:
+            said = f"what is reported of {', '.join(again)} is ignored because this `{step=}` is already reported."
+            warnings.warn(said, UserWarning, stacklevel=3)
+        if given.keys() <= before.keys():
+            return
+        merged = checked_metrics({**given, **before})
+        now = time.perf_counter()
+        self.tell(Report(self.trial_id, step, merged, now - self._since))
+        self.reported[step], self._since = merged, now
 
     def ask(self, about: str, **arguments: Any) -> Any:
         """The coordinator's answer. Raises Paused, or the exception that the answer names."""

@@ -33,7 +33,7 @@ def run_objective(
         ended = _call(job, trial, link)
     link.close()
     facts = {**ended.facts, "train_seconds": perf_counter() - started, "warnings": []}
-    return replace(ended, epoch=len(trial.reports), facts=facts)
+    return replace(ended, epoch=len(link.reported), facts=facts)
 
 
 def _call(job: Job, trial: RemoteTrial, link: Link) -> Finished:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import sys
-import time
 import warnings
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.messages import Job
-from hpo.own_messages import Attribute, Report
+from hpo.own_messages import Attribute
 from hpo.own_training.link import Link
 from hpo.own_training.remote_study import RemoteStudy
 from hpo.ownership import links_below
@@ -40,14 +39,13 @@ class RemoteTrial:
         self.user_attrs: dict[str, Any] = {}
         self.constraints: dict[str, float] = {}
         self.system_attrs: dict[str, Any] = {}
-        self.reports: dict[int, float] = {}
         self.study = RemoteStudy(job.own, link)
         self._trial_id = job.trial_id
         self._several = len(job.own.directions) > 1
+        self._metric = job.own.metrics[0]
         self._link = link
         self._asked: dict[str, dict[str, Any]] = {}  # by name: the distribution, as Optuna writes it
         self._checkpoint = job.checkpoint
-        self._since = time.perf_counter()
 
     @classmethod
     def pass_for_optunas(cls) -> None:
@@ -132,23 +130,12 @@ class RemoteTrial:
             step = int(step)
         except (TypeError, ValueError):
             raise TypeError(f"The `step` argument is of type '{type(step)}' but supposed to be an int.") from None
-        if not 0 <= step < 2**31:
-            raise ValueError(f"`{step=}` must be non-negative, and below 2**31, which a database can hold.")
-        self._link.check()
-        if step in self.reports:
-            warnings.warn(
-                f"The reported value is ignored because this `{step=}` is already reported.", UserWarning, stacklevel=2
-            )
-            return
-        now = time.perf_counter()
-        self.reports[step] = value
-        self._link.tell(Report(self._trial_id, step, value, now - self._since))
-        self._since = now
+        self._link.report(step, {self._metric: value})
 
     def should_prune(self) -> bool:
         if self._several:
             raise NotImplementedError("Trial.should_prune is not supported for multi-objective optimization.")
-        return bool(self.reports and self._link.ask("should_prune"))
+        return bool(self._link.reported and self._link.ask("should_prune"))
 
     # Notes --------------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from typing import Any
 import pandas
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo.report.data_frames import curves_frame, trials_frame, value_columns
+from hpo.report.data_frames import curve_column, curves_frame, trials_frame, value_columns
 from hpo.report.importance import Importances, find_importances
 from hpo.report.parameter_ranges import ParameterRange, find_parameters
 from hpo.report.plain_choices import with_plain_choices
@@ -82,6 +82,11 @@ class ReportData:
     @property
     def step_name(self) -> str:
         return "epoch" if "epoch" in self.curves else "step"
+
+    @property
+    def own_metrics(self) -> list[str]:
+        """The columns of `curves` that hold metrics of the user's own, in the order of their first report."""
+        return list(dict.fromkeys(curve_column(name) for row in self.view.epochs for name in row["metrics"]))
 
     @property
     def train_seconds(self) -> float:

@@ -15,11 +15,12 @@ from hpo.results.reading import StudyView
 from hpo.storage.optuna_schema import STATES
 from hpo.storage.trial_record import record_of
 
-__all__ = ["curves_frame", "trials_frame", "value_columns"]
+__all__ = ["curve_column", "curves_frame", "trials_frame", "value_columns"]
 
 _WHOLE = ("best_epoch", "parameters", "macs", "peak_memory_bytes", "attempt", "seed")
 _NUMBERS = ("setup_seconds", "train_seconds", "eval_seconds")
 _WORDS = ("origin", "worker", "host", "device", "device_name", "git_commit")
+_OF_EVERY_CURVE = ("trial", "epoch", "step", "seconds", "recorded_at")
 _OURS = {*_WHOLE, *_NUMBERS, *_WORDS, "seconds", "epochs", "failure"}
 
 
@@ -54,13 +55,44 @@ def trials_frame(view: StudyView) -> pandas.DataFrame:
 
 
 def curves_frame(view: StudyView) -> pandas.DataFrame:
-    """The history of every trial: rows of hpo_epochs where these hold metrics, else what was reported to Optuna."""
+    """The history of every trial: rows of hpo_epochs where these hold metrics, else what was reported to Optuna.
+
+    A metric of the user's own has a column of its name, `metrics_NAME` where that is a column of every table.
+    """
     if any(row[metric] is not None for row in view.epochs for metric in ("train_loss", "val_loss", "val_accuracy")):
-        table = pandas.DataFrame([dict(row) for row in view.epochs])
-        table["recorded_at"] = pandas.to_datetime(table["recorded_at"], utc=True)
-        return table
+        fixed = [name for name in view.epochs[0] if name != "metrics"]
+        return _dated([{**{name: row[name] for name in fixed}, **_own_columns(row)} for row in view.epochs])
+    if any(row["metrics"] for row in view.epochs):
+        return _dated(_own_rows(view))
     rows = [(trial.number, step, value) for trial in view.trials for step, value in trial.intermediate_values.items()]
     return pandas.DataFrame(rows, columns=["trial", "step", "value"])
+
+
+def _own_rows(view: StudyView) -> list[dict[str, Any]]:
+    """A row for each step of each trial of a function of the user's own, which may count anything as a step."""
+    rows: dict[tuple[int, int], dict[str, Any]] = {}
+    for trial in view.trials:  # first: an earlier hpo wrote these, and no metrics
+        for step, value in trial.intermediate_values.items():
+            rows[trial.number, step] = {"trial": trial.number, "step": step, curve_column(view.objectives[0]): value}
+    for row in view.epochs:
+        known = rows.setdefault((row["trial"], row["epoch"]), {"trial": row["trial"], "step": row["epoch"]})
+        known |= {"seconds": row["seconds"], "recorded_at": row["recorded_at"], **_own_columns(row)}
+    return [rows[key] for key in sorted(rows)]
+
+
+def curve_column(metric: str) -> str:
+    """The column of `curves_frame` that holds a metric."""
+    return f"metrics_{metric}" if metric in _OF_EVERY_CURVE else metric
+
+
+def _own_columns(row: Mapping[str, Any]) -> dict[str, float]:
+    return {curve_column(name): value for name, value in row["metrics"].items()}
+
+
+def _dated(rows: Sequence[Mapping[str, Any]]) -> pandas.DataFrame:
+    table = pandas.DataFrame(rows)
+    table["recorded_at"] = pandas.to_datetime(table["recorded_at"], utc=True)
+    return table
 
 
 def _row(trial: FrozenTrial, values: Sequence[str], may_win: bool) -> dict[str, Any]:

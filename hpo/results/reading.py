@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,9 @@ class StudyView:
 
     directions:  "maximize" or "minimize", one for each objective
     objectives:  the name of each objective: the metric, what `set_metric_names` gave, or "value"
-    epochs:      rows of hpo_epochs, where history was asked for: `trial`, `epoch`, `val_accuracy` and so on
+    epochs:      rows of hpo_epochs, where history was asked for: `trial`, `epoch`, `val_accuracy` and so on; `metrics`
+                 holds those of the user's own by name
+    metrics:     by number of the trial, the last value of each metric of the user's own, where these were asked for
     evaluation:  what the last `hpo evaluate` found (docs/evaluation.md)
     declaration: row name -> text, as hpo.study.study.Study.declaration gave it
     workers:     every coordinator that ever worked on it, oldest first
@@ -61,6 +63,7 @@ class StudyView:
     workers: tuple[queries.WorkerRow, ...] = ()
     objectives: tuple[str, ...] = ()
     epochs: tuple[Mapping[str, Any], ...] = ()
+    metrics: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     evaluation: Mapping[str, Any] | None = None
 
     @property
@@ -130,10 +133,11 @@ def stored_name(engine: Engine, reference: str) -> str:
         return reference  # then the database's own list of names is the better message
 
 
-def read_study(engine: Engine, name: str, *, history: bool = False) -> StudyView:
+def read_study(engine: Engine, name: str, *, history: bool = False, metrics: bool = False) -> StudyView:
     """Everything about one study, as of one moment. StudyError names the nearest study, and those there are.
 
     history: also every epoch of every trial, for a large study most of what there is to read
+    metrics: also the last value of each metric that the user's own code reported
     """
     with _storage_errors(engine), _one_moment(engine) as connection:
         found = queries.find_study(connection, name)
@@ -147,7 +151,8 @@ def read_study(engine: Engine, name: str, *, history: bool = False) -> StudyView
         )
         if not sqlalchemy.inspect(connection).has_table(tables.studies.name):
             return view
-        return _with_our_record(connection, found.study_id, view, history)
+        view = _with_our_record(connection, found.study_id, view, history)
+        return replace(view, metrics=queries.read_metrics(connection, found.study_id)) if metrics else view
 
 
 def _of_one_number_each(trials: list[FrozenTrial]) -> tuple[FrozenTrial, ...]:
@@ -183,7 +188,7 @@ def _with_our_record(connection: Connection, study_id: int, view: StudyView, his
     declared = str(record.declaration.get("(objective)", "")).split(", ")
     return replace(
         view,
-        objectives=tuple(text.split()[-1] for text in declared if text) or view.objectives,
+        objectives=tuple(text.split(" ", 1)[-1] for text in declared if text) or view.objectives,
         epochs=tuple(queries.read_epochs(connection, study_id)) if history else (),
         evaluation=read_evaluation(connection, study_id),
         declaration=record.declaration,

@@ -201,7 +201,9 @@ class Loop:
         if isinstance(message, Question):
             own.ask(slot, trial, message)
         elif isinstance(message, Report):
-            self.storage_thread.report(trial, own.reported(slot, trial, message))
+            epoch = own.reported(slot, trial, message)
+            self.storage_thread.report(trial, epoch)
+            self._progress.epoch(trial, epoch)
         elif message.kind == "stop":
             self._ending = True
         else:

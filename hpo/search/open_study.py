@@ -148,7 +148,9 @@ def _open(
     row = queries.find_study(connection, study.name)
     if row is None and not opening.create:
         raise _unknown(study.name, [other.name for other in queries.list_studies(connection)])
-    study_id = row.study_id if row else queries.create_study(connection, study.name, directions_of(study))
+    study_id = (
+        row.study_id if row else queries.create_study(connection, study.name, directions_of(study), _names(study))
+    )
     stored = queries.declaration(connection, study_id)
     if row is not None and stored is None:
         raise _foreign(connection, study.name, study_id)
@@ -162,6 +164,13 @@ def _open(
     if opening.enqueue_known:
         _enqueue(connection, study_id, study, list(study.known), "known")
     return study_id, stored
+
+
+def _names(study: Study) -> tuple[str, ...]:
+    """What the values are called for readers of Optuna's tables. Optuna names the column of a data frame after it, so
+    that only names which say something are recorded: of several values, or given by the user."""
+    given = study.own is not None and study.own.metric is not None
+    return study.objectives if given or len(study.objectives) > 1 else ()
 
 
 def _others(

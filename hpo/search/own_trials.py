@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -37,6 +38,7 @@ class OwnTrials:
 
     def __init__(self, ask_tell: AskTell) -> None:
         self._ask_tell = ask_tell
+        self._steps: dict[int, set[int]] = {}
         self._questions: queue.SimpleQueue[tuple[Slot, Trial, Question] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="suggestions", daemon=True)
         self._thread.start()
@@ -51,13 +53,32 @@ class OwnTrials:
     def reported(self, slot: Slot, trial: Trial, message: Report) -> Epoch:
         """The report as an epoch of the trial. Where an earlier attempt had come as far, it is told again."""
         before = self._ask_tell.cache.get_trial(trial.trial_id).intermediate_values
-        replayed = message.step in before
-        trial.epoch, trial.score = trial.epoch + 1, message.value
+        steps = self._steps_of(trial.trial_id)
+        replayed = message.step in before or message.step in steps
+        steps.add(message.step)
+        trial.steps.add(message.step)
+        trial.epoch = len(trial.steps)
         if not replayed:
             trial.got_on = True
             slot.health.works()
-        report = [(message.step, message.value)]
-        return Epoch(trial.trial_id, message.step, {}, message.seconds, report, replayed=replayed)
+        objective = self._ask_tell.study.objectives[0]
+        report = [(message.step, message.metrics[objective])] if objective in message.metrics else []
+        if report:
+            trial.score = report[0][1]
+        return Epoch(
+            trial.trial_id, message.step, {}, message.seconds, report, replayed=replayed, at=time.time(),
+            own=message.metrics,
+        )  # fmt: skip
+
+    def _steps_of(self, trial_id: int) -> set[int]:
+        """The steps that a trial has reported here, in any attempt: without the objective, the study does not tell."""
+        if trial_id not in self._steps:
+            cache = self._ask_tell.cache
+            self._steps = {
+                one: steps for one, steps in self._steps.items() if not cache.get_trial(one).state.is_finished()
+            }
+            self._steps[trial_id] = set()
+        return self._steps[trial_id]
 
     def end_the_deaf(self, slots: Iterable[Slot]) -> None:
         """Kill trainers whose function was to stop long ago, for a trial that is no longer ours, and never looked."""

@@ -103,7 +103,7 @@ class StorageThread:
 
     def report(self, trial: Trial, message: Epoch) -> None:
         """Keep an epoch's metrics and, for the pruner, its objective values."""
-        epoch = EpochRow(trial.trial_id, message.epoch, **message.metrics, seconds=message.seconds)
+        epoch = EpochRow(trial.trial_id, message.epoch, **message.metrics, seconds=message.seconds, metrics=message.own)
         self.record(lambda: self._ask_tell.cache.report(epoch, message.report), trial)
 
     def finish(

@@ -39,10 +39,12 @@ class TensorBoardProgress(SearchProgress):
         self._folder = Path(folder).expanduser() / study.name
         self._writers: dict[int, EventFileWriter] = {}
         self._resumed: set[int] = set()
+        self._told: dict[int, set[tuple[int, str]]] = {}  # by trial: steps and metrics of the user's own
         self._broken = False
         try:
             writer = _open(self._folder)
-            _write(writer, _experiment(study), time.time())
+            if study.own is None:  # else nobody knows the parameters yet; TensorBoard then gathers them from the trials
+                _write(writer, _experiment(study), time.time())
             writer.close()
         except ImportError:
             raise UsageError("--tensorboard needs tensorboard", next="pip install tensorboard") from None
@@ -63,11 +65,20 @@ class TensorBoardProgress(SearchProgress):
         writer = self._writer(trial)
         if message.replayed and trial.trial_id in self._resumed:
             return  # written before the trial was released
-        scalars = {**message.metrics, "epoch_seconds": message.seconds}
+        scalars = {**message.metrics, **message.own, "epoch_seconds": message.seconds}
+        if self._study.own is not None:  # an attempt that begins again reports again
+            told = self._told.setdefault(trial.trial_id, set())
+            scalars = {name: value for name, value in scalars.items() if (message.epoch, name) not in told}
+            told.update((message.epoch, name) for name in scalars)
+        if not scalars:
+            return
         _write(writer, _scalars(scalars), message.at or time.time(), message.epoch)
 
     def _finish(self, trial: Trial, outcome: Outcome) -> None:
         writer = self._writer(trial)
+        self._told.pop(trial.trial_id, None)
+        if self._study.own is not None:  # only now are all parameters known
+            _write(writer, _session_start(trial), time.time())
         names = [f"objective/{metric}" for metric in self._study.objectives]
         if outcome.values:
             scalars = dict(zip(names, outcome.values, strict=True))
@@ -82,7 +93,8 @@ class TensorBoardProgress(SearchProgress):
             if any(folder.glob("events.*")):
                 self._resumed.add(trial.trial_id)
             writer = _open(folder)
-            _write(writer, _session_start(trial), time.time())
+            if self._study.own is None:
+                _write(writer, _session_start(trial), time.time())
             self._writers[trial.trial_id] = writer
         return self._writers[trial.trial_id]
 

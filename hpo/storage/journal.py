@@ -29,6 +29,7 @@ from sqlalchemy.exc import DataError
 
 from hpo.atomic_file import AtomicFile
 from hpo.decoding import decoded_or
+from hpo.own_metrics import metrics_from
 from hpo.storage.optuna_schema import TRIALS
 from hpo.storage.save import save
 from hpo.storage.write_batch import EpochRow, Requeue, TrialResult, WriteBatch
@@ -185,7 +186,7 @@ def _add(writes: WriteBatch, record: dict[str, Any]) -> None:
     for step, value in record["intermediate"]:
         writes.report(trial_id, step, value)
     for row in record["epochs"]:
-        writes.epoch(EpochRow(**row))
+        writes.epoch(EpochRow(**{**row, "metrics": metrics_from(row.get("metrics"))}))
     for key, value in record["user_attrs"].items():
         writes.set_user_attr(trial_id, key, value)
     for key, value in record["system_attrs"].items():

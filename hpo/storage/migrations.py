@@ -48,6 +48,11 @@ MIGRATIONS = (
             f"CREATE INDEX IF NOT EXISTS hpo_trials_order ON {TRIALS} (study_id, trial_id)",
         ),
     ),
+    Migration(
+        2,
+        "metrics of the user's own training, under any name",
+        ("ALTER TABLE hpo_epochs ADD COLUMN IF NOT EXISTS metrics text",),
+    ),
 )
 """In the order in which they are done."""
 

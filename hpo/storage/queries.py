@@ -18,7 +18,7 @@ from hpo.storage.leases import (
     renew,
     sign_off,
 )
-from hpo.storage.reads import read_all, read_changes, read_epochs, read_failed, states
+from hpo.storage.reads import read_all, read_changes, read_epochs, read_failed, read_metrics, states
 from hpo.storage.retries import put_back
 from hpo.storage.save import save
 from hpo.storage.sources import keep_sources, read_sources
@@ -79,6 +79,7 @@ __all__ = [
     "read_changes",
     "read_epochs",
     "read_failed",
+    "read_metrics",
     "read_sources",
     "reap",
     "register",

@@ -11,7 +11,8 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Select, String, cast, func, literal, null, select, union_all
 from sqlalchemy.sql import ColumnElement
 
-from hpo.decoding import Undecodable, decoded
+from hpo.decoding import Undecodable, decoded, decoded_or
+from hpo.own_metrics import metrics_from
 from hpo.storage import tables
 from hpo.storage.optuna_internals import is_system_attribute, trial_id_of
 from hpo.storage.optuna_schema import (
@@ -29,7 +30,7 @@ from hpo.storage.optuna_schema import (
 )
 from hpo.storage.save import local_time
 
-__all__ = ["read_all", "read_changes", "read_epochs", "read_failed", "states"]
+__all__ = ["read_all", "read_changes", "read_epochs", "read_failed", "read_metrics", "states"]
 
 _trials = table(TRIALS)
 _STATES = {state.name: state for state in TrialState}
@@ -104,7 +105,8 @@ def read_changes(
 
 
 def read_epochs(connection: Connection, study_id: int) -> list[dict[str, Any]]:
-    """Every row of hpo_epochs of the study, by trial number and epoch, with `trial` (the number) for the trial's id."""
+    """Every row of hpo_epochs of the study, by trial number and epoch, with `trial` (the number) for the trial's id and
+    `metrics` as a mapping, empty where the trial reported none of its own."""
     epochs = tables.epochs
     columns = [column for column in epochs.c if column.name != "trial_id"]
     query = (
@@ -113,7 +115,26 @@ def read_epochs(connection: Connection, study_id: int) -> list[dict[str, Any]]:
         .where(_trials.c.study_id == study_id)
         .order_by(_trials.c.number, epochs.c.epoch)
     )
-    return [dict(row) for row in connection.execute(query).mappings()]
+    return [{**row, "metrics": _metrics(row["metrics"])} for row in connection.execute(query).mappings()]
+
+
+def read_metrics(connection: Connection, study_id: int) -> dict[int, dict[str, float]]:
+    """By number of the trial, the last value of each metric of the user's own."""
+    epochs = tables.epochs
+    query = (
+        select(_trials.c.number, epochs.c.metrics)
+        .join(_trials, _trials.c.trial_id == epochs.c.trial_id)
+        .where((_trials.c.study_id == study_id) & epochs.c.metrics.is_not(None))
+        .order_by(_trials.c.number, epochs.c.epoch)
+    )
+    found: dict[int, dict[str, float]] = {}
+    for trial, text in connection.execute(query):
+        found.setdefault(trial, {}).update(_metrics(text))
+    return found
+
+
+def _metrics(text: str | None) -> dict[str, float]:
+    return {} if text is None else metrics_from(decoded_or(text, {}))
 
 
 def read_failed(connection: Connection, study_id: int) -> list[FrozenTrial]:

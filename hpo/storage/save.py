@@ -11,6 +11,7 @@ from typing import Any
 from optuna.trial import TrialState
 from sqlalchemy import Connection, text
 
+from hpo.own_metrics import metrics_text
 from hpo.storage.optuna_schema import (
     INTERMEDIATE,
     INTERMEDIATE_TYPE,
@@ -145,7 +146,10 @@ _VALUES = _Upsert(
 )
 _EPOCH_COLUMNS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr", "seconds")
 _EPOCHS = _Upsert(
-    "hpo_epochs", ("trial_id", "epoch", *_EPOCH_COLUMNS), ("int", "int", *["double precision"] * len(_EPOCH_COLUMNS)), 2
+    "hpo_epochs",
+    ("trial_id", "epoch", *_EPOCH_COLUMNS, "metrics"),
+    ("int", "int", *["double precision"] * len(_EPOCH_COLUMNS), "text"),
+    2,
 )
 
 
@@ -208,7 +212,7 @@ def _child_rows(parts: _Parts, writes: WriteBatch, owned: set[int]) -> None:
     parts.upsert(
         _EPOCHS,
         [
-            (row.trial_id, row.epoch, *(getattr(row, name) for name in _EPOCH_COLUMNS))
+            (row.trial_id, row.epoch, *(getattr(row, name) for name in _EPOCH_COLUMNS), metrics_text(row.metrics))
             for row in writes.epochs.values()
             if row.trial_id in owned
         ],

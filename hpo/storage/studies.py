@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +20,7 @@ from hpo.storage import tables
 from hpo.storage.moments import seconds_from
 from hpo.storage.optuna_schema import (
     DIRECTIONS,
+    METRIC_NAMES,
     STUDIES,
     STUDY_SYSTEM_ATTRS,
     STUDY_USER_ATTRS,
@@ -109,8 +110,13 @@ def list_studies(connection: Connection) -> list[StudyRow]:
     return _studies(connection, None)
 
 
-def create_study(connection: Connection, name: str, directions: tuple[StudyDirection, ...]) -> int:
-    """The id of the study of this name, created as `optuna.create_study` does if there is none yet."""
+def create_study(
+    connection: Connection, name: str, directions: tuple[StudyDirection, ...], metrics: Sequence[str] = ()
+) -> int:
+    """The id of the study of this name, created as `optuna.create_study` does if there is none yet.
+
+    metrics: what the values are called, as `Study.set_metric_names` records it: for dashboards, and whoever reads it
+    """
     # A racing creator waits here for the other's commit.
     made = connection.execute(
         text(
@@ -127,6 +133,9 @@ def create_study(connection: Connection, name: str, directions: tuple[StudyDirec
         for objective, direction in enumerate(directions)
     ]
     connection.execute(insert(table(DIRECTIONS)), rows)
+    if metrics:
+        named = {"study_id": made, "key": METRIC_NAMES, "value_json": json.dumps(list(metrics))}
+        connection.execute(insert(table(STUDY_SYSTEM_ATTRS)), named)
     return int(made)
 
 

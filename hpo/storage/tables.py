@@ -93,6 +93,7 @@ epochs = Table(
     Column("val_accuracy", Double),
     Column("lr", Double),
     Column("seconds", Double),
+    Column("metrics", Text),  # JSON: what the user's own code reported, by name (hpo.own_metrics)
     Column("recorded_at", DateTime(timezone=True), nullable=False, server_default=_now),
 )
 

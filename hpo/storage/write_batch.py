@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,10 @@ __all__ = ["EpochRow", "Requeue", "SaveResult", "TrialResult", "WriteBatch"]
 
 @dataclass(frozen=True)
 class EpochRow:
-    """One row of hpo_epochs; `epoch` counts from 1. Any number may be NaN, infinite or None."""
+    """One row of hpo_epochs; `epoch` counts from 1. Any number may be NaN, infinite or None.
+
+    metrics: what the user's own code reported, by name; its `epoch` is the step of that report, which may be 0
+    """
 
     trial_id: int
     epoch: int
@@ -25,6 +28,7 @@ class EpochRow:
     val_accuracy: float | None = None
     lr: float | None = None
     seconds: float | None = None
+    metrics: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True)

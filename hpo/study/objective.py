@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from hpo.errors import StudyError
+from hpo.own_metrics import LONGEST_NAME, is_metric_name
+from hpo.wording import shortened
 
 __all__ = ["Objective"]
 
@@ -42,6 +44,12 @@ class Objective:
                 f"metric={self.metric!r} and direction={self.direction!r} are not of one length",
                 next="give one direction for each metric",
             )
+        for name in self.metrics:
+            if not is_metric_name(name) or "," in name:  # which stands between names on the command line
+                raise StudyError(
+                    f"metric={shortened(repr(name))} is no name of a metric",
+                    next=f"give it text of 1 to {LONGEST_NAME} printable characters, without a comma",
+                )
 
     @property
     def reference(self) -> str:

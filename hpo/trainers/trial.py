@@ -16,6 +16,7 @@ class Trial:
     attempt: counted from 1; grows when a trainer died under the trial or a host lost it
     got_on:  an epoch was finished in this attempt
     noted: names of user attributes that the user's own function has set
+    steps: that the user's own function has reported in this attempt
     trainer_deaths: how often its trainer died since it last finished an epoch, on any host; lost hosts do not count
     """
 
@@ -31,6 +32,7 @@ class Trial:
     trainer_deaths: int = 0
     facts: dict[str, Any] = field(default_factory=dict)
     noted: set[str] = field(default_factory=set)
+    steps: set[int] = field(default_factory=set)
 
     @property
     def attempts(self) -> int:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LONGEST = 300
 
 ROOMS = [
-    ["json_values", "own_messages", "printable"],
+    ["json_values", "own_messages", "own_metrics", "printable"],
     ["errors", "former_names", "names", "wording", "seeds", "signals", "atomic_file", "disk", "messages"],
     ["torch_internals", "user_code"],
     ["duration", "ownership", "decoding", "conforming", "models"],

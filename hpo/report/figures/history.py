@@ -9,6 +9,7 @@ import pandas
 import plotly.graph_objects as go
 
 from hpo.report.data import ReportData
+from hpo.report.data_frames import curve_column
 from hpo.report.figures.marks import POINTS, finite_rows, marks, sampled
 from hpo.report.figures.shading import body, outside_note
 from hpo.report.plot import Drawing, NotDrawable, thin
@@ -19,6 +20,8 @@ from hpo.results.best import ranked
 __all__ = ["distribution", "history", "intermediate"]
 
 CURVES = 120
+METRICS = 12
+"""Figures of learning curves; more nobody looks through."""
 
 
 def history(data: ReportData) -> Drawing:
@@ -40,13 +43,37 @@ def history(data: ReportData) -> Drawing:
 
 
 def intermediate(data: ReportData) -> Drawing:
+    """The objective's curves, then a figure for each metric of the user's own."""
     column = _curve_column(data)
-    if data.curves.empty or column not in data.curves:
+    own = [name for name in data.own_metrics if name != column and _is_finite_anywhere(data.curves, name)]
+    if data.curves.empty or (column not in data.curves and not own):
         raise NotDrawable("No trial reported a value between its start and its end.")
-    if not data.curves[column].map(lambda value: pandas.notna(value) and math.isfinite(value)).any():
+    if column in data.curves and _is_finite_anywhere(data.curves, column):
+        columns = [column, *own]
+    elif own:
+        columns = own
+    else:
         raise NotDrawable(f"No trial reported a finite {column}: each failed or diverged before it had one.")
+    figures, notes = [], []
+    for each in columns[:METRICS]:
+        # A metric that is reported now and then is drawn through the steps in between.
+        curves = data.curves[data.curves[each].notna()] if each in own else data.curves
+        figure, thinned = _learning_curves(data, curves, each)
+        figures.append(figure)
+        notes += [note for note in thinned if note not in notes]
+    if len(columns) > METRICS:
+        notes.append(f"{METRICS} of {len(columns)} metrics drawn; curves.csv has all.")
+    return Drawing(figures, notes)
+
+
+def _is_finite_anywhere(curves: pandas.DataFrame, column: str) -> bool:
+    return bool(curves[column].map(lambda value: pandas.notna(value) and math.isfinite(value)).any())
+
+
+def _learning_curves(data: ReportData, curves: pandas.DataFrame, column: str) -> tuple[Any, list[str]]:
+    """One figure, and what its notes say."""
     states = dict(zip(data.trials["number"], data.trials["state"], strict=True))
-    by_trial = dict(list(data.curves.groupby("trial")))
+    by_trial = dict(list(curves.groupby("trial")))
     figure, notes = go.Figure(), []
     for outcome in ("failed", "pruned", "running", "complete"):
         numbers = [number for number in by_trial if states.get(number) == outcome]
@@ -55,12 +82,12 @@ def intermediate(data: ReportData) -> Drawing:
             figure.add_trace(_curves([by_trial[number] for number in chosen], data.step_name, column, outcome))
         if len(chosen) < len(numbers):
             notes.append(f"{len(chosen)} of {len(numbers):,} {outcome} trials drawn, an even sample.")
-    for name, trial in (("baseline", data.baseline), ("best", data.best[0] if data.best else None)):
+    for which, trial in (("baseline", data.baseline), ("best", data.best[0] if data.best else None)):
         if trial is not None and trial.number in by_trial:
-            figure.add_trace(_curves([by_trial[trial.number]], data.step_name, column, name))
+            figure.add_trace(_curves([by_trial[trial.number]], data.step_name, column, which))
     figure.update_xaxes(title_text=data.step_name, rangemode="tozero" if data.step_name == "epoch" else "normal")
     figure.update_yaxes(title_text=label(data.objectives[0] if column == "value" else column))
-    return Drawing([figure], notes)
+    return figure, notes
 
 
 def distribution(data: ReportData) -> Drawing:
@@ -148,13 +175,8 @@ def _focus(figure: Any, rows: pandas.DataFrame, column: str) -> list[str]:
 
 
 def _curve_column(data: ReportData) -> str:
-    return (
-        data.objectives[0]
-        if data.objectives[0] in data.curves
-        else "val_accuracy"
-        if "epoch" in data.curves
-        else "value"
-    )
+    objective = curve_column(data.objectives[0])
+    return objective if objective in data.curves else "val_accuracy" if "epoch" in data.curves else "value"
 
 
 def _curves(tables: list[pandas.DataFrame], step: str, column: str, outcome: str) -> Any:

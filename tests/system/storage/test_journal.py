@@ -40,7 +40,7 @@ def outcome(engine: Engine, value: float = 0.5) -> WriteBatch:
     writes.set_system_attr(first, "constraint", [0.0])
     writes.report(first, 1, math.nan)
     writes.report(first, 2, value)
-    writes.epoch(EpochRow(first, 1, val_loss=math.inf, val_accuracy=value))
+    writes.epoch(EpochRow(first, 1, val_loss=math.inf, val_accuracy=value, metrics={"f1": math.nan, "loss": 1.5}))
     writes.finish(TrialResult(first, TrialState.COMPLETE, (value,)))
     writes.requeue(Requeue(second, 0, "folder"))
     writes.study_user_attrs[rows_study(engine)] = {"note": "n"}
@@ -65,6 +65,8 @@ def test_everything_comes_back_as_if_it_had_been_saved(engine: Engine, origin: O
     assert (first.state, first.values, first.params) == (TrialState.COMPLETE, [0.5], {"lr": 0.01})
     assert first.user_attrs == {"metrics": {"val_accuracy": 0.5}}
     assert math.isnan(first.intermediate_values[1])
+    with engine.begin() as c:
+        assert repr(queries.read_metrics(c, origin.study_id)) == "{0: {'f1': nan, 'loss': 1.5}}"
     assert second.state == TrialState.WAITING
     with engine.begin() as c:
         assert queries.study_attrs(c, origin.study_id)[0] == {"note": "n"}
@@ -159,6 +161,7 @@ def test_a_whole_line_that_means_nothing_here_is_damage(
         ("params", 7),
         ("params", [["lr", 0.1, "{}"]]),
         ("epochs", [{"unknown": 1}]),
+        ("epochs", [[1, 2]]),
         ("epochs", [{"trial_id": 1, "epoch": 10**30}]),
         ("intermediate", [[1, "high"]]),
         ("user_attrs", {"a\0b": 1}),
