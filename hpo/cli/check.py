@@ -74,15 +74,15 @@ def _check_objective(found: FoundStudy, device: str, *, as_json: bool) -> None:
         emit_json({"study": found.study.name, "ok": True, "function": function, "versions": ready.versions})
         return
     emit_rich(
-        f"[bold]{function}[/]  imports, and takes a trial",
+        f"[bold]{function}[/]  can be imported, and takes a trial",
         "[dim]kept[/]   exact --trials, one deadline for all hosts, no trial lost, pruning, workers, report",
-        "[dim]not[/]    going on where a trial was cut short (it begins again), evaluate, reproduce, export",
+        "[dim]not[/]    resuming a trial where it was cut short (it starts again), evaluate, reproduce, export",
         f"[green]ok[/]   next: hpo run --study {found.reference}{_direction(found)} --timeout 10m",
     )
 
 
 def _direction(found: FoundStudy) -> str:
-    """What to add to the command of an objective that no declaration is around, as its script has it."""
+    """The direction in the objective's own script, as an option for the command; "" where a declaration has it."""
     from hpo.study.script import read_script
 
     script = read_script(found.source)
@@ -102,7 +102,7 @@ def _show(study: Study, inspection: Inspection, facts: dict[str, Any], command: 
         fewest, most = facts["trials_within"]
         lines.append(
             f"[dim]trials in {format_short(facts['timeout_seconds'])}[/]   {fewest} to {most} "
-            f"on {facts['slots']} slots, every epoch trained; early stopping and pruning make room for more"
+            f"on {facts['slots']} slots if each trains every epoch; early stopping and pruning make room for more"
         )
     emit_rich(
         f"[bold]{study.name}[/]  {study.description.strip()}",
@@ -112,7 +112,7 @@ def _show(study: Study, inspection: Inspection, facts: dict[str, Any], command: 
         f"[dim]model {study.model_name} reads[/]   {by_model}",
         f"[dim]the recipe reads[/]   {by_recipe}",
         f"[dim]built[/]   {inspection.built} networks, both ends of every branch: "
-        f"{_span(inspection.parameters)} parameters, {_span(inspection.macs)} multiply-accumulates an image",
+        f"{_span(inspection.parameters)} parameters, {_span(inspection.macs)} multiply-accumulates per image",
         f"[dim]fingerprint[/]   {facts['fingerprint']}",
         "",
         _estimates(inspection.estimates, inspection),
@@ -127,7 +127,7 @@ def _estimates(estimates: Sequence[TrialEstimate], inspection: Inspection) -> Ta
     from hpo.duration import format_short
     from hpo.wording import bytes_text, count_text, params_text
 
-    title = f"real steps on {inspection.device_name}, {inspection.train_images} images an epoch"
+    title = f"real steps on {inspection.device_name}, {inspection.train_images} images per epoch"
     numbers = ("parameters", "step", "epoch", "whole trial", "memory")
     table = plain_table("rehearsed", *numbers, right=numbers)
     table.add_column(title, overflow="fold", style="dim")

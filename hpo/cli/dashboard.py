@@ -22,7 +22,7 @@ def dashboard(
     host: Annotated[
         str,
         typer.Option(
-            "--host", metavar="ADDRESS", help="Address to listen on. Any but a loopback address needs --auth."
+            "--host", metavar="ADDRESS", help="Address to listen on. --auth is required for any but loopback addresses."
         ),
     ] = "127.0.0.1",
     port: Annotated[
@@ -33,7 +33,7 @@ def dashboard(
         typer.Option(
             "--auth",
             metavar="USER",
-            help="Ask for this user name and for a password, which HPO_DASHBOARD_PASSWORD or a file holds.",
+            help="Ask for this user name and a password, which is read from HPO_DASHBOARD_PASSWORD or a file.",
             show_default=False,
         ),
     ] = None,

@@ -47,7 +47,7 @@ def init(
     timeout: Annotated[
         str | None,
         timeout_option(
-            "With --study: its wall-clock budget, counted from now. A deadline that already runs is kept.",
+            "With --study: its wall-clock budget, counted from now. A deadline that is already set is kept.",
             envvar="HPO_TIMEOUT",
         ),
     ] = None,
@@ -86,7 +86,7 @@ def init(
         engine.dispose()
     emit(f"ready: {hide_password(url)}")
     if storage is None and settings.storage is None:
-        notice("this server runs as long as a command of hpo uses it: `hpo run` and `hpo dashboard` start it")
+        notice("this server runs as long as an hpo command uses it: `hpo run` and `hpo dashboard` start it")
 
 
 def _prepare(engine: Engine, found: FoundStudy, seconds: float | None, trials: int | None) -> None:

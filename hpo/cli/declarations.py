@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["space", "space_tables", "studies"]
 
 NARROW = 100
-"""Columns below which the table of studies would be mostly folded lines."""
+"""Below this many columns most lines of the table of studies would be folded."""
 
 
 def studies(as_json: JsonOption = False) -> None:
@@ -34,7 +34,7 @@ def studies(as_json: JsonOption = False) -> None:
 
 @dataclass(frozen=True)
 class _Listing:
-    """A table; on a narrow terminal, where its columns would fold word by word, each description under its study."""
+    """A table; on a narrow terminal, where columns would fold word by word, a list with descriptions below names."""
 
     studies: Sequence[Study]
 

@@ -28,7 +28,7 @@ CLASSES_SHOWN = 20
 def evaluation_parts(document: EvaluationDocument, folder: Path, reference: str) -> list[RenderableType]:
     """Everything that `hpo evaluate` prints, from the evaluation's document.
 
-    reference: how the user named the study, which the commands that run its code need again
+    reference: how the user named the study; the commands that run its code need it again
     """
     rows = document["configurations"]
     best = next(row for row in rows if row["name"] == document["winner"])
@@ -129,7 +129,7 @@ def _ending(document: EvaluationDocument, best: ConfigurationRow, folder: Path, 
 
 
 def _next(study: str, folder: Path, reference: str) -> list[str]:
-    """Commands to go on with. A study of one's own is named by its file: hpo runs no code that only a folder names."""
+    """The next commands. They name a user's own study by its file: hpo runs no code that only a folder names."""
     code = name = f"--study {shlex.quote(study)}"
     if names_code(reference):
         code = f"--study {shlex.quote(reference)} --model {shlex.quote(f'{_short(folder)}/winner')}"

@@ -1,4 +1,4 @@
-"""`--watch`: show a study again and again: in place on a terminal, one answer after another in a pipe."""
+"""`--watch`: show a study repeatedly, in place on a terminal and one answer after another in a pipe."""
 
 from __future__ import annotations
 

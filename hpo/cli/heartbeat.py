@@ -16,7 +16,7 @@ __all__ = ["beating"]
 def beating(show: Callable[[Snapshot], None]) -> Callable[[Snapshot], None]:
     """`show`, which also touches the file that HPO_HEARTBEAT names, if it names one.
 
-    The loop runs twice a second whatever the database does: an outage, which workers survive, does not stop it.
+    The loop runs twice a second whatever the database does. Workers survive an outage, so an outage does not stop it.
     """
     name = os.environ.get("HPO_HEARTBEAT")
     if not name:

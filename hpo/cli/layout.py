@@ -1,4 +1,4 @@
-"""The two forms in which commands answer people: a plain table, and lines that each begin with what they are about."""
+"""The two layouts of a command's answer to people: a plain table, and lines that each begin with a label."""
 
 from __future__ import annotations
 

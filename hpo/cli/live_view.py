@@ -20,7 +20,7 @@ from hpo.wording import score
 __all__ = ["live_view"]
 
 WIDEST = 110
-"""On a wider terminal the right-hand column would be too far from its row."""
+"""On a wider terminal the right-hand column would be too far from the rest of its row."""
 
 NARROW = 50
 """Below this many columns a slot has no bar and no time, and states without a trial are left out."""
@@ -37,8 +37,8 @@ _STATE_STYLES = {"training": "", "idle": "dim", "starting": "dim", "restarting":
 def live_view(snapshot: Snapshot, events: Sequence[str] = (), *, height: int = 40) -> RenderableType:
     """Header, budget, counts, best, one line per slot, the last events.
 
-    When not all fits into `height` rows, blank lines and old events go first, then the best parameters, then the bar.
-    Slots without a row are counted.
+    If it does not fit into `height` rows, blank lines and old events go first, then the best parameters, then the bar.
+    Slots that get no row are counted.
     """
     return _LiveView(snapshot, events, height)
 
@@ -117,7 +117,7 @@ def _header(snapshot: Snapshot) -> Table:
 
 
 def _budget(snapshot: Snapshot) -> Bar:
-    """How much of the budget is used: of the time, else of the trials, else nothing to measure."""
+    """How much of the budget is used, of the time or of the trials; an empty bar where neither is limited."""
     total, done = _budget_used(snapshot)
     return Bar(done / total if total > 0 else 0.0, "blue")
 
@@ -129,7 +129,7 @@ def _budget_used(snapshot: Snapshot) -> tuple[float, float]:
         by_time = (snapshot.elapsed_seconds + max(0.0, snapshot.seconds_left), snapshot.elapsed_seconds)
     if snapshot.trials_target:
         by_trials = (float(snapshot.trials_target), float(finished))
-    # Whichever budget is nearer to its end is the one that will stop the search.
+    # The search stops at whichever end is nearer.
     return max((by_time, by_trials), key=lambda pair: pair[1] / pair[0] if pair[0] else -1.0)
 
 
@@ -145,9 +145,7 @@ def _counts(snapshot: Snapshot, width: int) -> Table:
 
 
 def _away(seconds: float) -> Text:
-    text = (
-        f"database away for {format_duration(seconds)}; training continues, and what it finds is saved when it is back"
-    )
+    text = f"database away for {format_duration(seconds)}; training continues, and results are saved when it is back"
     return Text(text, style="bold yellow")
 
 
@@ -160,7 +158,7 @@ def _best(snapshot: Snapshot) -> Text:
 
 
 def _slots(slots: Sequence[SlotView], rows: int, width: int) -> Table:
-    """A table in at most `rows` lines (one at least). Slots without a line are counted."""
+    """A table of at most `rows` lines, but at least one. Slots that get no line are counted."""
     wide = width >= NARROW
     titles = ["device", "trial", "", "epoch", "score", "time"] if wide else ["device", "trial", "epoch", "score"]
     table = Table.grid(padding=(0, 2 if wide else 1), expand=wide)
@@ -208,7 +206,7 @@ def _slot(slot: SlotView, name: str, *, wide: bool) -> list[RenderableType]:
 
 
 def _event(text: str) -> Table:
-    """What happened, beside when: continued under its own first word."""
+    """When and what: a long text continues below its own first word."""
     when, _, what = text.partition("  ")
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True, style="dim")

@@ -25,7 +25,7 @@ def main() -> None:
     for number in signals_to_leave():  # an ordinary exit stops an embedded server that nobody else uses
         signal.signal(number, leave_on)
     code = run_command()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # this process is already leaving as fast as it can
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # this process is already ending as fast as it can
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -66,7 +66,7 @@ def _show_full(error: OSError) -> int:
     place = error.filename if error.filename is not None else "what this command writes to"
     full = DeviceError(f"the disk of {place} is full", next="make room there, then run it again")
     show_error(full)
-    silence_stdout()  # what is still in its buffer would fail again at exit
+    silence_stdout()  # the rest of its buffer would fail again at exit
     return full.exit_code
 
 
@@ -76,8 +76,8 @@ def _show_unexpected(error: Exception) -> int:
         traceback.print_exception(error, file=sys.stderr)
         print("error: this is a bug in hpo; please report the lines above", file=sys.stderr)
         return BUG
-    # typer's own complaints about the command line. Its exception classes have moved between versions; these two
-    # attributes have not.
+    # typer's own errors about the command line. Its exception classes have moved between versions; these two attributes
+    # have not.
     text = str(message()).strip()
     context = getattr(error, "ctx", None)
     command = getattr(context, "command_path", "hpo") or "hpo"

@@ -27,7 +27,7 @@ class Command(TyperCommand):
 
 
 def current_words(words: list[str], options: set[str], environ: Mapping[str, str]) -> list[str]:
-    """`words` with today's names of `options`. An old variable becomes an option in front, so that words outdo it.
+    """`words` with today's names of `options`. An old variable becomes an option in front, so that `words` override it.
 
     Raises UsageError where both names of one thing are given.
     """

@@ -202,7 +202,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 
 
 def _objective_option(name: str, metavar: str, text: str) -> Any:
-    return typer.Option(name, metavar=metavar, help=f"Of an objective of your own: {text}", show_default=False)
+    return typer.Option(name, metavar=metavar, help=f"For an objective of your own: {text}", show_default=False)
 
 
 DirectionOption = Annotated[
@@ -213,7 +213,7 @@ DirectionsOption = Annotated[
     _objective_option("--directions", "WAYS", "minimize,maximize: one for each of several values it returns."),
 ]
 MetricOption = Annotated[
-    str | None, _objective_option("--metric", "NAME", "what its value is called, or several: loss,seconds.")
+    str | None, _objective_option("--metric", "NAME", "the name of its value, or of several: loss,seconds.")
 ]
 SamplerOption = Annotated[
     str | None, _objective_option("--sampler", "NAME", "tpe (default), random, gp, cmaes, qmc or nsga2.")
@@ -226,7 +226,7 @@ PrunerOption = Annotated[
 def objective_options(
     direction: str | None, directions: str | None, metric: str | None, sampler: str | None, pruner: str | None
 ) -> ObjectiveOptions:
-    """What the options above say together."""
+    """The options above as one record."""
     from hpo.errors import UsageError
     from hpo.study.objective_study import ObjectiveOptions
 
@@ -241,7 +241,7 @@ def _words(text: str | None) -> tuple[str, ...] | None:
 
 
 def found_study(reference: str, options: ObjectiveOptions) -> FoundStudy:
-    """The study, or the objective, that `--study` names, with where it came from."""
+    """The study, or the objective, that `--study` names, and where it was found."""
     from hpo.study.discovery import find_study
 
     return find_study(reference, options)

@@ -38,18 +38,18 @@ def _write(text: str) -> None:
 
 
 def silence_stdout() -> int:
-    """Drop all further output, and complain of nothing at exit: its reader closed the pipe (`hpo trials | head`)."""
+    """Drop all further output, and stay silent at exit: its reader closed the pipe (`hpo trials | head`)."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return BROKEN_PIPE
 
 
 def emit_json(value: Any) -> None:
-    """`value` as JSON on stdout: see hpo.json_values.as_json for what JSON does not know."""
+    """`value` as JSON on stdout; hpo.json_values.as_json says what becomes of values that JSON cannot hold."""
     emit(json.dumps(as_json(value), indent=2, ensure_ascii=False))
 
 
 def cell(text: object) -> str:
-    """`text` as a piece of what Rich lays out: no markup of its own, on one line, as wide as it will be."""
+    """`text` for Rich to lay out: without markup, on one line, and as wide as the terminal will show it."""
     from rich.markup import escape
 
     return escape(one_line(text))
@@ -64,12 +64,12 @@ def emit_rich(*parts: RenderableType) -> None:
     with console.capture() as capture:
         for part in parts:
             console.print(_Printable(part))
-    # In a file the padding that right-hand columns leave behind is only noise in a diff.
+    # In a file the padding after the last column is only noise in a diff.
     _write("\n".join(line.rstrip() for line in capture.get().rstrip("\n").split("\n")))
 
 
 class _Printable:
-    """A renderable of which only Rich's own styles reach the terminal, no code in its texts."""
+    """A renderable from which only Rich's own styles reach the terminal, and no control code in its texts."""
 
     def __init__(self, part: RenderableType) -> None:
         self._part = part

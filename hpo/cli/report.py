@@ -1,4 +1,4 @@
-"""`hpo report`: the folder with the page, the CSV files and report.json, for any study that can be read."""
+"""`hpo report`: a folder with the page, the CSV files and report.json, for any study that can be read."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def report(
 
 
 def folder_name(study: str) -> str:
-    """A study's name as the name of one folder: plain Optuna lets it hold slashes, dots and anything else."""
+    """A study's name as the name of one folder: plain Optuna allows slashes, dots and anything else in it."""
     return re.sub(r"[^\w.\-]+", "_", study).strip(".")[:100] or "study"
 
 
@@ -68,12 +68,12 @@ def _read(reference: str, storage: str | None) -> StudyView:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on stderr while it works, on a terminal only."""
+    """A progress bar on stderr, on a terminal only."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (BarColumn(24), TextColumn("{task.description}"), TimeElapsedColumn())
     console = progress_console()
-    # Elsewhere than on a terminal rich would still end with an empty line.
+    # Without a terminal rich would still end with an empty line.
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=None)
 

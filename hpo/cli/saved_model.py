@@ -30,7 +30,7 @@ ModelOption = Annotated[
 TrustOption = Annotated[
     bool,
     typer.Option(
-        "--trust", help="Run the code that the folder's config.json names, also if it is neither hpo's nor the study's."
+        "--trust", help="Run the code that the folder's config.json names even if it is neither hpo's nor the study's."
     ),
 ]
 
@@ -134,7 +134,7 @@ def _which(saved: SavedModel) -> str:
 
 
 def winner_folder(reference: str, model: Path | None) -> tuple[Path, str]:
-    """(the winner's folder, the study's name). Neither needs the database: everything is in the files."""
+    """(the winner's folder, the study's name). Both come from files; the database is not needed."""
     from hpo.cli.options import declared_study
     from hpo.study.discovery import names_code
 
@@ -143,7 +143,7 @@ def winner_folder(reference: str, model: Path | None) -> tuple[Path, str]:
 
 
 def saved_model(folder: Path, study: str, *, trust: bool) -> SavedModel:
-    """The model in `folder`; its code may be hpo's own or the one that the study's file names, which the user named."""
+    """The model in `folder`. Its code may be hpo's own, or what the study's file names if the user named that file."""
     from hpo.cli.output import notice
     from hpo.inference.model import Trust, load_model
     from hpo.study.discovery import find_study, names_code

@@ -165,7 +165,7 @@ def _winner(view: StudyView) -> FrozenTrial:
                 why_no_best(view.trials),
                 "a best trial is complete, finite, and holds every constraint",
             ],
-            next=f"`hpo status --study {view.name}` says how far it is",
+            next=f"`hpo status --study {view.name}` shows its progress",
         )
     return winner
 
@@ -183,7 +183,7 @@ def _chosen(view: StudyView, state: str | None, top: int | None) -> list[FrozenT
     from hpo.storage.optuna_schema import STATES
 
     if state is not None and state not in COUNTS:
-        raise UsageError(f'--state "{state}" is no state of a trial', evidence=[near_miss(state, COUNTS)])
+        raise UsageError(f'--state "{state}" is not a state of a trial', evidence=[near_miss(state, COUNTS)])
     found = ranked(view.trials, view.directions) if top else list(view.trials)
     if state is not None:
         found = [trial for trial in found if STATES[trial.state] == state]

@@ -65,7 +65,7 @@ def _add_outside(table: Table, view: StudyView) -> None:
 def _evaluated(view: StudyView) -> str:
     """The verdict of `hpo evaluate`, or that it has not run yet."""
     if not view.trained_here:
-        return "[dim]hpo evaluates models that it trains; `hpo report` says what mattered here[/]"
+        return "[dim]hpo evaluates only models that it trains; `hpo report` says what mattered here[/]"
     if view.evaluation is None:
         return "[dim]not yet: `hpo evaluate` says how good it really is[/]"
     return cell(str(view.evaluation.get("verdict", {}).get("sentence", "")))
@@ -83,7 +83,7 @@ def trials_table(trials: Sequence[FrozenTrial], *, objectives: int) -> Table:
 
 
 def failures_text(trials: Sequence[FrozenTrial]) -> str:
-    """The traceback of each error, once for all trials that it ended."""
+    """The traceback of each error, once for all the trials that failed with it."""
     from hpo.search.failure_tracker import same_error
 
     errors: dict[str, list[FrozenTrial]] = {}
@@ -140,7 +140,7 @@ def budget_text(view: StudyView) -> str:
 
 
 def _worker(worker: WorkerRow) -> str:
-    # A slot is whatever its coordinator wrote, so nothing in it is taken for granted.
+    # A slot may hold whatever its coordinator wrote, so take nothing in it for granted.
     slots = [f"{slot.get('device', '?')} {_slot(slot)}" for slot in worker.slots]
     seen = f"seen {format_duration(worker.silent_seconds)} ago"
     return f"{cell(worker.host)}  {cell('; '.join(slots) or worker.state)}  [dim]{seen}[/]"

@@ -1,4 +1,4 @@
-"""The result of a search: why it stopped, the counts, the best against the baseline, and commands to go on with."""
+"""The result of a search: why it stopped, the counts, the best against the baseline, and the next commands."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["emit_summary"]
 
 SHOWN = 3
-"""Refused trials; `hpo trials` has all."""
+"""Refused trials that are listed; `hpo trials` has all."""
 
 _REASONS = {
     "deadline": "time is up",
@@ -66,7 +66,7 @@ def emit_summary(result: Result, study: Study, *, reference: str, name: str, sto
 
 
 def _refused(result: Result) -> list[str]:
-    """Trials that others wrote into the study and nobody could train, the last ones, each with its reason."""
+    """Trials that others wrote into the study and hpo could not train, each with its reason."""
     from hpo.storage.trial_record import REFUSED, record_of
 
     failures = {trial.number: record_of(trial).get("failure", {}) for trial in result.frozen}
@@ -108,7 +108,8 @@ def baseline_value(result: Result, study: Study) -> float | None:
 def next_commands(name: str, storage: str | None, code: str, *, finished: bool) -> list[str]:
     """Commands to paste as they are. A password in the URL is not repeated on the screen.
 
-    code: how the study is named to a command that runs its code, which it takes from no database; "" where none can
+    code: the study's options for a command that runs its code, which is never taken from a database; "" where no such
+          command can run
     """
     from hpo.storage.engine import hide_password
 
@@ -123,7 +124,7 @@ def next_commands(name: str, storage: str | None, code: str, *, finished: bool) 
 
 
 def program() -> str:
-    """How to call hpo again: after `make run` it is not on the PATH yet."""
+    """How to call hpo again: after `make run` it is not on the PATH."""
     if shutil.which("hpo"):
         return "hpo"
     called = Path(sys.argv[0])

@@ -78,7 +78,7 @@ class LiveDisplay:
         self._live.stop()
 
     def snapshot(self, snapshot: Snapshot) -> None:
-        # A notice is shown with the next snapshot, whose counts and slots include what it says.
+        # A notice waits for the next snapshot, whose counts and slots agree with it.
         self._events.extend(self._unshown)
         self._unshown.clear()
         self._latest = snapshot
@@ -98,7 +98,7 @@ class LiveDisplay:
 
 
 class PlainLines:
-    """A line per event, at most a few a second, and one with the counts now and then."""
+    """A line per event, at most a few per second, and a line with the counts now and then."""
 
     def __init__(
         self,
@@ -137,7 +137,7 @@ class PlainLines:
         now = self._clock()
         self._allowance = min(float(LINES_AT_ONCE), self._allowance + (now - self._refilled) * LINES_PER_SECOND)
         self._refilled = now
-        # Once the allowance is used up, a few seconds of silence and one number read better than every third line.
+        # When there are too many lines, a few seconds of silence and one number read better than every third line.
         if self._allowance < 1.0 or (self._left_out and self._allowance < LINES_AT_ONCE / 2):
             self._left_out += 1
             return
@@ -156,7 +156,7 @@ class PlainLines:
 
 
 def _routine(text: str) -> bool:
-    """Whether the line says that a trial ended as usual. Any other line is never left out."""
+    """Whether the line says that a trial ended as usual. No other line is left out."""
     return re.match(r"trial \d+ (complete|pruned)\b", text) is not None and "memory" not in text
 
 

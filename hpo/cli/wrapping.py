@@ -1,4 +1,4 @@
-"""Parameters on as few lines as fit, broken between phrases only: a name never parts from its value."""
+"""Parameters on as few lines as possible, broken only between phrases: a name stays with its value."""
 
 from __future__ import annotations
 

@@ -155,7 +155,7 @@ class Loop:
                 self._progress.notice(sentence)
             case DatabaseUnavailable(reason):
                 self._progress.notice(
-                    f"database away: {reason}; training continues, and what it finds is saved when it is back"
+                    f"database away: {reason}; training continues, and results are saved when it is back"
                 )
             case DatabaseRecovered(seconds):
                 self._progress.notice(f"database back after {seconds:.0f} s")

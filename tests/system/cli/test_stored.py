@@ -261,7 +261,7 @@ def test_db_init_says_how_long_the_server_that_comes_with_hpo_answers(
     monkeypatch.setattr("hpo.storage.engine.resolve_url", lambda *_, **__: empty_database_url)
     done = hpo("db", "init")
     assert (done.code, done.out.startswith("ready: ")) == (0, True)
-    assert "as long as a command of hpo uses it" in done.err
+    assert "as long as an hpo command uses it" in done.err
 
 
 def test_the_dashboard_serves_an_empty_database_until_it_is_told_to_leave(
