@@ -1,4 +1,4 @@
-"""Which slots this host offers, found out without torch: every visible GPU or MIG slice, else one per CPU core."""
+"""The slots that this host offers, found without torch: every visible GPU or MIG slice, else one per CPU core."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def find_slots(
 
 
 def usable_cores() -> int:
-    """Cores this process may use: affinity and the container's CPU quota respected."""
+    """Cores that this process may use, by its affinity and the container's CPU quota."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:

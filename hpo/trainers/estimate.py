@@ -19,7 +19,7 @@ __all__ = ["Inspection", "TrialEstimate", "compare_stored", "inspect_study", "no
 
 @dataclass(frozen=True)
 class TrialEstimate:
-    """One rehearsed configuration, and what a trial of it costs with all epochs and folds, not stopped or pruned."""
+    """One rehearsed configuration, and what a trial of it costs if it trains every epoch and fold."""
 
     config: Mapping[str, Any]
     parameters: int
@@ -48,9 +48,10 @@ class Inspection:
 
 
 def compare_stored(study: Study, settings: Settings) -> str:
-    """Raise DeclarationChanged where the database at hand holds `study` with another table, as `hpo run` would.
+    """Raise DeclarationChanged where the database holds `study` with another table, as `hpo run` would.
 
-    "", or why nothing could be compared. At hand is the one of HPO_STORAGE, or under `settings.home`, if there is one.
+    Returns "", or why nothing could be compared. The database is the one in HPO_STORAGE, else the one under
+    `settings.home`, if there is one.
     """
     if settings.storage is None and not (settings.home / "postgres").is_dir():
         return ""
@@ -70,7 +71,7 @@ def compare_stored(study: Study, settings: Settings) -> str:
 
 
 def inspect_study(found: FoundStudy, device: str) -> Inspection:
-    """Build every branch and rehearse the cheapest and the most expensive on `device`. Raises HpoError for problems."""
+    """Build every branch, and rehearse the cheapest and the dearest on `device`. Raises HpoError for problems."""
     ready, inspected = rehearse(found, device)
     return Inspection(
         ready.device_name,

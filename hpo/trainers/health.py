@@ -21,7 +21,7 @@ class Health:
         self._trials: set[int | None] = set()
 
     def works(self) -> None:
-        """An epoch was finished on it."""
+        """It finished an epoch."""
         self._proven = True
         self.lost_in_a_row = 0
         self._trials.clear()

@@ -30,7 +30,7 @@ def make_job(found: FoundStudy, trial: Trial) -> Job:
 
 
 def study_job(found: FoundStudy, config: Mapping[str, Any]) -> Job:
-    """A job of the study for a resolved configuration that is no trial: seed and number of the baseline."""
+    """A job for a resolved configuration outside the trials, with the baseline's seed and number."""
     study = found.study
     if study.own is not None:
         return _own_job(found, study.own, config)

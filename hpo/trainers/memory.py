@@ -1,4 +1,4 @@
-"""Whether that many trainers fit into this host's memory, asked before the first of them starts."""
+"""Whether the trainers fit into this host's memory, checked before the first one starts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["TRAINER_BYTES", "available_bytes", "check_memory"]
 
 TRAINER_BYTES = 230 * 2**20
 """What a trainer needs with torch loaded and the smallest data set (unique set size, measured on Linux). Less is
-never enough: whoever is refused would certainly have run out of memory."""
+never enough, so a refused search would certainly have run out of memory."""
 _GROUP = Path("/sys/fs/cgroup")
 
 
@@ -32,7 +32,7 @@ def check_memory(trainers: int, free_bytes: int) -> None:
 
 
 def available_bytes(group: Path = _GROUP) -> int:
-    """What processes of this host could still take: its free memory, or what its container's limit leaves."""
+    """How much more memory processes here can take: what is free on the host, or what the container's limit leaves."""
     free = int(psutil.virtual_memory().available)
     try:
         limit = (group / "memory.max").read_text().strip()

@@ -1,4 +1,4 @@
-"""How many trainers share a GPU under `--trainers-per-gpu auto`: doubled as long as that is faster, found by trying."""
+"""How many trainers share a GPU under `--trainers-per-gpu auto`: the number is doubled while that measures faster."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Probe = Callable[[int], float | None]
 
 MOST = 16
 GROWTH = 1.1
-"""By this factor twice as many trainers must be faster to be worth their memory."""
+"""Twice as many trainers must be faster by this factor to be worth their memory."""
 
 PATIENCE_SECONDS = 120.0
 
@@ -49,7 +49,7 @@ def choose_trainers_per_gpu(found: FoundStudy, device: str, command: Sequence[st
 def measure(job: Job, device: str, count: int, command: Sequence[str] = TRAINER) -> float | None:
     """Epochs per second of `count` trainers at once; the first epoch, in which a device warms up, is not counted.
 
-    Each may use its share of the memory and no more. None when one of them cannot complete `job` with that.
+    Each may use only its share of the memory. None when one of them cannot complete `job` with that.
     """
     deadline = time.monotonic() + PATIENCE_SECONDS
     spec = SlotSpec(device, ("--memory-fraction", f"{1.0 / count:.4f}"))

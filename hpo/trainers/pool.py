@@ -1,4 +1,4 @@
-"""The slots of this host together: who is free, who died, who starts again."""
+"""All slots of this host: which are free, which lost their trainer, which start a new one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hpo.trainers.trial import Trial
 __all__ = ["TrainerPool"]
 
 WAITING_SHARE = 0.01
-"""The share of the devices' time that may be spent waiting for the sampler when all slots end their trials at once."""
+"""The share of their time that devices may wait for the sampler when all slots end their trials at once."""
 
 
 class TrainerPool:
@@ -66,7 +66,7 @@ class TrainerPool:
         return sum(1 for slot in self.working if slot.trial is None)
 
     def prefetch(self, ask_seconds: float, trial_seconds: float) -> int:
-        """How many trials to have ready beyond those in training: few, because a trial sampled early knows less.
+        """How many trials to have ready beyond those in training: few, because early sampling knows fewer results.
 
         Of s slots that end at once, n find a trial ready; the others wait until theirs are all sampled, which takes
         (s - n) * ask_seconds each.
@@ -80,8 +80,8 @@ class TrainerPool:
         return any(slot.trial is not None for slot in self.slots)
 
     def place(self, trial: Trial) -> Slot | None:
-        """A free slot for `trial`. A trial whose trainer died goes to another slot first, if there is one: then an
-        unhealthy device loses no trial, and a trial that kills its trainers condemns no device."""
+        """A free slot for `trial`. A trial whose trainer died goes to another slot if there is one, so that an
+        unhealthy device loses no trial, and a trial that kills its trainers does not quarantine a device."""
         free = [slot for slot in self.slots if slot.free]
         if trial.attempt > 1 and any(slot.health.lost_in_a_row == 0 for slot in self.working):
             free = [slot for slot in free if slot.health.lost_in_a_row == 0]

@@ -1,4 +1,4 @@
-"""Has a trainer inspect a study before the first trial, and raises what it found wrong.
+"""Let a trainer inspect a study before the first trial, and raise the problem it finds.
 
 Imports neither torch nor optuna: `hpo check` stays quick to start.
 """
@@ -20,7 +20,7 @@ from hpo.trainers.process import TrainerProcess
 __all__ = ["MOST", "configurations", "inspect_with", "rehearse", "request"]
 
 MOST = 200
-"""At most this many configurations are built; of a space with more branches, the first and the last ones."""
+"""At most this many configurations are built: the first and the last ones of a space with more branches."""
 
 
 def configurations(found: FoundStudy) -> list[dict[str, Any]]:
@@ -60,7 +60,7 @@ def inspect_with(process: TrainerProcess, name: str) -> tuple[Ready, Inspected] 
 
 
 def rehearse(found: FoundStudy, device: str) -> tuple[Ready, Inspected]:
-    """A full inspection by a new trainer on `device`. Raises HpoError for whatever keeps the study from running."""
+    """A full inspection by a new trainer on `device`. Raises HpoError if the study cannot run."""
     process = TrainerProcess(device, environ=os.environ)
     try:
         process.send(request(found, rehearse=True))

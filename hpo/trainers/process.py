@@ -18,7 +18,7 @@ __all__ = ["TRAINER", "TrainerProcess", "command_of", "trainer_environment"]
 
 
 def command_of(module: str) -> tuple[str, ...]:
-    """The command that runs `module` of the very hpo that runs here. -P: not what lies in the current folder."""
+    """The command that runs `module` of this same hpo. -P: ignore files in the current folder."""
     return (sys.executable, "-P", str(Path(__file__).with_name("run_module.py")), module)
 
 
@@ -58,7 +58,7 @@ class TrainerProcess:
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 env=trainer_environment(environ),
-                process_group=0,  # Ctrl-C in a terminal is the coordinator's to handle, also while torch is imported
+                process_group=0,  # the coordinator handles Ctrl-C in a terminal, also while torch is imported
             )
         self.connection = Connection(ours.detach())
 
@@ -67,7 +67,7 @@ class TrainerProcess:
         return self._process.pid
 
     def send(self, message: Message) -> bool:
-        """False when the trainer is gone; its closed connection tells the rest."""
+        """False when the trainer is gone, which its closed connection shows too."""
         try:
             with self._sending:  # the loop and the thread that answers an objective
                 self.connection.send_bytes(encode(message))
@@ -85,14 +85,14 @@ class TrainerProcess:
     def close(self) -> str:
         """Kill the child if it still runs, and say how it ended."""
         try:
-            # Its socket may close a moment before its exit status is there: without this wait we would be the killer.
+            # Its socket may close a moment before its exit status is known: without this wait it would look killed.
             self._process.wait(0.5)
         except subprocess.TimeoutExpired:
             self._process.kill()
         return self.kill()
 
     def end(self) -> None:
-        """Kill the child; its closed connection tells the rest."""
+        """Kill the child; its closed connection shows that."""
         self._process.kill()
 
     def kill(self) -> str:
@@ -109,7 +109,7 @@ class TrainerProcess:
 
 
 def trainer_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """What a trainer inherits of `environ`: one thread, and no secret."""
+    """What a trainer inherits from `environ`: one thread, and no secret."""
     # Trainers never talk to the database, so they get no password to leak.
     kept = {name: value for name, value in environ.items() if name not in _DROPPED + _SECRET}
     return {**kept, **ONE_THREAD}

@@ -1,4 +1,4 @@
-"""Run as a file, `run_module.py MODULE ARGUMENTS...`: a module of the very hpo that this file is part of.
+"""Run as a file, `run_module.py MODULE ARGUMENTS...`: runs a module of the hpo that this file belongs to.
 
 `python -m hpo.trainer` would need the folder that holds hpo on the import path. In a checkout that folder also holds
 `models`, `data` and `studies`, which would hide a user's own packages of these names.

@@ -27,7 +27,7 @@ class SlotSpec:
 
 
 class Slot:
-    """A trainer process and the trial it is on. `start` makes the process; the loop decides everything else."""
+    """A trainer process and its trial. `start` makes the process; the loop decides everything else."""
 
     def __init__(self, index: int, spec: SlotSpec, spawn: Callable[[SlotSpec], TrainerProcess]) -> None:
         self.index = index
@@ -59,17 +59,17 @@ class Slot:
 
     @property
     def free(self) -> bool:
-        """Able to take a trial now."""
+        """Whether it can take a trial now."""
         return self.ready is not None and self.trial is None and self.stopping is None
 
     @property
     def seconds(self) -> float:
-        """Since the trial was given to it."""
+        """Seconds since it got its trial."""
         return time.monotonic() - self.since
 
     @property
     def stopping_seconds(self) -> float:
-        """Since its trainer was asked to stop."""
+        """Seconds since its trainer was asked to stop."""
         return time.monotonic() - self._stop_asked
 
     def start(self) -> None:
@@ -94,13 +94,13 @@ class Slot:
             self.process.send(self.stopping)
 
     def kill(self) -> None:
-        """End the trainer, whatever it does."""
+        """End the trainer, whatever it is doing."""
         if self.process is not None:
             self.process.kill()
             self.process = None
 
     def lost(self) -> str:
-        """The process is gone (or is to go): reap it, and plan the next one. Returns how it ended."""
+        """The process has died or has to: reap it, and plan the next one. Returns how it ended."""
         assert self.process is not None
         how = self.process.close()
         self.process = self.ready = self.stopping = None

@@ -1,4 +1,4 @@
-"""What a coordinator shows of itself: an immutable snapshot, taken whenever something changed."""
+"""What a coordinator shows about itself: an immutable snapshot, taken whenever something changed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Best", "SlotView", "Snapshot"]
 
 @dataclass(frozen=True)
 class Best:
-    """The best trial so far, by hpo.results.best. With several objectives: of the first."""
+    """The best trial so far, by hpo.results.best; with several objectives, by the first one."""
 
     trial: int
     value: float
@@ -23,7 +23,7 @@ class SlotView:
     """One line of the display.
 
     state: starting | idle | training | restarting | quarantined
-    score: the objective after `epoch` epochs; seconds: since the trial was given to the slot
+    score: the objective after `epoch` epochs; seconds: since the slot got the trial
     """
 
     device: str
@@ -38,9 +38,9 @@ class SlotView:
 @dataclass(frozen=True)
 class Snapshot:
     """counts has the keys complete, pruned, failed, running, waiting, over the whole study (all hosts). A trial that
-    was sampled early and trains nowhere yet counts as waiting, so that `running` counts devices at work.
+    was sampled early and has not started counts as waiting, so that `running` counts busy slots.
 
-    database_away_seconds: how long the database has not answered; 0 while it does
+    database_away_seconds: how long the database has not answered; 0 while it answers
     """
 
     study: str

@@ -1,4 +1,4 @@
-"""A trial that a coordinator works on."""
+"""A trial in a coordinator's hands."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ __all__ = ["Trial"]
 
 @dataclass
 class Trial:
-    """One trial that this coordinator holds the lease of.
+    """One trial whose lease this coordinator holds.
 
     config:  resolved: what the trainer reads. params: what Optuna stores.
-    attempt: counted from 1; grows when a trainer died under the trial or a host lost it
-    got_on:  an epoch was finished in this attempt
+    attempt: counted from 1; grows when a trainer dies under the trial or a host loses it
+    got_on:  this attempt has finished an epoch
     noted: names of user attributes that the user's own function has set
     steps: that the user's own function has reported in this attempt
     trainer_deaths: how often its trainer died since it last finished an epoch, on any host; lost hosts do not count
