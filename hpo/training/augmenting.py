@@ -1,4 +1,4 @@
-"""From the recipe's augmentation settings to what a step calls; with none of them, nothing is called."""
+"""The recipe's augmentation settings as the function that a step calls; without any, nothing is called."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["laid_out", "mixer", "training_batch"]
 
 
 def training_batch(images: ImageSet, recipe: Recipe, generator: Generator) -> Batch:
-    """Gathers, augments and normalises one batch, in the memory format of the recipe."""
+    """Gather, augment and normalise one batch, in the memory format of the recipe."""
     augment = Augment(recipe.crop_padding, recipe.flip, recipe.rotation, recipe.cutout)
     if not augment:
         return laid_out(images, recipe)
@@ -28,7 +28,7 @@ def training_batch(images: ImageSet, recipe: Recipe, generator: Generator) -> Ba
 
 
 def laid_out(images: ImageSet, recipe: Recipe) -> Batch:
-    """Batches as they are judged: not augmented, in the memory format of the recipe."""
+    """Batches for evaluation: not augmented, in the memory format of the recipe."""
     return _channels_last(images.batch) if recipe.channels_last else images.batch
 
 

@@ -1,4 +1,4 @@
-"""An exponential moving average of a model's weights, used where the model is judged."""
+"""An exponential moving average of a model's weights, used where the model is evaluated."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ __all__ = ["WeightAverage"]
 
 
 PART_OF_REACH = 0.01
-"""Of the steps that an average reaches over, 1 / (1 - decay): how many may pass by before the next is taken in."""
+"""An average reaches over 1 / (1 - decay) steps: this share of them may pass before it takes in the next one."""
 
 
 class WeightAverage:
     """Average of every floating-point parameter and buffer of `model`; whole-number buffers stay the model's own.
 
     The decay starts small, min(decay, (1 + n) / (10 + n)) after n steps, so that short trials are not judged by
-    their initial weights (as TensorFlow's ExponentialMovingAverage does with num_updates). What reaches over many
-    steps needs not every one of them: of a decay d, every (0.01 / (1 - d))th is taken in, with that power of d, so
-    that the average costs a small network nothing.
+    their initial weights (as TensorFlow's ExponentialMovingAverage does with num_updates). An average over many steps
+    does not need every one of them: with a decay d it takes in every (0.01 / (1 - d))th, with that power of d, so that
+    the average costs a small network nothing.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -33,11 +33,11 @@ class WeightAverage:
         self._sources = [value.detach() for value in self._live.values()]
         self._targets = list(self._average.values())
         self._decay = decay
-        self.updates = 0  # steps heard of
+        self.updates = 0  # steps so far
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take in the model's weights after a step, if it is their turn."""
+        """Take in the model's weights after a step, if this step's turn has come."""
         decay = min(self._decay, (1 + self.updates) / (10 + self.updates))
         every = max(1, int(PART_OF_REACH / (1.0 - decay) + 1e-6))
         if self.updates % every == 0:
@@ -68,7 +68,7 @@ class WeightAverage:
         self.updates = updates
 
     def _swap(self) -> None:
-        # Contents change hands, not tensors: `_sources` and captured graphs keep pointing at the right memory.
+        # Swap contents, not tensors: `_sources` and captured graphs keep pointing at the right memory.
         with torch.no_grad():
             for live, average in zip(self._sources, self._targets, strict=True):
                 held = live.clone()

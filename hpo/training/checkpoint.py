@@ -1,13 +1,13 @@
-"""Checkpoints: written whole or not at all, verified when read, and never a pickle.
+"""Checkpoints: written whole or not at all, verified when read, and never pickled.
 
 A trial's folder holds
 
     current, previous    magic, SHA-256 of the rest, length and text of a JSON part, then the tensors as safetensors
     finished.json        the `Finished` message of a trial that needs no more training
 
-A write goes to a temporary file that is flushed to disk before it takes the name `current`, and what was current
-becomes `previous`; so whenever the power goes, one whole file is there. A file that is torn, altered or of
-another job is passed over.
+A write goes to a temporary file that is flushed to disk before it takes the name `current`, and the last `current`
+becomes `previous`; so whenever the power fails, one whole file is there. A file that is torn, altered or from another
+job is ignored.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ __all__ = ["Checkpoints", "TrainingSnapshot", "separate"]
 
 MAGIC = b"hpo-checkpoint-1"
 MOST_BYTES = 32 << 30
-"""Of a file that is read: whoever may write in a shared folder could put one there that no memory holds."""
+"""The largest file that is read: anybody who can write to a shared folder could put a larger one there than fits."""
 PATIENCE = 50.0
-"""Time between two checkpoints over the time one takes: they cost at most 2 % of training."""
+"""Time between two checkpoints, divided by the time that one takes: they cost at most 2 % of training."""
 
 
 @dataclass(frozen=True)
 class TrainingSnapshot:
-    """What a checkpoint holds: `progress` is anything JSON can carry, `tensors` are on the CPU when read."""
+    """What a checkpoint holds: `progress` is anything that JSON can hold, `tensors` are on the CPU when read."""
 
     progress: dict[str, Any]
     tensors: dict[str, Tensor]
 
 
 class Checkpoints:
-    """The checkpoints of one job, in `job.checkpoint`; with "" there, nothing is written and nothing found.
+    """The checkpoints of one job, in `job.checkpoint`; if that is "", nothing is written and nothing found.
 
     warn: called once, with one sentence, when the disk refuses a write. Training goes on without checkpoints.
     """
@@ -65,7 +65,7 @@ class Checkpoints:
         self._write_seconds: float | None = None
 
     def due(self, size_bytes: int) -> bool:
-        """Whether enough has been trained since the last write to afford another, of about `size_bytes`."""
+        """Whether training since the last write is worth another one of about `size_bytes`."""
         if self._folder is None or self._refused:
             return False
         # Before the first write its cost is a guess: 10 ms and 300 MB/s.
@@ -104,9 +104,9 @@ class Checkpoints:
         return None
 
     def finish(self, finished: Finished, curve: list[dict[str, Any]]) -> None:
-        """Leave only `finished` and the epochs reported, so that the same job is answered at once.
+        """Keep only `finished` and the reported epochs, so that the same job is answered at once.
 
-        Not flushed to disk: should it be torn, it is passed over and the trial trained again.
+        It is not flushed to disk: if it is torn, it is ignored and the trial is trained again.
         """
         if self._folder is None:
             return
@@ -147,7 +147,7 @@ class Checkpoints:
         return read_bounded(self._folder / name, MOST_BYTES, links=False)
 
     def _check_links(self) -> None:
-        """OSError where the job's folder, or the study's that it is in, is a link: hpo makes none there."""
+        """OSError where the job's folder, or its study's folder, is a link: hpo makes no links there."""
         assert self._folder is not None
         for link in links_below(self._folder, self._folder.parents[1]):
             raise OSError(errno.ELOOP, f"{link} is a link", str(link))
@@ -176,7 +176,7 @@ def _unpack(payload: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def separate(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """On the CPU, contiguous, and no two sharing memory (tied weights do), as safetensors wants them."""
+    """On the CPU, contiguous, and no two sharing memory (tied weights do), as safetensors requires."""
     seen: set[int] = set()
     separate = {}
     for name, tensor in tensors.items():

@@ -1,4 +1,4 @@
-"""The recipe of one job as a typed record, so that the hot code reads attributes and not a dictionary."""
+"""The recipe of one job as a typed record, so that hot code reads attributes instead of a dictionary."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Recipe:
 
     @classmethod
     def read(cls, config: Mapping[str, Any]) -> Recipe:
-        """The settings found in `config`, beside model parameters. StudyError names a bad or missing one."""
+        """The settings in `config`, which also has model parameters. StudyError names a bad or missing one."""
         values: dict[str, Any] = {}
         for field in fields(cls):
             setting = RECIPE[field.name]
@@ -57,6 +57,6 @@ class Recipe:
 
 
 def derive_seed(seed: int, *purpose: object) -> int:
-    """A seed of 63 bits for one purpose, as in `derive_seed(seed, "order", epoch)`: unrelated to those of others."""
+    """A seed of 63 bits for one purpose, as in `derive_seed(seed, "order", epoch)`, unrelated to other purposes."""
     text = ":".join(str(part) for part in (seed, *purpose))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

@@ -39,8 +39,8 @@ def open_device(name: str, memory_fraction: float | None = None) -> torch.device
 
     Call it once, before other work with torch, in the thread that trains: on a CPU it pins torch to one thread and
     flushes denormal numbers, and both hold only for pools and threads not yet started.
-    memory_fraction: of a GPU's memory that this process may take, in (0, 1]. DeviceError where there is no such device
-    or it does not compute.
+    memory_fraction: the share of a GPU's memory that this process may take, in (0, 1]
+    Raises DeviceError where there is no such device or it does not compute.
     """
     device = _find(name)
     torch.set_num_threads(1)
@@ -56,7 +56,7 @@ def open_device(name: str, memory_fraction: float | None = None) -> torch.device
 
 
 def device_name(device: torch.device) -> str:
-    """What the vendor calls it."""
+    """The vendor's name for it."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     with contextlib.suppress(OSError):
@@ -67,7 +67,7 @@ def device_name(device: torch.device) -> str:
 
 
 def supports_bf16(device: torch.device) -> bool:
-    """Whether bf16 runs in hardware there; elsewhere it is emulated and slower than float32."""
+    """Whether its hardware computes bf16; otherwise bf16 is emulated and slower than float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
@@ -82,7 +82,7 @@ def set_deterministic(wanted: bool) -> None:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has done all it was given."""
+    """Wait until the device has finished all its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -96,7 +96,7 @@ def reset_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory_bytes(device: torch.device) -> int:
-    """The most memory held since `reset_peak_memory`: of the device on CUDA, resident size of the process on CPU."""
+    """The most memory held since `reset_peak_memory`: device memory on CUDA, the process's resident size on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     with contextlib.suppress(OSError):
@@ -107,11 +107,11 @@ def peak_memory_bytes(device: torch.device) -> int:
 
 
 class HeapTrimmer:
-    """Frees what a trial has left behind, after each, and hands the kernel what malloc keeps of it, every few seconds.
+    """Frees what each trial leaves behind, and every few seconds gives malloc's free memory back to the kernel.
 
-    A trial and its network hold each other in circles, which Python collects by itself when they are a quarter of all
-    its objects: with the 340,000 of torch, once in hundreds of trials. And each trial has another network, which fits
-    badly into the pieces of heap that the last ones left.
+    A trial and its network refer to each other in cycles. Python collects them by itself only when they are a quarter
+    of all its objects: with torch's 340,000 objects, once in hundreds of trials. And each trial has a different
+    network, which fits badly into the pieces of heap that earlier ones left.
     """
 
     def __init__(self, every_seconds: float = 2.0) -> None:
@@ -120,10 +120,10 @@ class HeapTrimmer:
         self._frozen = False
 
     def rest(self) -> None:
-        """Call it when a trial has ended. It takes a millisecond, and ten of them once in `every_seconds`."""
+        """Call it when a trial has ended. It takes 1 ms, and 10 ms once in `every_seconds`."""
         gc.collect()
         if not self._frozen:
-            gc.freeze()  # what torch is made of by now stays anyway: a collection that walks through it takes 0.1 s
+            gc.freeze()  # torch's own objects stay anyway, and a collection that walks through them takes 0.1 s
             self._frozen = True
         if time.monotonic() - self._trimmed >= self._every_seconds:
             _trim_heap()
@@ -131,7 +131,7 @@ class HeapTrimmer:
 
 
 def release_memory(device: torch.device) -> None:
-    """Give back what a job held, so that neighbours on the device can have it."""
+    """Give back the memory that a job held, so that other trainers on the device can use it."""
     gc.collect()
     _trim_heap()
     if device.type == "cuda":
@@ -163,8 +163,8 @@ def _trim_heap() -> None:
 def _keep_freed_memory() -> None:
     """Between two steps, glibc's malloc keeps large blocks instead of handing them back to the kernel.
 
-    Otherwise each step takes its activations and gradients again page by page: for a perceptron of 3x900 at batch 16,
-    1,550 page faults and a third of the time of every step.
+    Otherwise each step gets the memory for its activations and gradients page by page again: for a perceptron of 3x900
+    at batch 16 that is 1,550 page faults and a third of every step's time.
     """
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
         trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
@@ -173,7 +173,7 @@ def _keep_freed_memory() -> None:
 
 
 def _prepare_cuda(device: torch.device, memory_fraction: float | None) -> None:
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with it
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with this
     torch.cuda.set_device(device)
     torch.set_float32_matmul_precision("high")  # TF32
     torch.backends.cudnn.benchmark = True
@@ -182,7 +182,7 @@ def _prepare_cuda(device: torch.device, memory_fraction: float | None) -> None:
 
 
 def _self_test(device: torch.device) -> None:
-    """Multiply whole numbers, small enough to be exact in TF32, and compare."""
+    """Multiply integers that are small enough to be exact in TF32, and compare."""
     left = torch.arange(64 * 64).reshape(64, 64) % 7
     right = left.T % 5
     try:

@@ -1,6 +1,6 @@
-"""Where training takes a faster way than autograd and torch's operators: the only door to hpo.training.kernels.
+"""Faster ways to train than autograd and torch's operators: the only door to hpo.training.kernels.
 
-With HPO_NATIVE=0, or without that folder, it takes none; results are the same up to rounding.
+With HPO_NATIVE=0, or without that folder, there are none; results are the same up to rounding.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["Fused", "fast_layers", "fused"]
 class Fused(Protocol):
     """A model that trains without autograd.
 
-    updates: whether `learn` updates the weights; else it leaves every gradient in `.grad`
+    updates: whether `learn` updates the weights; otherwise it leaves every gradient in `.grad`
     """
 
     updates: bool
@@ -38,7 +38,7 @@ class Fused(Protocol):
 def fused(
     model: nn.Module, shape: tuple[int, int, int], optimizer: Optimizer, recipe: Recipe, device: torch.device
 ) -> Fused | None:
-    """`model` on images [C, H, W] = `shape`, trained by hand; None where it or the recipe needs autograd."""
+    """`model` on images [C, H, W] = `shape`, trained without autograd; None where it or the recipe needs autograd."""
     if recipe.freeze_epochs or recipe.mixup_alpha or (recipe.precision != "float32" and supports_bf16(device)):
         return None
     if not _allowed():
@@ -52,7 +52,7 @@ def fused(
 
 
 def fast_layers(model: nn.Module, device: torch.device) -> Callable[[], AbstractContextManager[object]]:
-    """A context in which layers of `model` are computed by faster kernels, where there are any on `device`."""
+    """A context in which faster kernels compute layers of `model`, where `device` has any."""
     if not _allowed():
         return nullcontext
     try:

@@ -1,4 +1,4 @@
-"""The end of the final phase: the test split is opened, read once, and the model is written down."""
+"""The end of the final phase: the test split is opened and read once, and the model is saved."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def export(
 ) -> None:
     """Write model.safetensors and config.json into `job.checkpoint`: all that is needed to rebuild and use the model.
 
-    The input is (pixels / 255 - mean) / std, [N, C, H, W]. A full disk is a warning, not the loss of the result.
+    The input is (pixels / 255 - mean) / std, [N, C, H, W]. A full disk gives a warning; the result is kept.
     """
     if not job.checkpoint:
         return
@@ -77,7 +77,7 @@ def export(
 
 
 def keep_last_and_best(job: Job, state: TrainState, warn: Callable[[str], None]) -> None:
-    """Write last.safetensors and best.safetensors into `job.checkpoint`; the state has its best weights then."""
+    """Write last.safetensors and best.safetensors into `job.checkpoint`; afterwards the state has its best weights."""
     with state.eval_weights() as last:
         _save_weights(job, "last", last, warn)
     state.restore_best()

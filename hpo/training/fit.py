@@ -1,4 +1,4 @@
-"""Train one configuration: the loop, and what ends it."""
+"""Train one configuration: the loop, and its possible endings."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ def fit(
 
     on_epoch:   called after each epoch, and again at once for every epoch of an earlier attempt that is resumed
     stop:       read before each step and between validation batches
-    on_warning: told in one sentence of what costs no result, such as a full disk; also in facts["warnings"]
+    on_warning: called with one sentence about trouble that costs no result, such as a full disk; facts["warnings"]
+                has it too
 
-    Everything else is an exception: DataError, StudyError, out of memory, a bug of the model.
+    Everything else is an exception: DataError, StudyError, out of memory, a bug in the model.
     """
     trial = TrialRun(job, data, device, on_epoch, stop, on_warning)
     earlier = trial.checkpoints.finished()
@@ -46,7 +47,7 @@ def fit(
 
 
 def train(trial: TrialRun) -> tuple[str, str]:
-    """(outcome, reason) of a trial that has begun: fold after fold, epoch after epoch."""
+    """Train fold after fold, epoch after epoch; (outcome, reason) of the trial."""
     trial.start_clock()
     while not trial.over:
         while not trial.fold_over:

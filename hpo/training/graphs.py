@@ -1,7 +1,7 @@
-"""CUDA graphs: a training step recorded once and replayed, so that the host issues one launch a step, not a hundred.
+"""CUDA graphs: a training step recorded once and replayed, so that the host makes one launch per step, not a hundred.
 
-The recorded step is specified by the eager one (tests/system/gpu/test_recorded_steps.py). The first steps
-are run eagerly on a side stream, as CUDA asks for; they are steps of the training like any other.
+The eager step is the specification of the recorded one (tests/system/gpu/test_recorded_steps.py). The first steps run
+eagerly on a side stream, as CUDA requires; they train like any other step.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ Work = Callable[[Tensor], None]
 """One training step on indices int64 [N]."""
 
 WARM_UP = 3
-"""Eager steps before the recording: by then optimizer state, cuDNN's choices and workspaces are there."""
+"""Eager steps before the recording: they create the optimizer state and let cuDNN choose kernels and workspaces."""
 
 
 def replayable(recipe: Recipe, device: torch.device) -> bool:
-    """Whether a step of `recipe` is the same sequence of kernels every time, with nothing decided on the host.
+    """Whether a step of `recipe` is the same sequence of kernels every time, with no decision on the host.
 
     Augmentation and mixup could be recorded (they read nothing on the host), but their generator is not registered with
-    the graph yet. The average's weight and what is frozen change with time.
+    the graph yet. The weight of the moving average, and which parameters are frozen, change over time.
     """
     changing = recipe.crop_padding or recipe.flip or recipe.rotation or recipe.cutout or recipe.mixup_alpha
     return device.type == "cuda" and not (changing or recipe.ema_decay or recipe.freeze_epochs)
 
 
 class Replayed:
-    """`work` on batches of `size` from a recording; batches of another size (an epoch's last) are run eagerly."""
+    """`work` on batches of `size` from a recording; batches of another size (an epoch's last) run eagerly."""
 
     def __init__(self, work: Work, size: int, record: Callable[[Work, Tensor], Work] | None = None) -> None:
         self._work = work

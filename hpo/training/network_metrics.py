@@ -1,4 +1,4 @@
-"""What follows from a trial's network alone, and the same of the baseline's where a constraint compares the two."""
+"""Metrics of a trial's network itself, and of the baseline's network where a constraint compares the two."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def network_metrics(
     """latency_ms if the study asks for it; and baseline_latency_ms, baseline_parameters, baseline_macs if it compares.
 
     image: one normalised image [1, C, H, W] in the recipe's memory format. Both networks are timed in turns here and
-    now: the baseline's latency as trial 0 saw it would say more about that moment and that host.
+    now, because the latency that trial 0 measured says more about that moment and that host.
     """
     baseline = job.protocol.compare_with
     if baseline is None:

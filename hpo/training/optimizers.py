@@ -69,7 +69,7 @@ def set_lr(optimizer: Optimizer, lr: float) -> None:
 
 
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
-    """Its state as named tensors, `<parameter number>.<name>`; the options come from the configuration again."""
+    """Its state as named tensors, `<parameter number>.<name>`; its options can be made from the configuration again."""
     return {
         f"{number}.{name}": value
         for number, parameter in enumerate(_parameters(optimizer))
@@ -79,14 +79,14 @@ def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` gave, in the memory format of each parameter: fused kernels rely on it."""
+    """Restore what `optimizer_tensors` returned, in the memory format of each parameter: fused kernels rely on it."""
     parameters = _parameters(optimizer)
     on_gpu = any(parameter.is_cuda for parameter in parameters)
     for key, value in tensors.items():
         number, _, name = key.partition(".")
         parameter = parameters[int(number)]
         held = optimizer.state[parameter].get(name)
-        if held is not None:  # a chain holds on to it
+        if held is not None:  # a chain keeps a reference to it
             held.copy_(value)
             continue
         if value.shape == parameter.shape and name != "step":

@@ -16,11 +16,11 @@ from hpo.user_code import frame_of
 __all__ = ["failure"]
 
 DETAILS = 20
-"""Lines of a traceback that travel with a failed trial."""
+"""The number of traceback lines that are recorded with a failed trial."""
 
 
 def failure(job: Job, error: BaseException) -> Finished:
-    """The message for a job that `error` ended: out_of_memory, bad_data or failed."""
+    """The message about a job that `error` ended: out_of_memory, bad_data or failed."""
     if _is_out_of_memory(error):
         return Finished(job.trial_id, "out_of_memory", reason=_out_of_memory(job, error), facts={"warnings": []})
     if isinstance(error, DataError):
@@ -39,7 +39,7 @@ def failure(job: Job, error: BaseException) -> Finished:
 
 
 def _with(own: list[str], lines: list[str]) -> list[str]:
-    """`lines`, of which the last ones travel, with `own` among those however deep a library's frames go below it."""
+    """The last of `lines`, with `own` among them however many of a library's frames come after it."""
     if own[0] in lines[-DETAILS:]:
         return lines
     return [*own, "  ...", *lines[-max(1, DETAILS - len(own) - 1) :]]
@@ -48,14 +48,14 @@ def _with(own: list[str], lines: list[str]) -> list[str]:
 def _is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    # torch's CPU allocator has no type of its own; cuBLAS and cuDNN fail to make their handles when memory is gone.
+    # torch's CPU allocator has no exception type of its own; cuBLAS and cuDNN cannot make their handles without memory.
     signs = ("DefaultCPUAllocator: can't allocate memory", "DefaultCPUAllocator: not enough memory",
              "CUDA out of memory", "CUBLAS_STATUS_ALLOC_FAILED")  # fmt: skip
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
 
 
 def _out_of_memory(job: Job, error: BaseException) -> str:
-    """What was tried, and the first line of what the allocator said."""
+    """What was tried, and the first line of the allocator's message."""
     said = str(error).strip().splitlines() or ["out of memory"]
     if job.own is not None:
         parameters = ", ".join(f"{name}={value}" for name, value in job.config.items())

@@ -1,4 +1,5 @@
-"""What can be known of a study before its first trial: every branch builds, the images are there, a step costs so much.
+"""What can be known about a study before its first trial: whether every branch builds and the images are there, and
+what a step costs.
 
 Networks are built on the meta device, where a thousand layers take no memory and no time.
 """
@@ -25,13 +26,13 @@ from hpo.user_code import definition_of, line_of
 __all__ = ["inspect_study"]
 
 STEPS, SECONDS = 5, 3.0
-"""How many steps a rehearsal times, and after how long it is content with fewer."""
+"""How many steps a rehearsal times, and the seconds after which fewer are enough."""
 
 Problem = dict[str, Any]
 
 
 def inspect_study(request: Inspect, data: DataCache, device: torch.device) -> Inspected:
-    """Build every configuration, then load the images, then rehearse if asked. The first problem ends it."""
+    """Build every configuration, then load the images, then rehearse if asked. It stops at the first problem."""
     jobs = [replace(request.job, config=config) for config in request.configs]
     costs: list[dict[str, Any]] = []
     for job in jobs:
@@ -84,7 +85,7 @@ def _on(device: torch.device, job: Job, shape: Any, classes: int) -> tuple[nn.Mo
 def _rehearsals(
     jobs: list[Job], costs: list[dict[str, Any]], data: DataCache, device: torch.device
 ) -> list[dict[str, Any]]:
-    """A few real steps of the configuration with the least and of the one with the most arithmetic per step."""
+    """A few real steps of the configurations with the least and the most arithmetic per step."""
     order = sorted(range(len(jobs)), key=lambda index: (costs[index]["macs"] * costs[index]["batch_size"], index))
     chosen = dict.fromkeys([order[0], order[-1]])
     return [{"config": jobs[index].config, **costs[index], **_rehearse(jobs[index], data, device)} for index in chosen]
@@ -119,7 +120,7 @@ def _rehearse(job: Job, data: DataCache, device: torch.device) -> dict[str, Any]
 
 
 def _unloaded(job: Job, error: BaseException) -> Problem:
-    """A loader that raises, or a step of the rehearsal: which line of the user's."""
+    """The problem when a loader or a step of the rehearsal raises: it names the line of the user's code."""
     loader = str(job.dataset["loader"])
     said = str(error).strip().splitlines()
     fact = f"{type(error).__name__}: {said[0] if said else ''}".rstrip(": ")
@@ -130,7 +131,7 @@ def _unloaded(job: Job, error: BaseException) -> Problem:
 
 
 def _broken(job: Job, error: BaseException) -> Problem:
-    """A builder or a forward pass that raises: which branch, and which line of the model."""
+    """The problem when a builder or a forward pass raises: it names the branch and the line of the model."""
     evidence = [f"branch: {_branch(job)}"]
     if isinstance(error, HpoError):
         return {**_described(error), "evidence": [*error.evidence, *evidence]}
@@ -146,7 +147,7 @@ def _branch(job: Job) -> str:
 
 
 def _definition(job: Job) -> str:
-    """Where the builder stands; its name where it is no function of Python's."""
+    """File and line of the builder; its name where it is not a Python function."""
     builder = str(job.model["builder"])
     return definition_of(resolve(builder, "model builder")) or builder
 

@@ -1,4 +1,4 @@
-"""How far a trial has come: everything about it that is not a tensor, as JSON can carry it."""
+"""How far a trial has come: everything about it that is not a tensor, in values that JSON can hold."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hpo.messages import Epoch
 __all__ = ["StopRequest", "TrainingProgress", "divergence"]
 
 EXPLODED = 1e3
-"""A validation loss of this many times ln(classes), what guessing gives, counts as diverged: no model recovers from it
+"""A validation loss of this many times ln(classes), the loss of a guess, counts as diverged: no model recovers from it
 within a trial, and its accuracy would only mislead the sampler."""
 
 
@@ -21,7 +21,7 @@ within a trial, and its accuracy would only mislead the sampler."""
 class StopRequest:
     """Set by another thread, read before every step. Set `keep` before `asked`.
 
-    keep: whether the trial is to go on later, so that a checkpoint is worth writing.
+    keep: whether the trial will resume later, so that a checkpoint is worth writing
     """
 
     keep: bool = True
@@ -30,7 +30,7 @@ class StopRequest:
 
 @dataclass
 class TrainingProgress:
-    """epoch, step: finished ones, of this fold and of the epoch under way
+    """epoch, step: how many are finished, of this fold and of the current epoch
     best:        the metrics of this fold's best epoch, and its number (from 1) under "epoch"
     results:     the same of each finished fold
     curve:       every epoch reported so far
@@ -58,13 +58,13 @@ class TrainingProgress:
         return asdict(self)
 
     def end_epoch(self) -> float:
-        """Stand before the next epoch; the seconds the last one trained."""
+        """Move on to the next epoch. Returns the seconds that the last one trained."""
         seconds = self.epoch_seconds
         self.epoch, self.step, self.epoch_seconds = self.epoch + 1, 0, 0.0
         return seconds
 
     def end_fold(self) -> None:
-        """Put the fold's best on record and stand before the next one."""
+        """Record the fold's best and move on to the next fold."""
         if self.best:
             self.results.append(self.best)
         self.fold, self.epoch, self.step, self.best = self.fold + 1, 0, 0, {}
@@ -77,7 +77,7 @@ class TrainingProgress:
 
 
 def divergence(metrics: Mapping[str, float], classes: int) -> str | None:
-    """Which loss of an epoch is not finite or has exploded, in words; None when training may go on."""
+    """Which loss of an epoch is not finite or has exploded, in words; None when training may continue."""
     for name in ("train_loss", "val_loss"):
         loss = metrics.get(name, 0.0)
         if not math.isfinite(loss):

@@ -1,4 +1,4 @@
-"""What an epoch adds up: losses, and images classified rightly."""
+"""The sums of an epoch: losses, and images classified correctly."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["RunningMetrics", "count_hits"]
 
 
 def count_hits(logits: Tensor, labels: Tensor) -> Tensor:
-    """Images of logits [N, classes] and labels int64 [N] that are classified rightly: int64 []."""
+    """How many of the images with logits [N, classes] and labels int64 [N] are classified correctly: int64 []."""
     return (logits.argmax(1) == labels).sum()
 
 
 class RunningMetrics:
-    """Running sums of one epoch on the device: loss times images, and images classified rightly."""
+    """Running sums of one epoch on the device: loss times images, and images classified correctly."""
 
     def __init__(self, device: torch.device) -> None:
         self.loss = torch.zeros((), dtype=torch.float64, device=device)
@@ -24,7 +24,7 @@ class RunningMetrics:
         self.images = 0
 
     def add(self, loss: Tensor, hits: Tensor, count: int) -> None:
-        """A batch of `count`: its mean loss [] and hits int64 [], without autograd. Count `images` beside it."""
+        """Add a batch: its mean loss [] and hits int64 [], without autograd. The caller adds its size to `images`."""
         self.loss.add_(loss, alpha=count)
         self.hits.add_(hits)
 
@@ -34,7 +34,7 @@ class RunningMetrics:
         self.images = 0
 
     def read(self) -> tuple[float, float]:
-        """(mean loss, accuracy): waits for the device."""
+        """(mean loss, accuracy). Waits for the device."""
         if not self.images:
             return math.nan, math.nan
         return self.loss.item() / self.images, self.hits.item() / self.images

@@ -1,6 +1,6 @@
-"""Learning-rate schedules: what the peak rate is multiplied by at each step.
+"""Learning-rate schedules: the factor on the peak rate at each step.
 
-All but one are pure functions of the step, so they have nothing to save. `plateau` keeps what it has seen of the loss.
+All but one are pure functions of the step, so they have nothing to save. `plateau` remembers the losses it has seen.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ WARMUP_START = 0.01
 
 @dataclass(frozen=True)
 class TrainLength:
-    """How long training is meant to last: steps per epoch and epochs."""
+    """How long training will last: steps per epoch and epochs."""
 
     steps_per_epoch: int
     epochs: int
@@ -51,7 +51,7 @@ def step_decay(step: int, horizon: TrainLength, recipe: Recipe) -> float:
 
 
 def one_cycle(step: int, horizon: TrainLength, recipe: Recipe) -> float:
-    """Up from 1/25 over `warmup_epochs` (none given: 30 % of all steps), then down to 1/250,000, both along a cosine.
+    """Up from 1/25 over `warmup_epochs` (default: 30 % of all steps), then down to 1/250,000, both along a cosine.
 
     The learning rate of torch.optim.lr_scheduler.OneCycleLR with its defaults; momentum is left alone.
     """
@@ -90,7 +90,7 @@ class Plateau:
 
 
 class Schedule:
-    """The learning rate of every step: `lr(step)`, told of each epoch's validation loss by `epoch_done`."""
+    """The learning rate of every step: `lr(step)`. `epoch_done` takes each epoch's validation loss."""
 
     def __init__(self, recipe: Recipe, horizon: TrainLength) -> None:
         self._recipe = recipe

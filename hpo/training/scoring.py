@@ -1,4 +1,4 @@
-"""How good a model is: loss and accuracy of a split in large batches, the test report, and how fast one image is."""
+"""How good a model is: loss and accuracy of a split in large batches, the test report, and the latency of one image."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def score(
     """(mean loss, accuracy) over the images at `index` int64 [N]; None when `interrupted` between two batches.
 
     logits_of: a faster way to `model`'s forward pass in evaluation mode (Step.logits).
-    The model is in training mode again afterwards. Nothing random is drawn.
+    The model is in training mode again afterwards. It draws no random numbers.
     """
     running = RunningMetrics(device)
     with _judging(model, recipe, device):
@@ -53,7 +53,7 @@ def score(
 
 @dataclass(frozen=True)
 class TestReport:
-    """What the test split says: confusion[label][prediction] counts images."""
+    """The result on the test split: confusion[label][prediction] counts images."""
 
     loss: float
     accuracy: float
@@ -95,7 +95,7 @@ def score_test(
 def latency_ms(model: nn.Module, image: Tensor, recipe: Recipe, device: torch.device) -> tuple[float, float]:
     """(median, 95th percentile) of the milliseconds for one `image` [1, C, H, W], after ten that are not counted.
 
-    On a CPU: of the processor's time (see latencies_ms).
+    On a CPU this is processor time (see latencies_ms).
     """
     return latencies_ms([model], image, recipe, device)[0]
 
@@ -103,10 +103,10 @@ def latency_ms(model: nn.Module, image: Tensor, recipe: Recipe, device: torch.de
 def latencies_ms(
     models: Sequence[nn.Module], image: Tensor, recipe: Recipe, device: torch.device
 ) -> list[tuple[float, float]]:
-    """As `latency_ms`, of several models in turns, so that a busy moment of the machine meets them all.
+    """As `latency_ms`, for several models in turns, so that a busy moment of the machine affects them all.
 
-    On a CPU, where a trainer has one thread, its processor time counts: the time the thread waited for a core belongs
-    to the neighbours. Fourteen processes on two cores made two equal networks differ by 60 % in elapsed time.
+    On a CPU, where a trainer has one thread, its processor time counts: waiting for a core is the neighbours' doing.
+    With fourteen processes on two cores, two equal networks differed by 60 % in elapsed time.
     """
     clock = perf_counter if device.type == "cuda" else thread_time
     times: list[list[float]] = [[] for _ in models]
@@ -139,5 +139,5 @@ def _judging(model: nn.Module, recipe: Recipe, device: torch.device) -> Iterator
 
 
 def _batch_size(device: torch.device) -> int:
-    # On a CPU activations of larger batches leave the cache; on a GPU larger ones fill it better.
+    # On a CPU the activations of larger batches leave the cache; larger batches keep a GPU busier.
     return 4096 if device.type == "cuda" else 512

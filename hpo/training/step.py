@@ -1,6 +1,7 @@
-"""The training step: composed once from the recipe, so that what a trial does not use costs it nothing.
+"""The training step: composed once from the recipe, so that a trial pays only for what it uses.
 
-A step gives the device work and reads nothing back. Losses and hits are summed on the device and read once per epoch.
+A step queues work on the device and reads nothing back. Losses and hits are summed on the device and read once per
+epoch.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ Batch = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Indices int64 [N] to (float images [N, C, H, W], labels int64 [N])."""
 
 Mixup = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
-"""(images, labels) to (mixed images, labels of what was mixed in, share of the original as a tensor [])."""
+"""(images, labels) to (mixed images, labels of the images mixed in, share of the original as a tensor [])."""
 
 
 class Step:
@@ -34,7 +35,7 @@ class Step:
 
     chain:  trains the model without autograd (hpo.training.fast_paths.fused).
     graphs: record the step as a CUDA graph where the recipe allows it (hpo.training.graphs).
-    `logits(images)` is the model's forward pass by the fastest way, for judging it in evaluation mode.
+    `logits(images)` is the model's fastest forward pass in evaluation mode.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class Step:
         self.running.images += len(index)
 
     def eager(self, index: Tensor) -> None:
-        """The device's part of a step: kernels on tensors, and no decision of the host from the second call on."""
+        """The device's part of a step: kernels on tensors; from the second call on the host decides nothing."""
         images, labels = self._batch(index)
         loss, hits = self._learn(images, labels)
         self._update()
@@ -82,7 +83,7 @@ class Step:
         self.running.add(loss, hits, len(labels))
 
     def _by_autograd(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """(mean loss [], hits []), and a gradient for every parameter: the specification of other ways."""
+        """(mean loss [], hits []), and a gradient for every parameter: the specification of the faster ways."""
         loss, logits = self._forward(images, labels)
         loss.backward()
         return loss.detach(), count_hits(logits, labels)
@@ -93,7 +94,7 @@ class Step:
             return F.cross_entropy(logits, labels, label_smoothing=self._smoothing), logits
 
     def _mixed(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """As `_plain`, of mixed images; accuracy counts the original's label."""
+        """As `_plain`, on mixed images; accuracy counts the original's label."""
         assert self._mixup is not None
         images, others, share = self._mixup(images, labels)
         with self._precision(), self._fast():
@@ -121,7 +122,7 @@ class Step:
 
 
 def precision(recipe: Recipe, device: torch.device) -> Callable[[], AbstractContextManager[object]]:
-    """The context that a forward pass runs in: bf16 autocast where asked for and in hardware, else nothing."""
+    """The context of a forward pass: bf16 autocast where the recipe asks for it and the hardware has it."""
     if recipe.precision == "bf16" and supports_bf16(device):
         return lambda: torch.autocast(device.type, dtype=torch.bfloat16)
     return nullcontext

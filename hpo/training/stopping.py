@@ -11,14 +11,14 @@ from hpo.messages import Protocol
 __all__ = ["SCORES", "Stopping"]
 
 SCORES = {"val_accuracy": True, "val_loss": False, "train_accuracy": True, "train_loss": False}
-"""What an epoch can be scored by, and whether more is better."""
+"""The metrics that can score an epoch, and whether more is better."""
 
 
 class Stopping:
-    """Remembers the best epoch, and says when to end.
+    """Remembers the best epoch, and says when to stop.
 
-    An epoch is the best when its score is strictly better than all before. The patience starts again only when the
-    score is better by more than `min_delta` than the last one that started it.
+    An epoch is the best when its score is strictly better than all before it. The patience starts again only when the
+    score is better by more than `min_delta` than the last score that restarted it.
     """
 
     def __init__(self, protocol: Protocol) -> None:
@@ -50,7 +50,7 @@ class Stopping:
 
     @property
     def over(self) -> bool:
-        """Whether training should end with the epoch last taken in."""
+        """Whether training should end after the last epoch taken in."""
         return self._rule_met or self._waited >= self._patience
 
     def state_dict(self) -> dict[str, Any]:
@@ -68,5 +68,5 @@ class Stopping:
 
 
 def _scored_by(protocol: Protocol) -> str:
-    """The first objective that an epoch has a value of; a study of size and speed alone falls back to accuracy."""
+    """The first objective that an epoch has a value for; val_accuracy in a study of only size and speed."""
     return next((name for name in protocol.objectives if name in SCORES), "val_accuracy")

@@ -1,4 +1,4 @@
-"""A model with everything that changes while it trains, so that all of it can be written down and put back."""
+"""A model with everything that changes while it trains, so that all of it can be saved and restored."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["TrainState", "build_network", "model_parameters"]
 
 
 class TrainState:
-    """One model on one fold, from its initial weights on, or from those of `network` on the device."""
+    """One model on one fold, starting from its initial weights, or from those of `network` on the device."""
 
     def __init__(
         self,
@@ -64,9 +64,9 @@ class TrainState:
         self._lr = recipe.lr
 
     def batches(self, epoch: int) -> tuple[Tensor, ...]:
-        """The indices of every step of `epoch` (from 0), int64 [batch_size] each, the last one shorter.
+        """The indices of every step of `epoch` (from 0), int64 [batch_size] each; the last one may be shorter.
 
-        The order follows from the seed and the epoch alone. A last batch of one image is left out: batch normalisation
+        The order depends only on the seed and the epoch. A last batch of one image is left out: batch normalisation
         cannot train on it.
         """
         generator = torch.Generator().manual_seed(derive_seed(self._order_seed, epoch))
@@ -89,7 +89,7 @@ class TrainState:
 
     @contextmanager
     def eval_weights(self) -> Iterator[nn.Module]:
-        """The model with the weights it is judged by: their average where the recipe keeps one."""
+        """The model with its weights for evaluation: their average where the recipe keeps one."""
         if self.average is None:
             yield self.model
             return
@@ -103,7 +103,7 @@ class TrainState:
             return score(model, batch, index, self.recipe, self.device, interrupted, logits_of=self.step.logits)
 
     def keep_weights(self) -> None:
-        """Remember the weights the model is judged by now as the best."""
+        """Remember its current weights for evaluation as the best."""
         with self.eval_weights() as model, torch.no_grad():
             for name, value in model.state_dict().items():
                 if name in self._best:
@@ -112,19 +112,19 @@ class TrainState:
                     self._best[name] = value.clone()
 
     def restore_best(self) -> None:
-        """Put back what `keep_weights` remembered last; what `eval_weights` gives is then the same."""
+        """Restore what `keep_weights` remembered last; then `eval_weights` gives the same weights."""
         if self._best:
             self.model.load_state_dict(self._best)
             self.average = None
 
     def adopt_average(self) -> None:
-        """From now on the averaged weights are the model's own."""
+        """Make the averaged weights the model's own."""
         if self.average is not None:
             self.average.adopt()
             self.average = None
 
     def size_bytes(self) -> int:
-        """About how large a snapshot is."""
+        """The approximate size of a snapshot."""
         weights: int = sum(value.nbytes for value in self.model.state_dict().values())
         state: int = sum(value.nbytes for value in optimizer_tensors(self.optimizer).values())
         return weights * (1 + bool(self._best) + (self.average is not None)) + state
@@ -153,7 +153,7 @@ class TrainState:
         )
 
     def load(self, snapshot: TrainingSnapshot) -> None:
-        """Become what `snapshot` was taken of. The snapshot is of a state of the same job and fold."""
+        """Restore `snapshot`, which was taken of the same job and fold."""
         tensors, progress = snapshot.tensors, snapshot.progress
         self.model.load_state_dict(_under("model", tensors))
         restore_optimizer(self.optimizer, _under("optimizer", tensors))
@@ -172,7 +172,7 @@ class TrainState:
 
 
 def model_parameters(job: Job) -> dict[str, Any]:
-    """The part of the configuration that the model's builder reads."""
+    """The parameters in the configuration that the model's builder reads."""
     return {name: job.config[name] for name in job.model["reads"] if name in job.config}
 
 
@@ -189,7 +189,7 @@ def _shape(job: Job) -> tuple[int, int, int]:
 
 
 def _body(model: nn.Module) -> list[nn.Parameter]:
-    """All parameters but those of the head: the module called `head` or `classifier`, else the last linear layer."""
+    """All parameters except the head's: the module called `head` or `classifier`, else the last linear layer."""
     head = getattr(model, "head", None) or getattr(model, "classifier", None)
     if not isinstance(head, nn.Module):
         head = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]

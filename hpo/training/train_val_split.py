@@ -1,4 +1,4 @@
-"""The images a job trains and is scored on, kept on the device from one job to the next."""
+"""The images that a job trains on and is scored on, kept on the device from one job to the next."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["DataCache", "TrainValSplit"]
 
 @dataclass(frozen=True)
 class TrainValSplit:
-    """One data set on the device and which of its images do what: indices int64 [n], on the device too.
+    """One data set on the device, and which of its images are for what: indices int64 [n], on the device too.
 
     checksum: SHA-256 of the whole train split.
     """
@@ -31,12 +31,12 @@ class TrainValSplit:
 
 
 class DataCache:
-    """Splits and parts by what made them. A trainer serves one study at a time, so few are kept.
+    """Splits and parts, by the settings that made them. A trainer serves one study at a time, so few are kept.
 
-    The test split is opened by `test` alone.
+    Only `test` opens the test split.
     """
 
-    KEPT = 2 * 10  # the folds of two studies; their images are shared, an entry is two lists of indices
+    KEPT = 2 * 10  # the folds of two studies; they share images, an entry is two lists of indices
 
     def __init__(self, folders: Folders, device: torch.device) -> None:
         self._folders = folders
@@ -45,7 +45,7 @@ class DataCache:
         self._parts: OrderedDict[tuple[object, ...], TrainValSplit] = OrderedDict()
 
     def parts(self, job: Job, fold: int = 0) -> TrainValSplit:
-        """The train split as `job.protocol` divides it; in phase "final" all of it is to train on.
+        """The train split as `job.protocol` divides it; in phase "final" all of it is trained on.
 
         Raises DataError for missing or altered files, StudyError for a division that leaves nothing.
         """
@@ -69,7 +69,7 @@ class DataCache:
         return self._parts[key]
 
     def test(self, job: Job, train: ImageSet) -> ImageSet:
-        """The test split, normalised by the constants of what the model was trained on."""
+        """The test split, normalised by the constants of the images that the model was trained on."""
         raw = self._split(job, "test")
         return ImageSet(raw.images, raw.labels, train.mean, train.std, self._device)
 

@@ -1,4 +1,4 @@
-"""One job under way, in the parts that the loop of hpo.training.fit puts in order."""
+"""A running job, in the parts that the loop in hpo.training.fit calls in order."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["TrialRun"]
 
 
 class TrialRun:
-    """One job under way: what it has learned so far, and the parts that hpo.training.fit puts in order."""
+    """A running job: what it has learned so far, and the parts that hpo.training.fit calls in order."""
 
     progress: TrainingProgress
     state: TrainState
@@ -52,7 +52,7 @@ class TrialRun:
         self._out_of_time = False
 
     def begin(self) -> None:
-        """Load the data, build the model, and take up what a checkpoint holds."""
+        """Load the data, build the model, and resume from a checkpoint if there is one."""
         start = perf_counter()
         reset_peak_memory(self.device)
         set_deterministic(self.recipe.deterministic)
@@ -70,12 +70,12 @@ class TrialRun:
             self._on_epoch(epoch)
 
     def start_clock(self) -> None:
-        """Count `max_seconds` from here, less what earlier attempts took."""
+        """Count `max_seconds` from now on, less the time of earlier attempts."""
         limit = math.inf if self._final else self.protocol.max_seconds or math.inf
         self._deadline = perf_counter() + limit - self.progress.train_seconds - self.progress.eval_seconds
 
     def finished(self, outcome: str, reason: str = "") -> Finished:
-        """The message that ends the trial. A trial that is not complete carries the best it had, if any."""
+        """The message that ends the trial. If the trial is not complete, it has the best metrics so far, if any."""
         progress = self.progress
         best = dict(progress.mean() or progress.best)
         best_epoch = round(best.pop("epoch", 0))
@@ -95,7 +95,7 @@ class TrialRun:
         return Finished(self.job.trial_id, outcome, len(progress.curve), best_epoch, metrics, facts, reason)
 
     def diverged(self, metrics: Mapping[str, float]) -> str | None:
-        """In words, why it is no use to go on after an epoch with these metrics."""
+        """Why it is no use to continue after an epoch with these metrics, in words."""
         reason = divergence(metrics, self._classes)
         return f"{reason} in epoch {len(self.progress.curve) + 1}" if reason else None
 
@@ -112,7 +112,7 @@ class TrialRun:
         self._judge_batch = laid_out(parts.images, self.recipe)
 
     def _count(self) -> None:
-        """Size and cost of the model. Before a snapshot is loaded: a count on real tensors may draw random numbers."""
+        """Size and cost of the model. Call it before a snapshot is loaded: counting may draw random numbers."""
         channels, height, width = self.job.dataset["shape"]
         macs = count_macs(self.state.model, (channels, height, width))
         self._metrics |= {"parameters": count_parameters(self.state.model), "macs": macs}
@@ -131,7 +131,7 @@ class TrialRun:
         return over or self._out_of_time or self.progress.epoch >= self._epochs
 
     def train_epoch(self) -> bool:
-        """The steps that are left of the epoch; false when Stop came in between."""
+        """Train the rest of the epoch's steps; False when Stop came in between."""
         state, progress, stop = self.state, self.progress, self._stop
         batches = state.batches(progress.epoch)
         before = progress.epoch * len(batches)
@@ -153,7 +153,7 @@ class TrialRun:
         return not stop.asked
 
     def score_epoch(self) -> dict[str, float] | None:
-        """What the epoch is judged by; None when Stop came during validation."""
+        """Score the epoch: its metrics; None when Stop came during validation."""
         train_loss, train_accuracy = self.state.step.running.read()
         metrics = {"train_loss": train_loss, "train_accuracy": train_accuracy, "lr": self._last_lr()}
         if self._final:
@@ -201,7 +201,7 @@ class TrialRun:
         return [(len(done), sum(result[objective] for result in done) / len(done))]
 
     def end_fold(self) -> None:
-        """Take up the best weights and, if there is another fold, begin it."""
+        """Restore the best weights and, if there is another fold, begin it."""
         if self.protocol.keep_weights:
             keep_last_and_best(self.job, self.state, self._warn)
         self.state.restore_best()
@@ -210,7 +210,7 @@ class TrialRun:
             self._open_fold()
 
     def close(self) -> None:
-        """What only the trained model tells: in a search its latency where the study asks, else the test split."""
+        """Metrics of the trained model: its latency in a search that asks for it; in phase "final" the test split's."""
         if self._final:
             start = perf_counter()
             self.state.adopt_average()
@@ -224,7 +224,7 @@ class TrialRun:
             self._metrics |= network_metrics(self.job, self.recipe, self.state.model, image, self.device)
 
     def _note_initial_loss(self) -> None:
-        """Once, after the first steps: a classifier that knows nothing has a loss of ln(classes)."""
+        """Warn once, after the first steps, if the loss is far from ln(classes), that of a guess."""
         first = self.state.step.first_loss
         if self.progress.initial_loss is not None or first is None:
             return
@@ -234,7 +234,7 @@ class TrialRun:
             self._warn(f"the first batch has a loss of {loss:.3g}, where guessing among the classes has {expected:.3g}")
 
     def put_down(self) -> None:
-        """Write down where the trial stands, if it is to go on later."""
+        """Save the trial's state if it will resume later."""
         self._note_initial_loss()
         if self._stop.keep:
             self._save()
