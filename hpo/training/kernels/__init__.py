@@ -1,1 +1,1 @@
-"""Faster ways to compute what torch computes, for networks they know."""
+"""Faster ways to compute what torch computes, for certain kinds of networks."""

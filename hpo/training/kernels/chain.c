@@ -1,7 +1,7 @@
 /* A whole step of a chain in one call: convolution stages, linear layers, cross entropy, backward and every update.
  *
- * At a few images a step of a small network is a hundred microseconds of kernels, and was three hundred of Python
- * between them. */
+ * For a few images a step of a small network takes a hundred microseconds in kernels; called one by one, Python would
+ * spend three hundred more between them. */
 #include "chain.h"
 #include <math.h>
 
@@ -11,7 +11,7 @@ typedef struct {
     double lr, beta1, beta2, eps, decay, momentum;
 } Group;
 
-/* exp_avg: or momentum_buffer; count: steps so far, of Adam. What the kind has not may be
+/* exp_avg: or momentum_buffer; count: steps so far, of Adam. What the kind does not use may be
  * anything but for `exp_avg` and `exp_avg_sq`, which must point somewhere. */
 typedef struct {
     const Group *group;
@@ -38,7 +38,7 @@ typedef struct {
 /* grad_input: the gradient of the first layer's x, null without stages. */
 typedef struct {
     int32_t stages, layers, padding;
-    float smoothing; /* of labels: this share of each image's label goes to all classes alike */
+    float smoothing; /* of labels: this share of each image's label is spread over all classes */
     Stage *stage;
     Layer *layer;
     float *grad_input;
@@ -86,14 +86,14 @@ static void backward_stages(const Network *n, int32_t count) {
     }
 }
 
-/* y = max(y, 0) * mask; not a number stays so, as in torch. */
+/* y = max(y, 0) * mask; NaN stays NaN, as in torch. */
 static void activate(const Layer *l, int32_t count) {
     const long size = (long)count * l->out;
     for (long i = 0; l->relu && i < size; i++) l->y[i] = l->y[i] < 0.0f ? 0.0f : l->y[i];
     for (long i = 0; l->mask && i < size; i++) l->y[i] *= l->mask[i];
 }
 
-/* The gradient of what `activate` left in y becomes that of what it found. */
+/* Turns the gradient of the output of `activate` into that of its input. */
 static void activation_backward(const Layer *l, int32_t count) {
     const long size = (long)count * l->out;
     for (long i = 0; l->mask && i < size; i++) l->grad_output[i] *= l->mask[i];
@@ -116,8 +116,8 @@ static double cross_entropy(const float *logits, int32_t classes, int64_t label,
     return log(sum) - wanted;
 }
 
-/* One step on float images and labels: their mean loss, and how many were classified rightly. Gradients of weights are
- * left nowhere. Nothing is done, and 1 returned, with a label that is no class. */
+/* One step on float images and labels: their mean loss, and how many were classified correctly. Gradients of weights
+ * are not kept. Does nothing and returns 1 if a label is not a class. */
 int32_t learn(const Network *n, const float *images, const int64_t *labels, int32_t count, float *loss, int64_t *hits) {
     Layer *first = n->layer, *last = n->layer + n->layers - 1;
     for (long i = 0; i < count; i++)

@@ -13,7 +13,7 @@ typedef struct {
 
 enum { ADAM, SGD, MOMENTUM, NESTEROV };
 
-/* One step of an optimizer. rate: lr, of Adam over 1 - beta1^t; decay: gradient += decay * weight; shrink: weight *=
+/* One step of an optimizer. rate: lr, for Adam lr / (1 - beta1^t); decay: gradient += decay * weight; shrink: weight *=
  * shrink (AdamW); first, second, scale: 1 - beta1, 1 - beta2, 1 / sqrt(1 - beta2^t). */
 typedef struct {
     int32_t kind;

@@ -1,7 +1,7 @@
 /* The gradient of depthwise convolutions, and max pooling, of channels-last images [N][H][W][C], float32 or bfloat16.
  *
  * The channels of one pixel lie in the lanes of a vector, LANES of them at a time. An image is first copied into a
- * padded array of vectors of float32, so that the inner loops know no border, no dtype and no odd number of channels;
+ * padded array of vectors of float32, so that the inner loops need not care about borders, dtypes or odd channels;
  * all sums are float32. hpo/training/kernels/channels_last.py owns all memory; nothing is allocated here.
  */
 #include <stdint.h>

@@ -1,14 +1,14 @@
-"""Layers of channels-last networks for which torch has no fast gradient on a CPU, by the kernels of channels_last.c.
+"""The kernels of channels_last.c for layers of channels-last networks whose gradients are slow in torch on a CPU.
 
-`fast_layers(model, device)` is a context in which the model's modules of these kinds compute the same in another way;
-outside it the model is as its builder made it. torch's are the specification (tests/unit/training).
-Milliseconds of a gradient at batch 128, by torch and here, one Zen 5 core:
+`fast_layers(model, device)` is a context in which the model's modules of these kinds compute the same, but faster;
+outside it the model is as its builder made it. torch's results are the specification (tests/unit/training).
+Milliseconds for a gradient at batch 128, in torch and here, on one Zen 5 core:
 
     depthwise 5x5, 240 channels of 4x4    float32   2.7   0.7     bf16   11.5   0.6
     depthwise 5x5, 288 channels of 4x4/2  float32   2.5   0.4     bf16   92.8   0.4
     max pooling 3x3/2, 96 of 32x32        float32  16.7   5.2     bf16    7.2   3.4
 
-1x1 convolutions in bf16 are matrix products: those of MobileNet V3 small take 16.3 as convolutions, 8.9 this way.
+1x1 convolutions in bf16 are matrix products: those of MobileNet V3 small take 16.3 ms as convolutions and 8.9 ms here.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["fast_layers"]
 
 
 class Images(ctypes.Structure):
-    """Shape of channels_last.c."""
+    """`Shape` in channels_last.c."""
 
     _fields_ = tuple(
         (name, ctypes.c_int32)
@@ -43,7 +43,7 @@ class Images(ctypes.Structure):
 
 
 def fast_layers(model: nn.Module, device: torch.device) -> Callable[[], AbstractContextManager[None]]:
-    """Enter what this gives around a forward pass that is trained on; the backward pass may come after it."""
+    """A context for a training forward pass; the backward pass may come after it."""
     swaps = [(module, type(module), _substitute(module)) for module in model.modules() if device.type == "cpu"]
     swaps = [(module, own, other) for module, own, other in swaps if other is not own]
     if not swaps:
@@ -77,7 +77,7 @@ class _DepthwiseConv2d(nn.Conv2d):
 
 class _PointwiseConv2d(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
-        # The gradient of a bias is a sum of columns in bf16, which over many pixels costs more than is gained.
+        # The gradient of a bias sums columns in bf16, which for many pixels costs more than this way saves.
         few = self.bias is None or input.shape[2:].numel() == 1
         if not (few and torch.is_autocast_enabled("cpu") and _channels_last(input)):
             return super().forward(input)
@@ -151,7 +151,7 @@ class _MaxPool(torch.autograd.Function):
 
 
 class _Mean(torch.autograd.Function):
-    """Over the pixels. torch's own gradient is written out, channels first, and what it is added to is not."""
+    """The mean over pixels. torch writes its gradient out channels first; what it is added to is channels last."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -166,7 +166,7 @@ class _Mean(torch.autograd.Function):
 
 
 def _substitute(module: nn.Module) -> type[nn.Module]:
-    """The class that computes what `module` does, faster; its own where there is none."""
+    """The class that computes the same as `module`, but faster; the module's own where there is none."""
     kind = type(module)
     if isinstance(module, nn.Conv2d) and kind is nn.Conv2d and _depthwise(module):
         return _DepthwiseConv2d
@@ -213,7 +213,7 @@ def _images(x: Tensor, y: Tensor, kernel: int, stride: int, padding: int) -> Ima
 
 @cache
 def _tried_kernels() -> ctypes.CDLL | None:
-    """The kernels, if this machine's compiler has made of them what torch computes."""
+    """The kernels, if they compute what torch computes as this machine's compiler built them."""
     kernels = library("channels_last")
     if kernels is None:
         return None

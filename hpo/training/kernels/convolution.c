@@ -2,7 +2,7 @@
  *
  * The images of a batch lie in the lanes of a vector: an array [C][H][W] of vectors holds LANES images, so every
  * instruction works on whole vectors whatever the number of channels. A batch is `groups` such arrays. Lanes without an
- * image hold zeros, and a zero gradient. hpo/training/kernels/convolutions.py owns all memory; nothing is allocated
+ * image hold zeros and a zero gradient. hpo/training/kernels/convolutions.py owns all memory; nothing is allocated
  * here.
  */
 #include "chain.h"

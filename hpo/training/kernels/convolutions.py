@@ -1,7 +1,7 @@
 """The convolutions at the beginning of a small network, by the kernels of convolution.c.
 
-A stage is a convolution, 2x2 max pooling and ReLU in one pass. torch's own take several passes, and theirs are made for
-many channels: LeNet's have 1, 6 and 16.
+A stage is a convolution, 2x2 max pooling and ReLU in one pass. torch takes several passes, with kernels that are made
+for many channels; LeNet has 1, 6 and 16.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class ConvPoolReluBlock:
         return (self.width + 2 * self.padding - self.kernel + 1) // 2
 
     def scratch(self, lanes: int) -> Tensor:
-        """What the backward pass needs beside it; zeros at first."""
+        """Working memory for the backward pass; zeros at first."""
         outputs, inputs, kernel, _ = self.weight.shape
         spread = 2 * self.rows * (2 * self.columns + 2 * (kernel - 1))
         return torch.zeros((outputs + outputs * inputs * kernel * kernel + outputs * spread) * lanes)
@@ -81,7 +81,7 @@ def read_stages(modules: Sequence[nn.Module], shape: tuple[int, int, int]) -> li
 
 
 class Memory:
-    """What the stages read and write for so many groups of images; the zero padding is written here, once."""
+    """The memory that the stages read and write for `groups` groups of images; zero padding is written only here."""
 
     def __init__(self, stages: Sequence[ConvPoolReluBlock], groups: int, lanes: int) -> None:
         first = stages[0]
@@ -111,7 +111,7 @@ class Convolutions:
 
     @classmethod
     def of(cls, stages: Sequence[ConvPoolReluBlock]) -> Convolutions | None:
-        """None where the kernels cannot be had, or fail their trial."""
+        """None where there are no kernels, or they fail their trial."""
         kernels = _tried_kernels()
         return None if kernels is None else cls(stages, kernels)
 
@@ -161,12 +161,12 @@ class Convolutions:
 
 @cache
 def _tried_kernels() -> ctypes.CDLL | None:
-    """The kernels, if this machine's compiler has made of them what torch computes."""
+    """The kernels, if they compute what torch computes as this machine's compiler built them."""
     kernels = library("chain")
     if kernels is None:
         return None
     _declare(kernels)
-    random = torch.Generator().manual_seed(0)  # of its own: a trial's random numbers do not depend on who came first
+    random = torch.Generator().manual_seed(0)  # its own: a trial's random numbers must not depend on this
     x, w, b, g = (torch.randn(shape, generator=random) for shape in ((5, 2, 6, 6), (7, 2, 3, 3), (7,), (5, 63)))
     with torch.inference_mode(False), torch.enable_grad():
         weight, bias = w.double().requires_grad_(), b.double().requires_grad_()

@@ -1,8 +1,8 @@
-"""The fused optimizers of torch applied to a few parameters at a time, while their gradients are still in the cache.
+"""torch's fused optimizers, applied to a few parameters at a time while their gradients are still in the cache.
 
 `Optimizer.step` walks all parameters after the backward pass: by then the first gradients have left the cache, and the
-walk in Python takes 40 microseconds. The kernels below are those that `fused=True` calls; the state stays in
-`optimizer.state` under torch's own names, so that checkpoints do not know which way was taken.
+walk in Python takes 40 microseconds. These are the kernels that `fused=True` calls; the state stays in
+`optimizer.state` under torch's own names, so that checkpoints are the same either way.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from hpo.torch_internals import foreach_add, fused_kernel
 __all__ = ["Update", "adam_state", "group_of", "partial_update", "sgd_state"]
 
 Update = Callable[[Sequence[Tensor]], None]
-"""Gradients, one per parameter it was made for, to a step of these parameters."""
+"""Takes a step of the parameters it was made for, from one gradient for each."""
 
 
 GroupUpdate = Callable[[list[Tensor]], None]
-"""As Update, of parameters in one group of an optimizer."""
+"""As Update, for parameters in one group of an optimizer."""
 
 
 def partial_update(optimizer: Optimizer, parameters: Sequence[Tensor]) -> Update | None:
@@ -54,7 +54,7 @@ def group_of(optimizer: Optimizer, parameter: Tensor) -> dict[str, Any]:
 
 
 def adam_state(optimizer: Optimizer, parameter: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(step [], exp_avg, exp_avg_sq), made where they are missing."""
+    """(step [], exp_avg, exp_avg_sq), created where they are missing."""
     return (
         _state(optimizer, parameter, "step", torch.zeros(())),
         _state(optimizer, parameter, "exp_avg", torch.zeros_like(parameter)),
@@ -63,7 +63,7 @@ def adam_state(optimizer: Optimizer, parameter: Tensor) -> tuple[Tensor, Tensor,
 
 
 def sgd_state(optimizer: Optimizer, group: dict[str, Any], parameter: Tensor) -> Tensor | None:
-    """The momentum buffer; None without momentum. From zeros, the first step is torch's, which copies the gradient."""
+    """The momentum buffer; None without momentum. It starts at zero, so the first step is torch's, a copy."""
     return _state(optimizer, parameter, "momentum_buffer", torch.zeros_like(parameter)) if group["momentum"] else None
 
 

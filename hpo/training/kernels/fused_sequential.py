@@ -1,11 +1,11 @@
-"""Training a chain of layers by hand: forward, backward and update without autograd.
+"""Training a chain of layers without autograd: forward, backward and update.
 
-A chain is any number of convolution stages (hpo.training.kernels.convolutions) and then linear layers.
+A chain is any number of convolution stages (hpo.training.kernels.convolutions) followed by linear layers.
 
-`FusedSequential.learn` is specified by the autograd way in hpo.training.step: the same weights after many steps within
-rounding (tests/unit/training). It is faster in four ways: small batches in one call of C (fused_train_step),
-larger ones by oneDNN's products (gemm), each layer updated while its gradient is in the cache (fused_optimizer), and
-no graph.
+The autograd step in hpo.training.step is the specification of `FusedSequential.learn`: after many steps the weights are
+the same up to rounding (tests/unit/training). It is faster for four reasons: small batches take one call of C
+(fused_train_step), larger ones oneDNN's products (gemm), each layer is updated while its gradient is in the cache
+(fused_optimizer), and there is no graph.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["FusedSequential", "fused_sequential"]
 def fused_sequential(
     model: nn.Module, shape: tuple[int, int, int], optimizer: Optimizer | None, smoothing: float
 ) -> FusedSequential | None:
-    """`model` on images [C, H, W] = `shape`, for training by hand; None if it is no chain of layers known here.
+    """`model` on images [C, H, W] = `shape`, for training without autograd; None if it is not a chain of known layers.
 
     optimizer: updates weights within the backward pass, where it can; None leaves the gradients in `.grad`.
     smoothing: of labels, as in torch's cross entropy.
@@ -49,14 +49,14 @@ def fused_sequential(
 
 
 class FusedSequential:
-    """The parts of a model with the update of each. Weights, gradients and optimizer state stay where torch has them.
+    """The parts of a model and their updates. Weights, gradients and optimizer state stay where torch keeps them.
 
-    optimizer: updates each part within the backward pass, where it can; None: it shall not.
-    smoothing: the share of each image's label that goes to all classes alike, as in torch's cross entropy.
+    optimizer: updates each part within the backward pass, where it can; None leaves the gradients in `.grad`.
+    smoothing: the share of each image's label that is spread over all classes, as in torch's cross entropy.
     """
 
     updates: bool
-    """Whether `learn` updates the weights; else it leaves every gradient in `.grad`."""
+    """Whether `learn` updates the weights; otherwise it leaves every gradient in `.grad`."""
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class FusedSequential:
         return x
 
     def _backward(self, number: int, x: Tensor, grad_output: Tensor) -> Tensor | None:
-        """Update a layer, and give the gradient of its inputs `x` where something below it wants that."""
+        """Update a layer, and return the gradient of its inputs `x` where a part below needs it."""
         wanted = number > 0 or self._convolutions is not None
         gradients = product(grad_output.t(), x), grad_output.sum(0)
         grad_input = (
@@ -151,7 +151,7 @@ def _cross_entropy(logits: Tensor, labels: Tensor, smoothing: float) -> tuple[Te
 
 
 def _activation_backward(layer: Layer, grad_output: Tensor, out: Tensor, mask: Tensor | None) -> None:
-    """The gradient of `layer`'s output `out` becomes, in place, that of its product."""
+    """Turn the gradient of `layer`'s output `out`, in place, into that of its product."""
     if mask is not None:
         grad_output.mul_(mask)
     if layer.relu:
@@ -166,7 +166,7 @@ def _keep(part: Layer | ConvPoolReluBlock) -> Update:
 
 
 def _fit_together(shape: tuple[int, int, int], stages: Sequence[ConvPoolReluBlock], layers: Sequence[Layer]) -> bool:
-    """Whether each part takes what the one below gives: of one that does not, autograd has the better error."""
+    """Whether each part fits the output of the one below. If not, autograd gives the better error."""
     channels, height, width = shape
     for stage in stages:
         if stage.weight.shape[1] != channels:
@@ -177,14 +177,14 @@ def _fit_together(shape: tuple[int, int, int], stages: Sequence[ConvPoolReluBloc
 
 
 def _ordinary(parameter: Tensor) -> bool:
-    """A trained float32 tensor of its own on a CPU, whose gradient nobody watches."""
+    """Whether it is a trained float32 leaf tensor on a CPU, without hooks on its gradient."""
     watched = parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None)
     kind = parameter.dtype == torch.float32 and parameter.device.type == "cpu"
     return kind and parameter.requires_grad and parameter.is_leaf and not watched
 
 
 def _changed(module: nn.Module) -> bool:
-    """Whether somebody listens to the passes of this module, or has given it another forward."""
+    """Whether this module has hooks, or its forward was replaced."""
     return bool(
         module._forward_hooks
         or module._forward_pre_hooks

@@ -1,8 +1,8 @@
 """A whole step of a chain in one call of chain.c: forward, cross entropy, backward and update.
 
-Between the kernels of a small network's step lay three hundred microseconds of Python and of torch's operators, more
-than the kernels take at a few images. And at a few images a step of a wide layer is reading and writing weights and
-optimizer state, which the kernels do once forward and once backward (docs/decisions/chains.md has the figures).
+Otherwise Python and torch's operators spend 300 microseconds between the kernels of a small network's step, more than
+the kernels take for a few images. And for a few images a step of a wide layer mostly reads and writes weights and
+optimizer state, which these kernels do once forward and once backward (docs/decisions/chains.md has the figures).
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from hpo.training.kernels.rounding import agree
 __all__ = ["FusedTrainStep"]
 
 MOST_IMAGES, MOST_IMAGES_NARROW = 64, 256
-"""Images from which on products by oneDNN are no slower, of layers with many weights and with few (AMD EPYC, Zen 5)."""
+"""From this many images on oneDNN's products are as fast, for many weights and for few (AMD EPYC, Zen 5)."""
 NARROW = 100_000
-"""Weights that still count as few. The first layer's do not count where nothing below it wants a gradient."""
+"""The most weights that count as few. The first layer's do not count where nothing below it needs a gradient."""
 
 _ADAM, _SGD, _MOMENTUM, _NESTEROV = range(4)
 
 
 class _Group(ctypes.Structure):
-    """This and the next four as in chain.c."""
+    """This and the next four are as in chain.c."""
 
     _fields_ = (
         *((name, ctypes.c_int32) for name in ("kind", "decoupled")),
@@ -81,7 +81,7 @@ class _Network(ctypes.Structure):
 
 
 class FusedTrainStep:
-    """The steps of stages and layers under one optimizer. Weights and optimizer state stay where torch has them.
+    """Steps of stages and layers under one optimizer. Weights and optimizer state stay where torch keeps them.
 
     smoothing: of the labels, as in torch's cross entropy
     """
@@ -96,7 +96,7 @@ class FusedTrainStep:
     ) -> None:
         self._kernels, self._convolutions, self._layers = kernels, convolutions, tuple(layers)
         wide = sum(layer.weight.numel() for layer in layers[0 if convolutions else 1 :]) > NARROW
-        self.most = MOST_IMAGES if wide else MOST_IMAGES_NARROW  # images up to which this way is the faster one
+        self.most = MOST_IMAGES if wide else MOST_IMAGES_NARROW  # images up to which this way is faster
         self._groups = [(_group(optimizer, options), options) for options in optimizer.param_groups]
         self._held: list[Tensor] = []  # what the structures point to
         self._rows = (_Layer * len(layers))(*[self._layer(layer, optimizer) for layer in layers])
@@ -114,7 +114,7 @@ class FusedTrainStep:
     def of(
         cls, convolutions: Convolutions | None, layers: Sequence[Layer], optimizer: Optimizer, smoothing: float = 0.0
     ) -> FusedTrainStep | None:
-        """None where there are no kernels, or none for this optimizer. Every part takes what the one below it gives."""
+        """None where there are no kernels, or none for this optimizer. Each part must fit the one below."""
         contiguous = all(layer.weight.is_contiguous() and layer.bias.is_contiguous() for layer in layers)
         if type(optimizer) not in (Adam, AdamW, SGD) or not contiguous:
             return None
@@ -124,8 +124,8 @@ class FusedTrainStep:
     def learn(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """One step on images float32 [N, C, H, W] and labels int64 [N]: (mean cross entropy [], hits int64 []).
 
-        Both are overwritten by the next step. IndexError for a label that is no class, ValueError for images of
-        another size: no weight has changed then.
+        The next step overwrites both. Raises IndexError for a label outside the classes and ValueError for images of
+        another size; no weight has changed then.
         """
         count = len(images)
         if images.numel() != count * self._pixels:
@@ -139,7 +139,7 @@ class FusedTrainStep:
         status = self._kernels.learn(self._network, _at(images), _at(labels), count, _at(self._loss), _at(self._hits))
         del masks  # until here
         if status:
-            raise IndexError(f"a label of {labels.tolist()} is no class: there are {self._rows[-1].outputs}")
+            raise IndexError(f"a label of {labels.tolist()} is not a class: there are {self._rows[-1].outputs}")
         return self._loss, self._hits
 
     def _masks(self, count: int) -> list[Tensor]:
@@ -208,7 +208,7 @@ def _group(optimizer: Optimizer, options: dict[str, Any]) -> _Group:
 
 @cache
 def _tried_kernels() -> ctypes.CDLL | None:
-    """The kernels, if this machine's compiler has made of them what torch computes."""
+    """The kernels, if they compute what torch computes as this machine's compiler built them."""
     kernels = library("chain")
     if kernels is None:
         return None
@@ -216,7 +216,7 @@ def _tried_kernels() -> ctypes.CDLL | None:
     kernels.learn.argtypes = (ctypes.POINTER(_Network), pointer, pointer, number, pointer, pointer)
     kernels.learn.restype = number
     spare_the_compiler()
-    # An eps as large as gradients: with Adam's own a first step is their sign, which near zero is rounding's.
+    # An eps as large as gradients: with Adam's own a first step is their sign, which near zero depends on rounding.
     ways = (
         (partial(SGD, lr=0.5), _sgd_step),
         (partial(Adam, lr=0.5, eps=0.1, weight_decay=0.1), _first_adam_step),
@@ -231,7 +231,7 @@ def _sgd_step(value: Tensor, gradient: Tensor) -> Tensor:
 
 
 def _first_adam_step(value: Tensor, gradient: Tensor) -> Tensor:
-    """Both means are the gradient's own then."""
+    """In the first step both moments come from this one gradient."""
     decayed = gradient + 0.1 * value
     return value - 0.5 * decayed / (decayed.abs() + 0.1)
 
@@ -239,11 +239,11 @@ def _first_adam_step(value: Tensor, gradient: Tensor) -> Tensor:
 def _step_agrees(
     kernels: ctypes.CDLL, optimizer: Callable[..., Optimizer], step: Callable[[Tensor, Tensor], Tensor], count: int
 ) -> bool:
-    """Whether a step of two layers on `count` images is `step` in float64.
+    """Whether a step of two layers on `count` images equals `step` in float64.
 
-    Written out, as torch's own loads its compiler: 160 MB in every trainer.
+    The optimizers' rules are written out here, because torch's optimizers load its compiler: 160 MB in every trainer.
     """
-    random = torch.Generator().manual_seed(0)  # of its own: a trial's random numbers do not depend on who came first
+    random = torch.Generator().manual_seed(0)  # its own: a trial's random numbers must not depend on this
     x, *values = (torch.randn(shape, generator=random) for shape in ((count, 37), (21, 37), (21,), (9, 21), (9,)))
     labels = torch.arange(count) % 9
     with torch.inference_mode(False), torch.enable_grad():

@@ -1,7 +1,7 @@
 """Matrix products on a CPU by oneDNN, which has AVX-512 kernels for every vendor's processors.
 
-torch.mm goes to MKL, and MKL takes its AVX2 kernels on processors that are not Intel's: on an AMD EPYC (Zen 5) one core
-gave 95-104 GFLOP/s by torch.mm and 190-240 by oneDNN, at batches of 64 to 512 (docs/decisions/chains.md).
+torch.mm calls MKL, and MKL takes its AVX2 kernels on processors that are not Intel's: one core of an AMD EPYC (Zen 5)
+reached 95-104 GFLOP/s with torch.mm and 190-240 with oneDNN, at batches of 64 to 512 (docs/decisions/chains.md).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _ONEDNN = linear_pointwise()
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor, *, relu: bool) -> Tensor:
-    """x [N, I], weight [O, I], bias [O] -> x weight' + bias [N, O], below zero cut off if `relu`. No autograd."""
+    """x [N, I], weight [O, I], bias [O] -> x weight' + bias [N, O], with `relu` cut off below zero. No autograd."""
     if _ONEDNN is not None:
         out = _ONEDNN(x, weight, bias, "none", [], "")
     else:
@@ -28,7 +28,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor, *, relu: bool) -> Tensor:
 
 
 def product(left: Tensor, right: Tensor) -> Tensor:
-    """left [N, K], right [K, M] -> [N, M]; transposed views are taken as they lie. No autograd."""
+    """left [N, K], right [K, M] -> [N, M]; transposed views are not copied. No autograd."""
     if _ONEDNN is not None:
         return _ONEDNN(left, right.t(), None, "none", [], "")
     return torch.mm(left, right)

@@ -1,8 +1,8 @@
 /* Linear layers: forward, and backward with the optimizer's update in one pass over the weights.
  *
  * Every weight and its state is read and written once: its gradient, a sum over the batch, never leaves a register.
- * All three products keep TALL x WIDE sums in registers, so that they load little for what they multiply; rows of
- * weights are walked from end to end, as the processor fetches ahead. hpo/training/kernels/fused_train_step.py owns
+ * All three products keep TALL x WIDE sums in registers, so that they load little for each product; they walk rows of
+ * weights from end to end, because the processor fetches ahead. hpo/training/kernels/fused_train_step.py owns
  * all memory. */
 #include "chain.h"
 
@@ -38,7 +38,7 @@ INLINE void update(const int kind, const Rule *r, vec w, vec g, float *wp, float
     store(wp, w, n);
 }
 
-/* Adam's state is the most that a step reads, in pieces too short for the processor to see ahead. */
+/* Adam's state is most of what a step reads, in pieces too short for the processor to fetch ahead. */
 INLINE void fetch_state(const float *a, const float *b, long at) {
     __builtin_prefetch(a + at, 1);
     __builtin_prefetch(b + at, 1);
@@ -175,8 +175,8 @@ INLINE void both_all(const int kind, const Rule *r, int images, long in, long ou
 }
 
 /* x [images][in], grad_output [images][out], w [out][in] and its state -> grad_input [images][in] = grad_output w,
- * if asked for, and then a step of w by the gradient grad_output' x. a, b: what the rule has not is not touched, and
- * may be anything. */
+ * if asked for, and then a step of w by the gradient grad_output' x. a, b: what the rule does not use is not touched,
+ * and may be anything. */
 void layer_backward(const Rule *r, int32_t images, int32_t in, int32_t out, const float *x, const float *grad_output,
                     float *w,
                     float *a, float *b, float *grad_input) {
@@ -199,7 +199,7 @@ void bias_backward(const Rule *r, int32_t images, int32_t out, const float *grad
     }
 }
 
-/* A step of `size` weights by a gradient that lies in memory: that of one image. */
+/* A step of `size` weights by a gradient in memory, that of one image. */
 void apply(const Rule *r, int64_t size, const float *gradient, float *w, float *a, float *b) {
     bias_backward(r, 1, (int32_t)size, gradient, w, a, b);
 }

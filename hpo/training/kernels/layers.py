@@ -13,7 +13,7 @@ __all__ = ["Layer", "dropout_mask", "read_layers"]
 
 @dataclass(frozen=True)
 class Layer:
-    """x [N, I] -> dropout(relu(x weight' + bias)) [N, O], both if asked for."""
+    """x [N, I] -> dropout(relu(x weight' + bias)) [N, O]; ReLU and dropout are optional."""
 
     weight: Tensor
     bias: Tensor
@@ -40,7 +40,7 @@ def read_layers(modules: Sequence[nn.Module]) -> list[Layer] | None:
 
 
 def dropout_mask(x: Tensor, probability: float) -> Tensor:
-    """Of the shape of `x`, as nn.Dropout draws it on a CPU: the same random numbers in the same order."""
+    """A mask of the shape of `x`, drawn as nn.Dropout does on a CPU: the same random numbers in the same order."""
     if probability == 1.0:
         return torch.zeros_like(x)
     return torch.empty_like(x).bernoulli_(1.0 - probability).div_(1.0 - probability)

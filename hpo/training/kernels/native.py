@@ -1,6 +1,6 @@
-"""The C kernels of this package: compiled once per machine by the compiler found there, and loaded by ctypes.
+"""The C kernels of this package: compiled once per machine by the compiler there, and loaded by ctypes.
 
-Without a compiler training goes on without them, by torch's own operators (docs/decisions/chains.md).
+Without a compiler training uses torch's own operators (docs/decisions/chains.md).
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ __all__ = ["library"]
 
 FOLDER = Path(__file__).parent
 SOURCES = {"chain": ("chain.c", "layers.c", "convolution.c"), "channels_last": ("channels_last.c",)}
-"""What stands beside this file, by the library it becomes."""
+"""The sources beside this file, by the library that they are compiled to."""
 FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fPIC", "-shared")
 COMPILE_SECONDS = 60
 
 
 @cache
 def library(name: str) -> ctypes.CDLL | None:
-    """A library of SOURCES, or None where it cannot be had."""
+    """A library of SOURCES; None where it cannot be compiled or loaded."""
     home, file = Settings.read().home, f"{name}-{_fingerprint()}.so"
     try:
         if _is_ours(home, path := home / "cache" / "native" / file):
@@ -43,7 +43,7 @@ def library(name: str) -> ctypes.CDLL | None:
 
 
 def _is_ours(home: Path, path: Path) -> bool:
-    """Whether nobody else had a hand in `path`, which runs when it is loaded: several people may share a home."""
+    """Whether `path` and its folders from `home` on are this account's or root's: several people may share a home."""
     steps = (home, *reversed([each for each in path.parents if home in each.parents]), path)
     return all(is_trusted(step) for step in steps if step.exists() or step.is_symlink())
 
@@ -55,7 +55,7 @@ def _load(sources: Sequence[str], path: Path) -> ctypes.CDLL:
 
 
 def _compile(sources: Sequence[str], path: Path) -> None:
-    """Into a file of its own first: trainers that start together may all come here."""
+    """Compile into a separate file first: trainers that start together may all compile at once."""
     compiler = _compiler()
     if compiler is None:
         raise FileNotFoundError("no C compiler")
@@ -72,7 +72,7 @@ def _compiler() -> str | None:
 
 
 def _fingerprint() -> str:
-    """Of all sources, the compiler and the processor: machines that share a folder may differ in their vectors."""
+    """A digest of all sources, the compiler and the processor: machines that share a folder may have other vectors."""
     processor = platform.machine()
     with contextlib.suppress(OSError, StopIteration):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
