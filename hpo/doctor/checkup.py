@@ -1,4 +1,4 @@
-"""The checks, one after another. None stops the others: a database that is away is a finding like any other."""
+"""The checks, one after another. None stops the others: an unreachable database is a finding like any other."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STATEMENT_SECONDS = 10.0
 
 
 def checkup(settings: Settings, *, storage: str | None, devices: str | None, fix: bool) -> Iterator[Finding]:
-    """Yields every finding as soon as it is made. With `fix`, stale trials and leases are repaired on the way."""
+    """Yield every finding as soon as it is made. With `fix`, stale trials and leases are repaired on the way."""
     uids: set[str] | None = None
     if storage is None and settings.storage is None and not (settings.home / "postgres").is_dir():
         yield Finding("database", "ok", f"none yet in {settings.home}; the first `hpo run` creates it")
@@ -73,14 +73,15 @@ def _uids(engine: Engine) -> set[str]:
 def _journal(settings: Settings, uids: set[str] | None, *, fix: bool) -> Iterator[Finding]:
     """Results that a process could not save before it had to stop. `uids` None: the database could not be asked.
 
-    With `fix`, those of studies that are not in the database are moved aside, where no command looks for them.
+    With `fix`, those of studies that the database does not have are renamed, so that no command looks at them.
     """
     lost = [] if uids is None else orphans(settings.home, uids)
     names = tuple(path.name for path in lost[:5])
     if lost and fix:
         for path in lost:
             path.rename(path.with_suffix(".orphan"))
-        yield Finding("journal", "ok", f"put aside as .orphan: {len(lost)} files of studies that are not here", names)
+        fact = f"set aside as .orphan: {len(lost)} files of studies that this database does not have"
+        yield Finding("journal", "ok", fact, names)
     elif lost:
         yield Finding(
             "journal", "warn", f"{len(lost)} files hold outcomes of studies that this database does not have", names,

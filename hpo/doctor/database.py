@@ -1,4 +1,4 @@
-"""The database: does it answer, has it the right tables and enough connections, and do our clocks agree?"""
+"""The database: does it answer, does it have the right tables and enough connections, and do the clocks agree?"""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _schema(engine: Engine) -> Finding:
 
 
 def _outdated(state: SchemaState) -> Finding:
-    """Of hpo's tables, where they are not those of this hpo."""
+    """The finding about hpo's tables where they are not those of this hpo."""
     details = tuple(what_is_missing(state))
     if state.version is not None and state.version > VERSION:
         by = f" (hpo {state.by})" if state.by else ""
@@ -82,7 +82,7 @@ def _connections(connection: Connection) -> Finding:
     share = used / max(most, 1)
     level: Level = "fail" if share >= FULL else "warn" if share >= NEARLY_FULL else "ok"
     advice = "raise max_connections, or see who holds them: pg_stat_activity" if level != "ok" else ""
-    return Finding("connections", level, f"{used} of {most} are used; a host of hpo takes two", next=advice)
+    return Finding("connections", level, f"{used} of {most} are used; each host of hpo uses two", next=advice)
 
 
 def _clock(connection: Connection) -> Finding:

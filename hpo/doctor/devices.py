@@ -20,7 +20,7 @@ START_SECONDS, DATA_SECONDS = 120.0, 300.0
 
 
 def examine_devices(devices: str | None) -> Iterator[Finding]:
-    """One finding for each device: a trainer is started on it, and multiplies before it says that it is ready."""
+    """One finding for each device: a trainer starts on it, and computes a product before it says that it is ready."""
     try:
         specs = find_slots(devices, trainers=None, trainers_per_gpu=1, environ=os.environ)
     except HpoError as error:
@@ -48,9 +48,9 @@ def _device(name: str, slots: int) -> Finding:
 
 
 def examine_data(data_dir: Path | None) -> Iterator[Finding]:
-    """Whether HPO_DATA_DIR is there, where it is set; then one finding for each data set that is downloaded.
+    """Whether HPO_DATA_DIR, if it is set, is a folder; then one finding for each data set that is downloaded.
 
-    Files are looked for where trainers look, none is fetched.
+    It looks for files where trainers look, and downloads none.
     """
     if data_dir is not None and not data_dir.is_dir():
         yield Finding(

@@ -14,7 +14,7 @@ Level = Literal["ok", "warn", "fail"]
 
 @dataclass(frozen=True)
 class Finding:
-    """level: "ok"; "warn": it costs speed or space, or deserves a look; "fail": a search does not work with it.
+    """level: "ok"; "warn": it costs speed or space, or deserves a look; "fail": a search does not work like this.
 
     fact:    one sentence with the values in it
     details: lines that prove it; next: one thing to do about it

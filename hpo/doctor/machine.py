@@ -16,18 +16,18 @@ __all__ = ["examine_checkpoints", "examine_disk", "examine_environment", "examin
 
 LITTLE_BYTES, TOO_LITTLE_BYTES = 5 << 30, 500 << 20
 
-# Trainers get one thread each (hpo.trainers.process); these work around that, or slow a device down.
+# Trainers get one thread each (hpo.trainers.process). These variables undo that, or slow a device down.
 UNDOING = {
-    "MKL_DOMAIN_NUM_THREADS": "gives MKL threads again that each trainer is denied",
+    "MKL_DOMAIN_NUM_THREADS": "gives MKL more threads than the one that each trainer gets",
     "KMP_BLOCKTIME": "lets idle threads spin on cores that trainers need",
     "GOMP_SPINCOUNT": "lets idle threads spin on cores that trainers need",
     "CUDA_LAUNCH_BLOCKING": "waits after every kernel: several times slower",
     "PYTORCH_NO_CUDA_MEMORY_CACHING": "asks the driver for every tensor: several times slower",
-    "NVIDIA_TF32_OVERRIDE": "decides about TF32 over torch's head",
-    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "decides about TF32 over torch's head",
+    "NVIDIA_TF32_OVERRIDE": "overrides torch's setting of TF32",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "overrides torch's setting of TF32",
 }
 
-# package, version prefix -> why; what is known to break a search although pip installs it
+# (package, version prefix) -> why it breaks a search although pip installs it
 KNOWN_BAD = {
     ("optuna", "4."): "hpo works with Optuna 5 and its tables",
     ("optuna", "6."): "hpo works with Optuna 5 and its tables",
@@ -36,7 +36,7 @@ KNOWN_BAD = {
 
 
 def examine_disk(settings: Settings) -> Iterator[Finding]:
-    """Room where the database and checkpoints are; one finding for each file system."""
+    """Free space where the database and checkpoints are; one finding for each file system."""
     seen: set[int] = set()
     for name, folder in (("home", settings.home), ("checkpoints", settings.checkpoint_dir)):
         place = _existing(folder)
@@ -56,7 +56,7 @@ def examine_disk(settings: Settings) -> Iterator[Finding]:
 
 
 def examine_checkpoints(settings: Settings, uids: Collection[str] | None) -> Finding:
-    """Folders of studies that the database does not have (any more). `uids` None: it could not be asked."""
+    """Checkpoint folders of studies that the database does not have (any more). `uids` None: it could not be asked."""
     folders = sorted(path for path in settings.checkpoint_dir.glob("*-*") if path.is_dir())
     many = f"{len(folders)} stud{'y' if len(folders) == 1 else 'ies'}"
     total = _size(sum(_bytes(folder) for folder in folders))
@@ -73,7 +73,7 @@ def examine_checkpoints(settings: Settings, uids: Collection[str] | None) -> Fin
 
 
 def examine_environment(environ: Mapping[str, str], storage: str | None) -> Finding:
-    """Variables that hpo refuses, that undo what trainers are given, and a password that everybody here can read."""
+    """Variables that hpo refuses or that undo trainers' settings, and a password that others here can read."""
     if refused := refused_variables(environ):
         named = tuple(line.partition("=")[0].partition(":")[0] for line in refused)
         fact = f"`hpo run` refuses {', '.join(named)}"
@@ -89,7 +89,7 @@ def examine_environment(environ: Mapping[str, str], storage: str | None) -> Find
 
 
 def examine_versions() -> Finding:
-    """Known-bad ones, and torch with a torchvision that was built for another."""
+    """Versions that are known to fail, and torch with a torchvision that was built for another torch."""
     packages: dict[str, str] = code_facts()["packages"]
     shown = ", ".join(f"{name} {number}" for name, number in packages.items())
     bad = [

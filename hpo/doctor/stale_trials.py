@@ -1,4 +1,4 @@
-"""Trials and leases that nobody holds any more: found, and repaired on request."""
+"""Trials and leases that nobody holds any more: find them, and repair them on request."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hpo.storage.optuna_schema import RUNNING, STUDIES, TRIALS, WAITING
 __all__ = ["examine_trials"]
 
 # RUNNING trials of our studies that no lease protects: it ran out, or there is none. A trial of plain Optuna has no
-# lease at all, and nobody can tell whether somebody works on it.
+# lease at all, and nobody can tell whether a process is training it.
 _STALE = text(
     "SELECT s.study_name, t.study_id, t.trial_id, t.number, l.expires_at IS NOT NULL AS held,"
     f" {seconds_from('l.expires_at', 'now()')} AS silent, l.host"
@@ -58,7 +58,7 @@ class _Stale:
 
 
 def examine_trials(engine: Engine, *, fix: bool) -> Iterator[Finding]:
-    """Findings about trials and leases of a database with our tables; with `fix`, stale trials wait for a worker."""
+    """Findings about trials and leases of a database with our tables; with `fix`, stale trials go back to the queue."""
     with engine.begin() as connection:
         freed = _free_the_dead(connection) if fix else 0
         stale = _stale(connection)
@@ -74,14 +74,14 @@ def _stale(connection: Connection) -> list[_Stale]:
 
 
 def _free_the_dead(connection: Connection) -> int:
-    """Trials of workers that ran on this machine and no longer exist, whose leases may have a while to run yet."""
+    """Trials of workers that ran on this machine and no longer exist; their leases may not have run out yet."""
     here, live_seconds = own_identity(), Settings.read().lease_seconds
     studies = sorted({worker.study_id for worker in queries.list_workers(connection)})
     return sum(Reaper(study_id, here, 0.0).free_the_dead(connection, live_seconds) for study_id in studies)
 
 
 def _requeue(connection: Connection, stale: list[_Stale]) -> int:
-    """Put them back into the queue. Returns how many had no attempt left and failed instead."""
+    """Put the trials back into the queue. Returns how many had no attempt left and failed instead."""
     failed = 0
     due = {
         lease.trial_id: lease.expires_at
@@ -112,12 +112,12 @@ def _about_trials(stale: list[_Stale], freed: int, failed: int, fix: bool) -> Fi
 
 
 def _advice(stale: list[_Stale]) -> str:
-    """What puts them back. Nobody can tell from here whether plain Optuna still trains a trial without a lease."""
+    """What puts them back. Nobody can tell whether plain Optuna still trains a trial without a lease."""
     if all(one.held for one in stale):
         return "`hpo doctor --fix` puts them back into the queue; so does the next `hpo run`"
     return (
         "`hpo doctor --fix` puts them back into the queue; `hpo run` leaves those without a lease alone, and waits for "
-        "them: a process of plain Optuna may be at work on them"
+        "them: a process of plain Optuna may be training them"
     )
 
 
