@@ -1,6 +1,6 @@
-"""Structured pruning of a saved model: whole channels go, the rest is trained on, and both are measured side by side.
+"""Structured pruning of a saved model: remove whole channels, fine-tune the rest, and measure both side by side.
 
-The channels of least L2 norm go, together with everything that depends on them (torch-pruning, the extra `compress`).
+It removes the channels of least L2 norm and everything that depends on them (torch-pruning, the extra `compress`).
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from hpo.training.train_val_split import DataCache
 __all__ = ["Compressed", "Measured", "compress"]
 
 LR_SHARE = 0.1
-"""Of the learning rate that trained the model, at which the pruned one goes on, along a cosine to zero."""
+"""The share of the model's learning rate at which fine-tuning starts; a cosine takes it to zero."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A network on the test split: accuracy, multiply-accumulates an image, median milliseconds for a single image."""
+    """A network on the test split: accuracy, multiply-accumulates per image, median milliseconds for a single image."""
 
     test_accuracy: float
     parameters: int
@@ -65,11 +65,11 @@ def compress(
     settings: Settings,
     on_epoch: Callable[[int, float, float], None],
 ) -> Compressed:
-    """Take `ratio` of the channels out of every layer, and train on for `epochs` as the model was trained.
+    """Remove `ratio` of the channels of every layer, then train for `epochs` as the model was trained.
 
-    job:      of the winner's configuration in phase "final": all images of the train split are trained on
+    job:      the winner's configuration in phase "final", so that it trains on all images of the train split
     on_epoch: called with (epoch from 1, train loss, train accuracy)
-    Raises UsageError for a ratio outside (0, 1), one that leaves nothing to take, and where torch-pruning is missing.
+    Raises UsageError for a ratio outside (0, 1) or one that removes nothing, and where torch-pruning is missing.
     """
     if not 0 < ratio < 1:
         raise UsageError(f"--ratio {ratio:g} must lie between 0 and 1")
@@ -96,13 +96,13 @@ def compress(
 
 
 def _pruned(saved: SavedModel, ratio: float) -> nn.Module:
-    """A copy of the network without the channels of least norm; the outputs, one per class, all stay."""
+    """A copy of the network without the channels of least norm; all outputs, one per class, stay."""
     pruning = _torch_pruning()
     network = copy.deepcopy(saved.classifier.network).eval()
     layers = [module for module in network.modules() if isinstance(module, (nn.Conv2d, nn.Linear))]
     before = count_parameters(network)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns of every parameter that it leaves alone
+        warnings.simplefilter("ignore")  # it warns about every parameter that it leaves alone
         pruner = pruning.pruner.BasePruner(
             network,
             torch.randn(2, *saved.shape),

@@ -1,7 +1,7 @@
-"""Files for other runtimes, each loaded again and compared before it counts as exported.
+"""Files for other runtimes; each is loaded again and compared before it counts as exported.
 
-The normalisation is in the graph: input "images" [N, C, H, W], float32 of 0..1 or uint8 of 0..255 as asked for; output
-"logits" [N, classes]. N is free.
+The graph includes the normalisation: input "images" [N, C, H, W], float32 in 0..1 or uint8 in 0..255 as the user
+chooses; output "logits" [N, classes]. N may be any number.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from hpo.inference.model import SavedModel
 __all__ = ["FORMATS", "INPUTS", "Exported", "export_model"]
 
 FORMATS = {"onnx": "onnx", "torch-export": "pt2"}
-"""Format, and how its files end."""
+"""Each format with the ending of its files."""
 INPUTS = {"float32": torch.float32, "uint8": torch.uint8}
 TOLERANCE = 1e-3
-"""Of the logits, relative to the largest: float32 sums in another order differ by about 1e-6."""
+"""The largest difference of a logit, relative to the largest logit: float32 sums in another order differ by 1e-6."""
 
 Runtime = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Exported:
-    """max_difference: of any logit between this file and the model, over `checked` images in batches of 1 and more."""
+    """max_difference: the largest of any logit, between the file and the model over `checked` images."""
 
     path: Path
     max_difference: float
@@ -45,7 +45,7 @@ def export_model(model: SavedModel, kind: str, path: Path, *, input_type: str = 
     """Write `model` to `path` in the format `kind`, check that it gives the same outputs, and say how close they are.
 
     Raises UsageError for an unknown format, a package that is missing or a folder that cannot be written; HpoError
-    when the file gives other outputs (it is then removed).
+    when the file gives different outputs; the file is then removed.
     """
     if kind not in FORMATS:
         raise UsageError(f'unknown format "{kind}"', evidence=[near_miss(kind, FORMATS)])
@@ -93,7 +93,7 @@ def _export_onnx(model: SavedModel, path: Path, dtype: torch.dtype) -> Runtime:
 def _export_torch(model: SavedModel, path: Path, dtype: torch.dtype) -> Runtime:
     program = torch.export.export(model.classifier, (_images(model, 2, dtype),), dynamic_shapes=({0: Dim("N")},))
     with warnings.catch_warnings(), path.open("wb") as file:
-        warnings.simplefilter("ignore")  # about weights that are views; the file is read back and compared
+        warnings.simplefilter("ignore")  # about weights that are views; the file is checked anyway
         torch.export.save(program, file, extra_files={"classes.json": json.dumps(model.classes)})
     with path.open("rb") as file:
         loaded: Runtime = torch.export.load(file).module()
@@ -101,7 +101,7 @@ def _export_torch(model: SavedModel, path: Path, dtype: torch.dtype) -> Runtime:
 
 
 def _compare(model: SavedModel, runtime: Runtime, dtype: torch.dtype) -> tuple[float, int]:
-    """(largest difference of any logit, images compared); HpoError beyond the tolerance."""
+    """(largest difference of any logit, images compared). Raises HpoError beyond the tolerance."""
     batches = [_images(model, size, dtype) for size in (1, 3, 32)]
     largest = scale = 0.0
     with torch.inference_mode():
@@ -111,7 +111,7 @@ def _compare(model: SavedModel, runtime: Runtime, dtype: torch.dtype) -> tuple[f
             scale = max(scale, float(wanted.abs().max()))
     if not largest <= TOLERANCE * max(scale, 1.0):
         raise HpoError(
-            f"the exported file gives other outputs: logits differ by up to {largest:.3g}",
+            f"the exported file gives different outputs: logits differ by up to {largest:.3g}",
             evidence=[f"the largest logit is {scale:.3g}"],
             next="try the other --format; if that fails too, please report a bug",
         )
@@ -119,7 +119,7 @@ def _compare(model: SavedModel, runtime: Runtime, dtype: torch.dtype) -> tuple[f
 
 
 def _images(model: SavedModel, count: int, dtype: torch.dtype) -> Tensor:
-    """Noise of every brightness, the same each time."""
+    """Random images of every brightness, the same each time."""
     generator = torch.Generator().manual_seed(count)
     pixels = torch.randint(0, 256, (count, *model.shape), generator=generator, dtype=torch.uint8)
     return pixels if dtype == torch.uint8 else pixels.float() / 255.0

@@ -1,4 +1,4 @@
-"""A trained model from its folder (hpo.training.final.export wrote it), with the normalisation built in."""
+"""A trained model from the folder that hpo.training.final.export wrote, with the normalisation built in."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["Classifier", "SavedModel", "Trust", "load_model"]
 class Classifier(nn.Module):
     """A network together with the normalisation it was trained on.
 
-    forward: images [N, C, H, W], float of 0..1 or uint8 of 0..255 -> logits [N, classes]
+    forward: images [N, C, H, W], float in 0..1 or uint8 in 0..255 -> logits [N, classes]
     """
 
     mean: Tensor
@@ -47,7 +47,7 @@ class Classifier(nn.Module):
 
 @dataclass(frozen=True)
 class SavedModel:
-    """`classifier` in evaluation mode on the CPU; `shape` (C, H, W) of its images; `about`: all of config.json."""
+    """`classifier` is in evaluation mode on the CPU; `shape` (C, H, W) of its images; `about`: all of config.json."""
 
     classifier: Classifier
     shape: tuple[int, int, int]
@@ -56,7 +56,7 @@ class SavedModel:
 
 
 class _Description(TypedDict):
-    """config.json, as far as a network is made from it."""
+    """The part of config.json that is needed to build the network."""
 
     model: str
     parameters: dict[str, Any]
@@ -73,16 +73,16 @@ _DAMAGE = (
     ArithmeticError, AssertionError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError,
     SafetensorError,
 )  # fmt: skip
-"""What reading a folder, or building a network with the parameters that stand there, may raise."""
+"""What may be raised when a folder is read, or a network is built with the parameters in it."""
 
 
 @dataclass(frozen=True)
 class Trust:
-    """Whose code may build a model, besides hpo's own. Its folder may come from anybody.
+    """Whose code may build a model, besides hpo's own. The model's folder may come from anybody.
 
-    builder, folders: what a study's file that the user named says: "module:function", and where that is found
-    anything: the user trusts the folder: what its config.json names is run
-    say:      told what is run on the folder's word, before it is
+    builder, folders: "module:function" and where to find it, from a study's file that the user named
+    anything: the user trusts the folder: whatever its config.json names is run
+    say:      called with what is about to run because the folder names it
     """
 
     builder: str = ""
@@ -94,7 +94,7 @@ class Trust:
 def load_model(folder: Path, study: str, trust: Trust | None = None) -> SavedModel:
     """The model in `folder`.
 
-    Raises UsageError where its files are missing, damaged or not of one another, and where it is built by code that
+    Raises UsageError where its files are missing or damaged or do not fit together, and where it is built by code that
     neither comes with hpo nor is trusted.
     """
     weights, description = folder / "model.safetensors", folder / "config.json"
@@ -127,7 +127,7 @@ def load_model(folder: Path, study: str, trust: Trust | None = None) -> SavedMod
 
 
 def _make_importable(about: dict[str, Any], folder: Path, trust: Trust) -> None:
-    """Let the model's builder be imported, or refuse it: a name in a file is no reason to run what it names."""
+    """Allow the model's builder to be imported, or refuse it: a name in a file is no reason to run what it names."""
     builder = about["model"]
     if is_own_builder(builder):
         return
@@ -148,10 +148,10 @@ def _make_importable(about: dict[str, Any], folder: Path, trust: Trust) -> None:
             evidence=["whoever wrote the folder chose it, and loading the model would run it"],
             next="--study with the file of the study that declares this model, or --trust if you know who wrote it",
         )
-    sys.path += [path for path in folders if path not in sys.path]  # last: none hides ours
+    sys.path += [path for path in folders if path not in sys.path]  # last, so that none hides hpo's own
 
 
 def _parameters(about: dict[str, Any]) -> dict[str, Any]:
-    """Of the network, without ImageNet's weights: those of the folder replace them, and nothing has to be fetched."""
+    """The network's parameters, without ImageNet weights: the folder's replace them, so nothing is downloaded."""
     own = is_own_builder(about["model"])
     return {name: value for name, value in about["parameters"].items() if not (own and name == "pretrained")}

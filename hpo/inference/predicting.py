@@ -18,7 +18,7 @@ __all__ = ["Prediction", "predict", "read_image"]
 
 @dataclass(frozen=True)
 class Prediction:
-    """probabilities: by class name, largest first."""
+    """probabilities: by class name, the largest first."""
 
     image: Path
     name: str
@@ -27,7 +27,7 @@ class Prediction:
 
 
 def predict(model: SavedModel, paths: Sequence[Path], *, resize: bool = False) -> list[Prediction]:
-    """The class of each image, in the order given. UsageError for a file that it cannot read."""
+    """The class of each image, in the given order. Raises UsageError for a file that it cannot read."""
     images = torch.stack([read_image(path, model.shape, resize=resize) for path in paths])
     with torch.inference_mode():
         found = model.classifier(images).softmax(dim=1)
@@ -37,7 +37,7 @@ def predict(model: SavedModel, paths: Sequence[Path], *, resize: bool = False) -
 def read_image(path: Path, shape: tuple[int, int, int], *, resize: bool) -> Tensor:
     """The image as uint8 [C, H, W] = `shape`.
 
-    Colour is turned into grey, and grey into colour, as the model needs; transparency goes onto black. Another size is
+    Colour is converted to grey, and grey to colour, as the model needs; transparency becomes black. A different size is
     an error unless `resize`, because few people mean to squeeze a photograph into 28 x 28 pixels.
     """
     from PIL import Image, UnidentifiedImageError
