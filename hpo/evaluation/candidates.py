@@ -1,4 +1,4 @@
-"""Which configurations are evaluated: the best of the search, the baseline, and on request the known ones."""
+"""Which configurations to evaluate: the best of the search, the baseline, and on request the known ones."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Candidate:
 
     name:         "trial 12", "baseline" or "known 1", as tables show it
     rank:         among the best of the search, from 1; None for a baseline or known one that is not among them
-    trial:        its trial in the search, None when it never finished there
+    trial:        its trial in the search; None when it never finished there
     config:       resolved, as trainers read it; params: as Optuna stores them
-    epochs:       to train for; epochs_from says why: "best epoch of trial 12"
-    val_accuracy: of that trial in the search
+    epochs:       how many to train; epochs_from says why: "best epoch of trial 12"
+    val_accuracy: the result of that trial in the search
     """
 
     name: str
@@ -55,7 +55,7 @@ class Candidate:
 def choose(study: Study, view: StudyView, *, top: int, known: bool) -> list[Candidate]:
     """The `top` best distinct configurations, best first, then the baseline, then the study's known ones.
 
-    A configuration that is several of these appears once. Raises StudyError for a study without an eligible trial.
+    A configuration that is several of these appears once. Raises StudyError if the study has no eligible trial.
     """
     trials = _trainable(study, view.trials)
     best = ranked(trials, view.directions)
@@ -63,7 +63,7 @@ def choose(study: Study, view: StudyView, *, top: int, known: bool) -> list[Cand
         raise StudyError(
             f'study "{view.name}" has no finished trial to evaluate',
             evidence=[
-                "a trial counts when it is complete, finite, of the study's own rows, and keeps every constraint"
+                "a trial counts when it is complete and finite, fits the study's rows, and keeps every constraint"
             ],
             next=f"`hpo run --study {view.name}` continues the search",
         )
@@ -79,7 +79,7 @@ def choose(study: Study, view: StudyView, *, top: int, known: bool) -> list[Cand
 
 
 def _trainable(study: Study, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Those that say how to train again. Plain Optuna may have told one with parameters that the study has not."""
+    """Trials that can be trained again. Plain Optuna may have added some with parameters that the study lacks."""
     intake = Intake(study.rows)
 
     def says(trial: FrozenTrial) -> bool:
@@ -92,7 +92,7 @@ def _trainable(study: Study, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]
 
 
 def _add(found: dict[str, Candidate], given: Candidate) -> None:
-    """Take in a configuration given by hand; one that is already there keeps its rank and gains the name."""
+    """Add a configuration given by hand; one that is already there keeps its rank and gets the name too."""
     before = found.get(given.key)
     if before is None:
         found[given.key] = given if given.trial is None else replace(given, name=f"{given.name} (trial {given.trial})")
@@ -105,7 +105,7 @@ def _of_trial(study: Study, trial: FrozenTrial) -> Candidate:
     record = record_of(trial)
     config = record.get("config") or study.resolve(study.rows.configuration(trial.params))
     metrics = record.get("metrics", {})
-    # What another hand wrote there may be any number, and an evaluation would train for as long.
+    # Whoever can write to the database may have put any number there, and an evaluation would train for as long.
     best_epoch = min(max(0, record.get("best_epoch", 0)), study.epochs * (study.folds or 1))
     return Candidate(
         name=f"trial {trial.number}",
@@ -120,7 +120,7 @@ def _of_trial(study: Study, trial: FrozenTrial) -> Candidate:
 
 
 def _given(study: Study, trials: Sequence[FrozenTrial], config: Mapping[str, Any], name: str) -> Candidate:
-    """A configuration given by hand, with its trial where the search finished one with exactly its values."""
+    """A configuration given by hand, with the trial of exactly these values if the search finished one."""
     params = study.rows.parameters(config, what=name, complete=False)
     baseline = name == "baseline"
     for trial in trials:
@@ -137,7 +137,7 @@ def _given(study: Study, trials: Sequence[FrozenTrial], config: Mapping[str, Any
 
 
 def _with_epochs(study: Study, candidates: list[Candidate]) -> list[Candidate]:
-    """Those that never finished in the search train for as long as the others did best."""
+    """Candidates that never finished in the search train for the median best epoch of the others."""
     known = [candidate.epochs for candidate in candidates if candidate.epochs]
     epochs = round(median(known)) if known else study.epochs
     why = "median best epoch of the others" if known else "epochs of the study"

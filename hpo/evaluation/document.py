@@ -1,6 +1,6 @@
-"""An evaluation as one document (docs/evaluation.md), put together from its runs and written to its file.
+"""An evaluation as one document (docs/evaluation.md), made from its runs and written to its file.
 
-Its types are in hpo/results/evaluation.py, where readers find them too.
+Its types are in hpo/results/evaluation.py, where readers of the document find them too.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Results = Mapping[str, Sequence[RunResult]]
 
 
 def document(study: Study, candidates: Sequence[Candidate], results: Results, *, seeds: int) -> EvaluationDocument:
-    """Everything about an evaluation. `results`: of every final run, by candidate key."""
+    """Everything about an evaluation. `results`: every final run's, by candidate key."""
     rows = [configuration(study, candidate, results[candidate.key]) for candidate in candidates]
     best = winner(rows)
     images = [row["test_images"] for row in rows if row["test_images"]]
@@ -58,7 +58,7 @@ def winner(rows: Sequence[ConfigurationRow]) -> ConfigurationRow | None:
 
 
 def configuration(study: Study, candidate: Candidate, results: Sequence[RunResult]) -> ConfigurationRow:
-    """One configuration: what it is, and what its runs came to."""
+    """One configuration: what it is, and the results of its runs."""
     done = [result for result in results if result.complete]
     scores = [float(result.finished.metrics["test_accuracy"]) for result in done]
     test = _row(estimate_accuracy(scores, done[0].finished.facts["test_images"]), scores) if done else None
@@ -180,7 +180,7 @@ def _run(result: RunResult) -> RunRow:
 
 
 def _over(done: Sequence[RunResult], value: Callable[[RunResult], float], *, most: float = math.inf) -> MeanRow | None:
-    """Of a measure that is never below 0 nor above `most`."""
+    """The row of a measure that lies between 0 and `most`."""
     values = [float(value(result)) for result in done]
     return _row(estimate(values, least=0.0, most=most), values) if values else None
 

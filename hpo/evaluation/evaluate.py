@@ -48,7 +48,7 @@ class EvaluationProgress:
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """What `hpo evaluate` is told; see its --help."""
+    """The options of `hpo evaluate`; see its --help."""
 
     top: int = 3
     seeds: int = 5
@@ -65,9 +65,9 @@ class EvaluateOptions:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """document: docs/evaluation.md, None when interrupted; folder: where evaluation.json and winner/ are.
+    """document: see docs/evaluation.md; None when interrupted. folder: where evaluation.json and winner/ are.
 
-    interrupted: the signal that came before the end, else None
+    interrupted: the signal that stopped it, else None
     """
 
     document: EvaluationDocument | None
@@ -77,7 +77,7 @@ class Evaluation:
 
 
 def evaluate(reference: str, options: EvaluateOptions, settings: Settings) -> Evaluation:
-    """Evaluate the study that `reference` names. Raises HpoError for whatever the user must act on."""
+    """Evaluate the study that `reference` names. Raises HpoError for anything that the user must act on."""
     if options.top < 1 or options.seeds < 1:
         raise UsageError(f"--top {options.top} and --seeds {options.seeds} must be at least 1")
     specs = find_slots(
@@ -107,7 +107,7 @@ def evaluate(reference: str, options: EvaluateOptions, settings: Settings) -> Ev
 
 
 class _Session:
-    """One evaluation under way."""
+    """A running evaluation."""
 
     def __init__(self, opened: OpenedEvaluation, options: EvaluateOptions, settings: Settings, scratch: Path) -> None:
         self.opened, self.options, self.settings, self.scratch = opened, options, settings, scratch
@@ -116,7 +116,7 @@ class _Session:
         self.candidates = choose(study, opened.view, top=options.top, known=options.known)
         used = {trial_seed(study.seed, trial.number) for trial in opened.view.trials}
         used |= {record["seed"] for record in map(record_of, opened.view.trials) if "seed" in record}
-        # Seed by seed, not configuration by configuration: if it is cut short, every configuration has had its turn.
+        # Seed by seed, not configuration by configuration: if it is cut short, every configuration has had some runs.
         self.runs = [
             final_run(opened.found, candidate, index, used, scratch)
             for index in range(options.seeds)
@@ -163,7 +163,7 @@ class _Session:
         self.options.on_progress(self.progress)
 
     def conclude(self) -> EvaluationDocument:
-        """Write and store everything; the document."""
+        """Write and store everything. Returns the document."""
         made = self._document()
         row = winner(made["configurations"])
         assert row is not None
@@ -186,7 +186,7 @@ class _Session:
         return made
 
     def _train_winner(self, scheduler: RunScheduler, stored: dict[str, Any]) -> bool:
-        """Make sure of the winner's weights: those of its first run, and those of its training as in the search."""
+        """Make sure that the winner's weights are there, of its first run and of its training as in the search."""
         row = winner(self._document()["configurations"])
         if row is None:
             failed = [result.finished for result in self.results.values()]
@@ -205,7 +205,7 @@ class _Session:
         else:
             missing.append(search)
         for run in missing:
-            remove_folder(run.folder, self.scratch.parents[1])  # an earlier result without weights is of no use
+            remove_folder(run.folder, self.scratch.parents[1])  # an earlier result without weights is useless
         self.extra = missing
         return scheduler.run(missing)
 
@@ -238,11 +238,11 @@ class _Session:
 
 @contextmanager
 def _alone(scratch: Path, name: str) -> Iterator[None]:
-    """Two evaluations of one study on one host would train the same runs in the same folders."""
+    """Hold a lock: two evaluations of one study on one host would train the same runs in the same folders."""
     for link in links_below(scratch, scratch.parents[1]):
         raise UsageError(
-            f"{link} is a link, and hpo makes none there",
-            evidence=["what is kept there is written and removed, and would be wherever the link leads"],
+            f"{link} is a link, and hpo makes no links there",
+            evidence=["hpo writes and removes files there, and would do so wherever the link leads"],
             next="remove the link, or set HPO_CHECKPOINT_DIR to a folder of your own",
         )
     try:

@@ -1,4 +1,4 @@
-"""Opening a study for evaluation: its declaration, found again, and its rows in the database."""
+"""Opening a study for evaluation: its declaration, found again in the code, and its rows in the database."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["OpenedEvaluation", "open_evaluation"]
 
 @dataclass(frozen=True)
 class OpenedEvaluation:
-    """A stored study with the declaration it was started with. `uid` tells studies of one name apart."""
+    """A stored study with the declaration that started it. `uid` tells studies of the same name apart."""
 
     engine: Engine
     found: FoundStudy
@@ -30,14 +30,14 @@ class OpenedEvaluation:
 
 
 def open_evaluation(reference: str, name: str | None, storage: str | None, settings: Settings) -> OpenedEvaluation:
-    """The study that `reference` names: as stored, or as a declaration that says under which name it is stored.
+    """The study that `reference` names, either in the database or as a declaration that has the stored name.
 
-    Raises StudyError for one that is unknown, has no declaration of ours or cannot be found again in the code,
-    DeclarationChanged when the code declares something else by now.
+    Raises StudyError for a study that is unknown, has no declaration of ours or cannot be found again in the code,
+    DeclarationChanged when the code now declares something else.
     """
     engine = open_for_reading(storage, settings)
     if engine.dialect.name != "postgresql":
-        resolve_url(settings, storage)  # raises, and says why: results have to be written
+        resolve_url(settings, storage)  # raises where results could not be written, and says why
     ensure_schema(engine)
     there = name or stored_name(engine, reference)
     view = read_study(engine, there)

@@ -1,4 +1,4 @@
-"""Runs jobs on this host's slots: the same trainers as in a search, without a database in between."""
+"""Runs jobs on this host's slots: the same trainers as in a search, but without a database."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ STOP_SECONDS = 3.0
 class RunScheduler:
     """`with RunScheduler(specs, ...) as scheduler: scheduler.run(runs)`; trainers start with the first run.
 
-    wakeup:    a non-blocking socket that a signal handler writes to, after setting `interrupted`
-    on_epoch:  called after each epoch of a run; on_result: with the result of each run, as it ends
-    on_notice: a sentence about trouble
+    wakeup:    a non-blocking socket that a signal handler writes to after setting `interrupted`
+    on_epoch:  called after each epoch of a run; on_result: called with the result of each run when it ends
+    on_notice: called with a sentence about trouble
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class RunScheduler:
         for slot in self._pool.slots:
             if slot.free and self._queue:
                 attempt, run = self._queue.popleft()
-                # Numbers are never used twice: a late message about an earlier attempt is not taken for this one.
+                # No number is used twice, so that a late message about an earlier attempt is not mistaken for this one.
                 self._numbers += 1
                 self._runs[self._numbers] = attempt, run
                 self._curves[self._numbers] = []

@@ -1,4 +1,4 @@
-"""The runs of an evaluation, as jobs for trainers, and what each of them found."""
+"""The runs of an evaluation as jobs for trainers, and the result of each."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ class Run:
 
     @property
     def folder(self) -> Path:
-        """Where the trainer leaves the weights."""
+        """The folder where the trainer leaves the weights."""
         return Path(self.job.checkpoint)
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """How a run ended. `curve` has one record per epoch: epoch, the epoch's metrics, seconds, at (UNIX time)."""
+    """The result of a run. `curve` has one record per epoch: epoch, the epoch's metrics, seconds, at (UNIX time)."""
 
     seed: int
     device: str
@@ -56,7 +56,7 @@ class RunResult:
 
     @property
     def deterministic(self) -> bool:
-        """Whether the same run would end the same way again, so that its result is worth keeping."""
+        """Whether the same run would end the same way again, so that the result can be kept."""
         return self.finished.outcome in ("complete", "diverged")
 
     def as_json(self) -> dict[str, Any]:
@@ -64,13 +64,13 @@ class RunResult:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any] | None) -> RunResult | None:
-        """What `as_json` gave; None where there is nothing, or something else, in the database's place for it."""
+        """The result that `as_json` wrote; None where the database has nothing, or something else, in its place."""
         if not conforms(fields, _StoredRun):
             return None
         assert fields is not None
         try:
             found = cls(**{**fields, "finished": Finished(**fields["finished"])})
-        except TypeError:  # of fields that there are not
+        except TypeError:  # unknown fields
             return None
         measured = "test_accuracy" not in found.finished.metrics or conforms(found.finished.facts, _Measured)
         return found if found.deterministic and measured else None
@@ -95,7 +95,7 @@ class _StoredEpoch(TypedDict):
 
 
 class _StoredRun(TypedDict):
-    """A RunResult in the database."""
+    """A RunResult as the database holds it."""
 
     seed: int
     device: str
@@ -104,7 +104,7 @@ class _StoredRun(TypedDict):
 
 
 class _Measured(TypedDict):
-    """What the scoring of the test split leaves in the facts of a run."""
+    """What scoring the test split adds to the facts of a run."""
 
     test_images: int
     macro_f1: float
@@ -119,7 +119,7 @@ class _Measured(TypedDict):
 def final_run(found: FoundStudy, candidate: Candidate, index: int, used: Collection[int], folder: Path) -> Run:
     """Train `candidate` on train and validation with a fresh seed, and score the test split once.
 
-    It stops after the candidate's epochs while its schedule keeps the length it was tuned with.
+    It stops after the candidate's epochs, while its schedule keeps the length it was tuned with.
     """
     study = found.study
     protocol = replace(study.protocol(), stop_after=candidate.epochs, folds=None, measure_latency=False)
@@ -130,7 +130,7 @@ def final_run(found: FoundStudy, candidate: Candidate, index: int, used: Collect
 def search_run(found: FoundStudy, candidate: Candidate, folder: Path) -> Run:
     """Train `candidate` as the search did, with the same seed, and keep the best and the last weights.
 
-    A candidate that the search never trained is trained as if it were the next trial.
+    A candidate that the search never trained is trained as the next trial would be.
     """
     study = found.study
     protocol = replace(study.protocol(), keep_weights=True, folds=None, measure_latency=False)

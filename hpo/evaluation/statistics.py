@@ -1,4 +1,4 @@
-"""The mean of several runs of one configuration with its interval, and whether one configuration beats another."""
+"""The mean of several runs of one configuration and its interval, and whether one configuration beats another."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Comparison", "MeanEstimate", "compare", "estimate", "estimate_accura
 CONFIDENCE = 0.95
 
 FEWEST = 3
-"""With fewer runs no interval is given: two say next to nothing about their spread, and one says nothing."""
+"""With fewer runs no interval is given: two say almost nothing about their spread, and one says nothing."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class MeanEstimate:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two means by Welch's t-test, which lets their variances differ.
+    """Two means compared by Welch's t-test, which allows different variances.
 
     difference: of the means, first minus second; low, high: its 95 % interval, None where all runs of each are alike
     p:          two-sided, already multiplied by `chosen_among` (Bonferroni), at most 1
@@ -49,9 +49,9 @@ class Comparison:
 
 
 def estimate(values: Sequence[float], *, least: float = -math.inf, most: float = math.inf) -> MeanEstimate:
-    """Mean of at least one value, and its Student's t interval: how far training seeds move the mean, and no more.
+    """Mean of at least one value, and its Student's t interval: only how far training seeds move the mean.
 
-    least, most: the range of possible values, at which the interval is cut off.
+    least, most: the range of possible values; the interval is cut off there
     """
     mean, n, std, reason = _spread(values)
     if reason or not std:
@@ -61,13 +61,13 @@ def estimate(values: Sequence[float], *, least: float = -math.inf, most: float =
 
 
 def estimate_accuracy(values: Sequence[float], images: int) -> MeanEstimate:
-    """Mean of accuracies on the same `images` test images, and an interval for new seeds and new images alike.
+    """Mean of accuracies on the same `images` test images, and an interval for both new seeds and new images.
 
-    Wilson's score interval with an effective number of images, as surveys in clusters have it (Korn and Graubard 1998;
-    Dean and Pagano 2015). The variance of the mean is at most p(1-p)/images, which all runs share and more runs do not
-    reduce, plus that of the seeds, s^2/n. The effective number of images is the one that alone would give this
-    variance, and Satterthwaite's degrees of freedom give the quantile of t. The interval stays within 0..1, and runs
-    that are all alike still have the width that a finite test split leaves.
+    Wilson's score interval with an effective number of images, as for surveys in clusters (Korn and Graubard 1998; Dean
+    and Pagano 2015). The variance of the mean is at most p(1-p)/images, which all runs share and more runs do not
+    reduce, plus the variance of the seeds, s^2/n. The effective number of images is the number that alone would give
+    this variance, and Satterthwaite's degrees of freedom give the quantile of t. The interval stays within 0..1. Where
+    all runs are alike it still has the width that comes from the finite test split.
     """
     mean, n, std, reason = _spread(values)
     if reason or std is None:
@@ -84,7 +84,7 @@ def estimate_accuracy(values: Sequence[float], images: int) -> MeanEstimate:
 
 
 def _spread(values: Sequence[float]) -> tuple[float, int, float | None, str]:
-    """Mean, n, standard deviation, and why there can be no interval."""
+    """Mean, n, standard deviation, and why no interval is given."""
     n = len(values)
     few = "" if n >= FEWEST else "one run" if n == 1 else f"{n} runs"
     return fmean(values), n, stdev(values) if n > 1 else None, few
@@ -97,8 +97,8 @@ def _quantile(freedom: float) -> float:
 def compare(first: Sequence[float], second: Sequence[float], *, chosen_among: int = 1) -> Comparison | None:
     """Whether the means differ beyond chance; None unless both have at least two values.
 
-    chosen_among: of how many configurations `first` is the best. The best of several looks better than it is, so test
-    and interval are corrected for that many (Bonferroni). Where the runs of each are all alike, the exact permutation
+    chosen_among: how many configurations `first` is the best of. The best of several looks better than it is, so test
+    and interval are corrected for this number (Bonferroni). Where the runs of each are all alike, the exact permutation
     test replaces Welch's.
     """
     if len(first) < 2 or len(second) < 2:

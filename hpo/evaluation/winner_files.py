@@ -1,9 +1,9 @@
-"""The winner's folder: weights, configuration, the course of training, and the checkpoints of the search.
+"""The winner's folder: weights, configuration, training curves, and the checkpoints of the search.
 
-model.safetensors   the model to use: trained on train and validation, the first of the evaluation's runs
-config.json         what it is, how it was trained and what it scored: all that is needed to load it
+model.safetensors   the model to use: the first of the evaluation's runs, trained on train and validation
+config.json         what it is, how it was trained and how it scored: all that is needed to load it
 metrics.csv         phase, epoch, train_loss, train_acc, val_acc, test_acc, lr, timestamp: phase "search" is the
-                    training that the search judged, phase "final" that of model.safetensors
+                    training that the search scored, phase "final" that of model.safetensors
 best.safetensors    phase "search" after its best epoch
 last.safetensors    phase "search" after its last epoch
 """
@@ -37,7 +37,7 @@ def save_winner(
     search: tuple[Run, RunResult],
     facts: Mapping[str, Any],
 ) -> list[Path]:
-    """Write the five files, each whole or not at all, and return their paths. `row`: of the evaluation's document.
+    """Write the five files, each whole or not at all, and return their paths. `row`: from the evaluation's document.
 
     Raises UsageError where the folder cannot be written.
     """
