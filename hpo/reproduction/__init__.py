@@ -1,4 +1,4 @@
-"""Train a trial again from what it recorded, and say whether it comes out the same, and what differs if not."""
+"""Train a trial again from what it recorded, and say whether the result is the same, and what differs if not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compares two curves number by number, and what surrounded two trainings thing by thing."""
+"""Compare two curves number by number, and the surroundings of two trainings one by one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CURVE = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr")
 
 @dataclass(frozen=True)
 class Mismatch:
-    """A number that differs. epoch counts from 1; 0 is the trial's end."""
+    """A number that differs. epoch counts from 1; 0 means the trial's end."""
 
     epoch: int
     metric: str
@@ -26,7 +26,7 @@ class Mismatch:
 
 @dataclass(frozen=True)
 class Change:
-    """Something around the training that differs. None: it was not recorded, or is not there."""
+    """Something around the training that differs. None: it was not recorded, or does not exist."""
 
     what: str
     then: str | None
@@ -42,7 +42,7 @@ def mismatches(
 
 
 def changes(record: Record, now: Mapping[str, Any], sources: Mapping[str, str]) -> list[Change]:
-    """What differs from the surroundings that the trial recorded.
+    """What differs now from what the trial recorded.
 
     now: git_commit, packages, versions, device, device_name and data_checksum, as a trial records them
     sources: file name -> digest of the code that runs now
@@ -62,7 +62,7 @@ def changes(record: Record, now: Mapping[str, Any], sources: Mapping[str, str]) 
 
 
 def changed_rows(then: Mapping[str, str], now: Mapping[str, str]) -> list[Change]:
-    """Rows of the study's table that have changed since. The trial is trained with the recorded ones all the same."""
+    """Rows of the study's table that have changed since. The trial is still trained with the recorded ones."""
     found = _each("study row", then, now)
     return [change for change in found if change is not None]
 
@@ -78,7 +78,7 @@ def _change(what: str, then: Any, now: Any) -> Change | None:
 
 
 def _versions(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Versions of what trained it: as the trainer recorded them, else the coordinator. Optuna only chose parameters."""
+    """Versions that trained it, from the trainer's record, else the coordinator's. Optuna only chose parameters."""
     both = {**facts.get("packages", {}), **facts.get("versions", {})}
     return {name: version for name, version in both.items() if name != "optuna"}
 

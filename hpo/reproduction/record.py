@@ -1,4 +1,4 @@
-"""What a trial left in the database: enough to train it again without asking its study file."""
+"""What a trial left in the database: enough to train it again without its study file."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ __all__ = ["Record", "read_record"]
 
 @dataclass(frozen=True)
 class Record:
-    """One finished trial. All that says how it was trained is in `job`, which keeps no checkpoint.
+    """One finished trial. `job` has everything about how it was trained, and keeps no checkpoint.
 
     ending:      "complete", "pruned", or how training failed: "diverged", "out_of_memory", "failed"
     curve:       a row of hpo_epochs for each epoch, the first one first
     facts:       the trial's user attributes: device, versions, data_checksum and so on
-    declaration: the study's table when it was started; source: the file it stood in
-    sources:     file name -> digest of the code it ran; None where nobody recorded it
+    declaration: the study's table when it was started; source: the file that declared it
+    sources:     file name -> digest of the code that it ran; None where that was not recorded
     """
 
     study: str
@@ -44,12 +44,12 @@ class Record:
 
     @property
     def cut_by_the_clock(self) -> bool:
-        """Whether `max_seconds` ended it: then its last epoch has as many steps as there was time for."""
+        """Whether `max_seconds` ended it. Then its last epoch has only the steps that there was time for."""
         return self.ending == "complete" and bool(self.facts.get("out_of_time"))
 
 
 def read_record(engine: Engine, name: str, number: int) -> Record:
-    """Trial `number` of the stored study `name`. StudyError for one that is not there, not finished or not hpo's."""
+    """Trial `number` of the stored study `name`. StudyError if it does not exist, is not finished or is not hpo's."""
     view = read_study(engine, name)
     if view.declaration is None:
         raise _not_ours(name)
@@ -92,7 +92,7 @@ def _read(connection: Connection, name: str, trials: Sequence[FrozenTrial], numb
 
 
 def _job(name: str, stored: Any) -> Job:
-    """The job that the study's record holds. Its parts of other types fail in the trainer, as those of a trial do."""
+    """The job in the study's record. Parts of a wrong type fail in the trainer, as those of a trial do."""
     kinds = {"config": dict, "model": dict, "dataset": dict, "sys_path": list}
     fits = isinstance(stored, dict) and all(isinstance(stored.get(key), kind) for key, kind in kinds.items())
     try:
@@ -126,7 +126,7 @@ def _why(trial: FrozenTrial, facts: TrialRecord) -> str:
 
 
 def _with_checksum(facts: TrialRecord, trials: Sequence[FrozenTrial]) -> TrialRecord:
-    """A pruned trial does not say which data it saw; the others of its study do, and the study's data is one."""
+    """A pruned trial does not record its data's checksum; others of its study do, and all of them use the same data."""
     seen = {record["data_checksum"] for record in map(record_of, trials) if "data_checksum" in record}
     return make_record({"data_checksum": seen.pop() if len(seen) == 1 else None}, facts)
 

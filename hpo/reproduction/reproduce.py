@@ -23,17 +23,17 @@ from hpo.wording import shortened
 __all__ = ["Reproduction", "reproduce"]
 
 _FIXED = ("parameters", "macs")
-"""The numbers a trial records at its end that depend neither on the clock nor on the curve."""
+"""Numbers that a trial records at its end and that depend neither on the clock nor on the curve."""
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What a reproduction found. `same`: every number compared is the same, bit for bit, and so is the ending.
+    """The result of a reproduction. `same`: every compared number is the same, bit for bit, and so is the ending.
 
-    compared:   epochs compared; then_epochs: that the trial recorded
-    ending:     how it ended this time, "" where it was stopped after as many epochs as there were to compare
+    compared:   epochs compared; then_epochs: epochs that the trial recorded
+    ending:     how it ended this time; "" where it was stopped after the last epoch to compare
     changes:    what differs around the training (code, versions, device, data), whether or not a number changed
-    notes:      what kept something from being compared
+    notes:      why something could not be compared
     """
 
     study: str
@@ -64,8 +64,8 @@ def reproduce(
 ) -> Reproduction:
     """Train trial `number` of the study that `reference` names again, on `device` or on the kind it was trained on.
 
-    name: under which the study is stored, where that is not what its declaration says
-    on_epoch: told each epoch, whether it came out the same, and how many the trial had
+    name: the name under which the study is stored, where its declaration has another
+    on_epoch: called with each epoch, whether it is the same, and how many epochs the trial had
     Raises StudyError for a trial that cannot be reproduced, DataError and DeviceError where it cannot be trained here.
     """
     engine = open_for_reading(storage, settings)
@@ -97,7 +97,7 @@ class _Retraining:
         self._record = record
         self._process = process
         self._on_epoch = on_epoch
-        # The last epoch of a trial that ran out of time depends on how fast that machine was.
+        # If the trial ran out of time, its last epoch depends on how fast the machine was.
         self.epochs = len(record.curve) - int(record.cut_by_the_clock)
 
     def run(self, sys_path: Any) -> None:
@@ -121,7 +121,7 @@ class _Retraining:
 
     def _epoch(self, message: Epoch) -> None:
         curve = self._record.curve
-        if message.epoch > len(curve):  # it continues where the trial had ended
+        if message.epoch > len(curve):  # it continues after the trial's last epoch
             self._stop()
             return
         new = mismatches(message.epoch, curve[message.epoch - 1], message.metrics)
@@ -138,10 +138,10 @@ class _Retraining:
 
 
 def _declared(reference: str, record: Record) -> tuple[FoundStudy | None, list[str]]:
-    """The study's declaration as it is now, for the folders of its modules and to see what changed in it.
+    """The study's declaration as it is now: its modules' folders are needed, and its changes are shown.
 
-    StudyError where the trial's model or data set is code that neither comes with hpo nor is named by that declaration:
-    the database may name anything.
+    Raises StudyError where the trial's model or data set is code that neither comes with hpo nor is named by that
+    declaration, because the database may name anything.
     """
     builder, loader = str(record.job.model.get("builder")), str(record.job.dataset.get("loader"))
     own = is_own_builder(builder) and is_own_loader(loader)
@@ -198,7 +198,7 @@ def _result(record: Record, done: _Retraining, device: str, found: FoundStudy | 
 
 
 def _end(record: Record, done: _Retraining) -> list[Mismatch]:
-    """What differs at the end of a trial that came to its own end both times."""
+    """What differs at the end of a trial that ended by itself both times."""
     assert done.finished is not None
     then = record.facts.get("metrics")
     if done.cut or not isinstance(then, Mapping) or record.ending != "complete":
