@@ -40,15 +40,15 @@ def run(
     """Search until the budget is used up, and return what was found. Resumes what an earlier run left.
 
     study:  a name from studies/, a path to a .py file (with `:attribute`), "module:attribute", or a Study; or an
-            objective as study.optimize takes it, itself or by its name ("train.py:objective")
-    direction, metric, sampler, pruner: of an objective: "minimize" or "maximize", or one for each value it returns;
-            what the values are called; a Sampler or Pruner, or its name on the command line ("tpe", "none")
+            objective such as study.optimize takes, as a function or by name ("train.py:objective")
+    direction, metric, sampler, pruner: for an objective: "minimize" or "maximize", or one for each value it returns;
+            the names of these values; a Sampler or Pruner, or its name on the command line ("tpe", "none")
     name:   store the trials under another name; subset: train on only this many images
     timeout, trials: the budget. Without either the search runs until Ctrl-C (a grid: until it is done), and says so
     storage, devices, trainers, trainers_per_gpu, enqueue_known, changed_code, retry_failed: as on the command line
     worker: join an existing study instead of starting one; its budget stays, and `timeout` limits this worker alone
     ray:    the address of a Ray cluster, or "local": search on every node of it
-    Raises HpoError for anything the caller must act on; every trial is released safely first.
+    Raises HpoError for anything that the caller must act on; every trial is released safely first.
     """
     said = ObjectiveOptions(_tuple(direction) or (), _tuple(metric), sampler, pruner)
     found = _found(study, said)

@@ -1,4 +1,4 @@
-"""A file that is whole whenever it is there: written beside, flushed to disk, and renamed."""
+"""A file that is always whole: written under another name, flushed to disk, then renamed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["AtomicFile", "write_atomically"]
 
 
 class AtomicFile:
-    """A file that takes its name only once it is whole: `with AtomicFile(path, durable=True) as file: ...`."""
+    """A file that gets its name only when it is whole: `with AtomicFile(path, durable=True) as file: ...`."""
 
     def __init__(self, path: Path, *, durable: bool) -> None:
         self._path = path
@@ -18,7 +18,7 @@ class AtomicFile:
 
     def __enter__(self) -> AtomicFile:
         self._temporary.unlink(missing_ok=True)
-        # Made here and now: whoever else may write in the folder could have put a link under so plain a name.
+        # Created here, never opened: anybody who can write to the folder could have put a link under this plain name.
         self._file = self._temporary.open("xb")
         return self
 
@@ -40,9 +40,9 @@ class AtomicFile:
 
 
 def write_atomically(path: Path, content: bytes | str, *, durable: bool = False) -> None:
-    """Make `content` (text as UTF-8) the file `path`, whole or not at all. OSError where the disk refuses.
+    """Write `content` (text as UTF-8) to `path`, whole or not at all. Raises OSError where the disk refuses.
 
-    durable: on the disk before this returns, so that a power cut does not lose it
+    durable: flush it to disk before this returns, so that a power cut does not lose it
     """
     with AtomicFile(path, durable=durable) as file:
         file.write(content.encode() if isinstance(content, str) else content)

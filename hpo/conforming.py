@@ -1,4 +1,4 @@
-"""Whether a decoded value has the shape of a type: what was written as that type may be anything by now."""
+"""Whether a decoded value has the shape of a type: somebody may have changed what hpo wrote."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ __all__ = ["conforms"]
 
 
 def conforms(value: Any, kind: Any) -> bool:
-    """Whether `value`, of JSON, is a `kind`: a TypedDict, a list, a dict, a union or a scalar, all the way down.
+    """Whether `value`, from JSON, is a `kind`: a TypedDict, a list, a dict, a union or a scalar, at every level.
 
-    Keys that a TypedDict does not know do not matter. A whole number is a float, too, but no number is larger than any.
+    Keys that a TypedDict does not know do not matter. An integer counts as a float, unless it is too large for one.
     """
     origin, parts = get_origin(kind), get_args(kind)
     if kind is Any:
@@ -39,5 +39,5 @@ def conforms(value: Any, kind: Any) -> bool:
 
 @lru_cache
 def _hints(kind: Any) -> dict[str, Any]:
-    # With NotRequired in them: `__required_keys__` does not see it where annotations are texts.
+    # Annotations with NotRequired in them: `__required_keys__` does not see it where annotations are strings.
     return get_type_hints(kind, include_extras=True)

@@ -1,6 +1,6 @@
-"""What stands as text in the database, or in a model's folder, decoded as data: compared and shown, never run.
+"""Texts from the database or a model's folder, decoded as data: they are compared and shown, never run.
 
-Whoever may write there may have put whatever fits, so every such text is decoded here and nowhere else
+Anybody who can write there may have written anything, so every such text is decoded here and nowhere else
 (tests/unit/test_decoding.py). docs/security.md says what is trusted and what is not.
 """
 
@@ -15,15 +15,15 @@ from hpo.wording import shortened
 __all__ = ["Undecodable", "decoded", "decoded_mapping", "decoded_or"]
 
 DEEPEST = 64
-"""Levels of lists and tables in each other. Nothing of hpo's or Optuna's has ten; Python gives up at some hundreds."""
+"""Levels of nesting. Nothing that hpo or Optuna writes has ten; Python gives up at a few hundred."""
 
 
 class Undecodable(ValueError):
-    """A text that is not JSON, or not such JSON as hpo or Optuna would have written there."""
+    """A text that is not JSON, or not the JSON that hpo or Optuna would have written there."""
 
 
 def decoded(text: str) -> Any:
-    """The JSON value that `text` is. Undecodable for what is none, and for one nested more than DEEPEST levels."""
+    """The JSON value in `text`. Raises Undecodable if it is not JSON, or nested more than DEEPEST levels."""
     try:
         value = json.loads(text)
     except (TypeError, ValueError, RecursionError) as error:
@@ -34,7 +34,7 @@ def decoded(text: str) -> Any:
 
 
 def decoded_mapping(text: str) -> dict[str, Any]:
-    """The JSON object that `text` is, as a dict. Undecodable for anything else."""
+    """The JSON object in `text`, as a dict. Raises Undecodable for anything else."""
     value = decoded(text)
     if not isinstance(value, Mapping):
         raise Undecodable(f"{shortened(text)} is not a JSON object")
@@ -42,7 +42,7 @@ def decoded_mapping(text: str) -> dict[str, Any]:
 
 
 def decoded_or(text: str, otherwise: Any) -> Any:
-    """The JSON value that `text` is, or `otherwise` where there is none. `otherwise` also says which type is wanted."""
+    """The JSON value in `text`, or `otherwise` where there is none. The value must have the type of `otherwise`."""
     try:
         value = decoded(text)
     except Undecodable:

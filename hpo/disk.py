@@ -1,4 +1,4 @@
-"""A disk without room, however it is told: by the kernel, or in the words of a program that met it."""
+"""Recognise a full disk, whether the kernel reports it or another program's message does."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import errno
 __all__ = ["is_full"]
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-_WORDS = ("No space left on device", "Disk quota exceeded")  # libc's, in the C locale: as our own servers speak
+_WORDS = (
+    "No space left on device",
+    "Disk quota exceeded",
+)  # libc's in the C locale, as our servers run
 
 
 def is_full(error: BaseException | str) -> bool:
-    """Whether the disk had no room, or the user none of it."""
+    """Whether the disk is full, or the user's quota on it."""
     return getattr(error, "errno", None) in _FULL or any(words in str(error) for words in _WORDS)

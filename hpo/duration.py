@@ -13,7 +13,7 @@ _LONGEST = 365 * 86_400.0
 
 
 def parse_duration(text: str | float) -> float:
-    """Seconds in `text`. A bare number is seconds.
+    """The seconds in `text`. A bare number means seconds.
 
     Raises UsageError for anything else, for zero, and for more than a year.
     """

@@ -52,11 +52,11 @@ EXIT_CODES = {
     141: "the program reading the output closed the pipe",
     143: "SIGTERM: like Ctrl-C",
 }
-"""Every status an hpo command ends with, in the words of README.md and `hpo --help`."""
+"""Every exit code of an hpo command, in the words of README.md and `hpo --help`."""
 
 
 class HpoError(Exception):
-    """A mistake the user can act on: shown without a traceback, with `exit_code` as the process's status."""
+    """A mistake that the user can act on: shown without a traceback; the process ends with `exit_code`."""
 
     exit_code = 70
 

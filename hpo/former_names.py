@@ -1,4 +1,4 @@
-"""What to write where earlier versions had `models`, `data` and `studies`: hpo.models, hpo.data and hpo.studies."""
+"""What to write in place of `models`, `data` and `studies` of earlier versions: hpo.models, hpo.data, hpo.studies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FORMER = ("models", "data", "studies")
 
 
 def former_name(module: str) -> str:
-    """`hpo.models.mlp` for `models.mlp`, which is how earlier versions imported it; "" for what was never hpo's."""
+    """`hpo.models.mlp` for `models.mlp`, as earlier versions imported it; "" for a name that was never hpo's."""
     now = f"hpo.{module}"
     try:
         known = module.partition(".")[0] in _FORMER and find_spec(now) is not None
@@ -22,7 +22,7 @@ def former_name(module: str) -> str:
 
 
 def line_instead(error: BaseException) -> str:
-    """What to write for the line that `error` comes from, when it looks for hpo's own under a former name; else ""."""
+    """What to write instead of the line that raised `error`, if it looks for hpo's own under a former name; else ""."""
     module = error.name if isinstance(error, ImportError) else None
     if isinstance(error, AttributeError) and isinstance(error.obj, ModuleType):
         module = error.obj.__name__

@@ -1,4 +1,4 @@
-"""Any value that JSON can hold, as text: to compare two, to count different ones, to show one."""
+"""Any value that JSON can hold, as text: to compare values, to count different ones, to show one."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def key_of(value: Any) -> str:
 
 
 def as_choice(value: Any) -> Any:
-    """The value where it is text, a number, true, false or None; else its JSON: a list, a mapping or what stands in for
-    one cannot be counted, sorted or written on an axis."""
+    """The value if it is text, a number, true, false or None; else its JSON, because a list or a mapping cannot be
+    counted, sorted or written on an axis."""
     return value if isinstance(value, _SCALARS) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def as_json(value: Any) -> Any:
-    """`value` as JSON can hold it: NaN, which says nothing, becomes null, and infinities "Infinity" and "-Infinity"."""
+    """`value` as JSON can hold it: NaN, which says nothing, becomes null; infinities become "Infinity", "-Infinity"."""
     if isinstance(value, float) and not math.isfinite(value):
         return None if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, Mapping):

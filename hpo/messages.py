@@ -1,6 +1,6 @@
-"""What a coordinator and its trainers say to each other: small frozen records, sent as JSON over a pipe.
+"""The messages between a coordinator and its trainers: small frozen records, sent as JSON over a socket.
 
-Imported by both sides, so it knows neither torch nor optuna.
+Both sides import it, so it imports neither torch nor optuna.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class EarlyStoppingRule:
-    """End training after `patience` epochs in which `monitor` gained no `min_delta`, and keep the best weights."""
+    """End training after `patience` epochs in which `monitor` did not gain `min_delta`, and keep the best weights."""
 
     monitor: str
     patience: int
@@ -49,20 +49,20 @@ class StopRule:
 
 @dataclass(frozen=True)
 class Protocol:
-    """What every trial of a study goes by. Study.protocol writes it; None is "no such rule" throughout.
+    """The rules for every trial of a study. Study.protocol writes it; None always means "no such rule".
 
-    epochs:          at most; schedules are made for this many
-    objectives:      metrics, the first of which is reported to the pruner
+    epochs:          the most that a trial trains; schedules are made for this many
+    objectives:      metrics; the first one is reported to the pruner
     early_stopping, stop_when: rules that end a trial before its last epoch
-    max_seconds:     of training and validation, then the trial ends with its best so far
-    validation:      share of the train split held out; None: the data set's own
-    split_seed:      of subset, validation part and folds
-    folds:           of cross-validation
-    subset:          images of the train split that are used
+    max_seconds:     of training and validation; then the trial ends with its best so far
+    validation:      share of the train split that is held out; None: the data set's own
+    split_seed:      the seed of subset, validation part and folds
+    folds:           the number of folds of cross-validation
+    subset:          the number of images of the train split that are used
     measure_latency: time the network on one image
     compare_with:    configuration of the baseline, whose network is measured beside the trial's own
-    stop_after:      the epoch to end at, while schedules keep the length they were tuned with (hpo evaluate)
-    keep_weights:    leave best and last weights beside the checkpoint (hpo evaluate)
+    stop_after:      the epoch to stop after, while schedules keep the length they were tuned with (hpo evaluate)
+    keep_weights:    keep best and last weights beside the checkpoint (hpo evaluate)
     """
 
     epochs: int
@@ -89,7 +89,7 @@ class Protocol:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Protocol:
-        """What `asdict` made, after JSON. Studies recorded by earlier versions also say `objective` and `direction`."""
+        """Read what `asdict` and JSON made. Studies recorded by earlier versions also have `objective`, `direction`."""
         known = {name: value for name, value in fields.items() if name not in ("objective", "direction")}
         known["objectives"] = tuple(known["objectives"])
         if known.get("early_stopping") is not None:
@@ -103,17 +103,17 @@ class Protocol:
 class Job:
     """Coordinator to trainer: train one configuration.
 
-    trial_id:    the database's key of the trial; echoed in every answer
-    config:      the resolved configuration: model parameters and recipe settings, lists where one value per layer
-    protocol:    when the trial ends, what it is split and scored by
+    trial_id:    the trial's key in the database; every answer repeats it
+    config:      the resolved configuration: model parameters and recipe settings, lists for one value per layer
+    protocol:    when the trial ends, how its images are split and how it is scored
     model:       {"builder": "module:function", "reads": [names]}
     dataset:     {"name", "loader", "shape", "classes", "validation"}
-    seed:        of this trial, from (study seed, trial number)
-    checkpoint:  folder of this trial's checkpoints; training resumes from what is found there; "" keeps none
+    seed:        the trial's seed, from (study seed, trial number)
+    checkpoint:  folder of this trial's checkpoints; training resumes from what is there; "" keeps none
     phase:       "search" trains on the train part and scores the validation part; "final" trains on both and scores
                  the test split (hpo evaluate only)
     sys_path:    folders to add to sys.path, so that a study's own modules are found
-    own:         the user's own training; the model and the data set are then empty
+    own:         the user's own training; then the model and the data set are empty
     """
 
     trial_id: int
@@ -130,13 +130,13 @@ class Job:
 
     @property
     def key(self) -> str:
-        """32 hexadecimal digits that change with whatever decides the job's result, and with nothing else."""
+        """32 hexadecimal digits that change with anything that decides the job's result, and with nothing else."""
         what = [self.config, asdict(self.protocol), self.model, self.dataset, self.seed, self.phase]
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Job:
-        """What `asdict` made, JSON in between; a protocol was called a plan in studies recorded earlier."""
+        """Read what `asdict` and JSON made. In studies recorded by earlier versions a protocol is called a plan."""
         rest = {name: value for name, value in fields.items() if name not in ("protocol", "plan", "own")}
         own = OwnTraining.from_json(fields["own"]) if fields.get("own") else None
         return cls(**rest, own=own, protocol=Protocol.from_json(fields["protocol" if "protocol" in fields else "plan"]))
@@ -146,7 +146,7 @@ class Job:
 class Stop:
     """Coordinator to trainer: end the trial at the next step.
 
-    keep: True writes a checkpoint so that the trial can go on later; False drops it (pruned, or no longer ours).
+    keep: True writes a checkpoint so that the trial can resume later; False drops it (pruned, or no longer ours)
     """
 
     trial_id: int
@@ -155,11 +155,11 @@ class Stop:
 
 @dataclass(frozen=True)
 class Inspect:
-    """Coordinator to trainer, before any job: can every one of these configurations be built, and are its images there?
+    """Coordinator to trainer, before any job: can all these configurations be built, and are the images there?
 
     job:      a job without configuration
     configs:  resolved configurations, one for each end of each branch of the study
-    rehearse: also train a few steps of the cheapest and of the dearest configuration
+    rehearse: also train a few steps of the cheapest and of the most expensive configuration
     """
 
     job: Job
@@ -169,9 +169,9 @@ class Inspect:
 
 @dataclass(frozen=True)
 class Inspected:
-    """Trainer to coordinator: what an Inspect found.
+    """Trainer to coordinator: the result of an Inspect.
 
-    problem:    {"kind": name of an HpoError, "fact", "evidence", "next"}, or None when all is well
+    problem:    {"kind": name of an HpoError, "fact", "evidence", "next"}; None if there is none
     costs:      for each configuration: parameters, macs, batch_size
     rehearsals: cheapest first: config, parameters, macs, train_images, step_seconds, epoch_seconds, peak_memory_bytes
     """
@@ -185,7 +185,7 @@ class Inspected:
 class Ready:
     """Trainer to coordinator: started and able to train.
 
-    versions: of python, torch and torchvision; device_name as the vendor names it.
+    versions: of python, torch and torchvision; device_name: the vendor's name
     """
 
     pid: int
@@ -196,14 +196,14 @@ class Ready:
 
 @dataclass(frozen=True)
 class Epoch:
-    """Trainer to coordinator: one epoch done.
+    """Trainer to coordinator: an epoch has finished.
 
     epoch:   counted from 1 (with folds: counted through all folds)
     metrics: train_loss, train_accuracy, val_loss, val_accuracy, lr
     own:     metrics that the user's own code reports, under any other or the same names
-    seconds: of training in this epoch, validation not counted
+    seconds: the time of training in this epoch, without validation
     report:  (step, value) pairs for the pruner; one per epoch without folds, one per finished fold with folds
-    replayed: the epoch was trained before a resume and is told again, in case the first telling never got through
+    replayed: the epoch was trained before a resume and is sent again, in case the first message got lost
     at:      when it ended, in seconds since 1970 by the trainer's clock
     """
 
@@ -222,12 +222,12 @@ class Finished:
     """Trainer to coordinator: the trial has ended, or was stopped to be resumed later.
 
     outcome: complete       metrics hold the best epoch's values
-             stopped        as asked by Stop
+             stopped        by a Stop
              pruned         the user's own function raised TrialPruned
-             diverged       the loss is not finite; reason says where
-             out_of_memory  reason carries the shapes
-             failed         a bug: reason is "Type: message", details the last traceback lines, where the innermost
-                            line of the user's code, as "my_models.py:12"; "" where none is known
+             diverged       the loss is not finite; reason says in which epoch
+             out_of_memory  reason has the shapes
+             failed         a bug: reason is "Type: message", details has the last traceback lines, where is the
+                            innermost line of the user's code, as "my_models.py:12"; "" where none is known
              bad_data       the data set's files are missing or altered
     epoch:   the last finished epoch; best_epoch the one whose weights were kept
     facts:   setup_seconds, train_seconds, eval_seconds, peak_memory_bytes, parameters, macs, initial_loss,
@@ -250,12 +250,12 @@ Message = Job | Stop | Inspect | Inspected | Ready | Epoch | Finished | Question
 
 
 def encode(message: Message) -> bytes:
-    """One message as UTF-8 JSON. NaN and infinities pass."""
+    """One message as UTF-8 JSON. NaN and infinities are kept."""
     return json.dumps([type(message).__name__, asdict(message)]).encode()
 
 
 def decode(payload: bytes) -> Message:
-    """The message that `encode` made; ValueError for anything else."""
+    """The message that `encode` made. Raises ValueError for anything else."""
     try:
         name, fields = json.loads(payload)
         return _READERS[name](fields)

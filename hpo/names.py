@@ -1,4 +1,4 @@
-"""Names that become part of a path: one rule for all of them, wherever they come from."""
+"""Names that become part of a path: one rule for all, wherever they come from."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ __all__ = ["is_artifact_id", "is_file_name"]
 
 
 def is_file_name(name: object) -> bool:
-    """Whether `name`, of a study or the uid of one, can be part of a path: nothing in it climbs out of its folder."""
+    """Whether `name`, a study's name or uid, can be part of a path: nothing in it leads out of its folder."""
     return isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}", name) is not None
 
 
 def is_artifact_id(text: object) -> bool:
-    """Whether `text` is an artifact's id, as Optuna makes them: the name of its file."""
+    """Whether `text` is an artifact's id such as Optuna makes, which is the name of its file."""
     return isinstance(text, str) and re.fullmatch(r"[0-9a-f-]{36}", text) is not None

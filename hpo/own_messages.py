@@ -1,4 +1,4 @@
-"""What a coordinator and a trainer say to each other while a function of the user's own trains (see hpo.messages)."""
+"""The messages between a coordinator and a trainer while the user's own function trains (see hpo.messages)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Answer", "Attribute", "OwnTraining", "Question", "Report"]
 
 @dataclass(frozen=True)
 class OwnTraining:
-    """The function that a trainer is to call with each trial, in place of training a model of the study's.
+    """The function that a trainer calls with each trial, in place of training a model of the study.
 
     function: "module:name", or "/folder/file.py:name"
     study, directions, metrics: as `trial.study` shows them; one direction and metric for each value it returns
@@ -23,7 +23,7 @@ class OwnTraining:
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> OwnTraining:
-        """What `asdict` made, after JSON, which has lists for tuples."""
+        """Read what `asdict` and JSON made, which has lists in place of tuples."""
         return cls(fields["function"], fields["study"], tuple(fields["directions"]), tuple(fields["metrics"]))
 
 
@@ -31,8 +31,8 @@ class OwnTraining:
 class Question:
     """Trainer to coordinator, which sends an Answer of the same `number`.
 
-    about: "suggest"       arguments: name, distribution (Optuna's JSON text); the answer is the value, of a categorical
-                           one its index
+    about: "suggest"       arguments: name, distribution (Optuna's JSON text); the answer is the value, or the index of
+                           a categorical one
            "should_prune"  the answer is True or False
            "trials"        the answer is a list: each trial as hpo.own_training.optuna_objects reads it
            "user_attrs"    the answer is a mapping: the study's
@@ -46,7 +46,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """Coordinator to trainer. error: [name of Python's exception, its message], in place of a value; or None."""
+    """Coordinator to trainer. error: [name of a Python exception, its message], in place of a value; or None."""
 
     trial_id: int
     number: int
@@ -59,7 +59,7 @@ class Report:
     """Trainer to coordinator: what the user's function reported for a step, all of it so far.
 
     metrics: by name; the study's first objective, where it is among them, is what the pruner goes by
-    seconds: since the report before, or since the function was called
+    seconds: since the last report, or since the function was called
     """
 
     trial_id: int
@@ -70,7 +70,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Attribute:
-    """Trainer to coordinator: something that the user's function noted.
+    """Trainer to coordinator: something that the user's function set.
 
     kind: "user" (of the trial), "constraint", "system" (of the trial: artifacts), "study" (user attribute of the study)
           or "stop" (end the search after the trials under way; no name, no value)

@@ -1,4 +1,4 @@
-"""Text that somebody else wrote, as a terminal may have it: names in a shared database come from anybody."""
+"""Text that is safe on a terminal, whoever wrote it: names in a shared database come from anybody."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import re
 
 __all__ = ["one_line", "printable"]
 
-# A terminal obeys control characters (tab and newline only lay out), and shows text in another order than it stands
-# between bidirectional overrides; a lone surrogate cannot be written as UTF-8. Unicode's separators end a line too.
+# A terminal obeys control characters (tab and newline are harmless) and changes the order of text between bidirectional
+# overrides; a lone surrogate cannot be written as UTF-8. Unicode's line separators end a line too.
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def printable(text: str) -> str:
-    """`text` with what no terminal should get spelled out as in JSON. Tab and newline stay."""
+    """`text` with every unsafe character spelled out as in JSON. Tab and newline stay."""
     return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def one_line(text: object) -> str:
     """`text` as part of a line: `printable`, with newline and tab spelled out too.
 
-    So no name makes a line of its own, and none moves what stands beside it.
+    So no name can write a line of its own or move the text beside it.
     """
     return printable(str(text)).replace("\n", "\\n").replace("\t", "\\t")

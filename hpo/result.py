@@ -1,4 +1,4 @@
-"""What a run returns."""
+"""The result of a run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Result"]
 
 @dataclass(frozen=True)
 class Result:
-    """What a run left: the study as this process knows it.
+    """The result of a run: the study as this process knows it.
 
     stopped: "deadline", "trials", "exhausted", "stopped" (by trial.study.stop()), "interrupted" (Ctrl-C),
              "terminated" (SIGTERM) or "hangup" (SIGHUP: the terminal was closed)

@@ -1,4 +1,4 @@
-"""Every random number of a study follows from (study seed, trial number): no two trials share a stream."""
+"""Every random number of a study comes from (study seed, trial number): no two trials share a stream."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def trial_seed(study_seed: int, number: int) -> int:
 def sampler_seed(study_seed: int, number: int) -> int:
     """The seed of the sampler that proposes trial `number`.
 
-    Equal seeds in several workers would make them propose the same first points, and a resume repeat them.
+    With equal seeds several workers would propose the same first points, and a resumed run would repeat them.
     """
     return _derive("sampler", study_seed, number)
 

@@ -14,12 +14,12 @@ from hpo.ownership import check_home
 __all__ = ["RENAMED", "VARIABLES", "Settings", "Variable", "refused_variables"]
 
 RENAMED = {"workers": "trainers", "workers_per_gpu": "trainers_per_gpu"}
-"""Old name and name: of arguments of `hpo.run`, and so of options (--trainers) and variables (HPO_TRAINERS)."""
+"""Old name and new name of arguments of `hpo.run`, and so of options (--trainers) and variables (HPO_TRAINERS)."""
 
 
 @dataclass(frozen=True)
 class Variable:
-    """An environment variable that hpo reads, what holds without it, and what it is for, in Markdown."""
+    """An environment variable that hpo reads, its default, and its purpose in Markdown."""
 
     name: str
     default: str
@@ -60,7 +60,7 @@ VARIABLES = (
 class Settings:
     """Paths and waiting times. `Settings.read()` takes them from the environment; tests build their own.
 
-    `read` raises UsageError for a value that makes no sense, and as root StorageError for a home of somebody else's.
+    `read` raises UsageError for a value that makes no sense, and as root StorageError for somebody else's home.
 
     home:              HPO_HOME, default `.hpo` in the working folder: embedded database, checkpoints, journal, cache
     storage:           HPO_STORAGE, a PostgreSQL URL; None means the embedded server under `home`
@@ -84,7 +84,7 @@ class Settings:
     @classmethod
     def read(cls, environ: Mapping[str, str] = os.environ) -> Settings:
         home = Path(environ.get("HPO_HOME") or ".hpo").expanduser().absolute()
-        if os.geteuid() == 0:  # others may share a home where root may not: it has everything to lose
+        if os.geteuid() == 0:  # others may share a home, but root may not: it has everything to lose
             check_home(home)
         data_dir = environ.get("HPO_DATA_DIR")
         checkpoints = environ.get("HPO_CHECKPOINT_DIR")
@@ -101,7 +101,7 @@ class Settings:
 
 
 def refused_variables(environ: Mapping[str, str]) -> list[str]:
-    """`HPO_TRIALS='0' is no whole number from 1 on`: the variables that `hpo run` refuses as it does their options.
+    """`HPO_TRIALS='0' is not a whole number from 1 to ...`: the variables that `hpo run` refuses, as it does options.
 
     Settings.read refuses the others.
     """
@@ -110,7 +110,7 @@ def refused_variables(environ: Mapping[str, str]) -> list[str]:
         text = environ.get(name, "")
         may_be_auto = name == "HPO_TRAINERS_PER_GPU" and text.strip().lower() == "auto"
         if text and not may_be_auto and not (text.strip().isascii() and _is_whole(text, most)):
-            found.append(f"{name}={text[:40]!r} is no whole number from 1 to {most}")
+            found.append(f"{name}={text[:40]!r} is not a whole number from 1 to {most}")
     if timeout := environ.get("HPO_TIMEOUT", ""):
         try:
             parse_duration(timeout)
@@ -142,7 +142,7 @@ def _positive(environ: Mapping[str, str], name: str, default: float) -> float:
 
 
 def _switch(environ: Mapping[str, str], name: str) -> bool:
-    """On unless it says 0."""
+    """True unless it is 0."""
     text = environ.get(name) or "1"
     if text not in ("0", "1"):
         raise UsageError(f"{name}={text!r} is neither 0 nor 1", next=f"unset {name} or set it to 0")

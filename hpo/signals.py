@@ -1,4 +1,4 @@
-"""Signals and other threads reach a loop that sleeps in `multiprocessing.connection.wait` through one socket."""
+"""One socket through which signals and other threads wake a loop that sleeps in `multiprocessing.connection.wait`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _REASONS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.S
 
 
 class Interruptible(Protocol):
-    """A loop that ends in order soon after `interrupted` is set."""
+    """A loop that ends in good order soon after `interrupted` is set."""
 
     interrupted: bool
 
@@ -33,15 +33,15 @@ def waker(end: socket.socket) -> Callable[[], None]:
 
 @contextmanager
 def caught_signals(target: Interruptible, wakeup: socket.socket) -> Iterator[list[int]]:
-    """Ctrl-C, SIGTERM and SIGHUP set `target.interrupted`, so that it ends in order; a second one exits at once.
+    """Ctrl-C, SIGTERM and SIGHUP set `target.interrupted`, so that it ends in good order; a second one exits at once.
 
-    A SIGTERM within a second of the first is the same one: engines send it to a process, its group and its container.
-    So do a terminal that closes and its shell with SIGHUP.
+    A SIGTERM within a second of the first counts as the same: engines send it to a process, its group and its
+    container. A terminal that closes and its shell send SIGHUP twice in the same way.
     """
     received: list[int] = []
     first_at = 0.0
     if threading.current_thread() is not threading.main_thread():
-        yield received  # a notebook's worker thread: signals are not ours to take
+        yield received  # a notebook's worker thread cannot handle signals
         return
 
     def handle(number: int, _frame: object) -> None:
@@ -66,13 +66,13 @@ def caught_signals(target: Interruptible, wakeup: socket.socket) -> Iterator[lis
 
 
 def signals_to_leave() -> tuple[signal.Signals, ...]:
-    """SIGTERM, and SIGHUP unless whoever started this process had it ignored, as `nohup` does."""
+    """SIGTERM, and SIGHUP unless this process was started with it ignored, as `nohup` does."""
     ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     return (signal.SIGTERM,) if ignored else (signal.SIGTERM, signal.SIGHUP)
 
 
 def leave_on(number: int, _frame: object = None) -> None:
-    """A handler that turns a signal into an ordinary exit, so that exit handlers run."""
+    """A signal handler that makes an ordinary exit of it, so that exit handlers run."""
     _forget_lost_terminal()
     raise SystemExit(128 + number)
 
@@ -83,7 +83,7 @@ def why_left(received: Sequence[int]) -> str:
 
 
 def _forget_lost_terminal() -> None:
-    """From now on nothing may fail because the terminal is gone."""
+    """Make sure that nothing fails from now on because the terminal is gone."""
     for descriptor in (1, 2):
         with suppress(OSError):
             if stat.S_ISCHR(os.fstat(descriptor).st_mode) and not os.isatty(descriptor):

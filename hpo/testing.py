@@ -1,12 +1,12 @@
-"""What hpo expects of a model and of a data set, as checks for yours: hpo's own pass them in every run of its tests.
+"""What hpo expects of a model and of a data set, as checks for yours. hpo's own pass the same checks in its test suite.
 
     from hpo.testing import check_dataset, check_model
 
     def test_my_model():
         check_model(study.model_row, {"width": 16}, shape=(1, 28, 28))
 
-Each check raises AssertionError for a promise that is not kept: the fact, the evidence, and what to do next. A builder
-or a loader that cannot be used at all raises StudyError or DataError, as it would in a search.
+Each check raises AssertionError for a broken promise, with the fact, the evidence, and what to do next. A builder or a
+loader that cannot be used at all raises StudyError or DataError, as it would in a search.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ __all__ = ["check_dataset", "check_model"]
 Shape = tuple[int, int, int]
 
 SHAPES: tuple[Shape, ...] = ((1, 8, 8), (1, 28, 28), (3, 29, 31), (3, 32, 32))
-"""Images [C, H, W] that a model is tried with where its row takes them: small ones, and one that is not square."""
+"""Image shapes [C, H, W] that a model is tried with if its row takes them: small ones, and one that is not square."""
 
 UNDECIDED = 0.5
-"""How far the first loss may be from that of a guess. A median of eleven seeds: narrow layers leave much to chance."""
+"""How far the first loss may be from a guess's: a median of eleven seeds, as narrow layers vary much by chance."""
 
 SEEDS = 11
 
 MOST_STEPS = 200
-"""Of Adam, to halve the loss of sixteen images: five times what hpo's slowest model took at worst of 60 seeds."""
+"""Steps of Adam to halve the loss of sixteen images: five times what hpo's slowest model took at worst in 60 seeds."""
 
 
 def check_model(
@@ -49,17 +49,17 @@ def check_model(
 ) -> None:
     """The model keeps what a search relies on, or AssertionError says which promise it breaks.
 
-    - The builder takes `shape`, `classes` and the parameters of its row, no more and no fewer.
+    - The builder takes `shape`, `classes` and exactly the parameters of its row.
     - Float images [N, C, H, W] become finite logits [N, classes], for any number of classes.
     - At first it is undecided: its cross entropy on normalised images is near ln(classes).
     - The same seed gives the same initial weights.
     - A gradient reaches every parameter that is trained.
     - Adam halves the loss of one small batch.
 
-    model:      a row, or the name of one of hpo's
-    parameters: of the builder; those left out take the row's default, and those without one are needed here
-    shape:      (C, H, W) of the images; without it, several that the row takes, the largest for what is trained
-    Raises StudyError where the network cannot be built. The caller's random numbers stay as they were.
+    model:      a row, or the name of one of hpo's models
+    parameters: the builder's; the row's defaults fill in the rest, and those without a default are required
+    shape:      (C, H, W) of the images; without it, several that the row takes are tried, the largest in training
+    Raises StudyError where the network cannot be built. The state of the caller's random numbers is kept.
     """
     row = _row("model", model, MODELS) if isinstance(model, str) else model
     name = model if isinstance(model, str) else model.builder
@@ -80,14 +80,14 @@ def check_dataset(dataset: Dataset | str, folders: Folders | None = None) -> Non
     """The data set is what its row says, or AssertionError says which promise it breaks.
 
     - Images are uint8 [N, C, H, W] of the row's shape, labels int64 [N] in its classes; each split has every class.
-    - Loaded again, the images, the labels and the checksum are the same.
+    - The images, the labels and the checksum are the same when loaded again.
     - Train and test are different images.
     - The share held out for validation lies between 0 and 1.
 
-    dataset: a row, or the name of one of hpo's
+    dataset: a row, or the name of one of hpo's data sets
     folders: where to read and to cache; without it, those that a search uses (HPO_DATA_DIR, HPO_HOME)
-    Raises DataError for files that are missing or altered and for images that are not what the row says, StudyError for
-    a loader that cannot be imported.
+    Raises DataError for missing or altered files and for images that are not what the row says, StudyError for a loader
+    that cannot be imported.
     """
     name, row = (
         (dataset, _row("data set", dataset, DATASETS)) if isinstance(dataset, str) else (dataset.loader, dataset)
@@ -121,7 +121,7 @@ class _Network:
 
 
 def _check_arguments(name: str, row: Model) -> None:
-    """The parameters of a row are the builder's."""
+    """The parameters in the row are those of the builder."""
     taken = list(inspect.signature(resolve(row.builder, "model builder")).parameters)
     if taken[:2] != ["shape", "classes"] or set(taken[2:]) != set(row.reads):
         raise _broken(
@@ -183,8 +183,8 @@ def _check_gradients(network: _Network) -> None:
 
 
 def _check_learns(network: _Network) -> None:
-    """Of images that can be told apart: the average over all pixels of noise, which many a model looks at, is nearly
-    the same for every image. Without dropout, which would make each loss a draw."""
+    """It learns images that can be told apart: in noise the average over all pixels, which many models use, is nearly
+    the same for every image. Without dropout, which would make each loss random."""
     model = network.build(0)
     for module in model.modules():
         if isinstance(module, nn.Dropout):
@@ -203,7 +203,7 @@ def _check_learns(network: _Network) -> None:
     raise _broken(
         f"{network.what} does not learn sixteen images by heart",
         f"loss {losses[0]:.3g} at first, {min(losses):.3g} at best in {MOST_STEPS} steps of Adam at 1e-3",
-        "look for a forward without its input, for detached tensors, and for layers that saturate",
+        "look for a forward that ignores its input, for detached tensors, and for layers that saturate",
     )
 
 
@@ -240,7 +240,7 @@ def _parameters(name: str, row: Model, given: Mapping[str, Any]) -> dict[str, An
 
 
 def _shapes(row: Model) -> list[Shape]:
-    """Those of SHAPES that the row takes, or the smallest that it does."""
+    """Those of SHAPES that the row takes, or else the smallest shape that it takes."""
     low, high = row.image_sizes or (1, 2**16)
     fitting = [
         shape
@@ -270,5 +270,5 @@ def _range(values: Tensor) -> str:
 
 
 def _broken(fact: str, evidence: str, next_step: str) -> AssertionError:
-    """Written as every error of hpo is."""
+    """The error in the form of all hpo errors."""
     return AssertionError(str(StudyError(fact, evidence=evidence.splitlines(), next=next_step)))

@@ -1,6 +1,6 @@
-"""torch's private names: the only file that knows any of them. Each may be gone in another version.
+"""torch's private names: this is the only file that knows them. Another version may lack any of them.
 
-What stands here works without them, slower or not at all, and `missing` names what this torch lacks.
+Everything here works without them, slower or not at all, and `missing` names those that this torch lacks.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ NAMES = (
 """Of the module torch."""
 
 _FOUND: dict[str, Callable[..., Any] | None] = {name: getattr(torch, name, None) for name in NAMES}
-"""A test takes them away one by one."""
+"""A test removes them one by one."""
 
 
 def missing() -> tuple[str, ...]:
-    """The names that this torch does not have."""
+    """The names that this torch lacks."""
     return tuple(name for name, kernel in _FOUND.items() if kernel is None)
 
 
@@ -59,7 +59,7 @@ def foreach_add(tensors: Sequence[Tensor], value: float) -> None:
 
 
 def foreach_lerp(tensors: Sequence[Tensor], ends: Sequence[Tensor], weight: float) -> None:
-    """Move each tensor by the share `weight` of its way to its end, in place."""
+    """Move each tensor the share `weight` of the way to its end, in place."""
     if kernel := _FOUND["_foreach_lerp_"]:
         kernel(tensors, ends, weight)
     else:
@@ -77,7 +77,7 @@ def foreach_copy(tensors: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
 
 
 def sample_dirichlet(concentration: Tensor, generator: Generator) -> Tensor:
-    """A draw from the Dirichlet distribution of `concentration` [K], on its device: [K], summing to 1."""
+    """A draw from the Dirichlet distribution with `concentration` [K], on its device: [K], summing to 1."""
     if kernel := _FOUND["_sample_dirichlet"]:
         drawn: Tensor = kernel(concentration, generator)
         return drawn
@@ -97,9 +97,9 @@ def linear_pointwise() -> Callable[..., Tensor] | None:
 
 
 def spare_the_compiler() -> None:
-    """torch imports torch._dynamo, 160 MB and a second, when an optimizer is made, only to have it look away.
+    """Keep torch from importing torch._dynamo (160 MB, one second) when an optimizer is made, only to disable it.
 
-    Private to torch/_compile.py; where that has changed, the import happens as before (a test says so).
+    This is private to torch/_compile.py. If that has changed, the import happens as before (a test covers it).
     """
     for method in (Optimizer.add_param_group, Optimizer.zero_grad):
         plain: Any = getattr(method, "__wrapped__", None)

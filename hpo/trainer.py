@@ -1,7 +1,7 @@
 """The child process that trains: `python -m hpo.trainer --fd N --device cpu [--memory-fraction F]`.
 
-Speaks hpo.messages over the inherited socket N. One thread blocks on the socket, so that a request to stop is seen at
-the next step and a closed socket at once; the main thread trains. Signals are the coordinator's to decide about.
+It exchanges hpo.messages over the inherited socket N. One thread blocks on the socket, so that a request to stop is
+seen at the next step and a closed socket at once; the main thread trains. The coordinator handles signals.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import os
 
 # Before torch is imported: the pools of OpenMP and MKL read these once.
 os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
-# So do the caches of what oneDNN made for each shape it met, 1,024 each by default: random networks fill them with
-# half a gigabyte. Four layers of a perceptron need 40 products; MobileNet V3 large, at two batch sizes, 500 primitives.
+# oneDNN caches what it made for each shape, 1,024 entries each by default: random networks fill these caches with half
+# a gigabyte. Four layers of a perceptron need 40 products; MobileNet V3 large at two batch sizes needs 500 primitives.
 os.environ |= {"LRU_CACHE_CAPACITY": "64", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "640", **os.environ}
 
 import argparse
@@ -46,7 +46,7 @@ __all__ = ["main"]
 
 
 class Channel:
-    """Messages to and from the coordinator. `jobs` holds the jobs that came in; `stop` belongs to the one that runs."""
+    """Messages to and from the coordinator. `jobs` holds the jobs received; `stop` belongs to the running one."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -55,7 +55,7 @@ class Channel:
         self._running: int | None = None
         self._stopped: dict[int, bool] = {}
         self.stop = StopRequest()
-        self.answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()  # to the questions of the trial that runs
+        self.answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()  # to the running trial's questions
         self.jobs: queue.SimpleQueue[Job | Inspect] = queue.SimpleQueue()
 
     def send(self, message: Message) -> None:
@@ -67,7 +67,7 @@ class Channel:
             os._exit(0)
 
     def begin(self, job: Job) -> StopRequest:
-        """The stop request of `job`, which starts now. One that came while it was queued is already in it."""
+        """The stop request of `job`, which starts now. It includes one that came while the job was queued."""
         with self._guard:
             self._running = job.trial_id
             self.answers = queue.SimpleQueue()
@@ -80,7 +80,7 @@ class Channel:
             self._running = None
 
     def read(self) -> None:
-        """Take in messages until the coordinator leaves, then end the process in the middle of anything."""
+        """Receive messages until the coordinator leaves; then end the process, whatever it is doing."""
         while True:
             try:
                 message = decode(self._connection.recv_bytes())
@@ -88,7 +88,7 @@ class Channel:
                 break
             if isinstance(message, Job):
                 with self._guard:
-                    self._stopped.pop(message.trial_id, None)  # meant for an earlier attempt that had ended by then
+                    self._stopped.pop(message.trial_id, None)  # meant for an earlier attempt, which has ended
                 self.jobs.put(message)
             elif isinstance(message, Inspect):
                 self.jobs.put(message)
@@ -133,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             channel.send(_inspected(message, data, device))
         else:
             channel.send(_answer(message, channel, data, device))
-            heap.rest()  # while the coordinator writes down what it heard
+            heap.rest()  # while the coordinator stores the result
 
 
 def _import_from(folders: Sequence[str]) -> None:
@@ -145,7 +145,7 @@ def _inspected(message: Inspect, data: DataCache, device: torch.device) -> Inspe
 
 
 def _answer(job: Job, channel: Channel, data: DataCache, device: torch.device) -> Finished:
-    """Train `job`, whatever happens in it."""
+    """Train `job`, whatever happens in it, and send its end."""
     stop = channel.begin(job)
     _import_from(job.sys_path)
     try:

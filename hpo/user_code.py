@@ -1,4 +1,4 @@
-"""Where in the user's own files an error comes from: the one rule for studies, model builders and data loaders."""
+"""Where in the user's own files an error comes from: one rule for studies, model builders and data loaders."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["definition_of", "frame_of", "line_of"]
 def frame_of(error: BaseException, *, or_ours: bool = False) -> traceback.FrameSummary | None:
     """The innermost frame of `error` in a file of the user's: not hpo's, not an installed library's, not Python's.
 
-    or_ours: where there is none, the innermost one of a model or data set that comes with hpo
+    or_ours: if there is none, the innermost one in a model or data set that comes with hpo
     """
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_library(frame.filename)]
     theirs = [frame for frame in frames if not frame.filename.startswith(_ours())]
@@ -27,9 +27,9 @@ def frame_of(error: BaseException, *, or_ours: bool = False) -> traceback.FrameS
 
 
 def line_of(error: BaseException) -> str:
-    """`/path/file.py, line 7: the text of the line` of the user's that `error` comes from; "" where there is none.
+    """`/path/file.py, line 7: the text of the line`, the user's line that `error` comes from; "" if there is none.
 
-    Of a file that is no Python, the line that cannot be read.
+    For a file that is not Python it is the line that cannot be parsed.
     """
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}, line {error.lineno}" + (f": {error.text.strip()}" if error.text else "")
@@ -38,7 +38,7 @@ def line_of(error: BaseException) -> str:
 
 
 def definition_of(named: Callable[..., Any]) -> str:
-    """`/path/file.py, line 7: def load`, or a class; "" for what is written in no file of Python's."""
+    """`/path/file.py, line 7: def load`, or a class; "" for something not written in a Python file."""
     named = inspect.unwrap(named)
     where = named if isinstance(named, type) or hasattr(named, "__code__") else type(named)
     try:
@@ -64,7 +64,7 @@ def _python() -> str:
 
 @cache
 def _ours() -> tuple[str, ...]:
-    """The folder of hpo, then those of the models and data sets that come with it."""
+    """The folder of hpo, then the folders of its models and data sets."""
     specs = [find_spec(name) for name in ("hpo.models", "hpo.data")]
     folders = [folder for spec in specs if spec for folder in spec.submodule_search_locations or ()]
     return tuple(f"{folder}{os.sep}" for folder in (str(Path(__file__).parent), *folders))

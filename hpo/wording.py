@@ -1,4 +1,4 @@
-"""How numbers, sizes and parameters read, the same in a search's log, in every command and in a report."""
+"""How numbers, sizes and parameters are written, the same in a search's log, in every command and in a report."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _INDEXED = re.compile(r"(.+)_(\d+)")
 
 
 def score(value: float | None) -> str:
-    """An objective with five decimals, or five significant digits where that says more."""
+    """An objective with five decimals, or with five significant digits where these say more."""
     if value is None:
         return "-"
     if not math.isfinite(value):
@@ -35,7 +35,7 @@ def score(value: float | None) -> str:
 
 
 def difference(amount: float) -> str:
-    """How far two objectives are apart: with the five decimals of `score`, unless nothing would be left."""
+    """How far two objectives are apart: with the five decimals of `score`, unless these would all be zero."""
     return f"{amount:.5f}" if 5e-6 <= abs(amount) < 1 else score(amount)
 
 
@@ -53,7 +53,7 @@ def bytes_text(count: int) -> str:
 
 
 def shortened(text: object, most: int = 60) -> str:
-    """What `text` reads as, cut after `most` characters: a database may hold ten million."""
+    """`text`, cut after `most` characters: a database may hold ten million."""
     words = text if isinstance(text, str) else repr(text)
     return words if len(words) <= most else f"{words[:most]}..."
 
@@ -73,7 +73,7 @@ def params_text(params: Mapping[str, Any], separator: str = " · ") -> str:
 
 
 def grouped(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Flat parameters with `hidden_units_0`, `hidden_units_1` gathered into one list, in the order they came."""
+    """Flat parameters with `hidden_units_0`, `hidden_units_1` gathered into one list, in their order."""
     rows: dict[str, Any] = {}
     for name, value in params.items():
         match = _INDEXED.fullmatch(name)
