@@ -1,4 +1,4 @@
-"""optuna-dashboard behind a guard: a login, read-only where others can reach it, closed to other web sites."""
+"""optuna-dashboard behind a guard: with a login, read-only where others can reach it, closed to other web sites."""
 
 from __future__ import annotations
 

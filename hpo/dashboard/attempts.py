@@ -1,6 +1,6 @@
-"""How often somebody may try to log in: by address, so that one cannot guess for long, and in all, so that many cannot.
+"""How often somebody may try to log in: per address, so that one cannot guess for long, and in all, so many cannot.
 
-A try costs a scrypt, 50 ms and 16 MB. A refusal here costs nothing, and comes before it.
+A try costs one scrypt, 50 ms and 16 MB. A refusal here comes before that and costs nothing.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from dataclasses import dataclass
 __all__ = ["Attempts", "TooManyAttempts"]
 
 PER_ADDRESS = (5, 12.0)
-"""Tries at once, and seconds until there is another; five a minute in the long run."""
+"""Tries at once, and seconds until the next one; five a minute in the long run."""
 IN_ALL = (20, 1.0)
 MOST_ADDRESSES = 4096
 
 
 class TooManyAttempts(Exception):
-    """The next try is in `seconds`. `first`: of this address, or in all, since one was let through."""
+    """The next try is possible in `seconds`. `first`: the first refusal since a try was let through."""
 
     def __init__(self, seconds: float, *, first: bool) -> None:
         super().__init__(f"try again in {seconds:.0f} s")
@@ -38,7 +38,7 @@ class _Bucket:
     refused: bool = False
 
     def wait(self, now: float) -> float:
-        """Seconds until there is a try; 0 where there is one."""
+        """Seconds until the next try; 0 if there is one left."""
         self.left = min(self.most, self.left + (now - self.since) / self.seconds_each)
         self.since = now
         return max(0.0, (1.0 - self.left) * self.seconds_each)
@@ -54,7 +54,7 @@ class Attempts:
         self._known: OrderedDict[str, None] = OrderedDict()
 
     def spend(self, address: str) -> None:
-        """Count a try of `address`. Raises TooManyAttempts, having counted none, where it has none left."""
+        """Count a try of `address`. Raises TooManyAttempts, and counts nothing, where it has none left."""
         group, now = _group(address), self._clock()
         mine = self._of.setdefault(group, self._bucket(PER_ADDRESS))
         self._of.move_to_end(group)
@@ -68,7 +68,7 @@ class Attempts:
             bucket.left, bucket.refused = bucket.left - 1.0, False
 
     def succeeded(self, address: str) -> None:
-        """The last try of `address` was right, and counts no more."""
+        """The last try of `address` was right: forget it."""
         group = _group(address)
         self._of.pop(group, None)
         self._all.left += 1.0
@@ -85,7 +85,7 @@ class Attempts:
 
 
 def _group(address: str) -> str:
-    """Whoever has one address of IPv6 has 2**64."""
+    """The address to count by: whoever has one IPv6 address has 2**64 of them."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

@@ -1,7 +1,8 @@
-"""Connections to the dashboard: none holds up the others, however slowly or by halves it sends.
+"""Connections to the dashboard: none blocks the others, however slowly it sends and even if it stops halfway.
 
-waitress closes a connection after two silent minutes, and at its limit takes no more: a hundred half-sent requests lock
-everybody out. Here a request has a time to arrive in, and at the limit the connection that is worth least gives way.
+waitress closes a connection after two silent minutes, and at its limit accepts no more: a hundred half-sent requests
+lock everybody out. Here a request must arrive within a time limit, and when there are too many connections the least
+important one is closed.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ MOST, MOST_OF_AN_ADDRESS = 200, 100
 HEADER_SECONDS, BODY_SECONDS = 20.0, 300.0
 LOOKED_AFTER_SECONDS = 5
 STRANGERS_BYTES = 64 << 10
-"""Of a request whose login is not known yet: no stranger fills the disk with what nobody will read."""
+"""The largest request before its login is known: no stranger can fill the disk with what nobody will read."""
 
 
 def bound(server: Any, login: Login | None) -> None:
-    """Make `server`, of waitress, hold the limits of this file. `login`: whose users are known by it."""
+    """Give `server`, a waitress server, the limits of this file. `login` knows its users."""
 
     class Parser(HTTPRequestParser):  # type: ignore[misc] # waitress is untyped
         adj: Any
@@ -40,7 +41,7 @@ def bound(server: Any, login: Login | None) -> None:
 
     class Channel(HTTPChannel):  # type: ignore[misc]
         parser_class = Parser
-        began: float | None = None  # when the first byte came of a request that is not whole yet
+        began: float | None = None  # when an unfinished request's first byte came
         _partial: object = None
 
         def __init__(self, server: Any, sock: Any, addr: Any, adj: Any, map: Any = None) -> None:
@@ -71,7 +72,7 @@ def _is_late(channel: Any, now: float) -> bool:
 
 
 def _make_room(channels: list[Any], newest: Any, login: Login | None) -> None:
-    """Close one connection where there are too many: of the newest's address, or in all."""
+    """Close one connection if there are too many, from the newest one's address or in all."""
     of = Counter(channel.addr[0] for channel in channels)
     mine = [channel for channel in channels if channel.addr[0] == newest.addr[0]]
     if len(mine) > MOST_OF_AN_ADDRESS:
@@ -89,5 +90,5 @@ def _make_room(channels: list[Any], newest: Any, login: Login | None) -> None:
 
 
 def _worth(channel: Any, *, known: bool, of_its_address: int) -> tuple[bool, bool, int, float]:
-    """The least is closed: one that is not being served, of strangers, of the busiest address, the oldest."""
+    """The least is closed: one that is not being served, a stranger's, from the busiest address, the oldest."""
     return bool(channel.requests), known, -of_its_address, channel.creation_time

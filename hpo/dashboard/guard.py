@@ -1,10 +1,10 @@
-"""What stands between a browser and optuna-dashboard, which itself knows neither login nor read-only.
+"""The guard between a browser and optuna-dashboard, which itself has neither a login nor a read-only mode.
 
-A request passes four questions, in this order. Each is one function, and each refusal says what to do about it.
+A request has to pass four questions, in this order. Each is one function, and each refusal says what to do about it.
 
     without a login: is it for this machine, by name?   else 403   a web site whose name was pointed at 127.0.0.1
-    is it who it may be?                                else 401, or 429 after too many tries (attempts.py)
-    is it only reading, where only reading is allowed?  else 403
+    is the user allowed in?                             else 401, or 429 after too many tries (attempts.py)
+    does it only read, where only reading is allowed?   else 403
     if it changes something: does our own page ask?     else 403   another site's form or script in the user's browser
 """
 
@@ -30,20 +30,20 @@ _PROTECTIONS = (
     ("X-Frame-Options", "SAMEORIGIN"),
     ("Referrer-Policy", "same-origin"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
-    # The dashboard's page has a policy of its own. Everything else that a browser could open as a page is a file that
-    # somebody attached to a trial, served from our own address: whatever it is, it runs no script.
+    # The dashboard's page has its own policy. Everything else that a browser could open as a page is a file that
+    # somebody attached to a trial, served from our address: whatever it is, it must not run scripts.
     ("Content-Security-Policy", "sandbox; default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'"),
 )
-_DROPPED = ("access-control-allow-origin",)  # optuna-dashboard lets every web site read its artifacts
+_DROPPED = ("access-control-allow-origin",)  # with it optuna-dashboard lets every web site read its artifacts
 
 
 @dataclass(frozen=True)
 class Policy:
     """Who may do what.
 
-    login:     asked of every request; None trusts whoever reaches the port
+    login:     required of every request; None trusts everybody who reaches the port
     writable:  whether studies and trials may be changed and deleted
-    names:     by which host names it may be called where there is no login
+    names:     the host names by which it may be called where there is no login
     """
 
     login: Login | None
@@ -72,8 +72,8 @@ class Guard:
             headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
             start_response(refusal.status, [*headers, *_PROTECTIONS, *refusal.headers])
             return [body]
-        environ.pop("HTTP_AUTHORIZATION", None)  # the password is none of the application's business
-        environ.setdefault("HTTP_ACCEPT_ENCODING", "")  # optuna-dashboard's files end in an error without it
+        environ.pop("HTTP_AUTHORIZATION", None)  # the application needs no password
+        environ.setdefault("HTTP_ACCEPT_ENCODING", "")  # without it optuna-dashboard's static files raise an error
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             kept = [(name, value) for name, value in headers if name.lower() not in _DROPPED]
@@ -85,7 +85,7 @@ class Guard:
 
 
 def refuse(environ: Mapping[str, Any], policy: Policy) -> Refusal | None:
-    """Why this request may not pass, or None."""
+    """The answer that refuses this request; None if it may pass."""
     return (
         _other_name(environ, policy)
         or _stranger(environ, policy)
@@ -122,7 +122,7 @@ def _only_reading(environ: Mapping[str, Any], policy: Policy) -> Refusal | None:
 
 
 def _other_site(environ: Mapping[str, Any]) -> Refusal | None:
-    """Browsers say where a request comes from; a script that says nothing carries its password on purpose."""
+    """Browsers say where a request comes from; a script that does not say sends its password on purpose."""
     if environ.get("REQUEST_METHOD") in READING:
         return None
     refusal = Refusal("403 Forbidden", "another web site may not change anything here")
@@ -132,7 +132,7 @@ def _other_site(environ: Mapping[str, Any]) -> Refusal | None:
     # Name and port only: behind a proxy with TLS the browser says https where we are called by http.
     if asked_by and urlsplit(str(asked_by)).netloc.lower() != str(environ.get("HTTP_HOST", "")).lower():
         return refusal
-    # A form of another site can send text, but not JSON. The dashboard sends nothing else.
+    # Another site's form can send text, but not JSON. The dashboard sends only JSON.
     sent = str(environ.get("CONTENT_TYPE", "")).partition(";")[0].strip().lower()
     if environ.get("CONTENT_LENGTH", "0") not in ("", "0") and sent != "application/json":
         return Refusal("415 Unsupported Media Type", "send application/json")

@@ -30,9 +30,9 @@ class Login:
         self.user = user
         self._salt = secrets.token_bytes(16)
         self._hash = self._slow(f"{user}:{password}".encode())
-        # A browser sends its password with every request. Once scrypt has let it in, a keyed digest knows it again in
-        # microseconds, and so it does a wrong one. Another pays for scrypt, as often as `attempts` says; one at a time,
-        # and one in the queue, so that two of the server's four threads are always there for users known already.
+        # A browser sends its password with every request. After scrypt has decided, a keyed digest recognises right and
+        # wrong passwords in microseconds. A new one costs a scrypt, as often as `attempts` allows: one at a time, and
+        # one in the queue, so that two of the server's four threads are always free for users known already.
         self._key = secrets.token_bytes(32)
         self._admitted = b""
         self._wrong: OrderedDict[bytes, None] = OrderedDict()
@@ -43,7 +43,7 @@ class Login:
     def admits(self, authorization: str, address: str = "") -> bool:
         """Whether the value of an Authorization header names this user and password; a wrong one is logged.
 
-        address: where it comes from. Raises TooManyAttempts where that, or everybody, has failed too often lately.
+        address: where it comes from. Raises TooManyAttempts if this address, or all together, failed too often lately.
         """
         given = _credentials(authorization)
         if given is None:
@@ -59,13 +59,15 @@ class Login:
             self._queue.release()
 
     def recognises(self, authorization: str) -> bool:
-        """Whether this header has been let in before; costs microseconds."""
+        """Whether this header has been accepted before. This takes microseconds."""
         given = _credentials(authorization)
         return given is not None and hmac.compare_digest(self._quick(given), self._admitted)
 
     def _try(self, given: bytes, address: str) -> bool:
         quick = self._quick(given)
-        if quick in self._wrong or hmac.compare_digest(quick, self._admitted):  # whoever was in front had the same
+        if quick in self._wrong or hmac.compare_digest(
+            quick, self._admitted
+        ):  # the request before this one had the same
             return quick not in self._wrong
         try:
             self.attempts.spend(address)
@@ -93,10 +95,10 @@ class Login:
 
 
 def read_login(user: str, password_file: Path | None, environ: Mapping[str, str]) -> Login:
-    """The login of `user`. The password: `password_file`, else HPO_DASHBOARD_PASSWORD, else the file that
-    HPO_DASHBOARD_PASSWORD_FILE names. One newline at a file's end does not count.
+    """The login of `user`. The password comes from `password_file`, else HPO_DASHBOARD_PASSWORD, else the file that
+    HPO_DASHBOARD_PASSWORD_FILE names. A newline at the end of a file does not count.
 
-    Raises UsageError for a user that Basic authentication cannot carry, and for a password missing or empty.
+    Raises UsageError for a user name that Basic authentication cannot carry, and for a missing or empty password.
     """
     if not user or ":" in user or not user.isprintable():
         raise UsageError(f"--auth {user!r} is not a user name", next="one or more printable characters without a colon")
@@ -123,7 +125,7 @@ def _read(path: Path) -> str:
 
 
 def _credentials(authorization: str) -> bytes | None:
-    """user:password as the browser sent it; None for anything but Basic authentication."""
+    """user:password as the browser sent it; None if it is not Basic authentication."""
     scheme, _, encoded = authorization.strip().partition(" ")
     if scheme.lower() != "basic":
         return None

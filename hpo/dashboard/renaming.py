@@ -1,4 +1,4 @@
-"""hpo's own studies keep their names: optuna-dashboard renames by a copy, which loses what hpo knows of a study."""
+"""hpo's own studies keep their names: optuna-dashboard renames by copying, which loses what hpo knows about a study."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _RENAME = re.compile(r"/api/studies/(\d{1,10})/rename/*")
 
 
 class KeepsNames:
-    """`application` as a WSGI application that refuses to rename a study of hpo. Plain Optuna's may be renamed."""
+    """`application` as a WSGI application that refuses to rename hpo's studies. Plain Optuna's may be renamed."""
 
     def __init__(self, application: Callable[..., Iterable[bytes]], engine: Engine) -> None:
         self._application, self._engine = application, engine

@@ -17,15 +17,15 @@ from hpo.settings import Settings
 __all__ = ["Dashboard", "is_loopback"]
 
 MOST_BYTES = {True: 64 << 20, False: 1 << 20}
-"""Of a request, by whether it may write (artifacts come as base64): waitress takes it in before the guard sees it."""
+"""The largest request, by whether it may write (artifacts come as base64): waitress reads it before the guard does."""
 
 
 class Dashboard:
-    """A dashboard that listens once made; `serve` answers until it is interrupted.
+    """A dashboard that listens as soon as it is made; `serve` answers until it is interrupted.
 
-    On a loopback address it needs no login, and studies can be changed. On any other it needs `login` and only shows,
-    unless `writable`. Port 0 takes a free one. Raises UsageError for an address that needs a login and has none, or
-    a port in use, StorageError for the database.
+    On a loopback address it needs no login, and studies can be changed. On any other it needs `login`, and is read-only
+    unless `writable`. Port 0 takes a free one. Raises UsageError for a missing login or a port in use, StorageError for
+    the database.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Dashboard:
         own_machine = is_loopback(host)
         if login is None and not own_machine:
             raise UsageError(
-                f"the dashboard would be open to whoever reaches {host}",
+                f"the dashboard would be open to everybody who reaches {host}",
                 evidence=["without a login anybody there could delete studies"],
                 next="add --auth USER with a password in HPO_DASHBOARD_PASSWORD; or leave --host out and reach it "
                 "through `ssh -L 8080:127.0.0.1:8080 this-machine`",
@@ -61,7 +61,7 @@ class Dashboard:
         self._server.run()
 
     def close(self) -> None:
-        """Let go of the port once what is being answered has been; from any thread."""
+        """Free the port after the current requests are answered. Any thread may call it."""
         if self._serving:
             with suppress(OSError):  # closed already
                 self._server.trigger.pull_trigger(self._stop)
@@ -76,7 +76,7 @@ class Dashboard:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach `host`. A name other than localhost may mean anything."""
+    """Whether only this machine can reach `host`. A name other than localhost may mean any address."""
     if host.lower() == "localhost":
         return True
     try:
@@ -101,13 +101,13 @@ def _application(storage: str | None, settings: Settings) -> Callable[..., Any]:
         ensure_schema(engine)  # an empty database crashes the dashboard (optuna-dashboard #469)
     else:
         engine = open_for_reading(url, settings)
-    # Over the engine's own pool, so that its limits and timeouts hold for the dashboard's threads too.
+    # It uses the engine's own pool, so that its limits and timeouts hold for the dashboard's threads too.
     reader = RDBStorage(
         engine.url.render_as_string(hide_password=False),
         engine_kwargs={"pool": engine.pool},
         skip_table_creation=True,
     )
-    # get_storage wraps it in Optuna's cache: finished trials are read once, not at every refresh of a browser.
+    # get_storage wraps it in Optuna's cache: finished trials are read once, not each time a browser refreshes.
     kept = get_storage(reader)
     application: Callable[..., Any] = optuna_dashboard.wsgi(kept, artifact_store=artifact_store(settings))
     return KeepsNames(application, engine)
@@ -141,7 +141,7 @@ def _listen(
         ident="hpo",
         clear_untrusted_proxy_headers=True,
         max_request_body_size=most_bytes,
-        connection_limit=1000,  # connections.py has a lower one, and stops listening at none
+        connection_limit=1000,  # connections.py has a lower limit, and never stops listening
         cleanup_interval=LOOKED_AFTER_SECONDS,
         asyncore_use_poll=True,
     )

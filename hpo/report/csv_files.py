@@ -1,4 +1,4 @@
-"""The CSV files. Plain `pandas.read_csv` gives every column its right type; only times need `parse_dates`."""
+"""The CSV files. Plain `pandas.read_csv` gives every column the right type; only times need `parse_dates`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def best_csv(data: ReportData) -> str:
 
 
 def importances_csv(data: ReportData) -> str:
-    """A row for each objective, method and parameter or group; `members` of a group apart by spaces."""
+    """A row for each objective, method and parameter or group; spaces separate the `members` of a group."""
     rows = [
         (row.objective, row.method, row.parameter, "group" if row.members else "parameter", row.share, row.trials,
          " ".join(row.members), row.warning)

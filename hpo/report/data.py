@@ -26,7 +26,7 @@ __all__ = ["BaselineGain", "Failure", "ReportData", "build_report"]
 
 @dataclass(frozen=True)
 class BaselineGain:
-    """The best trial beside the baseline, in the first objective; `gain` is above 0 where the best is better."""
+    """The best trial and the baseline by the first objective; `gain` is above 0 if the best is better."""
 
     best: float
     baseline: float
@@ -45,12 +45,12 @@ class Failure:
 
 @dataclass(frozen=True)
 class ReportData:
-    """One study, as of one moment.
+    """One study at one moment.
 
-    complete:   trials with finite values, the ones importances and landscapes rest on
+    complete:   trials with finite values, on which importances and landscapes rest
     best:       the best trials, best first; with several objectives the Pareto front
     trials:     trials.csv, see hpo.report.data_frames; curves: curves.csv
-    given:      by number, the parameters as they were given of trials whose choices are shown as text
+    given:      by number, the original parameters of trials whose choices are shown as text
     """
 
     view: StudyView
@@ -105,7 +105,7 @@ class ReportData:
 
     @property
     def evaluation(self) -> EvaluationDocument | None:
-        """The document of `hpo evaluate`; None where there is none, or one of another format."""
+        """The document of `hpo evaluate`; None if there is none, or it has another format."""
         return as_document(self.view.evaluation)
 
     @property
@@ -116,7 +116,7 @@ class ReportData:
         return next((row for row in rows if document and row["name"] == document["winner"]), None)
 
     def origin(self, trial: FrozenTrial) -> str:
-        """Where a trial's parameters come from: "baseline", "known 1" and so on; empty for what the sampler chose."""
+        """Where a trial's parameters come from: "baseline", "known 1" and so on; empty if the sampler chose them."""
         return record_of(trial).get("origin", "") if self.view.declaration is not None else ""
 
     @property
@@ -128,17 +128,17 @@ class ReportData:
         return rows
 
     def params(self, trial: FrozenTrial) -> Mapping[str, Any]:
-        """A trial's parameters as they were given: lists and mappings too."""
+        """A trial's original parameters, which may be lists and mappings."""
         return self.given.get(trial.number, trial.params)
 
     def varying(self) -> list[ParameterRange]:
-        """Parameters worth a plot: most important first, those with one value left out."""
+        """Parameters worth a plot, the most important first: those that took more than one value."""
         order = {name: place for place, name in enumerate(self.importances.ranking(self.objectives[0]))}
         return sorted((one for one in self.parameters if one.varies), key=lambda one: order.get(one.name, len(order)))
 
 
 def build_report(view: StudyView, *, top: int = 10) -> ReportData:
-    """Compute the report of a study. `top`: how many best trials; of a Pareto front ten times as many."""
+    """Compute the report of a study. `top`: how many best trials; ten times as many of a Pareto front."""
     given = view.trials
     view = replace(view, trials=with_plain_choices(given))
     parameters = find_parameters(view.trials)
@@ -168,7 +168,7 @@ def build_report(view: StudyView, *, top: int = 10) -> ReportData:
 
 
 def _failures(view: StudyView) -> tuple[Failure, ...]:
-    """Trials that failed, diverged or ran out of memory, the commonest reason first."""
+    """Trials that failed, diverged or ran out of memory, the most common reason first."""
     found: dict[tuple[str, str], list[FrozenTrial]] = {}
     for trial in view.trials:
         recorded = record_of(trial).get("failure")

@@ -1,4 +1,4 @@
-"""Trials as one table, a row each: what trials.csv holds and every plot draws."""
+"""Trials as one table with a row for each: trials.csv holds it, and every plot draws it."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def value_columns(view: StudyView) -> list[str]:
 def trials_frame(view: StudyView) -> pandas.DataFrame:
     """One row for each trial, by number. Columns that no trial fills are left out, except those every report has.
 
-    seconds:  the time a trainer spent on it where recorded, else from its start to its end
-    steps:    how many intermediate values it reported (epochs, for a study of hpo)
+    seconds:  the trainer's time for it if recorded, else from its start to its end
+    steps:    how many intermediate values it reported (epochs, in a study of hpo)
     eligible: complete, finite, and every constraint held: may be called best
     params_*: one for each parameter, empty where a trial does not have it and "None" where None is its value;
     user_attrs_*: every other attribute that is text, a number or true/false
@@ -55,7 +55,7 @@ def trials_frame(view: StudyView) -> pandas.DataFrame:
 
 
 def curves_frame(view: StudyView) -> pandas.DataFrame:
-    """The history of every trial: rows of hpo_epochs where these hold metrics, else what was reported to Optuna.
+    """The history of every trial: rows of hpo_epochs if they have metrics, else what was reported to Optuna.
 
     A metric of the user's own has a column of its name, `metrics_NAME` where that is a column of every table.
     """
@@ -123,7 +123,7 @@ def _typed(table: pandas.DataFrame, values: Sequence[str], whole: Iterable[str])
         table[name] = pandas.to_numeric(table[name], errors="coerce").astype("float64")
     for name in (*_WHOLE, *whole):
         numbers = pandas.to_numeric(table[name], errors="coerce").round()
-        table[name] = numbers.where(numbers.abs() < 2**63).astype("Int64")  # no such integer is as if it were not there
+        table[name] = numbers.where(numbers.abs() < 2**63).astype("Int64")  # larger integers count as missing
     for name in ("started", "finished"):
         table[name] = pandas.to_datetime(table[name], utc=True)
     optional = [name for name in table.columns if name in _OURS or name.startswith("failure_")]
@@ -135,5 +135,5 @@ def _typed(table: pandas.DataFrame, values: Sequence[str], whole: Iterable[str])
 
 
 def _utc(moment: datetime | None) -> datetime | None:
-    """Optuna shows naive local times."""
+    """Optuna's times are naive and local."""
     return moment.astimezone(UTC) if moment else None

@@ -21,7 +21,7 @@ __all__ = ["WrittenReport", "check_folder", "write_report"]
 
 @dataclass(frozen=True)
 class WrittenReport:
-    """Where a report was written. `plots` says of each plot what was drawn, or why it was not."""
+    """Where a report was written. `plots` says what was drawn of each plot, or why nothing was."""
 
     folder: Path
     files: tuple[Path, ...]
@@ -37,7 +37,7 @@ def write_report(
 ) -> WrittenReport:
     """Draw and write everything into `folder`, over an older report there.
 
-    on_step: told before each step what comes, how many steps are done and how many there are
+    on_step: called before each step with its name, the number of steps done and the number of all steps
     Raises UsageError for a folder that cannot be written.
     """
     check_folder(folder)
@@ -63,7 +63,7 @@ def write_report(
 
 
 def check_folder(folder: Path) -> None:
-    """Make the folder, and find out now whether it can be written, before minutes of work."""
+    """Make the folder, and check now that hpo can write to it, before minutes of work."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

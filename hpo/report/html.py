@@ -61,7 +61,7 @@ def render_page(data: ReportData, plots: Sequence[Plot]) -> str:
 
 
 def _figures(plots: Sequence[Plot]) -> dict[str, Any]:
-    """Every figure under the id of its place on the page, and once the template that they share."""
+    """Every figure by the id of its place on the page, and the template that they share, once."""
     figures = {}
     for plot in plots:
         for index, figure in enumerate(plot.drawing.figures):
@@ -72,13 +72,13 @@ def _figures(plots: Sequence[Plot]) -> dict[str, Any]:
 
 
 def _json(value: Any) -> str:
-    """JSON that is safe inside <script>: no tag, no comment and no line separator survives in it."""
+    """JSON that is safe inside <script>: it contains no tag, no comment and no line separator."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _space(data: ReportData) -> list[tuple[str, str, str]]:
-    """Rows of the space: name, what is searched, and the baseline's value; the declaration's where there is one."""
+    """Rows of the space: name, what is searched, and the baseline's value; from the declaration if there is one."""
     baseline = dict(data.baseline.params) if data.baseline is not None else {}
     declared = data.view.declaration
     if declared is None or not data.view.trained_here:
@@ -128,7 +128,7 @@ def _budget(data: ReportData) -> list[tuple[str, str]]:
 
 
 def _importance_table(data: ReportData) -> list[dict[str, Any]]:
-    """A row for each objective and parameter, with both methods beside each other."""
+    """A row for each objective and parameter, with both methods side by side."""
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for one in data.importances.rows:
         row = rows.setdefault(

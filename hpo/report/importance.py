@@ -1,4 +1,4 @@
-"""What mattered: PED-ANOVA and fANOVA side by side, each with the number of trials it rests on and what weakens it."""
+"""What mattered: PED-ANOVA and fANOVA side by side, each with the number of trials behind it and its weaknesses."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from hpo.report.parameter_ranges import ParameterRange
 __all__ = ["FEW_TRIALS", "Importance", "Importances", "find_importances"]
 
 FEW_TRIALS = 20
-"""Fewer complete trials than this, of all or with a conditional parameter, give a guess and not an estimate."""
+"""With fewer complete trials than this, in all or with a conditional parameter, a share is a guess, not an estimate."""
 
 FANOVA_TRIALS = 500
-"""fANOVA fits forests whose cost grows faster than their trials: 500 take 6 s of a core, 1000 take 18 s."""
+"""fANOVA's forests take disproportionately longer with more trials: 6 s on one core for 500, 18 s for 1000."""
 
 
 @dataclass(frozen=True)
 class Importance:
-    """The share of one parameter, or of a group (`members` filled: the sum of theirs). Those of a method add to 1."""
+    """The share of one parameter, or of a group: the sum of its `members`. A method's shares add up to 1."""
 
     objective: str
     method: str
@@ -43,16 +43,16 @@ class Importance:
 
 @dataclass(frozen=True)
 class Importances:
-    """rows: largest first within each objective and method. missing: why there are none, or not by a method."""
+    """rows: largest first within each objective and method. missing: why there are none, or none by one method."""
 
     rows: tuple[Importance, ...]
     warnings: tuple[str, ...]
     missing: tuple[str, ...]
 
     def ranking(self, objective: str, *, groups: bool = False) -> list[str]:
-        """Parameters, most important first, by the mean of the methods that judge them; `groups` ranks these along.
+        """Parameters, most important first, by the mean over the methods that have a share; `groups` includes groups.
 
-        Those whose share is a guess (`warning`) come last, whatever the guess.
+        Those whose share is a guess (`warning`) come last, whatever the guess is.
         """
         shares: dict[str, list[float]] = {}
         guesses = set()
@@ -63,7 +63,7 @@ class Importances:
         return sorted(shares, key=lambda name: (name in guesses, -fmean(shares[name])))
 
     def listing(self, objective: str) -> list[str]:
-        """For people: what stands alone and groups by rank, and right below a group its members, layer by layer."""
+        """For people: groups and single parameters by rank, and right below a group its members, layer by layer."""
         members: dict[str, tuple[str, ...]] = {}
         for row in self.rows:
             if row.objective == objective and len(row.members) > len(members.get(row.parameter, ())):
@@ -141,12 +141,12 @@ def _rows(
 
 def _shares(study: object, evaluator: BaseImportanceEvaluator, names: list[str]) -> dict[str, float]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what Optuna warns of here, `_warnings` says in the report's own words
+        warnings.simplefilter("ignore")  # `_warnings` says this in the report's own words
         try:
             shares = get_param_importances(study, evaluator=evaluator, params=names, normalize=False)  # type: ignore[arg-type]
         except (RuntimeError, ValueError) as error:
             raise _CannotJudge(str(error)) from error
-        except (ArithmeticError, AssertionError) as error:  # Optuna's, of values near the largest there are
+        except (ArithmeticError, AssertionError) as error:  # Optuna's, for values near the largest float
             raise _CannotJudge("the differences between the values are beyond what can be computed") from error
     total = sum(shares.values())
     if not math.isfinite(total):

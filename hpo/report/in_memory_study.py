@@ -1,4 +1,4 @@
-"""Trials as an Optuna study in memory, for Optuna's own importances and plots: these read a Study and nothing else."""
+"""Trials as an Optuna study in memory, because Optuna's own importances and plots read only a Study."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def in_memory_study(
     objectives: Sequence[int],
     shown: Callable[[str], str] = str,
 ) -> Study:
-    """A study with these trials and these of their objectives; names and categories go through `shown`."""
+    """A study of these trials and of some of their objectives; names and categories pass through `shown`."""
     copies = [_copy(trial, objectives, shown) for trial in trials]
     return Study("in memory", _Frozen(copies, [DIRECTION_OF[name] for name in directions]))
 
 
 class _Frozen(InMemoryStorage):
-    """Read only, and without the deep copies that `Study.add_trial` makes of each of ten thousand trials."""
+    """Read-only, and without the deep copy that `Study.add_trial` makes of each of ten thousand trials."""
 
     def __init__(self, trials: list[FrozenTrial], directions: list[StudyDirection]) -> None:
         super().__init__()

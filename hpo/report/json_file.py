@@ -23,7 +23,7 @@ def report_json(data: ReportData, plots: Sequence[Plot]) -> str:
 
 
 def report_document(data: ReportData, plots: Sequence[Plot]) -> dict[str, Any]:
-    """The document as plain data. What JSON does not know is as hpo.json_values.as_json has it."""
+    """The document as plain data; hpo.json_values.as_json converts values that JSON cannot hold."""
     view = data.view
     document = {
         "schema": SCHEMA,

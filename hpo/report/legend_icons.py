@@ -1,4 +1,4 @@
-"""The marks of the plots as small drawings, so that a key on the page shows what stands in the plots."""
+"""The marks of the plots as small drawings, so that a key on the page looks like the plots."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SHAPES = {
     "triangle-up": '<path d="M7 2 12.2 11.2H1.8z"/>',
     "x": '<path d="M4.5 2.4 7 4.9l2.5-2.5 2.1 2.1L9.1 7l2.5 2.5-2.1 2.1L7 9.1l-2.5 2.5-2.1-2.1L4.9 7 2.4 4.5z"/>',
 }
-"""By plotly's names, drawn in a square of 14."""
+"""By plotly's names, drawn in a square of 14 x 14."""
 
 
 def legend_icons() -> Mapping[str, Markup]:

@@ -1,4 +1,4 @@
-"""The parameters of a study as its trials have them: range, scale, and the per-layer group of each."""
+"""The parameters of a study, taken from its trials: range, scale, and the per-layer group of each."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def find_parameters(trials: Iterable[FrozenTrial]) -> tuple[ParameterRange, ...]
 
 
 def describe(distribution: BaseDistribution) -> str:
-    """`1e-05 .. 0.1 log` or `adam | sgd`, as a study's own table reads."""
+    """`1e-05 .. 0.1 log` or `adam | sgd`, as in a study's own table."""
     if isinstance(distribution, CategoricalDistribution):
         return " | ".join(str(choice) for choice in distribution.choices)
     if isinstance(distribution, (IntDistribution, FloatDistribution)):
@@ -84,7 +84,7 @@ def describe(distribution: BaseDistribution) -> str:
 
 
 def _wider(one: BaseDistribution, other: BaseDistribution) -> BaseDistribution:
-    """Optuna lets a range change under the same name: then what the trials saw is the union."""
+    """Optuna lets a range change under the same name; then the trials saw the union of all ranges."""
     if one is other or one == other or type(one) is not type(other):
         return one
     if isinstance(one, IntDistribution) and isinstance(other, IntDistribution):
@@ -96,7 +96,7 @@ def _wider(one: BaseDistribution, other: BaseDistribution) -> BaseDistribution:
 
 
 def _groups(names: Mapping[str, object]) -> dict[str, str]:
-    """Names like width_0, width_1: two or more with one stem, the first numbered 0, are one row of the declaration."""
+    """Names like width_0, width_1: two or more with the same stem, numbered from 0, are one row of the declaration."""
     members: dict[str, list[str]] = {}
     for name in names:
         match = _INDEXED.fullmatch(name)

@@ -15,10 +15,10 @@ __all__ = ["with_plain_choices"]
 
 
 def with_plain_choices(trials: Sequence[FrozenTrial]) -> tuple[FrozenTrial, ...]:
-    """The trials, each choice that is a list or a mapping as its JSON, so that all are hashable and no two are equal.
+    """The trials with each list or mapping among their choices as its JSON: all are hashable, and no two are equal.
 
-    Plain Optuna takes any value as a choice. Choices that Python calls equal, such as 1 and True, become text as well.
-    A trial without such choices is passed on itself.
+    Plain Optuna takes any value as a choice. Choices that are equal in Python, such as 1 and True, become text as well.
+    A trial without such choices is returned unchanged.
     """
     return tuple(_plain(trial) for trial in trials)
 
@@ -44,7 +44,7 @@ def _plain(trial: FrozenTrial) -> FrozenTrial:
 
 
 def _shown(choices: Sequence[Any]) -> Mapping[str, Any] | None:
-    """By key, what each choice becomes; None where they may stay as they are."""
+    """What each choice becomes, by key; None if all may stay as they are."""
     plain = [as_choice(choice) for choice in choices]
     if len(set(plain)) == len(choices) and all(one is other for one, other in zip(plain, choices, strict=True)):
         return None

@@ -1,4 +1,4 @@
-"""What every plot of a report is: figures with notes, or the reason why there are none."""
+"""The parts of every plot in a report: figures with notes, or the reason why there are none."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class NotDrawable(Exception):
 
 @dataclass(frozen=True)
 class Drawing:
-    """One figure, or several small ones that flow beside each other.
+    """One figure, or several small ones side by side.
 
     notes: what was thinned or left out
-    wide:  keeps its width on a phone and scrolls, because it would be unreadable narrower
-    key:   outcomes to explain above the figures, where these are too small for a legend each
+    wide:  keeps its width on a phone and scrolls, because it would be unreadable if narrower
+    key:   outcomes to explain above the figures, if these are too small for a legend each
     """
 
     figures: Sequence[Any]
@@ -36,7 +36,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class PlotRow:
-    """One row of the table of plots: where it stands, what it is called and shows, and how it is made.
+    """One row of the table of plots: its place, its title, what it shows, and how it is made.
 
     first: it shows only the first of several objectives, and says so
     """
@@ -50,7 +50,7 @@ class PlotRow:
 
 @dataclass(frozen=True)
 class Plot:
-    """A section of the report. `missing` says why there are no figures; it is empty where there are."""
+    """A section of the report. `missing` says why there are no figures; it is empty if there are some."""
 
     key: str
     title: str
@@ -60,7 +60,7 @@ class Plot:
 
 
 def draw(row: PlotRow, data: ReportData) -> Plot:
-    """The plot of a row. One that cannot be drawn says why, and one that fails does not cost the others."""
+    """The plot of a row. If it cannot be drawn it says why; if it fails, the other plots are still drawn."""
     try:
         drawing = row.make(data)
         if row.first and len(data.objectives) > 1:
@@ -74,7 +74,7 @@ def draw(row: PlotRow, data: ReportData) -> Plot:
 
 
 def need_complete(data: ReportData, least: int) -> None:
-    """Raises NotDrawable where fewer than `least` trials are complete."""
+    """Raise NotDrawable if fewer than `least` trials are complete."""
     count = len(data.complete)
     if count < least:
         there = "is one" if count == 1 else f"are {count}" if count else "are none"
@@ -84,7 +84,7 @@ def need_complete(data: ReportData, least: int) -> None:
 
 
 def thin(items: Sequence[Item], limit: int, keep: Callable[[Item], bool] = lambda _: False) -> list[Item]:
-    """At most about `limit` of the items, evenly spread and in order; those that `keep` names stay in any case."""
+    """At most about `limit` of the items, evenly spread and in order; those that `keep` names always stay."""
     if len(items) <= limit:
         return list(items)
     chosen = {index * len(items) // limit for index in range(limit)}

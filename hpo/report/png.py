@@ -15,13 +15,13 @@ from hpo.report.theme import TEMPLATE
 __all__ = ["chromium_path", "require_png", "write_images"]
 
 HEADING = 34
-"""Pixels above a figure for its title, which on the page stands outside of it."""
+"""Pixels above a figure for its title, which on the page is outside the figure."""
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge")
 
 
 def chromium_path() -> str | None:
-    """A Chromium or Chrome on this machine: BROWSER_PATH, else the first on PATH."""
+    """The Chromium or Chrome on this machine: BROWSER_PATH, else the first one on PATH."""
     named = os.environ.get("BROWSER_PATH")
     if named:
         return named if Path(named).is_file() else None
@@ -29,7 +29,7 @@ def chromium_path() -> str | None:
 
 
 def require_png() -> None:
-    """UsageError where kaleido is missing, DeviceError where no Chromium is found: both before any work is done."""
+    """Raise UsageError if kaleido is missing, DeviceError if no Chromium is found, before any work is done."""
     if importlib.util.find_spec("kaleido") is None:
         raise UsageError("--png needs kaleido, which is not installed", next="pip install kaleido, or leave --png out")
     if chromium_path() is None:
@@ -43,9 +43,9 @@ def require_png() -> None:
 def write_images(
     plots: Sequence[Plot], folder: Path, on_step: Callable[[str, int, int], None] = lambda _what, _done, _of: None
 ) -> list[Path]:
-    """Every figure as `folder`/KEY.png, or KEY-1.png, KEY-2.png where a plot has several; images of an older report go.
+    """Write every figure as `folder`/KEY.png, or KEY-1.png, KEY-2.png if a plot has several; remove older images.
 
-    All in one browser: starting it costs more than drawing.
+    One browser draws all: starting it takes longer than drawing.
     """
     import kaleido
     import plotly.graph_objects as go
@@ -69,7 +69,7 @@ def write_images(
     on_step(f"{len(figures)} images", 0, 1)
     kaleido.write_fig_from_object_sync(
         figures,
-        kopts={"path": chromium_path(), "mathjax": False},  # kaleido would fetch MathJax from the network
+        kopts={"path": chromium_path(), "mathjax": False},  # else kaleido fetches MathJax from the network
         cancel_on_error=True,
     )
     on_step("done", 1, 1)

@@ -1,4 +1,4 @@
-"""How much training pruning saved: an estimate, and how it was made."""
+"""How much training time pruning saved: an estimate, and how it was made."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ __all__ = ["Saving", "pruning_saving"]
 
 @dataclass(frozen=True)
 class Saving:
-    """seconds: training that did not happen. usual_steps: the median steps of complete trials, to which pruned ones
-    are assumed to have been heading; each at its own seconds of training a step, as its epochs recorded them."""
+    """seconds: training that did not happen. usual_steps: the median steps of complete trials. Each pruned trial is
+    assumed to have needed as many, in the seconds per step that its own epochs recorded."""
 
     seconds: float
     pruned: int
@@ -25,7 +25,7 @@ class Saving:
 
 
 def pruning_saving(view: StudyView) -> Saving | None:
-    """None where nothing was pruned, or no complete trial says how long one would have been.
+    """None where nothing was pruned, or no complete trial shows how long it would have been.
 
     Trials cut short because they diverged or ran out of memory count as failures, not as savings.
     """
@@ -46,7 +46,7 @@ def pruning_saving(view: StudyView) -> Saving | None:
 
 
 def _trained_seconds(view: StudyView) -> dict[int, float]:
-    """By trial, the training that its epochs recorded."""
+    """The training time that its epochs recorded, by trial."""
     seconds: dict[int, float] = {}
     for row in view.epochs:
         if row["seconds"] is not None and 0 <= row["seconds"] < math.inf:
@@ -55,7 +55,7 @@ def _trained_seconds(view: StudyView) -> dict[int, float]:
 
 
 def _whole_seconds(trial: FrozenTrial) -> float:
-    """Where no epochs are recorded: from its start to its end, in which torch and the data may have been loaded."""
+    """For trials without recorded epochs: from start to end, which may include loading torch and the data."""
     recorded = record_of(trial).get("seconds")
     whole = trial.duration.total_seconds() if trial.duration else 0.0
     return whole if recorded is None else float(recorded)

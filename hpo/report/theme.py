@@ -1,4 +1,4 @@
-"""How every plot looks: one plotly template, one colour and symbol for each outcome, axes that know their parameter."""
+"""How every plot looks: one plotly template, one colour and symbol for each outcome, axes made for their parameter."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ COLOURS = {
     "front": "#1d4ed8",
     "baseline": "#475569",
 }
-"""Told apart by people who see no red or green too: they differ in lightness, and each has its own symbol."""
+"""People who cannot see red or green can tell them apart: they differ in lightness, and each has its own symbol."""
 
 SYMBOLS = {
     "complete": "circle",
@@ -54,13 +54,13 @@ SYMBOLS = {
 }
 
 FAINT = 0.35
-"""Opacity of what was pruned where it is drawn as lines: there to be seen, not to be looked at."""
+"""Opacity of pruned trials drawn as lines: visible, but in the background."""
 
 OPACITY = dict.fromkeys(COLOURS, 0.75) | {"pruned": 0.55, "best": 1.0, "front": 1.0, "baseline": 1.0}
-"""Of marks, and of the marks in a key."""
+"""Opacity of marks, also of those in a key."""
 
 SCALE: list[list[Any]] = [[0.0, "#dbe4ec"], [0.25, "#bfe3dd"], [0.5, "#5eb8ac"], [0.75, "#0f766e"], [1.0, "#083f3b"]]
-"""From worst to best; the worst still stands out from white, which is nothing."""
+"""From worst to best; even the worst stands out from white, which means nothing is there."""
 
 _AXIS = {
     "gridcolor": GRID,
@@ -102,14 +102,14 @@ TEMPLATE = go.layout.Template(
 
 
 def label(text: object, limit: int = 48) -> str:
-    """Text for a plot. Plotly reads tags in every string it draws, so names that hold < are written out."""
+    """Text for a plot. Plotly reads tags in every string it draws, so a `<` in a name is escaped."""
     words = str(text)
     shown = words if len(words) <= limit else words[: limit - 1] + "…"
     return html.escape(shown, quote=False)
 
 
 def axis(parameter: ParameterRange, values: Sequence[Any] = ()) -> dict[str, Any]:
-    """The axis of a parameter: logarithmic where its space is, its categories always in the same order."""
+    """The axis of a parameter: logarithmic if its space is, its categories always in the same order."""
     shown: dict[str, Any] = {"title": {"text": label(parameter.name)}}
     if not parameter.numeric:
         return shown | {"type": "category", "categoryorder": "array", "categoryarray": sorted(set(values))}
@@ -120,13 +120,13 @@ def axis(parameter: ParameterRange, values: Sequence[Any] = ()) -> dict[str, Any
 
 
 def log_axis(low: float, high: float) -> dict[str, Any]:
-    """A logarithmic axis over low .. high, with a handful of round ticks written as people write them."""
+    """A logarithmic axis over low .. high, with a few round ticks written as people write them."""
     ticks = log_ticks(low, high)
     return {"type": "log", "tickmode": "array", "tickvals": ticks, "ticktext": _tick_words(ticks)}
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Powers of ten, or the 1-3 or the 1-2-5 series where fewer steps would leave fewer than three ticks."""
+    """Powers of ten, or the 1-3 or the 1-2-5 series where there would be fewer than three ticks."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for factors in ((1,), (1, 3), (1, 2, 5), range(1, 10)):
         ticks = [factor * 10.0**power for power in powers for factor in factors]
@@ -137,7 +137,7 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 
 def _tick_words(ticks: list[float]) -> list[str]:
-    """All as plain numbers (20k, 5M), or all as powers of ten: the two side by side are hard to compare."""
+    """All as plain numbers (20k, 5M), or all as powers of ten: a mix is hard to compare."""
     if all(1e-3 <= tick < 1e9 for tick in ticks):
         return [
             f"{tick / 1e6:g}M" if tick >= 1e6 else f"{tick / 1e3:g}k" if tick >= 1e4 else f"{tick:g}" for tick in ticks
@@ -151,7 +151,7 @@ def _tick_words(ticks: list[float]) -> list[str]:
 
 
 def robust_range(values: Sequence[float]) -> tuple[float, float] | None:
-    """A range that shows the body of `values` when a few far ones would press it flat; None when all fit."""
+    """A range that shows most of `values` when a few far ones would press the rest flat; None when all fit."""
     finite = sorted(value for value in values if math.isfinite(value))
     if len(finite) < 8:
         return None
@@ -165,7 +165,7 @@ def robust_range(values: Sequence[float]) -> tuple[float, float] | None:
 
 
 def colour_bar(title: str, **more: Any) -> dict[str, Any]:
-    """The bar beside a plot that says what its shades mean."""
+    """The bar beside a plot that explains its shades."""
     small = {"size": 12, "color": MUTED}
     return {
         "title": {"text": title, "font": small},

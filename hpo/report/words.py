@@ -1,4 +1,4 @@
-"""How numbers read on a report's page: as hpo.wording and hpo.duration have them, in a page's typography."""
+"""How a report's page writes numbers: as hpo.wording and hpo.duration do, in a page's typography."""
 
 from __future__ import annotations
 

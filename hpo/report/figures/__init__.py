@@ -1,4 +1,4 @@
-"""The plots of a report, in the order they are read."""
+"""The plots of a report, in reading order."""
 
 from __future__ import annotations
 
@@ -50,5 +50,5 @@ PLOTS = (
 
 
 def plots_for(data: ReportData) -> tuple[PlotRow, ...]:
-    """The rows of PLOTS that mean something for this study: a Pareto front needs several objectives."""
+    """The rows of PLOTS that make sense for this study: a Pareto front needs several objectives."""
     return tuple(row for row in PLOTS if row.key != "pareto" or len(data.objectives) > 1)

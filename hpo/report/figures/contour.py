@@ -1,8 +1,8 @@
 """The objective as a surface over two parameters.
 
-Optuna's contour interpolates between any two trials, however far apart, and over integers that take four values: it
-paints its best shades where nothing was tried. Here a surface needs parameters that something lies between, is a mean
-of trials near by, never better than the best of them, and is left out where none is near.
+Optuna's contour interpolates between any two trials, however far apart, and over integers that take four values, so it
+may paint its best shades where nothing was tried. Here a surface needs parameters with enough values; it is a mean of
+nearby trials, so it is never better than the best of them, and it is left out where no trial is near.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from hpo.report.theme import axis
 __all__ = ["DISTINCT", "REACH", "contour", "surface"]
 
 DISTINCT = 8
-"""Fewer different values than this are steps and not a scale."""
+"""Fewer different values than this are steps, not a scale."""
 
 TRIALS = 10
 REACH = 0.1
-"""How far from a trial, as a share of each axis, its value is taken to say something."""
+"""How far around a trial, as a share of each axis, its value says something."""
 
 CELLS, NEIGHBOURS, BANDS, LISTED = 80, 6, 12, 8
 
@@ -80,7 +80,7 @@ def contour(data: ReportData) -> Drawing:
 def surface(xs: Numbers, ys: Numbers, values: Numbers, grid: Numbers) -> Numbers:
     """Values over grid x grid [rows are y]: the inverse-distance mean of the nearest trials, NaN where none is near.
 
-    xs, ys: where the trials lie, 0..1 along each axis
+    xs, ys: the places of the trials, 0..1 along each axis
     """
     from scipy.spatial import cKDTree
 
@@ -96,7 +96,7 @@ def surface(xs: Numbers, ys: Numbers, values: Numbers, grid: Numbers) -> Numbers
 
 
 def _chosen(data: ReportData) -> tuple[ParameterRange, ParameterRange, list[str]]:
-    """The two most important parameters that a surface can lie over, and why more important ones are passed over."""
+    """The two most important parameters that can carry a surface, and why more important ones were passed over."""
     varying = data.varying()
     reasons = {one.name: reason for one in varying if (reason := _unfit(data, one))}
     fit = [one for one in varying if one.name not in reasons]

@@ -118,12 +118,12 @@ def distribution(data: ReportData) -> Drawing:
 
 
 def _last_places(values: list[float]) -> list[tuple[float, int]]:
-    """Each different value of a sorted list, and how many are at most as large."""
+    """Each different value of a sorted list, and how many values are no larger."""
     return list({value: place for place, value in enumerate(values, start=1)}.items())
 
 
 def _baseline(figure: Any, value: float, low: float, high: float) -> list[str]:
-    """A line at the baseline's value, with its name on the side where there is room; or a note where it is outside."""
+    """A line at the baseline's value, named on the side that has room; or a note if the value is outside the range."""
     if not low <= value <= high:
         return [f"The baseline's {number(value)} is outside the range shown."]
     side, word = ("left", "baseline ") if value > (low + high) / 2 else ("right", " baseline")
@@ -158,7 +158,7 @@ def _best_so_far(data: ReportData, figure: Any, index: int) -> None:
 
 
 def _focus(figure: Any, rows: pandas.DataFrame, column: str) -> list[str]:
-    """Show the body of the results, and say how many lie outside."""
+    """Show most of the results, and say how many lie outside."""
     complete = rows.loc[rows["state"] == "complete", column]
     shown = robust_range(list(complete if len(complete) >= 8 else rows[column]))
     if shown is None and len(complete) >= 8:

@@ -1,4 +1,4 @@
-"""Importances of both methods beside each other, one figure for each objective."""
+"""Importances by both methods side by side, one figure for each objective."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def importances(data: ReportData) -> Drawing:
 
 
 def _basis(data: ReportData) -> str:
-    """What each method answers, and of which trials."""
+    """The question that each method answers, and the trials that it uses."""
     count, pruned = len(data.complete), data.view.counts["pruned"]
     best = math.ceil(BEST_SHARE * count)
     left = f"; the {pruned:,} pruned {'ones are' if pruned != 1 else 'one is'} not in them" if pruned else ""

@@ -1,7 +1,7 @@
 """The objective over several parameters at once.
 
-Optuna's parallel coordinates are a trace for each trial, which a page of thousands cannot bear, and its rank plot has
-fixed colours: both are drawn here.
+Optuna's parallel coordinates have a trace for each trial, too many for a page of thousands, and its rank plot has fixed
+colours, so both are drawn here.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def _dimension(parameter: ParameterRange, trials: Sequence[FrozenTrial]) -> dict
         return shown | {
             "values": [choices.index(str(value)) for value in values],
             "tickvals": ticks,
-            "ticktext": [choice[:16] for choice in choices],  # the one place where plotly reads no tags
+            "ticktext": [choice[:16] for choice in choices],  # the only place where plotly reads no tags
         }
     if not parameter.log:
         few = sorted(set(values))
@@ -130,7 +130,7 @@ def _dimension(parameter: ParameterRange, trials: Sequence[FrozenTrial]) -> dict
 
 
 def _two(data: ReportData, among: Sequence[ParameterRange]) -> tuple[ParameterRange, ParameterRange]:
-    """The first two of `among`, most important first, that took several values in trials that have both."""
+    """The two most important of `among` that took several values in trials that have both."""
     for one, other in itertools.combinations(among, 2):
         both = [trial for trial in data.complete if one.name in trial.params and other.name in trial.params]
         if all(len({trial.params[each.name] for trial in both}) > 1 for each in (one, other)):

@@ -20,7 +20,7 @@ POINTS = 1500
 
 
 def finite_rows(rows: pandas.DataFrame, *columns: str) -> pandas.DataFrame:
-    """The rows that have a number, or any value in a column of words, in each of these columns."""
+    """The rows that have a value in each of these columns: a finite number, or any word in a column of words."""
     kept = pandas.Series(True, index=rows.index)
     for name in columns:
         kept &= rows[name].notna()
@@ -30,7 +30,7 @@ def finite_rows(rows: pandas.DataFrame, *columns: str) -> pandas.DataFrame:
 
 
 def sampled(data: ReportData, rows: pandas.DataFrame, limit: int = POINTS) -> tuple[pandas.DataFrame, list[str]]:
-    """At most about `limit` rows, the best and the baseline among them, and a note where some were left out."""
+    """At most about `limit` rows, with the best and the baseline among them, and a note if some were left out."""
     if len(rows) <= limit:
         return rows, []
     named = {trial.number for trial in data.best} | ({data.baseline.number} if data.baseline else set())
@@ -43,7 +43,7 @@ def sampled(data: ReportData, rows: pandas.DataFrame, limit: int = POINTS) -> tu
 def sampled_trials(
     data: ReportData, trials: Sequence[FrozenTrial], limit: int = 800
 ) -> tuple[list[FrozenTrial], list[str]]:
-    """At most about `limit` complete trials, the best among them, and a note where some were left out."""
+    """At most about `limit` complete trials, with the best among them, and a note if some were left out."""
     named = {trial.number for trial in data.best}
     drawn = thin(trials, limit, lambda trial: trial.number in named)
     if len(drawn) == len(trials):

@@ -1,4 +1,4 @@
-"""How results, times and sizes go together, and why trials failed."""
+"""How results, times and sizes are related, and why trials failed."""
 
 from __future__ import annotations
 

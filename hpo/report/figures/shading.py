@@ -1,4 +1,4 @@
-"""The shades of a first objective, dark where it is good, and the part of its range that is worth looking at."""
+"""The shades of the first objective, dark where it is good, and the part of its range that is worth seeing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def scale(data: ReportData) -> list[list[Any]]:
 
 
 def colour_range(data: ReportData, index: int = 0) -> tuple[float, float]:
-    """The span of the better three quarters: one failed trial must not paint all others alike."""
+    """The span of the better three quarters: one failed trial must not give all others the same shade."""
     values = sorted(trial.values[index] for trial in data.complete)
     quarter = len(values) // 4
     if data.view.directions[index] == "maximize":
@@ -29,10 +29,10 @@ def colour_range(data: ReportData, index: int = 0) -> tuple[float, float]:
 
 
 def body(data: ReportData, index: int = 0) -> tuple[tuple[float, float], int]:
-    """The range of complete values for an axis, and how many lie outside of it.
+    """The range of complete values for an axis, and how many lie outside it.
 
-    The better three quarters and as much again on the worse side: a few trials that learned nothing must not press all
-    others into one point.
+    It is the better three quarters and as much again on the worse side: a few trials that learned nothing must not
+    press all others into one point.
     """
     values = [trial.values[index] for trial in data.complete]
     low, high = colour_range(data, index)

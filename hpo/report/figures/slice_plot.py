@@ -83,7 +83,7 @@ def _panel(
 
 
 def _unseen(parameter: ParameterRange, mine: pandas.DataFrame, inside: pandas.Series) -> list[str]:
-    """A parameter, or choices of it, whose every trial lies outside the range: `optimizer = sgd (12 trials)`."""
+    """A parameter, or choices of it, whose trials all lie outside the range: `optimizer = sgd (12 trials)`."""
     if not inside.any():
         return [f"{parameter.name} ({_trials(len(mine))}, not drawn)"]
     if parameter.numeric:
@@ -97,7 +97,7 @@ def _trials(count: int) -> str:
 
 
 def _time_axis(seconds: pandas.Series) -> dict[str, Any]:
-    """Logarithmic where a few slow trials would press all others onto the axis."""
+    """Logarithmic if a few slow trials would press all others onto the axis."""
     positive = seconds[seconds > 0]
     if len(positive) and positive.max() > 20 * positive.median():
         return log_axis(float(positive.min()), float(positive.max()))

@@ -1,4 +1,4 @@
-"""What each worker did when: a lane for each trial that a worker trained at the same time."""
+"""What each worker did when: one lane for each trial that it trained at the same time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["timeline"]
 
 BARS = 2000
 NARROWEST = 700
-"""Bars are at least this part of the axis: about a pixel and a half on a page of usual width."""
+"""Bars have at least this share of the axis: about a pixel and a half on a page of usual width."""
 
 
 def timeline(data: ReportData) -> Drawing:
@@ -39,18 +39,18 @@ def timeline(data: ReportData) -> Drawing:
 
 
 def _spans(data: ReportData) -> pandas.DataFrame:
-    """Trials that a worker has or had in hand, with `began` and `ended` (UTC) and `place` (host and device)."""
+    """Trials that a worker trains or trained, with `began` and `ended` (UTC) and `place` (host and device)."""
     rows = data.trials
     rows = rows[rows["started"].notna() & (rows["state"] != "waiting")]
     in_hand = _in_hand(data)
     places = [_place(row, in_hand) for _, row in rows.iterrows()]
     rows = rows.assign(place=places)
-    # A coordinator of hpo prefetches trials: one that no slot has begun is not being trained yet.
+    # hpo's coordinators prefetch trials: one that no slot has begun is not being trained yet.
     asked_ahead = (rows["state"] == "running") & ~rows["number"].isin(in_hand) & bool(data.view.workers)
     rows = rows[~asked_ahead]
     now = pandas.Timestamp(data.made_at)
     ended = pandas.to_datetime(rows["finished"], utc=True).fillna(now)
-    # For the same reason it begins where its trainer began, not where it was asked for.
+    # For the same reason a trial begins when its trainer began, not when it was asked for.
     recorded = rows["seconds"].notna() & rows["finished"].notna()
     trained = ended - pandas.to_timedelta(rows["seconds"].where(recorded, 0.0), unit="s")
     began = rows["started"].where(~recorded, trained)
@@ -58,7 +58,7 @@ def _spans(data: ReportData) -> pandas.DataFrame:
 
 
 def _in_hand(data: ReportData) -> dict[int, str]:
-    """Running trials by number, and the place that has each in hand."""
+    """Running trials by number, with the place that trains each."""
     found = {}
     for worker in data.view.workers:
         for slot in worker.slots if isinstance(worker.slots, list) else []:
@@ -73,26 +73,26 @@ def _place(row: pandas.Series[Any], in_hand: dict[int, str]) -> str:
 
 
 def _slots(data: ReportData) -> Counter[str]:
-    """How many trials a place can have in hand at once, where its coordinator said so."""
+    """How many trials a place can train at once, if its coordinator recorded that."""
     slots: Counter[str] = Counter()
     for worker in data.view.workers:
         if isinstance(worker.slots, list):
             mine = Counter(
                 f"{worker.host} · {slot.get('device', '')}" for slot in worker.slots if isinstance(slot, dict)
             )
-            slots |= mine  # coordinators that followed each other used the same slots
+            slots |= mine  # one coordinator after another used the same slots
     return slots
 
 
 def _lanes(rows: pandas.DataFrame, slots: Counter[str]) -> list[str]:
-    """`host · cpu · 1`, `host · cpu · 2`: as many lanes for a place as it ever had trials at once."""
+    """`host · cpu · 1`, `host · cpu · 2`: as many lanes for a place as it ever trained trials at once."""
     busy: dict[str, list[pandas.Timestamp]] = {}
     taken: dict[Any, tuple[str, int]] = {}
     for row in rows.sort_values("began", kind="stable")[["place", "began", "ended"]].itertuples():
         until = busy.setdefault(row.place, [])
         lane = next((lane for lane, moment in enumerate(until) if moment <= row.began), len(until))
         if lane == len(until) and 0 < slots[row.place] <= lane:
-            # Ends are recorded in batches, a little late: no more lanes than there were slots.
+            # Ends are recorded in batches and a little late, so there may be no more lanes than slots.
             lane = until.index(min(until))
         until[lane : lane + 1] = [row.ended]
         taken[row.Index] = (row.place, lane)
@@ -103,7 +103,7 @@ def _lanes(rows: pandas.DataFrame, slots: Counter[str]) -> list[str]:
 def _bars(rows: pandas.DataFrame, outcome: str, span: float) -> Any:
     """Bars of one outcome on an axis of `span` seconds.
 
-    One narrower than a pixel or two, or one that is mostly its white edge, would look paler than its colour in the key.
+    A bar of a pixel or two, or one that is mostly its white edge, would look paler than its colour in the key.
     """
     seconds = (rows["ended"] - rows["began"]).dt.total_seconds()
     edges = [0.6 if each > 6 * span / NARROWEST else 0.0 for each in seconds]
