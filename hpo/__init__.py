@@ -27,6 +27,7 @@ from hpo.study.study import Study
 
 if TYPE_CHECKING:
     from hpo.api import run
+    from hpo.own_training.run import Run
     from hpo.result import Result
 
 __version__ = "0.1.0"
@@ -51,6 +52,7 @@ __all__ = [
     "PercentilePruner",
     "Random",
     "Result",
+    "Run",
     "StopWhen",
     "Study",
     "SuccessiveHalving",
@@ -67,4 +69,8 @@ def __getattr__(name: str) -> Any:
         from hpo.result import Result
 
         return Result
+    if name == "Run":
+        from hpo.own_training.run import Run
+
+        return Run
     raise AttributeError(f"module 'hpo' has no attribute {name!r}")

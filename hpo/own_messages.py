@@ -5,14 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Answer", "Attribute", "OwnTraining", "Question", "Report"]
+__all__ = ["NO_QUESTION", "Answer", "Attribute", "OwnTraining", "Question", "Report", "final_names"]
+
+
+NO_QUESTION = -1
+"""The number of an answer that only wakes who waits for one."""
 
 
 @dataclass(frozen=True)
 class OwnTraining:
     """The function that a trainer calls with each trial, in place of training a model of the study.
 
-    function: "module:name", or "/folder/file.py:name"
+    function: "module:name", or "/folder/file.py:name"; final: likewise, for the phase "final", or ""
+    define_by_run: whether it is an Optuna objective, which asks for its parameters; else it is given a hpo.Run
     study, directions, metrics: as `trial.study` shows them; one direction and metric for each value it returns
     """
 
@@ -20,11 +25,18 @@ class OwnTraining:
     study: str
     directions: tuple[str, ...]
     metrics: tuple[str, ...]
+    define_by_run: bool = True
+    final: str = ""
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> OwnTraining:
         """Read what `asdict` and JSON made, which has lists in place of tuples."""
-        return cls(fields["function"], fields["study"], tuple(fields["directions"]), tuple(fields["metrics"]))
+        return cls(**{**fields, "directions": tuple(fields["directions"]), "metrics": tuple(fields["metrics"])})
+
+
+def final_names(objective: str) -> tuple[str, ...]:
+    """What `final(run)` may call the objective, as measured on test data: test_f1, or val_f1 as in the search."""
+    return f"test_{objective.removeprefix('val_')}", objective
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,7 @@ class Question:
     about: "suggest"       arguments: name, distribution (Optuna's JSON text); the answer is the value, or the index of
                            a categorical one
            "should_prune"  the answer is True or False
+           "go_on"         the answer is True, and comes after a Stop that what was told before it led to
            "trials"        the answer is a list: each trial as hpo.own_training.optuna_objects reads it
            "user_attrs"    the answer is a mapping: the study's
     """

@@ -70,7 +70,7 @@ def _number(name: str, value: Any) -> float:
     try:
         if isinstance(value, str | bytes):
             raise TypeError
-        number = float(value)
+        number = float(value.detach() if hasattr(value, "detach") else value)  # torch warns of a loss that is not
     except (TypeError, ValueError, OverflowError, RuntimeError):  # RuntimeError: torch's, of a tensor of several
         raise TypeError(f"the metric {name!r} is of type {type(value).__name__}, and should be one number") from None
     return number

@@ -30,9 +30,10 @@ import torch
 from hpo.data.files import Folders
 from hpo.errors import DeviceError
 from hpo.messages import Finished, Inspect, Inspected, Job, Message, Ready, Stop, decode, encode
-from hpo.own_messages import Answer
+from hpo.own_messages import NO_QUESTION, Answer
 from hpo.own_training.inspection import inspect_function
 from hpo.own_training.objective import run_objective
+from hpo.own_training.training import run_training
 from hpo.settings import Settings
 from hpo.torch_internals import missing
 from hpo.training.device import HeapTrimmer, device_name, open_device, release_memory
@@ -103,6 +104,7 @@ class Channel:
             if message.trial_id == self._running:
                 self.stop.keep = message.keep
                 self.stop.asked = True
+                self.answers.put(Answer(message.trial_id, NO_QUESTION))  # wakes a function that waits for one
             else:
                 self._stopped[message.trial_id] = message.keep
 
@@ -141,7 +143,7 @@ def _import_from(folders: Sequence[str]) -> None:
 
 
 def _inspected(message: Inspect, data: DataCache, device: torch.device) -> Inspected:
-    return inspect_study(message, data, device) if message.job.own is None else inspect_function(message.job.own)
+    return inspect_study(message, data, device) if message.job.own is None else inspect_function(message, device)
 
 
 def _answer(job: Job, channel: Channel, data: DataCache, device: torch.device) -> Finished:
@@ -151,7 +153,10 @@ def _answer(job: Job, channel: Channel, data: DataCache, device: torch.device) -
     try:
         if job.own is None:
             return fit(job, data, device, channel.send, stop, _say)
-        finished = run_objective(job, channel.send, stop, channel.answers)
+        if job.own.define_by_run:
+            finished = run_objective(job, channel.send, stop, channel.answers)
+        else:
+            finished = run_training(job, device, channel.send, stop, channel.answers, _say)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a model is the user's code: nothing it raises may end the trainer
         finished = failure(job, error)
         # Frames of the traceback hold the tensors that filled the memory.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from hpo.cli.declarations import space_tables
 from hpo.cli.options import DeviceOption, JsonOption, StudyOption, SubsetOption, TrainersOption, timeout_option
-from hpo.cli.output import emit_json, emit_rich, progress_console
+from hpo.cli.output import cell, emit_json, emit_rich, progress_console
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,8 +45,11 @@ def check(
 
     seconds = parse_duration(timeout) if timeout is not None else None
     found = find_study(study)  # declaring it has checked its table
-    if found.study.own is not None:
+    if found.study.define_by_run:
         _check_objective(found, device or "cpu", as_json=as_json)
+        return
+    if found.study.own is not None:
+        _check_training(found, device or "cpu", as_json=as_json)
         return
     found = _subset(found, subset)
     not_compared = compare_stored(found.study, Settings.read()) if subset is None else ""
@@ -81,6 +84,39 @@ def _check_objective(found: FoundStudy, device: str, *, as_json: bool) -> None:
     )
 
 
+def _check_training(found: FoundStudy, device: str, *, as_json: bool) -> None:
+    """Have a trainer call the user's own function with the baseline and both ends of each row, until it reports."""
+    from hpo.cli.layout import plain_table
+    from hpo.duration import format_short
+    from hpo.trainers.preflight import rehearse
+    from hpo.wording import bytes_text, params_text
+
+    study = found.study
+    with progress_console().status(f"calling {study.model_name} with both ends of every row, until it reports"):
+        ready, inspected = rehearse(found, device)
+    tried = inspected.rehearsals
+    if as_json:
+        facts = {"study": study.name, "ok": True, "fingerprint": study.fingerprint(), "function": study.model_name}
+        emit_json({**facts, "rehearsals": tried, "versions": ready.versions})
+        return
+    table = plain_table("to its first report", "memory", "configuration", right=("to its first report", "memory"))
+    for one in tried:
+        ended = "[yellow]out of memory[/]" if one["out_of_memory"] else format_short(one["seconds"])
+        table.add_row(ended, bytes_text(one["peak_memory_bytes"]), cell(params_text(one["config"])))
+    final = "" if study.has_final else "; add final= for hpo evaluate"
+    emit_rich(
+        f"[bold]{study.name}[/]  {study.description.strip()}",
+        "",
+        space_tables(study),
+        "",
+        table,
+        "",
+        f"[dim]kept[/]   everything that a declared study has, resume where the function calls run.resume(...){final}",
+        "[dim]not[/]    export, predict, compress, which need a model that hpo trains",
+        f"[green]ok[/]   next: hpo run --study {found.reference} --timeout 10m",
+    )
+
+
 def _direction(found: FoundStudy) -> str:
     """The direction in the objective's own script, as an option for the command; "" where a declaration has it."""
     from hpo.study.script import read_script
@@ -93,7 +129,6 @@ def _direction(found: FoundStudy) -> str:
 
 
 def _show(study: Study, inspection: Inspection, facts: dict[str, Any], command: str) -> None:
-    from hpo.cli.output import cell
     from hpo.duration import format_short
 
     by_model, by_recipe = ", ".join(facts["read_by_model"]) or "nothing", ", ".join(facts["read_by_recipe"])

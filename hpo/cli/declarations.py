@@ -59,7 +59,8 @@ class _Listing:
 def space(study: StudyOption, as_json: JsonOption = False) -> None:
     """Show a study's table: every row, searched or fixed, and the protocol of a trial."""
     found = declared_study(study)
-    found.check_trained_here("space")
+    if found.define_by_run:
+        found.check_trained_here("space")
     if as_json:
         emit_json(
             {

@@ -12,8 +12,10 @@ from rich.table import Table
 from hpo.cli.layout import labelled_lines, plain_table
 from hpo.cli.output import cell
 from hpo.cli.summary import program
+from hpo.results.evaluation import score_of, search_score_of
 from hpo.study.discovery import names_code
 from hpo.wording import bytes_text, params_text
+from hpo.wording import score as number
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["evaluation_parts"]
 
 CLASSES_SHOWN = 20
+OTHERS_SHOWN = 4
+"""Metrics of the user's own that are shown beside the one that decides."""
 
 
 def evaluation_parts(document: EvaluationDocument, folder: Path, reference: str) -> list[RenderableType]:
@@ -32,6 +36,9 @@ def evaluation_parts(document: EvaluationDocument, folder: Path, reference: str)
     """
     rows = document["configurations"]
     best = next(row for row in rows if row["name"] == document["winner"])
+    if "metric" in document:
+        own = _own_table(document, rows)
+        return [_own_heading(document), "", own, "", _ending(document, best, folder, reference)]
     parts: list[RenderableType] = [
         _heading(document),
         "",
@@ -56,6 +63,34 @@ def _heading(document: EvaluationDocument) -> str:
         f"[bold]{study}[/]  retrained on train and validation with {document['seeds']} fresh seeds each, "
         f"scored once per run on {images:,} test images"
     )
+
+
+def _own_heading(document: EvaluationDocument) -> str:
+    return (
+        f"[bold]{cell(document['study'])}[/]  trained for good with {document['seeds']} fresh seeds each, by final(run)"
+    )
+
+
+def _own_table(document: EvaluationDocument, rows: Sequence[ConfigurationRow]) -> Table:
+    metric, winner = document["metric"], document["winner"]
+    others = [name for name in next((row["metrics"] for row in rows if row.get("metrics")), {}) if name != metric]
+    numbers = (metric, "95 % interval", "in the search", "gap", *others[:OTHERS_SHOWN], "epochs", "training", "runs")
+    table = plain_table("configuration", *map(cell, numbers), right=tuple(map(cell, numbers)))
+    for row in rows:
+        score, gap, found, seconds = score_of(row), row["optimism_gap"], search_score_of(row), row["train_seconds"]
+        means = [row.get("metrics", {}).get(name) for name in others[:OTHERS_SHOWN]]
+        table.add_row(
+            _name(row, winner),
+            f"[bold]{number(score['mean'])}[/]" if score else "-",
+            f"{number(score['low'])} to {number(score['high'])}" if score and score["low"] is not None else "-",
+            number(found) if found is not None else "-",
+            f"{gap:+.4g}" if gap is not None else "-",
+            *(number(mean["mean"]) if mean else "-" for mean in means),
+            str(row["epochs"]),
+            f"{seconds['mean']:.1f} s" if seconds else "-",
+            _runs(row, short=True),
+        )
+    return table
 
 
 def _scores(rows: Sequence[ConfigurationRow], winner: str | None) -> Table:
@@ -116,14 +151,15 @@ def _ending(document: EvaluationDocument, best: ConfigurationRow, folder: Path, 
     table.add_row("winner", f"[bold green]{cell(best['name'])}[/]  {cell(params_text(best['params']))}")
     table.add_row("verdict", f"[{style}]{cell(verdict['sentence'])}[/]")
     if document["search_rerun"]["same"] is False:
-        again = document["search_rerun"]["val_accuracy"]
+        again = document["search_rerun"].get("score", document["search_rerun"]["val_accuracy"])
         table.add_row("note", f"[yellow]retrained with its own seed it reached {again}: on another device?[/]")
     for row in document["configurations"]:
         for failure in row["failures"]:
             text = f"{row['name']}, seed {failure['seed']}: {failure['outcome']}: {failure['reason']}"
             table.add_row("failed", f"[red]{cell(text)}[/]")
     table.add_row("files", cell(f"{_short(folder)}/evaluation.json, {_short(folder)}/winner/"))
-    for index, command in enumerate(_next(document["study"], folder, reference)):
+    commands = _next(document["study"], folder, reference)
+    for index, command in enumerate(commands[:1] if "metric" in document else commands):
         table.add_row("" if index else "next", cell(f"{program()} {command}"))
     return table
 

@@ -43,7 +43,8 @@ def reproduce(
 
     def watch(epoch: Epoch, same: bool, epochs: int) -> None:
         if not quiet:
-            score = epoch.metrics.get("val_accuracy", epoch.metrics.get("train_loss", 0.0))
+            known = {**epoch.metrics, **epoch.own}
+            score = next((known[name] for name in ("val_accuracy", "train_loss", *epoch.own) if name in known), 0.0)
             notice(f"epoch {epoch.epoch}/{epochs}  {score:.5f}  {'same' if same else 'differs'}")
 
     done = train_again(

@@ -32,7 +32,7 @@ class Candidate:
     trial:        its trial in the search; None when it never finished there
     config:       resolved, as trainers read it; params: as Optuna stores them
     epochs:       how many to train; epochs_from says why: "best epoch of trial 12"
-    val_accuracy: the result of that trial in the search
+    search_score: the result of that trial in the search: validation accuracy, or what its own function reports
     """
 
     name: str
@@ -43,7 +43,7 @@ class Candidate:
     baseline: bool = False
     epochs: int = 0
     epochs_from: str = ""
-    val_accuracy: float | None = None
+    search_score: float | None = None
     trial_seed: int | None = None
 
     @property
@@ -114,7 +114,7 @@ def _of_trial(study: Study, trial: FrozenTrial) -> Candidate:
         trial=trial.number,
         epochs=best_epoch,
         epochs_from=f"best epoch of trial {trial.number}" if best_epoch else "",
-        val_accuracy=metrics.get("val_accuracy"),
+        search_score=metrics.get("val_accuracy" if study.own is None else study.objectives[0]),
         trial_seed=record.get("seed"),
     )
 

@@ -15,9 +15,11 @@ from typing import Any
 
 from hpo.atomic_file import write_atomically
 from hpo.evaluation.candidates import Candidate
+from hpo.evaluation.own_rows import final_metric, own_configuration
+from hpo.evaluation.rows import mean_row, row_of
 from hpo.evaluation.runs import RunResult
-from hpo.evaluation.statistics import Comparison, MeanEstimate, compare, estimate, estimate_accuracy
-from hpo.results.evaluation import ConfigurationRow, EvaluationDocument, MeanRow, RunRow, Verdict
+from hpo.evaluation.statistics import Comparison, compare, estimate, estimate_accuracy
+from hpo.results.evaluation import ConfigurationRow, EvaluationDocument, MeanRow, RunRow, Verdict, score_of
 from hpo.storage.evaluations import EVALUATION_FORMAT
 from hpo.study.study import Study
 
@@ -28,22 +30,26 @@ Results = Mapping[str, Sequence[RunResult]]
 
 def document(study: Study, candidates: Sequence[Candidate], results: Results, *, seeds: int) -> EvaluationDocument:
     """Everything about an evaluation. `results`: every final run's, by candidate key."""
-    rows = [configuration(study, candidate, results[candidate.key]) for candidate in candidates]
-    best = winner(rows)
+    own = study.own is not None
+    make = own_configuration if own else configuration
+    rows = [make(study, candidate, results[candidate.key]) for candidate in candidates]
+    direction = study.directions[0] if own else "maximize"
+    best = winner(rows, direction)
     images = [row["test_images"] for row in rows if row["test_images"]]
-    return {
+    made: EvaluationDocument = {
         "format": EVALUATION_FORMAT,
         "study": study.name,
         "objective": list(study.objectives),
         "evaluated_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "dataset": study.dataset_name,
-        "classes": list(study.dataset_row.classes),
+        "classes": [] if own else list(study.dataset_row.classes),
         "test_images": images[0] if images else None,
         "seeds": seeds,
         "configurations": rows,
         "winner": best["name"] if best else None,
-        "verdict": verdict(rows),
+        "verdict": verdict(rows, direction),
     }
+    return {**made, "metric": final_metric(study, rows), "direction": direction} if own else made
 
 
 def write_document(path: Path, document: EvaluationDocument) -> None:
@@ -51,37 +57,26 @@ def write_document(path: Path, document: EvaluationDocument) -> None:
     write_atomically(path, json.dumps(document, indent=1) + "\n")
 
 
-def winner(rows: Sequence[ConfigurationRow]) -> ConfigurationRow | None:
-    """The configuration with the highest mean test accuracy; None when no run of any is complete."""
-    done = [(test["mean"], row) for row in rows if (test := row["test_accuracy"])]
-    return max(done, key=lambda pair: pair[0])[1] if done else None
+def winner(rows: Sequence[ConfigurationRow], direction: str = "maximize") -> ConfigurationRow | None:
+    """The configuration with the best mean score; None when no run of any is complete."""
+    done = [(score["mean"], row) for row in rows if (score := score_of(row))]
+    pick = max if direction == "maximize" else min
+    return pick(done, key=lambda pair: pair[0])[1] if done else None
 
 
 def configuration(study: Study, candidate: Candidate, results: Sequence[RunResult]) -> ConfigurationRow:
     """One configuration: what it is, and the results of its runs."""
     done = [result for result in results if result.complete]
     scores = [float(result.finished.metrics["test_accuracy"]) for result in done]
-    test = _row(estimate_accuracy(scores, done[0].finished.facts["test_images"]), scores) if done else None
+    test = mean_row(estimate_accuracy(scores, done[0].finished.facts["test_images"]), scores) if done else None
     facts = [result.finished.facts for result in done]
     first: Mapping[str, Any] = facts[0] if facts else {}
+    found = candidate.search_score
     return {
-        "name": candidate.name,
-        "key": candidate.key,
-        "trial": candidate.trial,
-        "rank": candidate.rank,
-        "baseline": candidate.baseline,
-        "params": dict(candidate.params),
-        "config": dict(candidate.config),
-        "epochs": candidate.epochs,
-        "epochs_from": candidate.epochs_from,
-        "search_val_accuracy": candidate.val_accuracy,
+        **row_of(candidate, results),
+        "search_val_accuracy": found,
         "test_accuracy": test,
-        "optimism_gap": candidate.val_accuracy - test["mean"] if test and candidate.val_accuracy is not None else None,
-        "failures": [
-            {"seed": result.seed, "outcome": result.finished.outcome, "reason": result.finished.reason}
-            for result in results
-            if not result.complete
-        ],
+        "optimism_gap": found - test["mean"] if test and found is not None else None,
         "test_loss": _over(done, lambda result: result.finished.metrics["test_loss"]),
         "macro_f1": _over(done, lambda result: result.finished.facts["macro_f1"], most=1.0),
         "per_class_accuracy": _per_class(study.dataset_row.classes, facts),
@@ -106,16 +101,16 @@ def _per_class(classes: Sequence[str], facts: Sequence[Mapping[str, Any]]) -> di
     return {name: fmean(fact["per_class_accuracy"][index] for fact in facts) for index, name in enumerate(classes)}
 
 
-def verdict(rows: Sequence[ConfigurationRow]) -> Verdict:
+def verdict(rows: Sequence[ConfigurationRow], direction: str = "maximize") -> Verdict:
     """Whether the best configuration of the search beats the baseline beyond chance, in numbers and in a sentence."""
-    baseline = next((row for row in rows if row["baseline"] and row["test_accuracy"]), None)
-    others = [row for row in rows if not row["baseline"] and row["test_accuracy"]]
+    baseline = next((row for row in rows if row["baseline"] and score_of(row)), None)
+    others = [row for row in rows if not row["baseline"] and score_of(row)]
     if baseline is None or not others:
         missing = "no run of the baseline is complete" if baseline is None else "there is only the baseline"
         return {"beats_baseline": None, "sentence": f"Nothing to compare: {missing}."}
-    best = winner(others)
+    best = winner(others, direction)
     assert best is not None
-    one, two = best["test_accuracy"], baseline["test_accuracy"]
+    one, two = score_of(best), score_of(baseline)
     assert one is not None
     assert two is not None
     found = compare(one["values"], two["values"], chosen_among=len(others))
@@ -126,7 +121,7 @@ def verdict(rows: Sequence[ConfigurationRow]) -> Verdict:
         )
         return {"beats_baseline": None, "best": best["name"], "sentence": sentence}
     return {
-        "beats_baseline": found.beyond_chance and found.difference > 0,
+        "beats_baseline": found.beyond_chance and _is_gain(found, direction),
         "best": best["name"],
         "test": f"{_test(found)} on the runs, two-sided, Bonferroni-corrected for having chosen the best",
         "n": [one["n"], two["n"]],
@@ -135,11 +130,15 @@ def verdict(rows: Sequence[ConfigurationRow]) -> Verdict:
         "high": found.high,
         "p": found.p,
         "chosen_among": found.chosen_among,
-        "sentence": _sentence(best, found, one["n"], two["n"]),
+        "sentence": _sentence(best, found, one["n"], two["n"], direction),
     }
 
 
-def _sentence(best: ConfigurationRow, found: Comparison, n: int, baseline_n: int) -> str:
+def _is_gain(found: Comparison, direction: str) -> bool:
+    return found.difference > 0 if direction == "maximize" else found.difference < 0
+
+
+def _sentence(best: ConfigurationRow, found: Comparison, n: int, baseline_n: int, direction: str) -> str:
     interval = (
         f"95 % interval {found.low:+.4f} to {found.high:+.4f}"
         if found.low is not None
@@ -149,7 +148,7 @@ def _sentence(best: ConfigurationRow, found: Comparison, n: int, baseline_n: int
     corrected = f", corrected for the best of {found.chosen_among}" if found.chosen_among > 1 else ""
     how = f"{_test(found)}, n = {n} and {baseline_n} runs, p = {found.p:.2g}{corrected}"
     if found.beyond_chance:
-        claim = "beats the baseline" if found.difference > 0 else "is worse than the baseline"
+        claim = "beats the baseline" if _is_gain(found, direction) else "is worse than the baseline"
     else:
         claim = "does not differ from the baseline beyond chance"
     return f"{_who(best)} {claim} ({numbers}; {how})."
@@ -182,19 +181,7 @@ def _run(result: RunResult) -> RunRow:
 def _over(done: Sequence[RunResult], value: Callable[[RunResult], float], *, most: float = math.inf) -> MeanRow | None:
     """The row of a measure that lies between 0 and `most`."""
     values = [float(value(result)) for result in done]
-    return _row(estimate(values, least=0.0, most=most), values) if values else None
-
-
-def _row(found: MeanEstimate, values: Sequence[float]) -> MeanRow:
-    return {
-        "mean": found.mean,
-        "n": found.n,
-        "std": found.std,
-        "low": found.low,
-        "high": found.high,
-        "no_interval": found.no_interval,
-        "values": list(values),
-    }
+    return mean_row(estimate(values, least=0.0, most=most), values) if values else None
 
 
 def _median(facts: Sequence[Mapping[str, Any]], name: str) -> float | None:

@@ -18,12 +18,13 @@ from hpo.errors import StudyError, UsageError
 from hpo.evaluation.candidates import Candidate, choose
 from hpo.evaluation.document import document, winner, write_document
 from hpo.evaluation.open_evaluation import OpenedEvaluation, open_evaluation
+from hpo.evaluation.own_winner import save_own_winner
 from hpo.evaluation.run_scheduler import RunScheduler
-from hpo.evaluation.runs import Run, RunResult, final_run, search_run
+from hpo.evaluation.runs import EvaluationRun, RunResult, final_run, search_run
 from hpo.evaluation.winner_files import save_winner
 from hpo.messages import Epoch
 from hpo.ownership import links_below, remove_folder
-from hpo.results.evaluation import EvaluationDocument
+from hpo.results.evaluation import EvaluationDocument, search_score_of
 from hpo.seeds import trial_seed
 from hpo.settings import Settings
 from hpo.signals import caught_signals
@@ -124,7 +125,7 @@ class _Session:
         ]
         self.results: dict[str, RunResult] = {}
         self.epochs_done = 0
-        self.extra: list[Run] | None = None  # the winner's, once it is known
+        self.extra: list[EvaluationRun] | None = None  # the winner's, once it is known
 
     @property
     def progress(self) -> EvaluationProgress:
@@ -149,11 +150,11 @@ class _Session:
             return False
         return self._train_winner(scheduler, stored)
 
-    def epoch(self, run: Run, epoch: Epoch) -> None:
+    def epoch(self, run: EvaluationRun, epoch: Epoch) -> None:
         self.epochs_done += 1
         self.options.on_progress(self.progress)
 
-    def result(self, run: Run, result: RunResult) -> None:
+    def result(self, run: EvaluationRun, result: RunResult) -> None:
         self.results[run.key] = result
         if result.deterministic:
             with self._database() as connection:
@@ -164,18 +165,18 @@ class _Session:
 
     def conclude(self) -> EvaluationDocument:
         """Write and store everything. Returns the document."""
-        made = self._document()
-        row = winner(made["configurations"])
+        made, study = self._document(), self.opened.found.study
+        row = winner(made["configurations"], self._direction)
         assert row is not None
         final, search = self._winning_runs(row["key"])
-        again = self.results[search.key].finished.metrics.get("val_accuracy")
-        made["search_rerun"] = {
-            "val_accuracy": again,
-            "same": again == row["search_val_accuracy"] if row["search_val_accuracy"] is not None else None,
-        }
+        judged_by = "val_accuracy" if study.own is None else study.objectives[0]
+        again, before = self.results[search.key].finished.metrics.get(judged_by), search_score_of(row)
+        made["search_rerun"] = {"val_accuracy": None, "same": again == before if before is not None else None}
+        made["search_rerun"]["val_accuracy" if study.own is None else "score"] = again
         facts = {"study": made["study"], "evaluated_at": made["evaluated_at"], "verdict": made["verdict"]["sentence"]}
         pairs = [(run, self.results[run.key]) for run in (final, search)]
-        files = save_winner(self.folder / "winner", row, pairs[0], pairs[1], facts)
+        save = save_winner if study.own is None else save_own_winner
+        files = save(self.folder / "winner", row, pairs[0], pairs[1], facts)
         files.append(self.folder / "evaluation.json")
         write_document(files[-1], made)
         with self._database() as connection:
@@ -187,7 +188,7 @@ class _Session:
 
     def _train_winner(self, scheduler: RunScheduler, stored: dict[str, Any]) -> bool:
         """Make sure that the winner's weights are there, of its first run and of its training as in the search."""
-        row = winner(self._document()["configurations"])
+        row = winner(self._document()["configurations"], self._direction)
         if row is None:
             failed = [result.finished for result in self.results.values()]
             raise StudyError(
@@ -197,10 +198,11 @@ class _Session:
             )
         final, search = self._winning_runs(row["key"])
         missing = []
-        if not (final.folder / "model.safetensors").is_file():
+        own = self.opened.found.study.own is not None  # which keeps weights by itself, if at all
+        if not own and not (final.folder / "model.safetensors").is_file():
             missing.append(final)
         again = RunResult.from_json(stored.get(search.key))
-        if again is not None and (search.folder / "last.safetensors").is_file():
+        if again is not None and (own or (search.folder / "last.safetensors").is_file()):
             self.results[search.key] = again
         else:
             missing.append(search)
@@ -209,10 +211,15 @@ class _Session:
         self.extra = missing
         return scheduler.run(missing)
 
-    def _winning_runs(self, key: str) -> tuple[Run, Run]:
+    def _winning_runs(self, key: str) -> tuple[EvaluationRun, EvaluationRun]:
         """The winner's first complete run, so that no test score chooses between its seeds, and its search run."""
         final = next(run for run in self.runs if run.candidate.key == key and self.results[run.key].complete)
         return final, search_run(self.opened.found, final.candidate, self.scratch)
+
+    @property
+    def _direction(self) -> str:
+        study = self.opened.found.study
+        return "maximize" if study.own is None else study.directions[0]
 
     def _document(self) -> EvaluationDocument:
         results = {candidate.key: self._results_of(candidate) for candidate in self.candidates}

@@ -51,7 +51,8 @@ def open_evaluation(reference: str, name: str | None, storage: str | None, setti
             next="`hpo report` reads any Optuna study; `hpo evaluate` needs one of `hpo run`",
         )
     found = find_again(reference, there, stored.source)
-    found.study.check_trained_here("evaluate")
+    if not found.study.has_final:
+        found.study.check_trained_here("evaluate")
     found = as_stored(found, there, stored.declaration)
     check_same_declaration(found.study, stored.declaration, len(view.trials))
     return OpenedEvaluation(engine, found, view, row.study_id, stored.uid)

@@ -12,8 +12,9 @@ from types import TracebackType
 from typing import Self
 
 from hpo.errors import DataError
-from hpo.evaluation.runs import Run, RunResult, curve_row
+from hpo.evaluation.runs import EvaluationRun, RunResult, curve_row
 from hpo.messages import Epoch, Finished, Ready
+from hpo.own_messages import Answer, Question
 from hpo.trainers.pool import TrainerPool
 from hpo.trainers.process import TrainerProcess
 from hpo.trainers.slot import Slot, SlotSpec
@@ -38,17 +39,17 @@ class RunScheduler:
         specs: Sequence[SlotSpec],
         wakeup: socket.socket,
         *,
-        on_epoch: Callable[[Run, Epoch], None],
-        on_result: Callable[[Run, RunResult], None],
+        on_epoch: Callable[[EvaluationRun, Epoch], None],
+        on_result: Callable[[EvaluationRun, RunResult], None],
         on_notice: Callable[[str], None],
     ) -> None:
         self.interrupted = False
         self._pool = TrainerPool([Slot(index, spec, _spawn) for index, spec in enumerate(specs)])
         self._wakeup = wakeup
         self._on_epoch, self._on_result, self._on_notice = on_epoch, on_result, on_notice
-        self._queue: deque[tuple[int, Run]] = deque()
+        self._queue: deque[tuple[int, EvaluationRun]] = deque()
         self._curves: dict[int, list[dict[str, object]]] = {}
-        self._runs: dict[int, tuple[int, Run]] = {}
+        self._runs: dict[int, tuple[int, EvaluationRun]] = {}
         self._started = False
         self._numbers = 0
         self._leaving = False
@@ -67,7 +68,7 @@ class RunScheduler:
             self._listen(0.1)
         self._pool.kill()
 
-    def run(self, runs: Sequence[Run]) -> bool:
+    def run(self, runs: Sequence[EvaluationRun]) -> bool:
         """Train all `runs`, in this order. Returns False when a signal came first. Raises DataError, DeviceError."""
         self._queue.extend((1, run) for run in runs)
         if runs and not self._started:
@@ -107,6 +108,8 @@ class RunScheduler:
         elif isinstance(message, Epoch):
             self._curves[message.trial_id].append(curve_row(message))
             self._on_epoch(self._runs[message.trial_id][1], message)
+        elif isinstance(message, Question):
+            slot.send(Answer(message.trial_id, message.number, True))  # nothing is pruned here: go on
         elif isinstance(message, Finished):
             self._on_finished(slot, message)
 

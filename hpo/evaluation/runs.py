@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from hpo.conforming import conforms
 from hpo.evaluation.candidates import Candidate
@@ -15,11 +15,11 @@ from hpo.study.discovery import FoundStudy
 from hpo.trainers.jobs import make_job
 from hpo.trainers.trial import Trial
 
-__all__ = ["Run", "RunResult", "final_run", "search_run"]
+__all__ = ["EvaluationRun", "RunResult", "final_run", "search_run"]
 
 
 @dataclass(frozen=True)
-class Run:
+class EvaluationRun:
     """One training of one configuration with one seed."""
 
     candidate: Candidate
@@ -88,10 +88,11 @@ class _StoredFinished(TypedDict):
 
 class _StoredEpoch(TypedDict):
     epoch: int
-    train_loss: float
-    train_accuracy: float
-    lr: float
     at: float
+    train_loss: NotRequired[float]
+    train_accuracy: NotRequired[float]
+    lr: NotRequired[float]
+    own: NotRequired[dict[str, float]]
 
 
 class _StoredRun(TypedDict):
@@ -116,7 +117,9 @@ class _Measured(TypedDict):
     train_seconds: float
 
 
-def final_run(found: FoundStudy, candidate: Candidate, index: int, used: Collection[int], folder: Path) -> Run:
+def final_run(
+    found: FoundStudy, candidate: Candidate, index: int, used: Collection[int], folder: Path
+) -> EvaluationRun:
     """Train `candidate` on train and validation with a fresh seed, and score the test split once.
 
     It stops after the candidate's epochs, while its schedule keeps the length it was tuned with.
@@ -127,7 +130,7 @@ def final_run(found: FoundStudy, candidate: Candidate, index: int, used: Collect
     return _run(found, candidate, f"{candidate.name}, seed {index + 1}", index, protocol, seed, "final", folder)
 
 
-def search_run(found: FoundStudy, candidate: Candidate, folder: Path) -> Run:
+def search_run(found: FoundStudy, candidate: Candidate, folder: Path) -> EvaluationRun:
     """Train `candidate` as the search did, with the same seed, and keep the best and the last weights.
 
     A candidate that the search never trained is trained as the next trial would be.
@@ -141,7 +144,8 @@ def search_run(found: FoundStudy, candidate: Candidate, folder: Path) -> Run:
 
 
 def curve_row(epoch: Epoch) -> dict[str, Any]:
-    return {"epoch": epoch.epoch, **epoch.metrics, "seconds": epoch.seconds, "at": epoch.at}
+    own = {"own": epoch.own} if epoch.own else {}
+    return {"epoch": epoch.epoch, **epoch.metrics, **own, "seconds": epoch.seconds, "at": epoch.at}
 
 
 def _run(
@@ -153,8 +157,8 @@ def _run(
     seed: int,
     phase: str,
     folder: Path,
-) -> Run:
+) -> EvaluationRun:
     trial = Trial(0, 0, 1, dict(candidate.params), dict(candidate.config), "")
     job = replace(make_job(found, trial), protocol=protocol, seed=seed, phase=phase)
-    run = Run(candidate, label, index, job)
+    run = EvaluationRun(candidate, label, index, job)
     return replace(run, job=replace(job, checkpoint=str(folder / run.key)))

@@ -21,7 +21,7 @@ from typing import Any
 
 from hpo.atomic_file import write_atomically
 from hpo.errors import UsageError
-from hpo.evaluation.runs import Run, RunResult
+from hpo.evaluation.runs import EvaluationRun, RunResult
 from hpo.results.evaluation import ConfigurationRow
 
 __all__ = ["FILES", "save_winner"]
@@ -33,8 +33,8 @@ COLUMNS = ("phase", "epoch", "train_loss", "train_acc", "val_acc", "test_acc", "
 def save_winner(
     folder: Path,
     row: ConfigurationRow,
-    final: tuple[Run, RunResult],
-    search: tuple[Run, RunResult],
+    final: tuple[EvaluationRun, RunResult],
+    search: tuple[EvaluationRun, RunResult],
     facts: Mapping[str, Any],
 ) -> list[Path]:
     """Write the five files, each whole or not at all, and return their paths. `row`: from the evaluation's document.
@@ -63,7 +63,7 @@ def save_winner(
     return [folder / name for name in FILES if (folder / name).is_file()]
 
 
-def _about(row: ConfigurationRow, run: Run, facts: Mapping[str, Any]) -> dict[str, Any]:
+def _about(row: ConfigurationRow, run: EvaluationRun, facts: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": row["name"],
         "trial": row["trial"],

@@ -36,7 +36,7 @@ class Link:
         self, trial_id: int, send: Callable[[Message], None], stop: StopRequest, answers: queue.SimpleQueue[Answer]
     ) -> None:
         self.trial_id = trial_id
-        self._send, self._stop, self._answers = send, stop, answers
+        self.send, self._stop, self._answers = send, stop, answers
         self._numbers = itertools.count()
         self._asking = threading.Lock()
         self._pid = os.getpid()
@@ -49,10 +49,15 @@ class Link:
     def stopping(self) -> bool:
         return self._stop.asked
 
+    @property
+    def keep(self) -> bool:
+        """Of a trial that is to stop: whether it goes on later."""
+        return self._stop.keep
+
     def tell(self, message: Message) -> None:
         """Send `message`. Raises Paused where the trial is to end."""
         self.check()
-        self._send(message)
+        self.send(message)
 
     def report(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Tell what the function measured at `step`, 0 <= step < 2**31. Raises Paused where the trial is to end.
@@ -80,7 +85,7 @@ class Link:
         with self._asking:
             self.check()
             number = next(self._numbers)
-            self._send(Question(self.trial_id, number, about, arguments))
+            self.send(Question(self.trial_id, number, about, arguments))
             answer = self._wait(number)
         if answer.error is not None:
             name, said = answer.error

@@ -9,14 +9,17 @@ from typing import Any
 
 from hpo.errors import DataError, DeviceError, StudyError
 from hpo.messages import Epoch, Finished, Ready, Stop
+from hpo.own_messages import Answer, Question
 from hpo.reproduction.comparing import Change, Mismatch, changed_rows, changes, mismatches
 from hpo.reproduction.record import Record, read_record
 from hpo.results.reading import open_for_reading, stored_name
 from hpo.search.code import code_facts, source_digests
 from hpo.settings import Settings
 from hpo.study.discovery import FoundStudy, as_stored, find_again
+from hpo.study.function import shown_reference
 from hpo.study.own import is_own_builder, is_own_loader, todays_name
 from hpo.trainers.devices import find_slots
+from hpo.trainers.jobs import study_job
 from hpo.trainers.process import TrainerProcess
 from hpo.wording import shortened
 
@@ -74,6 +77,8 @@ def reproduce(
     finally:
         engine.dispose()
     found, notes = _declared(reference, record)
+    if found is not None and found.study.own is not None:
+        record = _own_record(found, record)
     wanted = device or str(record.facts.get("device") or "cpu")
     spec = find_slots(wanted, trainers=1, trainers_per_gpu=1, environ=os.environ)[0]
     process = TrainerProcess(spec.device, arguments=spec.arguments, environ=os.environ)
@@ -114,6 +119,8 @@ class _Retraining:
                 self.ready = message
             elif isinstance(message, Epoch) and not self.cut:
                 self._epoch(message)
+            elif isinstance(message, Question) and not self.cut:
+                self._process.send(Answer(message.trial_id, message.number, True))  # to go on
             elif isinstance(message, Finished):
                 self.finished = message
         if self.finished.outcome == "bad_data":
@@ -124,7 +131,10 @@ class _Retraining:
         if message.epoch > len(curve):  # it continues after the trial's last epoch
             self._stop()
             return
-        new = mismatches(message.epoch, curve[message.epoch - 1], message.metrics)
+        then = curve[message.epoch - 1]
+        own = then.get("metrics") or {}
+        new = mismatches(message.epoch, then, message.metrics)
+        new += mismatches(message.epoch, own, message.own, list(dict.fromkeys([*own, *message.own])))
         self.found += new
         self.compared = message.epoch
         self._on_epoch(message, not new, self.epochs)
@@ -147,12 +157,15 @@ def _declared(reference: str, record: Record) -> tuple[FoundStudy | None, list[s
     own = is_own_builder(builder) and is_own_loader(loader)
     try:
         found = find_again(reference, record.study, record.source)
-        found.study.check_trained_here("reproduce")
+        if found.study.define_by_run:
+            found.study.check_trained_here("reproduce")
         found = as_stored(found, record.study, record.declaration)
     except StudyError as error:
         if not own:
             raise
         return None, [f"the study's declaration was not found again, so it was not compared: {error.fact}"]
+    if found.study.own is not None:
+        return found, []
     named = found.study.model_row.builder, found.study.dataset_row.loader
     if own or (builder, loader) == named:
         return found, []
@@ -168,6 +181,21 @@ def _declared(reference: str, record: Record) -> tuple[FoundStudy | None, list[s
         evidence=[f"the database says  {shortened(then, 200)}", f"{found.source} says  {now}"],
         next="restore the file as it was; code that only the database names is not run",
     )
+
+
+def _own_record(found: FoundStudy, record: Record) -> Record:
+    """The record with the function that the study's file names. StudyError where the trial was trained by another."""
+    own = found.study.own
+    assert own is not None
+    then = record.job.own
+    if then is None or then.define_by_run or shown_reference(then.function) != own.shown:
+        what = "a model that hpo trains" if then is None else shortened(shown_reference(then.function), 200)
+        raise StudyError(
+            f"trial {record.number} was trained by code that the study's file does not name",
+            evidence=[f"the database says  {what}", f"{found.source} says  {own.shown}"],
+            next="restore the file as it was; code that only the database names is not run",
+        )
+    return replace(record, job=replace(record.job, own=study_job(found, {}).own))
 
 
 def _result(record: Record, done: _Retraining, device: str, found: FoundStudy | None, notes: list[str]) -> Reproduction:

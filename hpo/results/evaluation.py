@@ -20,6 +20,8 @@ __all__ = [
     "SearchRerun",
     "Verdict",
     "as_document",
+    "score_of",
+    "search_score_of",
 ]
 
 
@@ -36,17 +38,18 @@ class MeanRow(TypedDict):
 
 
 class RunRow(TypedDict):
-    """One complete run."""
+    """One complete run. metrics: what the user's own `final(run)` reported; the rest is of a model that hpo trains."""
 
     seed: int
     device: str
-    test_accuracy: float
-    test_loss: float
-    macro_f1: float
-    latency_p50_ms: float
-    latency_p95_ms: float
-    images_per_second: float
     train_seconds: float
+    test_accuracy: NotRequired[float]
+    test_loss: NotRequired[float]
+    macro_f1: NotRequired[float]
+    latency_p50_ms: NotRequired[float]
+    latency_p95_ms: NotRequired[float]
+    images_per_second: NotRequired[float]
+    metrics: NotRequired[dict[str, float]]
 
 
 class FailedRun(TypedDict):
@@ -60,7 +63,9 @@ class FailedRun(TypedDict):
 class ConfigurationRow(TypedDict):
     """One configuration: what it is, and what its runs came to. None where no run of it is complete.
 
-    optimism_gap: validation accuracy in the search minus mean test accuracy
+    search_score, score: what it was judged by in the search, and by the runs here, as `score_of` reads them
+    optimism_gap: how much better it was in the search than its mean here
+    metrics:      of a training of the user's own: each metric that `final(run)` reported
     confusion:    counts of all runs together, a row for each label: each test image appears once per run
     """
 
@@ -91,6 +96,9 @@ class ConfigurationRow(TypedDict):
     train_seconds: MeanRow | None
     device: str | None
     runs: list[RunRow]
+    score: NotRequired[MeanRow | None]
+    search_score: NotRequired[float | None]
+    metrics: NotRequired[dict[str, MeanRow]]
 
 
 class Verdict(TypedDict):
@@ -112,15 +120,20 @@ class Verdict(TypedDict):
 
 
 class SearchRerun(TypedDict):
-    """The winner trained once more as in the search. same: None where the search never finished it."""
+    """The winner trained once more as in the search. same: None where the search never finished it.
+
+    val_accuracy: its score then; `score` has it where the user's own function trains
+    """
 
     val_accuracy: float | None
     same: bool | None
+    score: NotRequired[float | None]
 
 
 class EvaluationDocument(TypedDict):
     """Everything about an evaluation. winner: the name of a configuration; None when no run is complete.
 
+    metric, direction: what decides; left out, it is test_accuracy, maximized
     search_rerun: once the winner has been trained again
     """
 
@@ -135,7 +148,19 @@ class EvaluationDocument(TypedDict):
     configurations: list[ConfigurationRow]
     winner: str | None
     verdict: Verdict
+    metric: NotRequired[str]
+    direction: NotRequired[str]
     search_rerun: NotRequired[SearchRerun]
+
+
+def score_of(row: ConfigurationRow) -> MeanRow | None:
+    """What decides between configurations, over the complete runs of this one."""
+    return row.get("score") or row["test_accuracy"]
+
+
+def search_score_of(row: ConfigurationRow) -> float | None:
+    found = row.get("search_score")
+    return row["search_val_accuracy"] if found is None else found
 
 
 def as_document(stored: Mapping[str, Any] | None) -> EvaluationDocument | None:

@@ -68,9 +68,9 @@ class StudyView:
 
     @property
     def trained_here(self) -> bool:
-        """Whether hpo trains its model, which `hpo evaluate` can then train again: not plain Optuna's, and no function
-        of the user's own."""
-        return self.declaration is not None and "(function)" not in self.declaration
+        """Whether its trials are trained from declared rows, as `hpo evaluate` can then do again: not plain Optuna's,
+        and no objective that suggests as it goes."""
+        return self.declaration is not None and ("(function)" not in self.declaration or "(epochs)" in self.declaration)
 
     @property
     def best(self) -> FrozenTrial | None:

@@ -148,7 +148,7 @@ class OpenIntake(Intake):
 
 def intake_for(study: Study) -> Intake:
     """The measure of what others wrote into `study`."""
-    return Intake(study.rows) if study.own is None else OpenIntake()
+    return OpenIntake() if study.define_by_run else Intake(study.rows)
 
 
 def trusted_study_attributes(attributes: Mapping[str, Any], trials: int) -> dict[str, Any]:

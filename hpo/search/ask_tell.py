@@ -99,7 +99,7 @@ class AskTell:
         """Give a claimed trial its parameters: those it has, those it was enqueued with, the sampler's for the rest."""
         self.cache.start(claim)
         self.claimed.discard(claim.trial_id)
-        if self.study.own is not None:  # which asks for each when it comes to it
+        if self.study.define_by_run:  # which asks for each when it comes to it
             params = dict(self.cache.get_trial(claim.trial_id).params)
             config = params
         else:

@@ -24,6 +24,7 @@ from hpo.storage.schema import ensure_schema
 from hpo.storage.study_cache import StudyCache
 from hpo.storage.trial_record import TrialRecord
 from hpo.study.discovery import FoundStudy
+from hpo.study.objective import Objective
 from hpo.study.samplers import Grid
 from hpo.study.study import Study, check_same_declaration
 from hpo.trainers.jobs import study_job
@@ -169,7 +170,8 @@ def _open(
 def _names(study: Study) -> tuple[str, ...]:
     """What the values are called for readers of Optuna's tables. Optuna names the column of a data frame after it, so
     that only names which say something are recorded: of several values, or given by the user."""
-    given = study.own is not None and study.own.metric is not None
+    own = study.own
+    given = own is not None and (not isinstance(own, Objective) or own.metric is not None)
     return study.objectives if given or len(study.objectives) > 1 else ()
 
 
@@ -228,7 +230,7 @@ def _register(
 
 def _fill_queue(connection: Connection, study: Study, study_id: int) -> None:
     """The baseline is trial 0, so that every report can say "better than"; then all points of a grid, if it is one."""
-    if study.baseline or study.own is None:
+    if study.baseline or not study.define_by_run:
         _enqueue(connection, study_id, study, [study.baseline], "baseline")
     if isinstance(study.sampler, Grid):
         points: list[tuple[dict[str, Any], TrialRecord]] = [

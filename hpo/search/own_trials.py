@@ -47,6 +47,8 @@ class OwnTrials:
         """Have `question` answered. Whether to prune is decided at once, by what was reported before it was asked."""
         if question.about == "should_prune":
             _send(slot, Answer(trial.trial_id, question.number, self._ask_tell.should_prune(trial)))
+        elif question.about == "go_on":
+            _send(slot, Answer(trial.trial_id, question.number, True))
         else:
             self._questions.put((slot, trial, question))
 

@@ -12,6 +12,7 @@ from hpo.data import Dataset
 from hpo.errors import StudyError
 from hpo.models import Model
 from hpo.names import is_file_name
+from hpo.own_metrics import is_metric_name
 from hpo.study.declared import is_number
 from hpo.study.protocol import METRICS, AtMost, EarlyStopping, StopWhen, check_metric
 from hpo.study.pruners import Pruner
@@ -19,7 +20,7 @@ from hpo.study.recipe import REQUIRED
 from hpo.study.samplers import Grid, Sampler
 from hpo.study.space import Space
 
-__all__ = ["check_fields", "check_objectives", "check_own_fields"]
+__all__ = ["check_fields", "check_objective_fields", "check_objectives", "check_train_fields"]
 
 MOST_EPOCHS = 1_000_000
 """The most epochs of a trial: more is a typing error, and the database counts epochs in 32 bits."""
@@ -30,8 +31,10 @@ _SPACE = 'space={"batch_size": 64, "lr": Float(1e-4, 1e-1, log=True), ...}, from
 
 def check_fields(values: Mapping[str, Any]) -> None:
     """Raise StudyError for the first field, by name, whose value no study could have."""
-    _check_given(values)
+    _check_given(values, ("name", "dataset", "model", "space", "baseline"))
     _check_name(values["name"])
+    if values["final"] is not None:
+        raise StudyError("final= goes with train=, a function of your own; hpo evaluates what it trains by itself")
     _of_type("dataset", values["dataset"], (str, Dataset), "the name of a data set or a Dataset", 'dataset="digits"')
     _of_type("model", values["model"], (str, Model), "the name of a model or a Model", 'model="mlp"')
     _of_type("space", values["space"], (Mapping, Space), "a table of rows", _SPACE)
@@ -42,22 +45,16 @@ def check_fields(values: Mapping[str, Any]) -> None:
 
 
 _HPO_TRAINS = (
-    "dataset", "model", "space", "direction", "early_stopping", "stop_when", "max_seconds", "constraints", "validation",
-    "folds", "subset",
+    "dataset", "model", "early_stopping", "stop_when", "constraints", "validation", "folds", "subset",
 )  # fmt: skip
 """Fields about how hpo trains a model."""
 
 
-def check_own_fields(values: Mapping[str, Any]) -> None:
-    """The same for a study whose objective is a function of the user's own, which trains by itself."""
-    given = [name for name in _HPO_TRAINS if not _is_absent(values[name])]
-    if given:
-        raise StudyError(
-            f"the objective trains by itself, so {given[0]}={values[given[0]]!r} has no meaning",
-            next="leave it out" if given[0] != "direction" else "give the direction to Objective(...)",
-        )
-    if values["name"] is REQUIRED:
-        raise StudyError("the study has no name", next='add name="my_study"')
+def check_objective_fields(values: Mapping[str, Any]) -> None:
+    """The same for a study whose objective is a function of the user's own, which suggests and trains by itself."""
+    for name in (*_HPO_TRAINS, "space", "direction", "max_seconds", "train", "final"):
+        _check_absent(name, values, "objective", "give the direction to Objective(...)" if name == "direction" else "")
+    _check_given(values, ("name",))
     _check_name(values["name"])
     if values["baseline"] is not REQUIRED:
         _of_type("baseline", values["baseline"], Mapping, "a table of parameters", 'baseline={"lr": 1e-3}')
@@ -68,6 +65,45 @@ def check_own_fields(values: Mapping[str, Any]) -> None:
         raise StudyError(
             "Grid() needs a table of rows, and this objective suggests as it goes",
             next="sampler=QMC(), which spreads its points evenly, or TPE()",
+        )
+
+
+def check_train_fields(values: Mapping[str, Any]) -> None:
+    """The same for a study that a function of the user's own trains, with declared rows."""
+    for name in _HPO_TRAINS:
+        _check_absent(name, values, "function in train=")
+    _check_given(values, ("name", "space", "baseline"))
+    _check_name(values["name"])
+    _of_type("space", values["space"], (Mapping, Space), "a table of rows", _SPACE)
+    _of_type("baseline", values["baseline"], Mapping, "a configuration", _BASELINE)
+    _check_parts(values)
+    _check_numbers(values)
+    _of_type("description", values["description"], str, "text", 'description="what this study is about"')
+    _check_reported(values["objective"], values["direction"])
+
+
+def _check_reported(objective: Any, direction: Any) -> None:
+    """Raise StudyError unless each metric that the user's own function reports has a name and a direction."""
+    _texts("objective", objective, 'objective="val_f1"')
+    names = (objective,) if isinstance(objective, str) else tuple(objective)
+    if not names or not all(map(is_metric_name, names)):
+        raise StudyError(
+            f"objective={objective!r} is not the name of a metric, or several",
+            next='objective="val_f1", as in run.report(val_f1=...)',
+        )
+    if direction is None:
+        raise StudyError(f"which way is {names[0]} better?", next='add direction="maximize", or "minimize"')
+    _texts("direction", direction, 'direction="maximize"')
+    directions = (direction,) if isinstance(direction, str) else tuple(direction)
+    if len(directions) != len(names) or set(directions) - {"maximize", "minimize"}:
+        raise StudyError(f"direction={direction!r} must give maximize or minimize for each of {names}")
+
+
+def _check_absent(name: str, values: Mapping[str, Any], who: str, instead: str = "") -> None:
+    """Raise StudyError for a field that has no meaning where the user's own function trains."""
+    if not _is_absent(values[name]):
+        raise StudyError(
+            f"the {who} trains by itself, so {name}={values[name]!r} has no meaning", next=instead or "leave it out"
         )
 
 
@@ -94,7 +130,7 @@ def check_objectives(values: Mapping[str, Any]) -> None:
             raise StudyError(f"direction={direction!r} must give maximize or minimize for each of {objectives}")
 
 
-def _check_given(values: Mapping[str, Any]) -> None:
+def _check_given(values: Mapping[str, Any], needed: Sequence[str]) -> None:
     examples = {
         "name": 'name="my_study"',
         "dataset": 'dataset="digits"',
@@ -102,10 +138,10 @@ def _check_given(values: Mapping[str, Any]) -> None:
         "space": _SPACE,
         "baseline": _BASELINE,
     }
-    for name, example in examples.items():
+    for name in needed:
         if values[name] is REQUIRED:
             why = ": every search is measured against one" if name == "baseline" else ""
-            raise StudyError(f"the study has no {name}{why}", next=f"add {example}")
+            raise StudyError(f"the study has no {name}{why}", next=f"add {examples[name]}")
 
 
 def _check_name(name: object) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from hpo.errors import StudyError
 from hpo.own_metrics import LONGEST_NAME, is_metric_name
+from hpo.study.function import function_reference, place_of, shown_reference
 from hpo.wording import shortened
 
 __all__ = ["Objective"]
@@ -30,7 +28,7 @@ class Objective:
     direction: str | tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "function", _reference(self.function))
+        object.__setattr__(self, "function", function_reference(self.function))
         directions = self.directions
         if not directions or set(directions) - {"minimize", "maximize"}:
             raise StudyError(
@@ -60,13 +58,12 @@ class Objective:
     @property
     def place(self) -> str:
         """The module, or the file, that the function stands in."""
-        return self.reference.rpartition(":")[0]
+        return place_of(self.reference)
 
     @property
     def shown(self) -> str:
         """The reference as every host writes it: without the folder of its file."""
-        place = Path(self.place).name if self.place.endswith(".py") else self.place
-        return f"{place}:{self.reference.rpartition(':')[2]}"
+        return shown_reference(self.reference)
 
     @property
     def directions(self) -> tuple[str, ...]:
@@ -82,35 +79,3 @@ class Objective:
 
 def _tuple(given: str | tuple[str, ...] | None) -> tuple[str, ...]:
     return () if given is None else (given,) if isinstance(given, str) else tuple(given)
-
-
-def _reference(function: str | Callable[..., Any]) -> str:
-    """The name that a trainer imports `function` by. StudyError for what no other process can import."""
-    if isinstance(function, str):
-        place, colon, name = function.rpartition(":")
-        if not colon or not place or not all(part.isidentifier() for part in name.split(".")):
-            raise StudyError(f'objective "{function}" is not of the form module:name or path/to/file.py:name')
-        return f"{Path(place).expanduser().resolve()}:{name}" if place.endswith(".py") else function
-    name = getattr(function, "__qualname__", "")
-    if not name:
-        raise StudyError(
-            f"{function!r} is not a function that a trainer can import by name",
-            next="define `def objective(trial): ...` at the top of a file, which calls it",
-        )
-    if "<" in name:
-        what = "a lambda" if "<lambda>" in name else f"defined inside another function ({name})"
-        raise StudyError(
-            f"the objective is {what}: a trainer, which is another process, cannot import it",
-            next="move it to the top of its file: def objective(trial): ...",
-        )
-    module = function.__module__
-    if module != "__main__":
-        return f"{module}:{name}"
-    file = getattr(sys.modules["__main__"], "__file__", None)
-    if file is None or not Path(file).is_file():
-        raise StudyError(
-            f"{name} is defined in a notebook or at a prompt: a trainer, which is another process, cannot import it",
-            next="write the cell to a file: begin it with %%writefile objective.py, then "
-            f'hpo.run("objective.py:{name}", direction=...)',
-        )
-    return f"{Path(inspect.getsourcefile(function) or file).resolve()}:{name}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,13 +17,15 @@ from hpo.data import DATASETS, Dataset
 from hpo.errors import DeclarationChanged, StudyError, near_miss
 from hpo.messages import Protocol
 from hpo.models import MODELS, Model
-from hpo.study.fields import check_fields, check_objectives, check_own_fields
+from hpo.study.fields import check_fields, check_objective_fields, check_objectives, check_train_fields
+from hpo.study.function import function_reference
 from hpo.study.objective import Objective
 from hpo.study.protocol import METRICS, AtMost, EarlyStopping, StopWhen
 from hpo.study.pruners import MedianPruner, Pruner
 from hpo.study.recipe import RECIPE, REQUIRED
 from hpo.study.samplers import TPE, Grid, Sampler, check_grid
 from hpo.study.space import Space
+from hpo.study.training import Training
 from hpo.study.validation import check_reads, check_shape
 from hpo.wording import shortened
 
@@ -41,6 +43,9 @@ class Study:
                     Objective, a function of your own that trains: then there is no data set, model or space
     epochs:         at most, for each trial
     baseline:       a full configuration, enqueued first: what you would try without a search
+    train:          a function of your own that trains a configuration of the space, called with a hpo.Run: then there
+                    is no data set and no model, and objective and direction name what it reports. final: the function
+                    that trains for `hpo evaluate`, and returns test metrics. "module:name", or the function itself
     known:          configurations found best by others, enqueued on request
     validation:     share of the train split held out; None takes the data set's own
     folds:          k-fold cross-validation: the objective is the mean over folds, pruning happens between them
@@ -56,6 +61,8 @@ class Study:
     baseline: Mapping[str, Any] = REQUIRED
     objective: str | tuple[str, ...] | Objective = "val_accuracy"
     direction: str | tuple[str, ...] | None = None
+    train: str | Callable[..., Any] | None = None
+    final: str | Callable[..., Any] | None = None
     epochs: int = 20
     early_stopping: EarlyStopping | None = None
     stop_when: StopWhen | None = None
@@ -71,29 +78,50 @@ class Study:
     description: str = ""
 
     def __post_init__(self) -> None:
-        if self.own is not None:
-            check_own_fields(vars(self))
-            given = {"space": Space({}), "baseline": {} if self.baseline is REQUIRED else self.baseline, "epochs": 0}
-            for name, value in {**given, "dataset": "", "model": ""}.items():
-                object.__setattr__(self, name, value)
+        if self.define_by_run:
+            check_objective_fields(vars(self))
+            self._set(space=Space({}), baseline={} if self.baseline is REQUIRED else self.baseline, epochs=0)
+            self._set(dataset="", model="")
             return
-        check_fields(vars(self))
+        if self.train is not None:
+            check_train_fields(vars(self))
+            self._set(dataset="", model="", train=function_reference(self.train, "train", "run"))
+            if self.final is not None:
+                self._set(final=function_reference(self.final, "final", "run"))
+        else:
+            check_fields(vars(self))
         rows = self.space.rows if isinstance(self.space, Space) else self.space
-        object.__setattr__(self, "space", Space(rows))
-        check_objectives(vars(self))
-        dataset, model = self.dataset_row, self.model_row
-        check_shape(self.name, dataset, model)
-        check_reads(self.name, self.rows, model, self._model_name)
+        self._set(space=Space(rows))
+        if self.own is None:
+            check_objectives(vars(self))
+            dataset, model = self.dataset_row, self.model_row
+            check_shape(self.name, dataset, model)
+            check_reads(self.name, self.rows, model, self._model_name)
         if isinstance(self.sampler, Grid):
             check_grid(self.rows)
         self.rows.parameters(self.baseline, what="the baseline")
         for index, config in enumerate(self.known):
             self.rows.parameters(config, what=f"known[{index}]", complete=False)
 
+    def _set(self, **fields: Any) -> None:
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
+
     @property
-    def own(self) -> Objective | None:
+    def own(self) -> Objective | Training | None:
         """The user's own training; None where hpo trains a model."""
-        return self.objective if isinstance(self.objective, Objective) else None
+        if isinstance(self.objective, Objective):
+            return self.objective
+        if self.train is None:
+            return None
+        assert isinstance(self.train, str)
+        directions = () if self.direction is None else as_tuple(self.direction)
+        return Training(self.train, as_tuple(self.objective), directions, str(self.final or ""))
+
+    @property
+    def define_by_run(self) -> bool:
+        """Whether the user's own function suggests its parameters as it goes, and the study has no rows."""
+        return isinstance(self.objective, Objective)
 
     @property
     def rows(self) -> Space:
@@ -101,12 +129,19 @@ class Study:
         assert isinstance(self.space, Space)
         return self.space
 
+    @property
+    def has_final(self) -> bool:
+        """Whether the user's own file says how a configuration is trained for `hpo evaluate`."""
+        return isinstance(self.own, Training) and bool(self.own.final)
+
     def check_trained_here(self, command: str) -> None:
         """Raise StudyError for `command`, which needs a model that hpo trains, where the user's own function does."""
         if self.own is not None:
             raise StudyError(
                 f"hpo {command} needs a model that hpo trains, and {self.own.shown} trains by itself",
-                next=f"`hpo best`, `trials` and `report --study {self.name}` show what it found",
+                next="give the study final=, a function of a run that trains for good and returns test metrics"
+                if command == "evaluate" and not self.define_by_run
+                else f"`hpo best`, `trials` and `report --study {self.name}` show what it found",
             )
 
     @property
@@ -133,9 +168,7 @@ class Study:
 
     @property
     def objectives(self) -> tuple[str, ...]:
-        if isinstance(self.objective, Objective):
-            return self.objective.metrics
-        return (self.objective,) if isinstance(self.objective, str) else tuple(self.objective)
+        return self.objective.metrics if isinstance(self.objective, Objective) else as_tuple(self.objective)
 
     @property
     def directions(self) -> tuple[str, ...]:
@@ -143,7 +176,7 @@ class Study:
             return self.own.directions
         if self.direction is None:
             return tuple(METRICS[metric] for metric in self.objectives)
-        return (self.direction,) if isinstance(self.direction, str) else tuple(self.direction)
+        return as_tuple(self.direction)
 
     @property
     def baseline_config(self) -> dict[str, Any]:
@@ -151,8 +184,8 @@ class Study:
         return self.resolve(self.rows.configuration(self.parameters(self.baseline, what="the baseline")))
 
     def parameters(self, config: Mapping[str, Any], *, what: str, complete: bool = True) -> dict[str, Any]:
-        """As Space.parameters. A user's own function has no rows to check them against: it suggests as it goes."""
-        if self.own is not None:
+        """As Space.parameters. An objective has no rows to check them against: it suggests as it goes."""
+        if self.define_by_run:
             return dict(config)
         return self.rows.parameters(config, what=what, complete=complete)
 
@@ -204,11 +237,16 @@ class Study:
         shown = {f"({name})": str(value) for name, value in protocol.items() if value is not None}
         return {**self.rows.describe(), **shown}
 
-    def _own_declaration(self, own: Objective) -> dict[str, str]:
+    def _own_declaration(self, own: Objective | Training) -> dict[str, str]:
         values = ", ".join(f"{d} {m}" for m, d in zip(own.metrics, own.directions, strict=True))
+        epochs = {} if self.define_by_run else {"(epochs)": str(self.epochs)}
+        if self.max_seconds is not None:
+            epochs["(max_seconds)"] = str(self.max_seconds)
         return {
+            **self.rows.describe(),
             "(function)": own.shown,
             "(objective)": values,
+            **epochs,
             "(seed)": str(self.seed),
             "(sampler)": str(self.sampler),
             "(pruner)": str(self.pruner),
@@ -240,6 +278,10 @@ def check_same_declaration(study: Study, stored: Mapping[str, str], finished: in
         ],
         next=f"give the study a new name (--name), or restore the row{'s' if len(changed) > 1 else ''} above",
     )
+
+
+def as_tuple(given: str | Sequence[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def _row(kind: str, name: object, table: Mapping[str, Any]) -> Any:

@@ -11,6 +11,7 @@ from hpo.own_messages import OwnTraining
 from hpo.seeds import trial_seed
 from hpo.study.discovery import FoundStudy
 from hpo.study.objective import Objective
+from hpo.study.training import Training
 
 if TYPE_CHECKING:
     from hpo.trainers.trial import Trial
@@ -53,7 +54,7 @@ def study_job(found: FoundStudy, config: Mapping[str, Any]) -> Job:
     )
 
 
-def _own_job(found: FoundStudy, own: Objective, config: Mapping[str, Any]) -> Job:
+def _own_job(found: FoundStudy, own: Objective | Training, config: Mapping[str, Any]) -> Job:
     study = found.study
     return Job(
         trial_id=0,
@@ -64,5 +65,12 @@ def _own_job(found: FoundStudy, own: Objective, config: Mapping[str, Any]) -> Jo
         dataset={},
         seed=trial_seed(study.seed, 0),
         sys_path=list(found.sys_path),
-        own=OwnTraining(own.reference, study.name, own.directions, own.metrics),
+        own=OwnTraining(
+            own.reference,
+            study.name,
+            own.directions,
+            own.metrics,
+            define_by_run=study.define_by_run,
+            final=own.final if isinstance(own, Training) else "",
+        ),
     )

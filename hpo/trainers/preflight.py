@@ -26,9 +26,9 @@ MOST = 200
 def configurations(found: FoundStudy) -> list[dict[str, Any]]:
     """Both ends of every branch and the baseline, resolved; the same network with the same batch size only once."""
     study = found.study
-    if study.own is not None:
+    if study.define_by_run:
         return []
-    reads = [*study.model_row.reads, "batch_size"]
+    reads = list(study.rows.rows) if study.own is not None else [*study.model_row.reads, "batch_size"]
     different: dict[str, dict[str, Any]] = {}
     for resolved in [study.baseline_config, *map(study.resolve, study.rows.branches())]:
         different.setdefault(json.dumps([resolved.get(name) for name in reads]), resolved)

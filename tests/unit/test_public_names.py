@@ -29,6 +29,7 @@ PUBLIC = {
         "PercentilePruner",
         "Random",
         "Result",
+        "Run",
         "StopWhen",
         "Study",
         "SuccessiveHalving",

@@ -121,7 +121,7 @@ class World:
     def start(self, *arguments: str, command: str = "run", **environ: str) -> Hpo:
         """`hpo run` (or another command) on the study, with two trainers."""
         given = [command, "--study", self.study, *arguments]
-        given += ["--storage", self.url] if self.url else []  # "": the embedded server under `folder`/home
+        given += ["--storage", self.url] if self.url and command != "check" else []  # "": the server in `folder`/home
         if command in ("run", "worker"):
             given += ["--trainers", "2"] if "--trainers" not in arguments else []
         variables = {
@@ -130,6 +130,7 @@ class World:
             "HPO_HOME": str(self.folder / "home"),
             "HPO_CHECKPOINT_DIR": str(self.folder / "checkpoints"),
             "HPO_LEASE_SECONDS": str(self.lease_seconds),
+            **({"HPO_STORAGE": self.url} if command == "check" else {}),
             **({"FAKE": json.dumps(self.fake)} if self.fake is not None else {}),
             **environ,
         }

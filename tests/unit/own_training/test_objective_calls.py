@@ -6,11 +6,13 @@ import pickle
 import queue
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from hpo.errors import StudyError
-from hpo.messages import Job, Message, Protocol
+from hpo.messages import Inspect, Job, Message, Protocol
 from hpo.own_messages import Answer, OwnTraining, Question
 from hpo.own_training.inspection import inspect_function
 from hpo.own_training.link import Link, Paused
@@ -62,11 +64,17 @@ def test_what_is_not_there_is_told_with_the_users_line(tmp_path: Path, text: str
 
 def test_a_function_that_takes_no_trial_is_found_before_the_first_one(tmp_path: Path) -> None:
     path = written(tmp_path, "own_file_two.py", "def objective(trial, fold): ...\ndef loss(trial, fold=0): ...\n")
-    problem = inspect_function(OwnTraining(f"{path}:objective", "own", ("minimize",), ("value",))).problem
+
+    def inspected(name: str) -> dict[str, Any] | None:
+        own = OwnTraining(f"{path}:{name}", "own", ("minimize",), ("value",))
+        job = Job(1, 0, {}, Protocol(1, ("value",)), {}, {}, 0, own=own)
+        return inspect_function(Inspect(job, []), torch.device("cpu")).problem
+
+    problem = inspected("objective")
     assert problem is not None
     assert problem["fact"] == "objective cannot be called with a trial: missing a required argument: 'fold'"
     assert problem["evidence"] == [f"{path}, line 1: def objective"]
-    assert inspect_function(OwnTraining(f"{path}:loss", "own", ("minimize",), ("value",))).problem is None
+    assert inspected("loss") is None
 
 
 def test_a_pause_ends_a_function_at_its_next_word_also_while_it_waits_for_an_answer() -> None:

@@ -1,0 +1,50 @@
+"""The row of a configuration that the user's own `final(run)` trained, with the metrics that the function reports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hpo.evaluation.candidates import Candidate
+from hpo.evaluation.rows import mean_row, row_of
+from hpo.evaluation.runs import RunResult
+from hpo.evaluation.statistics import estimate
+from hpo.own_messages import final_names
+from hpo.results.evaluation import ConfigurationRow
+from hpo.study.study import Study
+
+__all__ = ["final_metric", "own_configuration"]
+
+
+def own_configuration(study: Study, candidate: Candidate, results: Sequence[RunResult]) -> ConfigurationRow:
+    """One configuration: what it is, and what its runs came to."""
+    done = [result for result in results if result.complete]
+    row = row_of(candidate, results)
+    if not done:
+        return row
+    everywhere = [name for name in done[0].finished.metrics if all(name in one.finished.metrics for one in done)]
+    columns = {name: [float(one.finished.metrics[name]) for one in done] for name in everywhere}
+    metrics = {name: mean_row(estimate(values), values) for name, values in columns.items()}
+    score = next(metrics[name] for name in final_names(study.objectives[0]) if name in metrics)
+    gap = None
+    if candidate.search_score is not None:
+        gap = candidate.search_score - score["mean"]
+        gap = gap if study.directions[0] == "maximize" else -gap
+    seconds = [float(one.finished.facts["train_seconds"]) for one in done]
+    row["score"], row["metrics"], row["search_score"], row["optimism_gap"] = score, metrics, candidate.search_score, gap
+    row["train_seconds"], row["device"] = mean_row(estimate(seconds, least=0.0), seconds), done[0].device
+    row["runs"] = [
+        {
+            "seed": one.seed,
+            "device": one.device,
+            "train_seconds": float(one.finished.facts["train_seconds"]),
+            "metrics": {name: float(value) for name, value in one.finished.metrics.items()},
+        }
+        for one in done
+    ]
+    return row
+
+
+def final_metric(study: Study, rows: Sequence[ConfigurationRow]) -> str:
+    """The metric that decides: the objective's, as it is called on test data."""
+    reported = next((row["metrics"] for row in rows if row.get("metrics")), {})
+    return next((name for name in final_names(study.objectives[0]) if name in reported), study.objectives[0])

@@ -1,0 +1,127 @@
+"""A user's own `train(run)`, called with a run; how it ends, as the coordinator is told."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from hpo.messages import Finished, Job, Message
+from hpo.own_messages import Answer, final_names
+from hpo.own_metrics import checked_metrics
+from hpo.own_training.link import Link, Paused
+from hpo.own_training.load import load_function
+from hpo.own_training.run import BeginAgain, Ended, Run
+from hpo.own_training.undisturbed import undisturbed
+from hpo.training.checkpoint import Checkpoints
+from hpo.training.device import peak_memory_bytes, reset_peak_memory
+from hpo.training.outcomes import failure
+from hpo.training.progress import StopRequest
+
+__all__ = ["call", "run_training"]
+
+
+def run_training(
+    job: Job,
+    device: torch.device,
+    send: Callable[[Message], None],
+    stop: StopRequest,
+    answers: queue.SimpleQueue[Answer],
+    warn: Callable[[str], None],
+) -> Finished:
+    """Call the job's function with a run that goes on where a checkpoint ended.
+
+    answers: where those to the run's questions come in; warn: told in one sentence of what costs no result
+    """
+    warnings: list[str] = []
+
+    def say(sentence: str) -> None:
+        warnings.append(sentence)
+        warn(sentence)
+
+    checkpoints = Checkpoints(job, say)
+    if (earlier := checkpoints.finished()) is not None:
+        finished, curve = earlier
+        for epoch in curve:
+            send(epoch)
+        return finished
+    reset_peak_memory(device)
+    started = perf_counter()
+    link = Link(job.trial_id, send, stop, answers)
+    run = Run(job, link, device, say)
+    try:
+        ended = call(job, run, link)
+    except BeginAgain as unfit:
+        say(f"the checkpoint does not fit ({unfit}); training begins again")
+        run = Run(job, link, device, say, fresh=True)
+        ended = call(job, run, link)
+    link.close()
+    facts = {
+        "train_seconds": run.seconds or perf_counter() - started,
+        "resumed_epoch": run.resumed_epoch,
+        "peak_memory_bytes": peak_memory_bytes(device),
+        "warnings": warnings,
+    }
+    epochs = len(run.curve)
+    ended = replace(ended, epoch=epochs, best_epoch=epochs, facts={**ended.facts, **facts})
+    if ended.outcome != "stopped":
+        checkpoints.finish(ended, run.curve)
+    return ended
+
+
+def call(job: Job, run: Run, link: Link) -> Finished:
+    """Call the function of the job's phase. BeginAgain passes; whatever else it raises is how its trial ends."""
+    assert job.own is not None
+    reference = job.own.final if job.phase == "final" else job.own.function
+    with undisturbed(job.seed, [reference.rpartition(":")[0]]):
+        try:
+            returned = load_function(reference)(run)
+            run.close()
+            return Finished(job.trial_id, "stopped") if link.paused else _complete(job, run, returned)
+        except BeginAgain:
+            raise
+        except Ended as end:
+            if end.outcome == "complete":
+                return replace(_complete(job, run, None), facts={"out_of_time": end.reason == "max_seconds"})
+            return Finished(job.trial_id, end.outcome, reason=end.reason)
+        except BaseException as error:  # noqa: BLE001 - whatever a user's function raises ends its trial, and nothing else
+            if isinstance(error, Paused) or link.stopping:
+                return Finished(job.trial_id, "stopped")
+            ended = failure(job, error)
+            error.__traceback__ = error.__context__ = error.__cause__ = None  # frames hold the tensors that fill memory
+            return ended
+
+
+def _complete(job: Job, run: Run, returned: Any) -> Finished:
+    """The end of a function that returned: its metrics are those it reported last, or returned."""
+    assert job.own is not None
+    metrics: dict[str, float] = {}
+    for row in run.curve:
+        metrics |= row["own"]
+    wanted = job.own.metrics
+    try:
+        if isinstance(returned, Mapping):
+            metrics |= checked_metrics(returned)
+        elif returned is not None:
+            metrics |= checked_metrics({wanted[0] if len(wanted) == 1 else "what it returned": returned})
+    except (TypeError, ValueError) as error:
+        return _failed(job, f"it returned what is no metric: {error}")
+    for objective in wanted:
+        names = final_names(objective) if job.phase == "final" else (objective,)
+        name = next((one for one in names if one in metrics), None)
+        if name is None:
+            others = f"only {', '.join(metrics)}" if metrics else "nor anything else"
+            return _failed(job, f"it never reported {' or '.join(dict.fromkeys(names))}, {others}")
+        if metrics[name] != metrics[name]:
+            return Finished(job.trial_id, "diverged", reason=f"it returned {name} = {metrics[name]}")
+    return Finished(job.trial_id, "complete", metrics=metrics)
+
+
+def _failed(job: Job, reason: str) -> Finished:
+    assert job.own is not None
+    name = (job.own.final if job.phase == "final" else job.own.function).rpartition(":")[2]
+    return Finished(job.trial_id, "failed", reason=f"{name}: {reason}")

@@ -1,0 +1,258 @@
+"""A user's own train(run): its epochs, what it reports, and that a resumed one is bit for bit the one left alone."""
+
+from __future__ import annotations
+
+import queue
+import random
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+
+from hpo.messages import Epoch, Finished, Job, Message, Protocol
+from hpo.own_messages import Answer, Attribute, OwnTraining, Question
+from hpo.own_training.run import Run
+from hpo.own_training.training import run_training
+from hpo.training.progress import StopRequest
+
+CPU = torch.device("cpu")
+
+
+class Coordinator:
+    """Answers a run, keeps what it says, and asks it to stop after some epochs."""
+
+    def __init__(self, stop_after: int | None = None, keep: bool = True) -> None:
+        self.stop, self.answers = StopRequest(keep), queue.SimpleQueue[Answer]()
+        self.stop_after, self.said, self.warnings = stop_after, list[Message](), list[str]()
+
+    def send(self, message: Message) -> None:
+        self.said.append(message)
+        if isinstance(message, Epoch) and not message.replayed and message.epoch == self.stop_after:
+            self.stop.asked = True
+        if isinstance(message, Question) and not self.stop.asked:
+            self.answers.put(Answer(message.trial_id, message.number, True))
+
+    def train(self, job: Job) -> Finished:
+        return run_training(job, CPU, self.send, self.stop, self.answers, self.warnings.append)
+
+    @property
+    def epochs(self) -> list[Epoch]:
+        return [message for message in self.said if isinstance(message, Epoch)]
+
+    @property
+    def curve(self) -> list[tuple[int, dict[str, float]]]:
+        return [(epoch.epoch, epoch.own) for epoch in self.epochs]
+
+
+@pytest.fixture
+def job(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """job(function, ...): as a search sends it, with the function in a module of its own."""
+    module = ModuleType("own_train_module")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+
+    def made(function: Any, protocol: Protocol | None = None, **fields: Any) -> Job:
+        module.train = module.final = function  # type: ignore[attr-defined]
+        name = module.__name__
+        own = OwnTraining(f"{name}:train", "s", ("maximize",), ("f1",), define_by_run=False, final=f"{name}:final")
+        rules = protocol or Protocol(epochs=6, objectives=("f1",))
+        return replace(Job(4, 2, {"lr": 0.1}, rules, {}, {}, 7, str(tmp_path / "study" / "2"), own=own), **fields)
+
+    return made
+
+
+def digits(run: Run) -> None:
+    """Everything that draws numbers: the order, dropout, noise of NumPy and of Python, a generator of its own."""
+    inputs = torch.linspace(0, 1, 64).reshape(16, 4)
+    network = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 1))
+    optimizer = torch.optim.Adam(network.parameters(), lr=run.params["lr"])
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, 2)
+    own = np.random.default_rng(run.seed)
+    state = run.resume(model=network, optimizer=optimizer, schedule=schedule, own=own, seen=[], best=0.0)
+    loader = run.loader(TensorDataset(inputs), batch_size=4, shuffle=True)
+    for epoch in run.epochs():
+        total = 0.0
+        for (batch,) in loader:
+            optimizer.zero_grad()
+            loss = (network(batch) + random.random() + np.random.random() + own.random()).square().mean()
+            loss.backward()
+            optimizer.step()
+            total += loss.item()
+        state.best = max(state.best, total)
+        state.seen.append(epoch)
+        run.report(f1=total, best=state.best, seen=len(state.seen))
+        schedule.step()
+    run.log(weights=sum(one.numel() for one in network.parameters()))
+
+
+@pytest.mark.parametrize("stop_after", [1, 3, 5])
+def test_a_run_that_was_paused_goes_on_bit_for_bit(job: Any, tmp_path: Path, stop_after: int) -> None:
+    alone = Coordinator()
+    finished = alone.train(job(digits, checkpoint=""))
+    assert [number for number, _ in alone.curve] == [1, 2, 3, 4, 5, 6]
+    assert finished.outcome == "complete"
+    assert finished.metrics == alone.curve[-1][1]
+    paused = Coordinator(stop_after)
+    assert paused.train(job(digits)).outcome == "stopped"
+    assert [number for number, _ in paused.curve] == list(range(1, stop_after + 1))
+    resumed = Coordinator()
+    again = resumed.train(job(digits))
+    assert resumed.curve == alone.curve
+    assert [epoch.replayed for epoch in resumed.epochs] == [number <= stop_after for number in range(1, 7)]
+    assert again.metrics == finished.metrics
+    assert again.facts["resumed_epoch"] == stop_after
+    assert [message.value for message in resumed.said if isinstance(message, Attribute)] == [4 * 8 + 8 + 8 + 1]
+
+
+def test_a_trial_that_had_ended_is_told_again_and_not_trained(job: Any) -> None:
+    first = Coordinator()
+    finished = first.train(job(digits))
+    second = Coordinator()
+    again = second.train(job(lambda run: pytest.fail("called")))
+    assert again.metrics == finished.metrics
+    assert second.curve == first.curve
+    assert all(epoch.replayed for epoch in second.epochs)
+
+
+def test_a_pruned_run_ends_at_its_report_and_keeps_nothing(job: Any, tmp_path: Path) -> None:
+    pruned = Coordinator(2, keep=False)
+    assert pruned.train(job(digits)).outcome == "stopped"
+    assert len(pruned.epochs) == 2
+    assert not (tmp_path / "study" / "2" / "current").exists()
+
+
+def test_a_checkpoint_that_does_not_fit_is_told_and_training_begins_again(job: Any) -> None:
+    Coordinator(3).train(job(digits))
+
+    def changed(run: Run) -> None:
+        network = nn.Linear(2, 2)
+        run.resume(model=network, extra=1)
+        for epoch in run.epochs(2):
+            run.report(f1=epoch)
+
+    other = Coordinator()
+    finished = other.train(job(changed))
+    assert finished.outcome == "complete"
+    assert [number for number, _ in other.curve] == [1, 2]
+    assert other.warnings == [
+        "the checkpoint does not fit (ValueError: it holds model, optimizer, schedule, own, seen, best, and resume() "
+        "was given model, extra); training begins again"
+    ]
+
+    def wider(run: Run) -> None:
+        optimizer = torch.optim.Adam(nn.Linear(9, 9).parameters())
+        network = nn.Linear(9, 9)
+        run.resume(model=network, optimizer=optimizer, schedule=1, own=2, seen=3, best=4)
+        for epoch in run.epochs(2):
+            run.report(f1=epoch)
+
+
+def test_each_report_is_an_epoch_where_there_is_no_loop_over_epochs(job: Any) -> None:
+    def steps(run: Run) -> None:
+        state = run.resume(done=0)
+        while state.done < 4:
+            state.done += 1
+            run.report(f1=state.done, noise=random.random())
+
+    alone = Coordinator()
+    alone.train(job(steps, checkpoint=""))
+    Coordinator(2).train(job(steps))
+    resumed = Coordinator()
+    resumed.train(job(steps))
+    assert resumed.curve == alone.curve
+    assert [row["f1"] for _, row in alone.curve] == [1, 2, 3, 4]
+
+
+def test_a_loop_that_is_left_early_has_reported_its_last_epoch(job: Any) -> None:
+    def early(run: Run) -> dict[str, float]:
+        for epoch in run.epochs():
+            run.report(f1=epoch, loss=1)
+            run.report(loss=torch.tensor([2.5]))
+            if epoch == 2:
+                break
+        return {"f1": 0.75}
+
+    coordinator = Coordinator()
+    finished = coordinator.train(job(early))
+    assert coordinator.curve == [(number, {"f1": number - 1, "loss": 2.5}) for number in (1, 2, 3)]
+    assert finished.metrics == {"f1": 0.75, "loss": 2.5}
+    assert finished.epoch == finished.best_epoch == 3
+
+
+def test_max_seconds_ends_a_run_with_what_it_has(job: Any) -> None:
+    rules = Protocol(epochs=6, objectives=("f1",), max_seconds=1e-9)
+    finished = Coordinator().train(job(digits, rules))
+    assert (finished.outcome, finished.epoch, finished.facts["out_of_time"]) == ("complete", 1, True)
+
+
+def test_the_final_phase_calls_final_for_as_many_epochs_as_the_trial_had(job: Any) -> None:
+    rules = Protocol(epochs=6, objectives=("f1",), stop_after=3)
+    phases: list[Any] = []
+
+    def final(run: Run) -> dict[str, float]:
+        phases.extend((run.phase, *run.epochs(5)))
+        return {"test_f1": 0.5}
+
+    finished = Coordinator().train(job(final, rules, phase="final"))
+    assert finished.metrics == {"test_f1": 0.5}
+    assert phases == ["final", 0, 1, 2]
+
+
+def odd(body: str) -> Any:
+    scope: dict[str, Any] = {"torch": torch, "nn": nn, "random": random, "nan": float("nan")}
+    exec(f"def train(run):\n    {body}", scope)
+    return scope["train"]
+
+
+@pytest.mark.parametrize(
+    ("body", "outcome", "reason"),
+    [
+        ("pass", "failed", "train: it never reported f1, nor anything else"),
+        ("run.report(f2=1.0)", "failed", "train: it never reported f1, only f2"),
+        ("run.report()", "failed", "TypeError: run.report() needs at least one metric, as in run.report(val_loss=0.3)"),
+        ("run.report(f1='high')", "failed", "TypeError: the metric 'f1' is of type str, and should be one number"),
+        ("run.report(f1=torch.zeros(3))", "failed", "TypeError: the metric 'f1' is of type Tensor, and should be one "
+         "number"),
+        ("run.report(f1=nan)", "diverged", "f1 is nan in report 1"),
+        ("run.report(f1=1); return {'f1': nan}", "diverged", "it returned f1 = nan"),
+        ("return 'good'", "failed", "train: it returned what is no metric: the metric 'f1' is of type str, and "
+         "should be one number"),
+        ("return 0.5", "complete", ""),
+        ("[run.epochs(2) for _ in run.epochs(2)]", "failed", "RuntimeError: run.epochs(...) is being iterated already; "
+         "one loop goes over the epochs"),
+        ("list(run.epochs(True))", "failed", "ValueError: run.epochs(True) must be a whole number of at least 1"),
+        ("run.resume(a=1); run.resume(b=1)", "failed", "RuntimeError: run.resume(...) was called already; give it "
+         "everything at once"),
+        ("run.report(f1=1); run.resume(a=1)", "failed", "RuntimeError: call run.resume(...) before the first epoch"),
+        ("run.resume(a={'b': [nn.Linear]})", "failed", "TypeError: state.a.b.0 is a type, which no checkpoint can "
+         "hold: give resume() objects that have state_dict and load_state_dict, or numbers, text, tensors and arrays, "
+         "and lists and dicts of them"),
+        ("run.log(net=nn.Linear(1, 1))", "failed", "TypeError: run.log(net=...): Object of type Linear is not JSON "
+         "serializable"),
+        ("run.loader([1, 2], generator=torch.Generator())", "failed", "TypeError: run.loader seeds its generator "
+         "itself, for each epoch; leave generator out"),
+        ("raise SystemExit(0)", "failed", "SystemExit: 0"),
+        ("raise MemoryError", "out_of_memory", "train(lr=0.1); out of memory"),
+    ],
+)  # fmt: skip
+def test_what_a_function_does_wrong_has_one_clear_outcome(job: Any, body: str, outcome: str, reason: str) -> None:
+    finished = Coordinator().train(job(odd(body)))
+    assert (finished.outcome, finished.reason) == (outcome, reason)
+
+
+def test_a_function_that_swallows_its_pause_has_no_result(job: Any) -> None:
+    def swallows(run: Run) -> float:
+        try:
+            for _ in run.epochs():
+                run.report(f1=1)
+        except BaseException:  # noqa: BLE001 - which is what it must not do
+            pass
+        return 1.0
+
+    assert Coordinator(2).train(job(swallows)).outcome == "stopped"
