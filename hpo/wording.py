@@ -48,7 +48,9 @@ def count_text(count: int) -> str:
 
 
 def bytes_text(count: int) -> str:
-    """`4.05 MB`, `268.9 kB`: in units of 1000."""
+    """`12.30 GB`, `4.05 MB`, `268.9 kB`: in units of 1000."""
+    if count >= 1e9:
+        return f"{count / 1e9:.2f} GB"
     return f"{count / 1e6:.2f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from hpo.doctor.finding import Finding, Level
 from hpo.search.code import code_facts
 from hpo.settings import Settings, refused_variables
+from hpo.wording import bytes_text
 
 __all__ = ["examine_checkpoints", "examine_disk", "examine_environment", "examine_versions"]
 
@@ -52,20 +53,20 @@ def examine_disk(settings: Settings) -> Iterator[Finding]:
             )
             continue
         advice = "make room, or set HPO_HOME or HPO_CHECKPOINT_DIR to another disk" if level != "ok" else ""
-        yield Finding("disk", level, f"{_size(free)} free for {name}", (str(folder),), advice)
+        yield Finding("disk", level, f"{bytes_text(free)} free for {name}", (str(folder),), advice)
 
 
 def examine_checkpoints(settings: Settings, uids: Collection[str] | None) -> Finding:
     """Checkpoint folders of studies that the database does not have (any more). `uids` None: it could not be asked."""
     folders = sorted(path for path in settings.checkpoint_dir.glob("*-*") if path.is_dir())
     many = f"{len(folders)} stud{'y' if len(folders) == 1 else 'ies'}"
-    total = _size(sum(_bytes(folder) for folder in folders))
+    total = bytes_text(sum(_bytes(folder) for folder in folders))
     if uids is None:
         return Finding("checkpoints", "ok", f"{many}, {total}; not compared with the database")
     orphans = [folder for folder in folders if folder.name.rpartition("-")[2] not in uids]
     if not orphans:
         return Finding("checkpoints", "ok", f"{many}, {total}; each belongs to a study of this database")
-    details = tuple(f"{folder.name}  {_size(_bytes(folder))}" for folder in orphans[:10])
+    details = tuple(f"{folder.name}  {bytes_text(_bytes(folder))}" for folder in orphans[:10])
     fact = f"{len(orphans)} folder{' belongs' if len(orphans) == 1 else 's belong'} to no study of this database"
     return Finding(
         "checkpoints", "warn", fact, details, f"if no other database needs them, delete them in {folders[0].parent}"
@@ -134,11 +135,3 @@ def _existing(folder: Path) -> Path:
 
 def _bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "KB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"

@@ -14,7 +14,9 @@ from hpo.report import words
 from hpo.wording import bytes_text, count_text, difference, params_text
 
 
-@pytest.mark.parametrize(("count", "text"), [(0, "0.0 kB"), (268_900, "268.9 kB"), (4_050_000, "4.05 MB")])
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0.0 kB"), (268_900, "268.9 kB"), (4_050_000, "4.05 MB"), (12_300_000_000, "12.30 GB")]
+)
 def test_sizes_are_in_units_of_a_thousand(count: int, text: str) -> None:
     assert bytes_text(count) == text
 

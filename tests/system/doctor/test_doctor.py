@@ -194,7 +194,7 @@ def test_checkpoints_of_no_study_are_named_and_kept(settings: Settings) -> None:
         (settings.checkpoint_dir / name / "0" / "current").write_bytes(b"x" * 2000)
     found = examine_checkpoints(settings, {"abc123"})
     assert found.level == "warn"
-    assert found.details == ("old-one-def456  2 KB",)
+    assert found.details == ("old-one-def456  2.0 kB",)
     assert (settings.checkpoint_dir / "old-one-def456").is_dir()
     assert examine_checkpoints(settings, {"abc123", "def456"}).level == "ok"
     assert examine_checkpoints(settings, None).level == "ok"
