@@ -26,7 +26,7 @@ RUN python -m venv /opt/hpo
 WORKDIR /src
 COPY constraints.txt ./
 
-# Triton (1 GB) stays, though nothing here calls torch.compile: torch takes its kernels for some operators where it finds it.
+# Triton (1 GB) stays, although nothing here calls torch.compile: where it is installed, torch uses it for some operators.
 FROM build AS build-cuda
 ARG TORCH
 RUN pip install -c constraints.txt $TORCH
@@ -46,10 +46,10 @@ COPY hpo hpo
 COPY models models
 COPY data data
 COPY studies studies
-# Triton writes kernels for GPUs only: a gigabyte of the default wheels that is never loaded here. CPU wheels have none.
+# Triton makes kernels only for GPUs: in the default wheels it is a gigabyte that is never loaded here. CPU wheels lack it.
 RUN pip install -c constraints.txt . && pip uninstall --yes triton
 
-# What runs: Python, the virtual environment, an account without rights, one folder that may be written.
+# The image that runs: Python, the virtual environment, an account without rights, and one writable folder.
 FROM base AS runtime
 RUN groupadd --system --gid 10001 hpo \
  && useradd --system --uid 10001 --gid hpo --home-dir /var/lib/hpo --no-create-home --shell /usr/sbin/nologin hpo \

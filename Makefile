@@ -11,7 +11,7 @@ QUICK   := tests/system/test_whole_runs.py::test_a_run_gives_exactly_the_trials_
 
 BIN   := .venv/bin
 STAMP := .venv/.installed
-# mypy reads files, not installations: a tree of links that looks as the wheel does.
+# mypy reads files, not installations, so this is a tree of links that looks like the wheel.
 TYPED := build/typed
 
 # Private keys, tokens of known services, passwords in URLs; not checksums, of which this repository is full.
@@ -25,10 +25,10 @@ help:
 	@echo "make run      search $(STUDY) for $(TIMEOUT) (STUDY=mlp_mnist TIMEOUT=3h for another)"
 	@echo "make test     the whole test suite, on a real PostgreSQL that comes with the package"
 	@echo "make test-quick   the unit tests and one whole run: about a minute"
-	@echo "make test-processors   the tests that compute, as processors with shorter vectors and other compilers do it"
+	@echo "make test-processors   the tests that compute, with shorter vectors and with other compilers"
 	@echo "make lint     ruff, mypy, and a scan for secrets"
 	@echo "make bench    a short form of every benchmark (HPO_DATA_DIR: a folder with MNIST)"
-	@echo "make chaos    kill, restart, cut and stall for five minutes, then see that nothing is lost (CHAOS=--help)"
+	@echo "make chaos    kill, restart, cut and stall for five minutes, then check that nothing is lost (CHAOS=--help)"
 	@echo "make install  .venv with everything, quick the second time"
 	@echo "make clean    remove caches and build products (.venv and .hpo stay)"
 
