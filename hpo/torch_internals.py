@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
 __all__ = [
@@ -18,6 +18,8 @@ __all__ = [
     "foreach_copy",
     "foreach_lerp",
     "fused_kernel",
+    "has_hooks",
+    "is_watched",
     "linear_pointwise",
     "missing",
     "sample_dirichlet",
@@ -39,9 +41,26 @@ _FOUND: dict[str, Callable[..., Any] | None] = {name: getattr(torch, name, None)
 """A test removes them one by one."""
 
 
+MODULE_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+TENSOR_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
+
+
 def missing() -> tuple[str, ...]:
     """The names that this torch lacks."""
-    return tuple(name for name, kernel in _FOUND.items() if kernel is None)
+    module, tensor = nn.Module(), torch.zeros(())
+    lacking = [name for name, kernel in _FOUND.items() if kernel is None]
+    lacking += [name for name in MODULE_HOOKS if not hasattr(module, name)]
+    return (*lacking, *(name for name in TENSOR_HOOKS if not hasattr(tensor, name)))
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether something is called in the module's passes; True where this torch does not say."""
+    return any(getattr(module, name, True) for name in MODULE_HOOKS)
+
+
+def is_watched(tensor: Tensor) -> bool:
+    """Whether something is called with the tensor's gradient; True where this torch does not say."""
+    return any(getattr(tensor, name, True) for name in TENSOR_HOOKS)
 
 
 def fused_kernel(name: str) -> Callable[..., Any] | None:

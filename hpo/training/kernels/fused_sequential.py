@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from hpo.torch_internals import has_hooks, is_watched
 from hpo.training.kernels.convolutions import Convolutions, ConvPoolReluBlock, read_stages
 from hpo.training.kernels.fused_optimizer import Update, partial_update
 from hpo.training.kernels.fused_train_step import FusedTrainStep
@@ -178,17 +179,10 @@ def _fit_together(shape: tuple[int, int, int], stages: Sequence[ConvPoolReluBloc
 
 def _ordinary(parameter: Tensor) -> bool:
     """Whether it is a trained float32 leaf tensor on a CPU, without hooks on its gradient."""
-    watched = parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None)
     kind = parameter.dtype == torch.float32 and parameter.device.type == "cpu"
-    return kind and parameter.requires_grad and parameter.is_leaf and not watched
+    return kind and parameter.requires_grad and parameter.is_leaf and not is_watched(parameter)
 
 
 def _changed(module: nn.Module) -> bool:
     """Whether this module has hooks, or its forward was replaced."""
-    return bool(
-        module._forward_hooks
-        or module._forward_pre_hooks
-        or module._backward_hooks
-        or module._backward_pre_hooks
-        or "forward" in vars(module)
-    )
+    return has_hooks(module) or "forward" in vars(module)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from training_jobs import MakeJob
 
+import hpo
 from hpo import torch_internals
-from hpo.training.fast_paths import fast_layers, fused
+from hpo.training.fast_paths import fused
 from hpo.training.fit import fit
 from hpo.training.progress import StopRequest
 from hpo.training.train_val_split import DataCache
@@ -28,6 +31,19 @@ def losses(make_job: MakeJob, data: DataCache, device: torch.device, settings: d
     ended = fit(job, data, device, lambda epoch: found.append(epoch.metrics["train_loss"]), StopRequest())
     assert ended.outcome == "complete"
     return found
+
+
+def watch(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Every model that is trained without autograd from now on."""
+    used: list[object] = []
+
+    def watched(*given: Any) -> Any:
+        result = fused(*given)
+        used.extend([] if result is None else [result])
+        return result
+
+    monkeypatch.setattr("hpo.training.train_state.fused", watched)
+    return used
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=lambda settings: settings["optimizer"])
@@ -48,6 +64,18 @@ def test_training_goes_on_without_a_private_name_of_torch(
     assert found[-1] < found[0]
 
 
+@pytest.mark.parametrize("names", ["MODULE_HOOKS", "TENSOR_HOOKS"])
+def test_a_network_is_trained_by_autograd_where_torch_names_its_hooks_otherwise(
+    names: str, make_job: MakeJob, data: DataCache, device: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network with a hook that nobody sees would be trained wrongly without autograd."""
+    monkeypatch.setattr(torch_internals, names, ("_renamed_hooks",))
+    assert torch_internals.missing() == ("_renamed_hooks",)
+    used = watch(monkeypatch)
+    assert len(losses(make_job, data, device, {"optimizer": "adam"})) == 3
+    assert used == []
+
+
 @pytest.mark.parametrize("how", ["switched off", "not installed"])
 def test_training_is_torch_s_own_without_the_kernels(
     how: str, make_job: MakeJob, data: DataCache, device: torch.device, monkeypatch: pytest.MonkeyPatch
@@ -59,16 +87,31 @@ def test_training_is_torch_s_own_without_the_kernels(
         for module in [name for name in sys.modules if name.startswith("hpo.training.kernels")]:
             monkeypatch.delitem(sys.modules, module)
         monkeypatch.setitem(sys.modules, "hpo.training.kernels", None)
-    used: list[str] = []
-    for name in ("fused", "fast_layers"):
-        real = {"fused": fused, "fast_layers": fast_layers}[name]
-        where = "hpo.training.train_state.fused" if name == "fused" else "hpo.training.step.fast_layers"
-
-        def watched(*given: Any, real: Any = real, name: str = name) -> Any:
-            result = real(*given)
-            used.extend([name] if name == "fused" and result is not None else [])
-            return result
-
-        monkeypatch.setattr(where, watched)
+    used = watch(monkeypatch)
     assert len(losses(make_job, data, device, {"optimizer": "adam"})) == 3
     assert used == []
+
+
+def test_only_one_file_knows_private_names_of_torch() -> None:
+    """So that a new torch is met there. Names that a file gives to its own objects do not count."""
+    root = Path(hpo.__file__).parent
+    files = [*(root / "training").rglob("*.py"), *(root / "inference").rglob("*.py"), *root.glob("*.py")]
+    files += [path for folder in ("models", "data") for path in (root.parent / folder).rglob("*.py")]
+    found = [f"{path.name}: {name}" for path in files for name in private_names(ast.parse(path.read_text()))]
+    assert [name for name in found if not name.startswith("torch_internals.py")] == []
+    assert any(name.startswith("torch_internals.py") for name in found)
+
+
+def private_names(tree: ast.Module) -> list[str]:
+    """`thing._name`, and `getattr(thing, "_name", ...)`, where nothing in the file has that name."""
+    nodes = list(ast.walk(tree))
+    own = {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
+    own |= {node.attr for node in nodes if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "self"}
+    own |= {ast.unparse(node.target) for node in nodes if isinstance(node, ast.AnnAssign)} | {"_exit"}
+    used = [node.attr for node in nodes if isinstance(node, ast.Attribute)]
+    used += [
+        str(ast.literal_eval(node.args[1]))
+        for node in nodes
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "getattr" and isinstance(node.args[1], ast.Constant)
+    ]
+    return [name for name in used if name.startswith("_") and not name.startswith("__") and name not in own]
