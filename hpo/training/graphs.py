@@ -26,10 +26,10 @@ def replayable(recipe: Recipe, device: torch.device) -> bool:
     """Whether a step of `recipe` is the same sequence of kernels every time, with no decision on the host.
 
     Augmentation and mixup could be recorded (they read nothing on the host), but their generator is not registered with
-    the graph yet. The weight of the moving average, and which parameters are frozen, change over time.
+    the graph yet. Which parameters are frozen changes over time. The moving average is no part of a recorded step.
     """
     changing = recipe.crop_padding or recipe.flip or recipe.rotation or recipe.cutout or recipe.mixup_alpha
-    return device.type == "cuda" and not (changing or recipe.ema_decay or recipe.freeze_epochs)
+    return device.type == "cuda" and not (changing or recipe.freeze_epochs)
 
 
 class Replayed:

@@ -64,17 +64,20 @@ class Step:
         self.chain = chain
         self.logits: Callable[[Tensor], Tensor] = model if chain is None else chain.logits
         self._learn = self._by_autograd if chain is None else chain.learn
-        self._update = self._composed_update(recipe, average)
+        self._update = self._composed_update(recipe)
+        self._average = average
         self._work: Work = self.eager
         if graphs and replayable(recipe, device):
             self._work = Replayed(self.eager, recipe.batch_size)
 
     def __call__(self, index: Tensor) -> None:
         self._work(index)
+        if self._average is not None:  # not recorded: its weight changes from step to step, and most steps have none
+            self._average.update()
         self.running.images += len(index)
 
     def eager(self, index: Tensor) -> None:
-        """The device's part of a step: kernels on tensors; from the second call on the host decides nothing."""
+        """The part that can be recorded: kernels on tensors; from the second call on the host decides nothing."""
         images, labels = self._batch(index)
         loss, hits = self._learn(images, labels)
         self._update()
@@ -103,7 +106,7 @@ class Step:
             loss = loss + (1.0 - share) * F.cross_entropy(logits, others, label_smoothing=self._smoothing)
         return loss, logits
 
-    def _composed_update(self, recipe: Recipe, average: WeightAverage | None) -> Callable[[], None]:
+    def _composed_update(self, recipe: Recipe) -> Callable[[], None]:
         parts: list[Callable[[], object]] = []
         if self.chain is None or not self.chain.updates:
             if recipe.gradient_clip > 0:
@@ -111,8 +114,6 @@ class Step:
                 parts.append(lambda: nn.utils.clip_grad_norm_(parameters, recipe.gradient_clip))
             # Dropping the gradients is cheaper than zeroing them: the next backward pass writes instead of adding.
             parts += [self._optimizer.step, self._optimizer.zero_grad]
-        if average is not None:
-            parts.append(average.update)
 
         def update() -> None:
             for part in parts:

@@ -30,6 +30,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "adamw": {"optimizer": "adamw", "weight_decay": 0.1},
     "sgd": {"optimizer": "sgd", "lr": 0.05, "momentum": 0.9},
     "rmsprop": {"optimizer": "rmsprop"},
+    "average of the weights": {"optimizer": "adam", "ema_decay": 0.9},
     "gradient clipping": {"optimizer": "sgd", "lr": 0.1, "gradient_clip": 0.5},
 }
 
