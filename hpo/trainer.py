@@ -37,6 +37,7 @@ from hpo.own_training.training import run_training
 from hpo.settings import Settings
 from hpo.torch_internals import missing
 from hpo.training.device import HeapTrimmer, device_name, open_device, release_memory
+from hpo.training.fast_paths import use_settings
 from hpo.training.fit import fit
 from hpo.training.outcomes import failure
 from hpo.training.preflight import inspect_study
@@ -124,6 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if names := missing():
         print(f"note: torch {torch.__version__} has no {', '.join(names)}: training is slower", file=sys.stderr)  # noqa: T201
     settings = Settings.read()
+    use_settings(settings)
     folders = Folders(settings.data_dir or settings.home / "data", settings.home / "cache")
     data = DataCache(folders, device)
     heap = HeapTrimmer()

@@ -24,6 +24,7 @@ from hpo.settings import Settings
 from hpo.training.augmenting import laid_out
 from hpo.training.configuration import Recipe
 from hpo.training.device import open_device
+from hpo.training.fast_paths import use_settings
 from hpo.training.scoring import latencies_ms, score_test
 from hpo.training.train_state import TrainState
 from hpo.training.train_val_split import DataCache
@@ -79,6 +80,7 @@ def compress(
         Recipe.read(job.config), lr=LR_SHARE * Recipe.read(job.config).lr, schedule="cosine", freeze_epochs=0
     )
     job = replace(job, protocol=replace(job.protocol, epochs=max(epochs, 1)))
+    use_settings(settings)
     device = open_device(device_name)
     data = DataCache(Folders(settings.data_dir or settings.home / "data", settings.home / "cache"), device)
     parts = data.parts(job)

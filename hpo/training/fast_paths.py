@@ -5,7 +5,6 @@ With HPO_NATIVE=0, or without that folder, there are none; results are the same 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
@@ -14,10 +13,27 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from hpo.settings import Settings
 from hpo.training.configuration import Recipe
 from hpo.training.device import supports_bf16
 
-__all__ = ["Fused", "fast_layers", "fused"]
+__all__ = ["Fused", "fast_layers", "fused", "use_settings"]
+
+_settings: Settings | None = None
+
+
+def use_settings(settings: Settings) -> None:
+    """Take fast ways in this process as `settings` say; without this call, as the environment says.
+
+    Their kernels are compiled and kept below `settings.home`. Call it before the first training.
+    """
+    global _settings
+    _settings = settings
+    try:
+        from hpo.training.kernels import native
+    except ImportError:
+        return
+    native.use_home(settings.home)
 
 
 class Fused(Protocol):
@@ -63,4 +79,4 @@ def fast_layers(model: nn.Module, device: torch.device) -> Callable[[], Abstract
 
 
 def _allowed() -> bool:
-    return os.environ.get("HPO_NATIVE", "1") != "0"
+    return (_settings or Settings.read()).native

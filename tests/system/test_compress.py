@@ -19,8 +19,17 @@ from hpo.inference.model import load_model
 from hpo.models import MODELS
 from hpo.models.build import build_model, count_macs, count_parameters
 from hpo.study.discovery import find_study
+from hpo.training import fast_paths
+from hpo.training.kernels import native
 
 pytest.importorskip("torch_pruning")
+
+
+@pytest.fixture(autouse=True)
+def settings_of_this_process_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command tells its process which settings to train by; the next test is another command."""
+    monkeypatch.setattr(fast_paths, "_settings", None)
+    monkeypatch.setattr(native, "_home", None)
 
 
 def winner(folder: Path, name: str, **parameters: Any) -> Path:

@@ -20,7 +20,7 @@ from pathlib import Path
 from hpo.ownership import is_trusted
 from hpo.settings import Settings
 
-__all__ = ["library"]
+__all__ = ["library", "use_home"]
 
 FOLDER = Path(__file__).parent
 SOURCES = {"chain": ("chain.c", "layers.c", "convolution.c"), "channels_last": ("channels_last.c",)}
@@ -28,11 +28,19 @@ SOURCES = {"chain": ("chain.c", "layers.c", "convolution.c"), "channels_last": (
 FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fPIC", "-shared")
 COMPILE_SECONDS = 60
 
+_home: Path | None = None
+
+
+def use_home(home: Path) -> None:
+    """Keep libraries below `home` in this process; without this call, below HPO_HOME."""
+    global _home
+    _home = home
+
 
 @cache
 def library(name: str) -> ctypes.CDLL | None:
     """A library of SOURCES; None where it cannot be compiled or loaded."""
-    home, file = Settings.read().home, f"{name}-{_fingerprint()}.so"
+    home, file = _home or Settings.read().home, f"{name}-{_fingerprint()}.so"
     try:
         if _is_ours(home, path := home / "cache" / "native" / file):
             return _load(SOURCES[name], path)

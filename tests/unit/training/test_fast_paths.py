@@ -13,8 +13,11 @@ from training_jobs import MakeJob
 
 import hpo
 from hpo import torch_internals
-from hpo.training.fast_paths import fused
+from hpo.settings import Settings
+from hpo.training.configuration import Recipe
+from hpo.training.fast_paths import fused, use_settings
 from hpo.training.fit import fit
+from hpo.training.kernels import native
 from hpo.training.progress import StopRequest
 from hpo.training.train_val_split import DataCache
 
@@ -62,6 +65,24 @@ def test_training_goes_on_without_a_private_name_of_torch(
     found = losses(make_job, data, device, settings)
     assert len(found) == 3
     assert found[-1] < found[0]
+
+
+@pytest.mark.kernels
+def test_settings_that_a_process_is_given_outdo_its_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: torch.device
+) -> None:
+    """Whether there are fast ways, and where their kernels are kept."""
+    monkeypatch.setattr("hpo.training.fast_paths._settings", None)
+    monkeypatch.setattr(native, "_home", None)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+    recipe = Recipe.read({"batch_size": 4, "lr": 0.1})
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    use_settings(Settings(home=tmp_path, native=False))
+    assert fused(model, (1, 8, 8), optimizer, recipe, device) is None
+    use_settings(Settings(home=tmp_path))
+    assert fused(model, (1, 8, 8), optimizer, recipe, device) is not None
+    assert native.library.__wrapped__("channels_last") is not None
+    assert [path.parent for path in tmp_path.rglob("*.so")] == [tmp_path / "cache" / "native"]
 
 
 @pytest.mark.parametrize("names", ["MODULE_HOOKS", "TENSOR_HOOKS"])
