@@ -14,6 +14,7 @@ from rich.text import Text
 from hpo.cli.states import COUNTS, STYLES
 from hpo.cli.wrapping import WrappedParameters, WrappedPhrases
 from hpo.duration import format_duration
+from hpo.storage.optuna_schema import count_finished
 from hpo.trainers.snapshot import SlotView, Snapshot
 from hpo.wording import score
 
@@ -123,7 +124,7 @@ def _budget(snapshot: Snapshot) -> Bar:
 
 
 def _budget_used(snapshot: Snapshot) -> tuple[float, float]:
-    finished = sum(snapshot.counts[state] for state in ("complete", "pruned", "failed"))
+    finished = count_finished(snapshot.counts)
     by_time = by_trials = (0.0, 0.0)
     if snapshot.seconds_left is not None:
         by_time = (snapshot.elapsed_seconds + max(0.0, snapshot.seconds_left), snapshot.elapsed_seconds)
@@ -139,7 +140,7 @@ def _counts(snapshot: Snapshot, width: int) -> Table:
         Text.assemble((str(count), f"bold {STYLES[state]}" if count else "dim"), (f" {state}", "" if count else "dim"))
         for state, count in counts.items()
     ]
-    finished = sum(snapshot.counts[state] for state in ("complete", "pruned", "failed"))
+    finished = count_finished(snapshot.counts)
     target = Text(f"{finished}/{snapshot.trials_target} trials" if snapshot.trials_target else "", style="dim")
     return _two_sides(WrappedPhrases(parts, gap=3 if width >= NARROW else 2), target)
 

@@ -12,7 +12,7 @@ from hpo.cli.wrapping import WrappedParameters
 from hpo.duration import format_duration, format_short
 from hpo.printable import one_line
 from hpo.results.best import outside_text, told_outside, why_no_best
-from hpo.storage.optuna_schema import STATES
+from hpo.storage.optuna_schema import STATES, count_finished
 from hpo.storage.trial_record import record_of
 from hpo.wording import grouped, params_text, score, value_text
 
@@ -47,7 +47,7 @@ def status_lines(view: StudyView, workers: Sequence[WorkerRow]) -> Table:
 
 def best_lines(view: StudyView, winner: FrozenTrial) -> Table:
     table = labelled_lines()
-    finished = sum(view.counts[state] for state in ("complete", "pruned", "failed"))
+    finished = count_finished(view.counts)
     table.add_row("study", f"[bold]{cell(view.name)}[/]  [dim]{finished} finished trials[/]")
     table.add_row("best", f"[bold green]{_values(winner)}[/]  [dim]trial {winner.number}[/]")
     for name, value in grouped(winner.params).items():

@@ -19,6 +19,7 @@ from hpo.report.saving import Saving, pruning_saving
 from hpo.results.best import pareto_front, ranked
 from hpo.results.evaluation import ConfigurationRow, EvaluationDocument, as_document
 from hpo.results.reading import StudyView
+from hpo.storage.optuna_schema import FINISHED, count_finished
 from hpo.storage.trial_record import record_of
 
 __all__ = ["BaselineGain", "Failure", "ReportData", "build_report"]
@@ -77,7 +78,7 @@ class ReportData:
 
     @property
     def finished(self) -> int:
-        return sum(self.view.counts[state] for state in ("complete", "pruned", "failed"))
+        return count_finished(self.view.counts)
 
     @property
     def step_name(self) -> str:
@@ -91,7 +92,7 @@ class ReportData:
     @property
     def train_seconds(self) -> float:
         """Seconds all finished trials took together."""
-        done = self.trials["state"].isin(("complete", "pruned", "failed"))
+        done = self.trials["state"].isin(FINISHED)
         return float(self.trials.loc[done, "seconds"].sum()) if len(self.trials) else 0.0
 
     @property

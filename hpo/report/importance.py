@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial
 
 from hpo.report.in_memory_study import in_memory_study
 from hpo.report.parameter_ranges import ParameterRange
+from hpo.report.words import are
 
 __all__ = ["FEW_TRIALS", "Importance", "Importances", "find_importances"]
 
@@ -82,9 +83,8 @@ def find_importances(
     """Importances from the finished trials `complete` (finite values only)."""
     varying = [parameter for parameter in parameters if parameter.varies]
     if len(complete) < 2 or not varying:
-        there = "is one" if len(complete) == 1 else "are none"
         reason = (
-            f"importances need at least two complete trials with finite values; there {there}"
+            f"importances need at least two complete trials with finite values; there {are(len(complete))}"
             if len(complete) < 2
             else "no parameter took more than one value"
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from hpo.report.data import ReportData
+from hpo.report.words import are
 
 __all__ = ["BUG", "Drawing", "NotDrawable", "Plot", "PlotRow", "draw", "need_complete", "thin"]
 
@@ -77,10 +78,9 @@ def need_complete(data: ReportData, least: int) -> None:
     """Raise NotDrawable if fewer than `least` trials are complete."""
     count = len(data.complete)
     if count < least:
-        there = "is one" if count == 1 else f"are {count}" if count else "are none"
         infinite = data.view.counts["complete"] - count
         aside = f", and {infinite} whose value is not finite" if infinite else ""
-        raise NotDrawable(f"It needs {least} complete trials; there {there}{aside}.")
+        raise NotDrawable(f"It needs {least} complete trials; there {are(count)}{aside}.")
 
 
 def thin(items: Sequence[Item], limit: int, keep: Callable[[Item], bool] = lambda _: False) -> list[Item]:

@@ -7,7 +7,12 @@ import math
 from hpo import wording
 from hpo.duration import format_short
 
-__all__ = ["difference", "number", "percent", "seconds"]
+__all__ = ["are", "difference", "number", "percent", "seconds"]
+
+
+def are(count: int) -> str:
+    """`are none`, `is one`, `are 12`: after "there"."""
+    return {0: "are none", 1: "is one"}.get(count, f"are {count:,}")
 
 
 def number(amount: float | None) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -50,6 +51,7 @@ STATES = {
     TrialState.WAITING: "waiting",
 }
 """Optuna's states of a trial, and the names that people see."""
+FINISHED = tuple(name for state, name in STATES.items() if state.is_finished())
 
 DIRECTION_WORDS = {StudyDirection.MINIMIZE: "minimize", StudyDirection.MAXIMIZE: "maximize"}
 """Optuna's directions of an objective, and the words of a study's declaration."""
@@ -145,6 +147,11 @@ def stamp(connection: Connection) -> None:
         ),
         {"revision": REVISIONS[-1]},
     )
+
+
+def count_finished(counts: Mapping[str, int]) -> int:
+    """How many trials are complete, pruned or failed, from the number of each state by the name that people see."""
+    return sum(counts[name] for name in FINISHED)
 
 
 @lru_cache(maxsize=4096)

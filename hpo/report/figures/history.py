@@ -14,7 +14,7 @@ from hpo.report.figures.marks import POINTS, finite_rows, marks, sampled
 from hpo.report.figures.shading import body, outside_note
 from hpo.report.plot import Drawing, NotDrawable, thin
 from hpo.report.theme import ACCENT, COLOURS, FAINT, label, robust_range
-from hpo.report.words import number
+from hpo.report.words import are, number
 from hpo.results.best import ranked
 
 __all__ = ["distribution", "history", "intermediate"]
@@ -92,7 +92,7 @@ def _learning_curves(data: ReportData, curves: pandas.DataFrame, column: str) ->
 
 def distribution(data: ReportData) -> Drawing:
     if len(data.complete) < 2:
-        raise NotDrawable(f"A distribution needs two complete trials; there {_are(len(data.complete))}.")
+        raise NotDrawable(f"A distribution needs two complete trials; there {are(len(data.complete))}.")
     figures, notes = [], []
     for index, name in enumerate(data.objectives):
         if len({trial.values[index] for trial in data.complete}) < 2:
@@ -193,7 +193,3 @@ def _curves(tables: list[pandas.DataFrame], step: str, column: str, outcome: str
         line={"color": COLOURS[outcome], "width": 3 if named else 1.2, "dash": dash},
         marker={"size": 4},
     )  # fmt: skip
-
-
-def _are(count: int) -> str:
-    return "is one" if count == 1 else "are none"
