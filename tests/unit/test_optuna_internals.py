@@ -62,7 +62,7 @@ def _texts(tree: ast.Module) -> list[Any]:
 
 
 def test_the_list_of_private_names_is_whole() -> None:
-    """tests/storage/test_changed_optuna.py takes away what the list names, so nothing may be missing from it."""
+    """tests/system/storage/test_changed_optuna.py takes away what the list names, so nothing may be missing from it."""
     used: set[str] = set()
     for node in ast.walk(ast.parse(THE_FILE.read_text())):
         if isinstance(node, ast.ImportFrom) and "._" in str(node.module):

@@ -41,6 +41,15 @@ def test_the_base_is_pinned_and_no_secret_is_an_argument() -> None:
     assert not re.search(r"password|secret|token", text, re.IGNORECASE)
 
 
+def test_the_image_has_the_torch_that_hpo_was_tried_with() -> None:
+    """As pyproject.toml says it, which takes any later torch too."""
+    tried = re.search(r'"torch>=[\d.]+", # tried with ([\d.]+),', (ROOT / "pyproject.toml").read_text())
+    pinned = re.search(r'^ARG TORCH="torch==([\d.]+) torchvision==[\d.]+"$', DOCKERFILE.read_text(), re.MULTILINE)
+    assert tried is not None
+    assert pinned is not None
+    assert pinned[1] == tried[1]
+
+
 def test_the_build_sees_its_sources_and_nothing_else() -> None:
     """.dockerignore leaves everything out, then lets in exactly what is copied: no .env, no secrets, no history."""
     copied = {
