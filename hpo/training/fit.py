@@ -53,7 +53,7 @@ def train(trial: TrialRun) -> tuple[str, str]:
         while not trial.fold_over:
             metrics = trial.score_epoch() if trial.train_epoch() else None
             if metrics is None:
-                trial.put_down()
+                trial.pause()
                 return "stopped", ""
             reason = trial.diverged(metrics)
             if reason is not None:

@@ -233,7 +233,7 @@ class TrialRun:
         if not 0.5 * expected < loss < 2.0 * expected:
             self._warn(f"the first batch has a loss of {loss:.3g}, where guessing among the classes has {expected:.3g}")
 
-    def put_down(self) -> None:
+    def pause(self) -> None:
         """Save the trial's state if it will resume later."""
         self._note_initial_loss()
         if self._stop.keep:
