@@ -9,10 +9,10 @@ from hpo.ownership import remove_folder
 from hpo.trainers.slot import Slot
 from hpo.trainers.trial import Trial
 
-__all__ = ["Checkpoints"]
+__all__ = ["CheckpointFolders"]
 
 
-class Checkpoints:
+class CheckpointFolders:
     """Folders by trial. Only the loop's thread uses it."""
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from hpo.errors import DataError
 from hpo.messages import Epoch, Finished, Ready
 from hpo.own_messages import Attribute, Question, Report
-from hpo.search.checkpoints import Checkpoints
+from hpo.search.checkpoints import CheckpointFolders
 from hpo.search.events import (
     Counts,
     DatabaseRecovered,
@@ -77,7 +77,7 @@ class Loop:
         self._wakeup, self._patience_seconds = wakeup, patience_seconds
         self._waiting: deque[Trial] = deque()
         self._stopped = ""
-        self._checkpoints = Checkpoints()
+        self._checkpoints = CheckpointFolders()
         self._failures = FailureTracker(found.study.name)
         self._trial_seconds = math.inf  # until an epoch is known
 

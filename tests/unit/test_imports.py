@@ -169,6 +169,18 @@ def test_files_stay_short() -> None:
     assert not {name: lines for name, lines in lengths.items() if lines > LONGEST}
 
 
+def test_a_class_name_means_one_thing() -> None:
+    """Private classes and those in functions apart, which only their own file can mean."""
+    found = [
+        (node.name, name)
+        for name, path in LIBRARY.items()
+        for node in tree(path).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    ]
+    names = [name for name, _ in found]
+    assert [one for one in found if names.count(one[0]) > 1] == []
+
+
 def test_only_the_command_line_prints_or_exits() -> None:
     """A library returns or raises; the trainer is a process of its own, so its main may exit."""
 
