@@ -17,7 +17,7 @@ from hpo.storage.queries import TrialResult, WriteBatch
 from hpo.study.discovery import FoundStudy
 from hpo.study.parameters import Categorical, Float, Int, Parameter, Scalar
 
-__all__ = ["fill"]
+__all__ = ["draw", "fill"]
 
 BATCH = 500
 
@@ -50,7 +50,7 @@ def _trial(writes: WriteBatch, trial_id: int, number: int) -> None:
     params: dict[str, tuple[Scalar, Parameter]] = {}
 
     def suggest(name: str, row: Parameter) -> Scalar:
-        params[name] = (_draw(rng, row), row)
+        params[name] = (draw(rng, row), row)
         return params[name][0]
 
     config = simulated.study.rows.sample(suggest)
@@ -64,7 +64,8 @@ def _trial(writes: WriteBatch, trial_id: int, number: int) -> None:
     writes.finish(TrialResult(trial_id, state, (simulated.value(config, last, number),)))
 
 
-def _draw(rng: random.Random, row: Parameter) -> Scalar:
+def draw(rng: random.Random, row: Parameter) -> Scalar:
+    """A value of `row`, each as likely as the other."""
     if isinstance(row, Categorical):
         return rng.choice(row.choices)
     assert isinstance(row, (Int, Float))

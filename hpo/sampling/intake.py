@@ -7,7 +7,8 @@ Optuna asked for with distributions of its own, attributes of any kind. None of 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from optuna.distributions import BaseDistribution
@@ -16,7 +17,7 @@ from optuna.trial import FrozenTrial
 from hpo.decoding import Undecodable, decoded_mapping
 from hpo.errors import near_miss
 from hpo.sampling.distributions import distribution
-from hpo.storage.optuna_schema import FIXED_PARAMS
+from hpo.storage.optuna_schema import FIXED_PARAMS, distribution_from
 from hpo.study.parameters import Categorical, Float, Int, Parameter, Scalar
 from hpo.study.space import Space
 from hpo.study.study import Study
@@ -67,15 +68,34 @@ class Intake:
         one by one as they are asked for."""
         return map(self._admit, trials)
 
+    def reader(self, name: str, stored: str) -> tuple[BaseDistribution, Callable[[float], Any]] | None:
+        """How numbers of parameter `name`, stored with the distribution `stored`, are read: the row's distribution, and
+        a function of the number. It raises where `admit` would leave the parameter out. None: `admit` always would.
+        """
+        found, kind = self._row(name), _distribution_of(stored)
+        if found is None or kind is None:
+            return None
+        base, row = found
+
+        def read(number: float) -> Scalar:
+            value = kind.to_external_repr(number)
+            if not _fits(row, value):
+                raise ValueError(_shown(value))
+            return _as_declared(row, value)
+
+        repeats = not isinstance(row, Float)
+        return self._distributions[base], lru_cache(maxsize=4096)(read) if repeats else read
+
     def _admit(self, trial: FrozenTrial) -> FrozenTrial:
         rows = {name: self._row(name) for name in trial.params}
         kept = {name: row for name, row in rows.items() if row and _fits(row[1], trial.params[name])}
         trial.params = {name: _as_declared(row, trial.params[name]) for name, (_, row) in kept.items()}
         trial.distributions = {name: self._distributions[base] for name, (base, _) in kept.items()}
-        trial.system_attrs = self._attributes(trial.system_attrs)
+        trial.system_attrs = self.attributes(trial.system_attrs)
         return trial
 
-    def _attributes(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    def attributes(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
+        """System attributes of a trial without those that no sampler or pruner of this study could read."""
         proposed = {match[1] for key in attributes if (match := _PROPOSED.fullmatch(key))}
         lost = {prefix for prefix in proposed if not self._is_proposal(prefix, attributes)}
         kept: dict[str, Any] = {}
@@ -135,8 +155,12 @@ class OpenIntake(Intake):
         wanted = trial.system_attrs.get(FIXED_PARAMS, {})
         return "" if isinstance(wanted, Mapping) else f"it was enqueued with {_shown(wanted)}, no table of parameters"
 
+    def reader(self, name: str, stored: str) -> tuple[BaseDistribution, Callable[[float], Any]] | None:
+        kind = _distribution_of(stored)
+        return None if kind is None else (kind, kind.to_external_repr)
+
     def _admit(self, trial: FrozenTrial) -> FrozenTrial:
-        trial.system_attrs = self._attributes(trial.system_attrs)
+        trial.system_attrs = self.attributes(trial.system_attrs)
         return trial
 
     def _fixed(self, given: Any) -> dict[str, Any]:
@@ -161,6 +185,13 @@ def trusted_study_attributes(attributes: Mapping[str, Any], trials: int) -> dict
         for key, value in attributes.items()
         if not _LAST_SAMPLE.fullmatch(key) or (type(value) is int and -1 <= value <= 2 * trials + 1000)
     }
+
+
+def _distribution_of(stored: str) -> BaseDistribution | None:
+    try:
+        return distribution_from(stored)
+    except Exception:  # noqa: BLE001  # Optuna's reader, given a text that may be anything
+        return None
 
 
 def _fits(row: Parameter, value: Any) -> bool:

@@ -23,6 +23,10 @@ Observations = dict[str, NDArray[np.float64]]
 Rank = tuple[tuple[float, ...], int]
 
 
+_MANY = 100
+"""Trials at once that are sorted in: one by one, each moves half of the others, and a million would take minutes."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
     """Where a trial ranks: `kind` 0 complete, 1 pruned, 2 infeasible; `rank` its key in that kind, then its number."""
@@ -54,10 +58,12 @@ class TrialObservations:
     def refresh(self) -> None:
         """Take in what finished since the last time."""
         changed, self._heard = self.study.finished_since(self._heard)
+        places = []
         for trial in changed:
             self._remove(trial.number)
             if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
-                self._add(trial)
+                places.append(self._add(trial))
+        self._rank(places)
 
     def split(
         self, names: Sequence[str], n_below: int, running: Mapping[int, Mapping[str, float]]
@@ -99,7 +105,17 @@ class TrialObservations:
             numbers += [number for _, number in ranked[: max(0, count - len(numbers))]]
         return numbers
 
-    def _add(self, trial: FrozenTrial) -> None:
+    def _rank(self, places: Sequence[_Place]) -> None:
+        if len(places) < _MANY:
+            for place in places:
+                insort(self._ranked[place.kind], place.rank)
+            return
+        for place in places:
+            self._ranked[place.kind].append(place.rank)
+        for ranked in self._ranked:
+            ranked.sort()
+
+    def _add(self, trial: FrozenTrial) -> _Place:
         number = trial.number
         self._grow(number + 1)
         self._kept[number] = True
@@ -110,7 +126,7 @@ class TrialObservations:
             self._values[name][number] = distribution.to_internal_repr(params[name])
         place = self._place(trial)
         self._places[number] = place
-        insort(self._ranked[place.kind], place.rank)
+        return place
 
     def _remove(self, number: int) -> None:
         place = self._places.pop(number, None)

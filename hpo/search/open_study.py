@@ -100,7 +100,7 @@ def open_study(
         user_attrs, system_attrs = queries.study_attrs(connection, study_id)
         system_attrs = trusted_study_attributes(system_attrs, sum(queries.counts(connection, study_id).values()))
         cache = StudyCache(study_id, study.name, directions_of(study), user_attrs, system_attrs)
-        cache.apply(intake_for(study).admit(queries.read_all(connection, study_id)))
+        cache.apply(queries.read_history(connection, study_id, intake_for(study)))
         trials = cache.get_all_trials(study_id, deepcopy=False)
         # A worker that is active runs this very code, so the question was answered when it started.
         note = "" if queries.at_work(connection, study_id, live_seconds) else check_finished_code(

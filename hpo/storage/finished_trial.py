@@ -11,11 +11,12 @@ from typing import Any
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo.storage.attribute_block import AttributeBlock
 from hpo.storage.optuna_internals import id_attribute, trial_id_of
 
-__all__ = ["FinishedTrial", "SharedParts", "frozen"]
+__all__ = ["OF_TPE", "FinishedTrial", "SharedParts", "frozen", "packed_reports"]
 
-_OF_TPE = "tpe:"
+OF_TPE = "tpe:"
 """The prefix of the system attributes that TPE keeps with a trial while it runs."""
 
 
@@ -55,8 +56,8 @@ class FinishedTrial(FrozenTrial):
     FrozenTrial. Attributes come back as JSON, as the database has them: a tuple as a list.
     """
 
-    __slots__ = ("_of_tpe", "_other", "_parts", "_reports", "_results", "_space", "_suggested", "_trial_id", "_user",
-                 "datetime_complete", "datetime_start", "number", "state")  # fmt: skip
+    __slots__ = ("_of_tpe", "_other", "_parts", "_place", "_reports", "_results", "_space", "_suggested", "_trial_id",
+                 "_user", "datetime_complete", "datetime_start", "number", "state")  # fmt: skip
 
     def __init__(self, trial: FrozenTrial, parts: SharedParts) -> None:
         self.number = trial.number
@@ -69,11 +70,39 @@ class FinishedTrial(FrozenTrial):
         self._results = None if values is None else tuple(values)
         self._space = parts.space(trial.distributions)
         self._suggested = tuple(params[name] for name in self._space) if self._space.keys() == params.keys() else params
-        self._reports = _packed_reports(trial.intermediate_values)
+        self._reports = _reports_of(trial.intermediate_values)
         # For every proposal, Optuna's samplers read the other attributes of every trial.
-        of_tpe = {key: value for key, value in system.items() if key.startswith(_OF_TPE)}
+        of_tpe = {key: value for key, value in system.items() if key.startswith(OF_TPE)}
         self._other = {key: value for key, value in system.items() if key not in of_tpe} or None
-        self._user, self._of_tpe = parts.pack(trial.user_attrs), parts.pack(of_tpe)
+        self._user: bytes | AttributeBlock = parts.pack(trial.user_attrs)
+        self._of_tpe = parts.pack(of_tpe)
+        self._place = 0
+
+    @classmethod
+    def of_rows(
+        cls,
+        row: tuple[int, int, TrialState, datetime | None, datetime | None],
+        *,
+        parts: SharedParts,
+        results: tuple[float, ...] | None,
+        space: dict[str, BaseDistribution],
+        suggested: tuple[Any, ...],
+        reports: bytes,
+        system: dict[str, Any],
+        attributes: tuple[AttributeBlock, int],
+    ) -> FinishedTrial:
+        """As the constructor makes it, of what the constructor would make of another trial.
+
+        row: id, number, state, start, end. suggested: in the order of `space`, which is shared. reports: see
+        `packed_reports`. system: without those of TPE, which are in `attributes`: a block and the place in it
+        """
+        trial = cls.__new__(cls)
+        trial._trial_id, trial.number, trial.state, trial.datetime_start, trial.datetime_complete = row
+        trial._parts, trial._results, trial._space, trial._suggested = parts, results, space, suggested
+        trial._reports, trial._other = reports, system or None
+        trial._user, trial._place = attributes
+        trial._of_tpe = b""
+        return trial
 
     @property  # type: ignore[misc]
     def value(self) -> float | None:
@@ -97,11 +126,17 @@ class FinishedTrial(FrozenTrial):
 
     @property  # type: ignore[misc]
     def user_attrs(self) -> dict[str, Any]:
+        if isinstance(self._user, AttributeBlock):
+            return self._user.user(self._place)
         return self._parts.unpack(self._user)
 
     @property  # type: ignore[misc]
     def system_attrs(self) -> dict[str, Any]:
-        return {**self._parts.unpack(self._of_tpe), **(self._other or {})}
+        if isinstance(self._user, AttributeBlock):
+            of_tpe = self._user.of_tpe(self._place)
+        else:
+            of_tpe = self._parts.unpack(self._of_tpe)
+        return {**of_tpe, **(self._other or {})}
 
     @property
     def constraints(self) -> dict[str, float]:
@@ -164,11 +199,16 @@ def _frozen(
                        values=values)  # fmt: skip
 
 
-def _packed_reports(reports: dict[int, float]) -> bytes | dict[int, float]:
+def packed_reports(first: int, values: array[float]) -> bytes:
+    """Values reported at steps that increase by one from `first`, as epochs do."""
+    return (array("d", [first]) + values).tobytes()
+
+
+def _reports_of(reports: dict[int, float]) -> bytes | dict[int, float]:
     """The first step and the values, if steps increase by one, as epochs do."""
     if not reports:
         return b""
     first = next(iter(reports))
     if list(reports) != list(range(first, first + len(reports))):
         return dict(reports)
-    return array("d", [first, *reports.values()]).tobytes()
+    return packed_reports(first, array("d", reports.values()))

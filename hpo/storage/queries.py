@@ -7,6 +7,7 @@ Plain functions over a SQLAlchemy Connection inside the caller's transaction. Er
 from __future__ import annotations
 
 from hpo.storage.claims import Claim, claim, enqueue
+from hpo.storage.history import read_history
 from hpo.storage.leases import (
     Expired,
     HeldTrial,
@@ -18,7 +19,7 @@ from hpo.storage.leases import (
     renew,
     sign_off,
 )
-from hpo.storage.reads import read_all, read_changes, read_epochs, read_failed, read_metrics, states
+from hpo.storage.reads import read_changes, read_epochs, read_failed, read_metrics, states
 from hpo.storage.retries import put_back
 from hpo.storage.save import save
 from hpo.storage.sources import keep_sources, read_sources
@@ -75,10 +76,10 @@ __all__ = [
     "list_workers",
     "lock_budget",
     "put_back",
-    "read_all",
     "read_changes",
     "read_epochs",
     "read_failed",
+    "read_history",
     "read_metrics",
     "read_sources",
     "reap",

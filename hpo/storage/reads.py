@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -14,7 +14,7 @@ from sqlalchemy.sql import ColumnElement
 from hpo.decoding import Undecodable, decoded, decoded_or
 from hpo.own_metrics import metrics_from
 from hpo.storage import tables
-from hpo.storage.optuna_internals import is_system_attribute, trial_id_of
+from hpo.storage.optuna_internals import is_system_attribute
 from hpo.storage.optuna_schema import (
     DIRECTIONS,
     INTERMEDIATE,
@@ -30,33 +30,20 @@ from hpo.storage.optuna_schema import (
 )
 from hpo.storage.save import local_time
 
-__all__ = ["read_all", "read_changes", "read_epochs", "read_failed", "read_metrics", "states"]
+__all__ = ["LARGEST_ID", "STATE_NAMED", "read_changes", "read_epochs", "read_failed", "read_metrics", "states"]
 
 _trials = table(TRIALS)
-_STATES = {state.name: state for state in TrialState}
+STATE_NAMED = {state.name: state for state in TrialState}
 
 
 LARGEST_ID = 2**31 - 1
 """Of an integer column: no trial has a larger id."""
 
-PAGE = 2000
-"""Trials that are read at once: with their rows, some 20 MB."""
-
-
-def read_all(connection: Connection, study_id: int) -> Iterator[FrozenTrial]:
-    """Every trial of the study, by id, one page at a time: a caller that keeps only a part needs little memory."""
-    last = -1
-    while page := read_changes(connection, study_id, last, most=PAGE):
-        yield from page
-        last = trial_id_of(page[-1])
-
 
 def read_changes(
-    connection: Connection, study_id: int, after_trial_id: int = -1, also: Sequence[int] = (), most: int | None = None
+    connection: Connection, study_id: int, after_trial_id: int = -1, also: Sequence[int] = ()
 ) -> list[FrozenTrial]:
     """Trials of the study with an id above `after_trial_id` or in `also`, by id, exactly as Optuna would show them.
-
-    most: only the first so many
 
     Ids grow in the order of commits, because every creator of trials (stock Optuna too) locks the study first.
     """
@@ -77,15 +64,13 @@ def read_changes(
         )
         .where(which)
         .order_by(_trials.c.trial_id)
-        .limit(most)
     ).all()
     if not rows:
         return []
-    which &= _trials.c.trial_id <= rows[-1][0]
     trials = {
         row[0]: FrozenTrial(
             number=row[1],
-            state=_STATES[row[2]],
+            state=STATE_NAMED[row[2]],
             value=None,
             datetime_start=local_time(row[3]),
             datetime_complete=local_time(row[4]),

@@ -42,7 +42,7 @@ class TrialTable:
 
     def put(self, trial: FrozenTrial) -> None:
         """Add a trial, or replace what was known about it."""
-        if trial.state.is_finished():
+        if trial.state.is_finished() and not isinstance(trial, FinishedTrial):
             trial = FinishedTrial(trial, self._parts)
         trial_id = trial_id_of(trial)
         before = self._trials.get(trial_id)
@@ -59,7 +59,10 @@ class TrialTable:
             self._views.clear()
             self._log.append(trial.number)
         if trial.state.is_finished():
-            insort(self._finished, trial, key=_number)
+            if not self._finished or self._finished[-1].number < trial.number:
+                self._finished.append(trial)  # as nearly always, when a study is opened
+            else:
+                insort(self._finished, trial, key=_number)
             self._extend_views(trial)
             self._log.append(trial.number)
             self.open.discard(trial_id)

@@ -18,6 +18,7 @@ ELSEWHERE = {
     "evaluation/winner_files.py": "a file that our trainer has just written",
     "messages.py": "what our own process says",
     "report/html.py": "a figure of ours",
+    "storage/attribute_block.py": "what this process has packed itself",
     "storage/finished_trial.py": "what this process has packed itself",
     "storage/database_url.py": "the first line of a file that the user names as a database",
     "decoding.py": "here",

@@ -415,20 +415,6 @@ def test_distributions_of_every_kind_survive(engine: Engine, study_id: int, data
     assert [trial] == optuna.load_study(study_name="s", storage=database_url).get_trials()
 
 
-def test_a_study_is_read_page_by_page_and_whole(engine: Engine, study_id: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    with engine.begin() as c:
-        claims = queries.claim(c, study_id, "w", "host", 30, 8)
-        writes = WriteBatch()
-        for claim in claims:
-            writes.report(claim.trial_id, 1, claim.number / 8)
-            writes.set_user_attr(claim.trial_id, "number", claim.number)
-        queries.save(c, writes, "w")
-        whole = queries.read_changes(c, study_id)
-        monkeypatch.setattr("hpo.storage.reads.PAGE", 3)
-        assert list(queries.read_all(c, study_id)) == whole
-    assert [trial.user_attrs["number"] for trial in whole] == list(range(8))
-
-
 def test_a_complete_trial_without_a_value_is_read_as_failed(engine: Engine, study_id: int, database_url: str) -> None:
     """No Optuna leaves one; samplers and pruners would end on it."""
     study = optuna.load_study(study_name=queries.list_studies(engine.connect())[0].name, storage=database_url)
