@@ -17,11 +17,15 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo.storage.study_cache import StudyCache
 
-__all__ = ["TrialObservations"]
+__all__ = ["MOST_OTHERS", "TrialObservations"]
 
 Observations = dict[str, NDArray[np.float64]]
 Rank = tuple[tuple[float, ...], int]
 
+
+MOST_OTHERS = 10_000
+"""Trials that TPE's estimate of where not to look is made of. With a million, a proposal would take seconds and
+gigabytes. What a search finds with a part of them is measured by benchmarks.bounded_tpe."""
 
 _MANY = 100
 """Trials at once that are sorted in: one by one, each moves half of the others, and a million would take minutes."""
@@ -42,8 +46,9 @@ class TrialObservations:
     those that violate a constraint. Single objective only. Not thread-safe.
     """
 
-    def __init__(self, study: StudyCache, direction: StudyDirection) -> None:
+    def __init__(self, study: StudyCache, direction: StudyDirection, most_others: int = MOST_OTHERS) -> None:
         self.study = study
+        self._most_others = most_others
         self._sign = 1.0 if direction == StudyDirection.MINIMIZE else -1.0
         self._heard = 0
         self._kept = np.zeros(256, dtype=bool)  # by trial number: complete or pruned
@@ -68,10 +73,10 @@ class TrialObservations:
     def split(
         self, names: Sequence[str], n_below: int, running: Mapping[int, Mapping[str, float]]
     ) -> tuple[Observations, Observations]:
-        """Observations of the `n_below` best trials, and of all others, each by trial number.
+        """Observations of the `n_below` best trials, and of the others, each by trial number.
 
-        Only trials with every one of `names` count. running: unfinished trials with all of them, as internal values by
-        number; they belong to the others.
+        Only trials with every one of `names` count, and of more others than `most_others` so many at equal distances.
+        running: unfinished trials with all of `names`, as internal values by number; they belong to the others.
         """
         best = self._best(n_below)
         others = self._kept.copy()
@@ -81,7 +86,7 @@ class TrialObservations:
                 self._values[name] = np.full(len(self._kept), np.nan)
             others &= ~np.isnan(self._values[name])
         below = self._observations(names, np.asarray(sorted(best), dtype=np.intp))
-        above = self._observations(names, np.flatnonzero(others), running)
+        above = self._observations(names, _evenly(np.flatnonzero(others), self._most_others), running)
         return below, above
 
     def _observations(
@@ -160,3 +165,10 @@ class TrialObservations:
         self._kept = np.concatenate([self._kept, np.zeros(more, dtype=bool)])
         for name, values in self._values.items():
             self._values[name] = np.concatenate([values, np.full(more, np.nan)])
+
+
+def _evenly(rows: NDArray[np.intp], most: int) -> NDArray[np.intp]:
+    """All of `rows`, or `most` of them at equal distances, the last among them."""
+    if len(rows) <= most:
+        return rows
+    return rows[(np.arange(1, most + 1) * len(rows)) // most - 1]
