@@ -23,6 +23,7 @@ class Sampling:
     """Makes samplers for the trials of one study: their proposals are, bit by bit, those of hpo.study.samplers.
 
     TPE's are up to observations.MOST_OTHERS trials; beyond, it is shown a part of them.
+
     note: what is to be said of the sampler: that Optuna's own proposes, where ColumnTPE cannot work; else ""
     """
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +21,7 @@ from optuna.search_space import IntersectionSearchSpace
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo.storage.finished_trial import system_attribute
 from hpo.storage.optuna_internals import trial_id_of
 from hpo.storage.study_cache import StudyCache
 
@@ -61,9 +62,10 @@ class TrialsCmaEs(BaseSampler):
         complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         if not search_space or len(complete) < self._startup_trials:
             return {}
-        optimizer, cube = self._evolution.after(complete, search_space, study.direction)
-        generations = {_generation(each) for each in complete}
-        if not generations - {None, 0}:
+        drawn = self._evolution.drawn
+        drawn.refresh(self._cache)
+        optimizer, cube = self._evolution.after(drawn, search_space, study.direction)
+        if not drawn.generations - {0}:
             self._numbers.randint(1, 2**31 - 2)  # Optuna's draws a seed for the optimizer that it makes
         optimizer.reseed_rng(self._numbers.randint(1, 2**16) + trial.number)
         params = cube.values_at(optimizer.ask())
@@ -76,10 +78,64 @@ class TrialsCmaEs(BaseSampler):
         return self._random.sample_independent(study, trial, param_name, param_distribution)
 
 
-class Evolution:
-    """The distribution that CMA-ES has come to, told of one generation after the other. Not thread-safe."""
+class Drawn:
+    """The complete trials of a study by the generation that they were drawn in. Not thread-safe.
+
+    A trial costs something once, when it finishes: a proposal walks through no trials.
+    """
 
     def __init__(self) -> None:
+        self._heard = 0
+        self._trials: dict[int, dict[int, FrozenTrial]] = {}  # by generation and number
+        self._generation_of: dict[int, int] = {}  # by number
+        self._first: dict[int, tuple[FrozenTrial, ...]] = {}  # by generation, as `first` gave them
+
+    @property
+    def generations(self) -> set[int]:
+        return set(self._trials)
+
+    def refresh(self, cache: StudyCache) -> None:
+        """Take in what finished since the last time."""
+        changed, self._heard = cache.finished_since(self._heard)
+        self.take(changed)
+
+    def take(self, trials: Iterable[FrozenTrial]) -> None:
+        for trial in trials:
+            self._remove(trial.number)
+            generation = _generation(trial)
+            if generation is not None and trial.state == TrialState.COMPLETE:
+                self._generation_of[trial.number] = generation
+                self._trials.setdefault(generation, {})[trial.number] = trial
+                self._first.pop(generation, None)
+
+    def first(self, generation: int, size: int) -> tuple[FrozenTrial, ...]:
+        """The `size` trials of `generation` that ended first, by number; () while it has fewer."""
+        trials = self._trials.get(generation, {})
+        if len(trials) < size:
+            return ()
+        found = self._first.get(generation, ())
+        if len(found) != size:
+            found = tuple(sorted(sorted(trials.values(), key=_ended)[:size], key=lambda trial: trial.number))
+            self._first[generation] = found
+        return found
+
+    def _remove(self, number: int) -> None:
+        generation = self._generation_of.pop(number, None)
+        if generation is not None:
+            del self._trials[generation][number]
+            if not self._trials[generation]:
+                del self._trials[generation]
+            self._first.pop(generation, None)
+
+
+class Evolution:
+    """The distribution that CMA-ES has come to, told of one generation after the other. Not thread-safe.
+
+    drawn: the trials it goes by
+    """
+
+    def __init__(self) -> None:
+        self.drawn = Drawn()
         self._space: Space = {}
         self._told: list[tuple[int, ...]] = []  # by generation: numbers of its trials
         # As the last generation left it; and the same as Optuna would find it again, in whose pickle the covariance
@@ -87,22 +143,18 @@ class Evolution:
         self._fresh: Any = None
         self._restored: Any = None
 
-    def after(self, complete: Sequence[FrozenTrial], space: Space, direction: StudyDirection) -> tuple[Any, UnitCube]:
-        """(the optimizer that has been told of `complete`, the cube in which it thinks).
+    def after(self, drawn: Drawn, space: Space, direction: StudyDirection) -> tuple[Any, UnitCube]:
+        """(the optimizer that has been told of `drawn`, the cube in which it thinks).
 
         The trials of a generation are as many as it takes, the first that ended; they are rows of `space`.
         """
         cube = UnitCube(space)
         if self._fresh is None or space != self._space:
             self._begin(space)
-        drawn: dict[int, list[FrozenTrial]] = {}
-        for trial in complete:
-            if (generation := _generation(trial)) is not None:
-                drawn.setdefault(generation, []).append(trial)
         size = self._fresh.population_size
-        generations: list[list[FrozenTrial]] = []
-        while len(trials := drawn.get(len(generations), [])) >= size:
-            generations.append(sorted(sorted(trials, key=_ended)[:size], key=lambda trial: trial.number))
+        generations: list[tuple[FrozenTrial, ...]] = []
+        while trials := drawn.first(len(generations), size):
+            generations.append(trials)
         numbers = [tuple(trial.number for trial in trials) for trials in generations]
         if numbers[: len(self._told)] != self._told:  # another host's trial ended earlier than those we knew of
             self._begin(space)
@@ -112,7 +164,7 @@ class Evolution:
             self._fresh.tell([(cube.point(trial.params), sign * trial.values[0]) for trial in trials])
             self._restored = copy.deepcopy(self._fresh)
         self._told = numbers
-        return self._restored if len(numbers) in drawn else self._fresh, cube
+        return self._restored if len(numbers) in drawn.generations else self._fresh, cube
 
     def _begin(self, space: Space) -> None:
         import cmaes
@@ -171,7 +223,7 @@ def _value(kind: Any, place: float) -> int | float:
 
 
 def _generation(trial: FrozenTrial) -> int | None:
-    value = trial.system_attrs.get(GENERATION)
+    value = system_attribute(trial, GENERATION)
     return value if type(value) is int else None
 
 

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo.storage.attribute_block import AttributeBlock
 from hpo.storage.optuna_internals import id_attribute, trial_id_of
 
-__all__ = ["OF_TPE", "FinishedTrial", "SharedParts", "frozen", "packed_reports"]
+__all__ = ["OF_TPE", "FinishedTrial", "SharedParts", "frozen", "packed_reports", "system_attribute"]
 
 OF_TPE = "tpe:"
 """The prefix of the system attributes that TPE keeps with a trial while it runs."""
@@ -174,6 +174,13 @@ class FinishedTrial(FrozenTrial):
 def frozen(trial: FrozenTrial) -> FrozenTrial:
     """An ordinary FrozenTrial of the same content."""
     return _frozen(*_arguments(trial))
+
+
+def system_attribute(trial: FrozenTrial, key: str) -> Any:
+    """What `trial.system_attrs.get(key)` is. Nothing is unpacked for it unless the attribute is one of TPE's."""
+    if isinstance(trial, FinishedTrial) and not key.startswith(OF_TPE):
+        return (trial._other or {}).get(key)
+    return trial.system_attrs.get(key)
 
 
 def _arguments(trial: FrozenTrial) -> tuple[Any, ...]:

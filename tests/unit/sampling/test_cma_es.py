@@ -15,7 +15,7 @@ from optuna.search_space import IntersectionSearchSpace
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo.sampling.cma_es import GENERATION, Evolution, TrialsCmaEs
+from hpo.sampling.cma_es import GENERATION, Drawn, Evolution, TrialsCmaEs
 from hpo.seeds import sampler_seed
 from hpo.storage.claims import Claim
 from hpo.storage.study_cache import StudyCache
@@ -107,13 +107,28 @@ def test_a_pickle_in_an_attribute_is_never_loaded_nor_a_generation_believed(tmp_
     assert (tmp_path / "boom").exists(), "the pickle does nothing, so this test shows nothing"
 
 
+def test_a_proposal_looks_only_at_trials_that_are_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are, and nothing of theirs is unpacked."""
+    asked, looked = Asked(), []
+    asked.cache.apply(finished(number, number // 8, {}) for number in range(30))
+    monkeypatch.setattr("hpo.sampling.cma_es._generation", lambda trial: looked.append(trial.number) or 0)
+    monkeypatch.setattr("hpo.storage.finished_trial.SharedParts.unpack", None)
+    for number in (30, 31, 32):
+        trial = asked.ask(number)
+        trial.suggest_float("lr", 1e-5, 1e-1, log=True)
+        asked.cache.set_trial_state_values(number, TrialState.COMPLETE, [1.0])
+    assert looked == list(range(32))
+
+
 def told(trials: list[FrozenTrial]) -> Any:
     """What an Evolution comes to that knows nothing but these."""
     return asked_of(Evolution(), trials)
 
 
 def asked_of(evolution: Evolution, trials: list[FrozenTrial]) -> Any:
-    optimizer, _ = evolution.after(trials, trials[0].distributions, StudyDirection.MINIMIZE)
+    drawn = Drawn()
+    drawn.take(trials)
+    optimizer, _ = evolution.after(drawn, trials[0].distributions, StudyDirection.MINIMIZE)
     return optimizer.generation, optimizer._mean.tolist(), optimizer._C.tolist()
 
 
