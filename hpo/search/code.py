@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -80,10 +81,10 @@ def check_finished_code(
     of hpo is not refused: its trials mean the same. Failed trials do not count, or no bug could ever be fixed.
     """
     results = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-    dated = [(trial.datetime_complete, trial) for trial in results if trial.datetime_complete is not None]
-    if not dated:
+    last = max(results, key=lambda trial: trial.datetime_complete or datetime.min, default=None)
+    if last is None or last.datetime_complete is None:
         return ""
-    before = files_of(connection, study_id, record_of(max(dated, key=lambda pair: pair[0])[1]).get("worker"))
+    before = files_of(connection, study_id, record_of(last).get("worker"))
     now = source_digests(study)
     changed = [name for name in before.keys() & now.keys() if before[name] != now[name]]
     own = sorted(name for name in changed if not name.startswith("hpo/"))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -100,7 +102,8 @@ def open_study(
         user_attrs, system_attrs = queries.study_attrs(connection, study_id)
         system_attrs = trusted_study_attributes(system_attrs, sum(queries.counts(connection, study_id).values()))
         cache = StudyCache(study_id, study.name, directions_of(study), user_attrs, system_attrs)
-        cache.apply(queries.read_history(connection, study_id, intake_for(study)))
+        with _no_collections():
+            cache.apply(queries.read_history(connection, study_id, intake_for(study)))
         trials = cache.get_all_trials(study_id, deepcopy=False)
         # A worker that is active runs this very code, so the question was answered when it started.
         note = "" if queries.at_work(connection, study_id, live_seconds) else check_finished_code(
@@ -118,6 +121,18 @@ def open_study(
             code=code,
         )
     return OpenStudy(study_id, stored.uid, cache, agreed, note, retried)
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """While a million trials come that stay, Python would walk through all of them again and again for garbage."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def prepare_study(
