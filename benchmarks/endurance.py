@@ -1,11 +1,13 @@
 """What grows while a search goes on: memory, files, connections, disk.
 
     HPO_DATA_DIR=... python -m benchmarks.endurance [--trials 3000] [--studies mlp_digits cnn_mnist] [--record]
+    python -m benchmarks.endurance --history 10000 100000 1000000 [--studies mlp_digits] [--record]
 
 Each study in turn, with random configurations of its table, so that every trial has another network; cnn_mnist on
 --subset images. One `hpo.run` in a process of its own is looked at from outside whenever another tenth of the trials
 has finished: resident memory of the coordinator and (the mean) of its trainers, their open files, sessions on the
-database, bytes of the database and of HPO_HOME. A JSON line of everything follows each table.
+database, bytes of the database and of HPO_HOME. A JSON line of everything follows each table. --history instead writes
+so many finished trials into the tables and looks at opening such a study (long_history.py).
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ import psutil
 from sqlalchemy import text
 from sqlalchemy.engine import Engine
 
+from benchmarks import long_history
 from benchmarks.recording import recorded
 
 POINTS = 10
@@ -55,11 +58,23 @@ def main() -> None:
     parser.add_argument("--studies", nargs="+", default=["mlp_digits", "cnn_mnist"])
     parser.add_argument("--subset", type=int, default=1000, help="images of each MNIST study")
     parser.add_argument("--trainers", type=int, help="one per core by default")
+    parser.add_argument(
+        "--history", nargs="+", type=int, metavar="N", help="finished trials of a simulated past, growing"
+    )
     parser.add_argument("--record", action="store_true", help="write records/DATE-endurance.md")
     parser.add_argument("--probe", help=argparse.SUPPRESS)
+    parser.add_argument("--open", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.open:
+        long_history.open_and_ask(options.open)
+        return
     if options.probe:
         _search(options.probe, options)
+        return
+    if options.history:
+        with recorded("history", "A study of so many finished trials", options.record):
+            for study in options.studies:
+                long_history.measure(study, options.history)
         return
     with recorded("endurance", "What grows while a search goes on", options.record):
         print(AIMS)

@@ -9,7 +9,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import random
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,6 +21,7 @@ from pathlib import Path
 from statistics import median
 
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import inspect
 from sqlalchemy.engine import Engine
 
 import hpo
@@ -28,15 +33,16 @@ from hpo.search.live_counts import LiveCounts
 from hpo.search.open_study import OpenOptions, open_study
 from hpo.settings import Settings
 from hpo.storage import queries
-from hpo.storage.embedded.embedded import embedded_url
+from hpo.storage.embedded.embedded import embedded_url, leave_embedded
 from hpo.storage.engine import open_engine
-from hpo.storage.optuna_schema import distribution_text
+from hpo.storage.optuna_schema import STUDIES, TRIALS, distribution_text
 from hpo.storage.queries import Claim, EpochRow
+from hpo.storage.reads import LARGEST_ID
 from hpo.study.discovery import FoundStudy, find_study
 from hpo.study.parameters import Parameter, Scalar
 from hpo.study.samplers import Sampler
 
-__all__ = ["SAMPLERS", "extend", "open_and_ask"]
+__all__ = ["measure", "open_and_ask"]
 
 TRAINED = 24
 """Trials that are trained, for the others to look like."""
@@ -54,19 +60,44 @@ COLUMNS = {
 }
 
 
+def measure(study: str, counts: Sequence[int]) -> None:
+    """Print what opening the study and asking takes with each of `counts` trials, in a home of its own."""
+    print(f"\n{study}\n{'trials':>9}{'written':>9}{'open':>8}{'its CPU':>9}{'most held':>11}"
+          + "".join(f"{name + ' ' + part:>14}" for name in SAMPLERS for part in ("first", "ask", "tell")))  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="hpo-benchmark-") as folder:
+        os.environ["HPO_HOME"] = folder
+        try:
+            for count in counts:
+                began = time.monotonic()
+                extend(study, count)
+                written = time.monotonic() - began
+                command = [sys.executable, "-m", "benchmarks.endurance", "--open", study]
+                done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+                _show(count, written, json.loads(done.stdout))
+        finally:
+            leave_embedded(Path(folder))
+
+
+def _show(count: int, written: float, took: Mapping[str, float]) -> None:
+    print(f"{count:>9}{written:>7.0f} s{took['opening_seconds']:>6.1f} s{took['opening_cpu_seconds']:>7.1f} s"
+          f"{took['peak_bytes'] / 1e6:>8.0f} MB"
+          + "".join(f"{took[f'{name}_{part}_seconds'] * 1e3:>11.1f} ms"
+                    for name in SAMPLERS for part in ("first", "ask", "tell")))  # fmt: skip
+    print(json.dumps({"trials": count, **took}))
+
+
 def extend(study: str, count: int) -> None:
     """Give the study, in the HPO_HOME of this process, `count` finished trials; it is begun if it is new."""
     found = _found(study)
     engine = open_engine(embedded_url(Settings.read().home), statement_seconds=3600.0)
-    with engine.connect() as connection:
-        row = queries.find_study(connection, found.study.name) if _has_tables(engine) else None
-    if row is None:
+    if not inspect(engine).has_table(STUDIES):
         hpo.run(found, trials=TRAINED, devices="cpu", trainers=1)
     with engine.connect() as connection:
         row = queries.find_study(connection, found.study.name)
         assert row is not None
-        last = queries.read_changes(connection, row.study_id)[:TRAINED] if row is not None else []
-        like = [trial for trial in last if trial.state.is_finished()]
+        first = connection.exec_driver_sql(f"SELECT trial_id FROM {TRIALS} ORDER BY trial_id LIMIT {TRAINED}")
+        trained = queries.read_changes(connection, row.study_id, LARGEST_ID, list(first.scalars()))
+        like = [trial for trial in trained if trial.state.is_finished()]
         number = sum(queries.counts(connection, row.study_id).values())
     while number < count:
         _write(engine, found, row.study_id, like, range(number, min(count, number + CHUNK)))
@@ -74,12 +105,6 @@ def extend(study: str, count: int) -> None:
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("VACUUM ANALYZE")
     engine.dispose()
-
-
-def _has_tables(engine: Engine) -> bool:
-    from sqlalchemy import inspect
-
-    return inspect(engine).has_table("studies")
 
 
 def _found(study: str) -> FoundStudy:
@@ -139,9 +164,14 @@ def open_and_ask(study: str) -> None:
     """Open the study and print what that and what trials under each sampler took, as a line of JSON."""
     found, identity = _found(study), own_identity()
     engine = open_engine(embedded_url(Settings.read().home))
-    before, began = _resident("VmRSS"), time.monotonic()
+    before, began, cpu = _resident("VmRSS"), time.monotonic(), time.process_time()
     opened = open_study(engine, found, OpenOptions(), identity.worker_id, identity, {"uid": "benchmark"})
-    took = {"opening_seconds": time.monotonic() - began, "before_bytes": before, "opened_bytes": _resident("VmRSS")}
+    took = {
+        "opening_seconds": time.monotonic() - began,
+        "opening_cpu_seconds": time.process_time() - cpu,
+        "before_bytes": before,
+        "opened_bytes": _resident("VmRSS"),
+    }
     number = len(opened.cache.get_all_trials(opened.study_id, deepcopy=False))
     for name, sampler in SAMPLERS.items():
         changed = replace(found.study, sampler=sampler)
