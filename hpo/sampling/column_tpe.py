@@ -26,7 +26,7 @@ _TIE = 1e-6
 class ColumnTPE(BaseSampler):
     """Proposes exactly what TPESampler proposes, from columns of the study instead of a walk through its trials.
 
-    Beyond MOST_OTHERS trials it shows the estimator a part of them, so that a proposal takes no longer than with those.
+    Beyond MOST_OTHERS trials it shows the estimator a part of them, so that a proposal stays a fraction of a second.
     Optuna's sampler sorts and converts every trial again for each parameter outside the search space that all trials
     share; here only the estimators are built anew. For one objective, in the storage thread. `space` and `columns` are
     kept from trial to trial; the rest is made anew for each, from its seed.
