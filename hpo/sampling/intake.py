@@ -6,12 +6,13 @@ Optuna asked for with distributions of its own, attributes of any kind. None of 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import FrozenTrial
 
 from hpo.decoding import Undecodable, decoded_mapping
@@ -157,9 +158,20 @@ class OpenIntake(Intake):
 
     def reader(self, name: str, stored: str) -> tuple[BaseDistribution, Callable[[float], Any]] | None:
         kind = _distribution_of(stored)
-        return None if kind is None else (kind, kind.to_external_repr)
+        if kind is None:
+            return None
+
+        def read(number: float) -> Any:
+            if not _is_finite(number):
+                raise ValueError(_shown(number))
+            return kind.to_external_repr(number)
+
+        return kind, read
 
     def _admit(self, trial: FrozenTrial) -> FrozenTrial:
+        for name, kind in list(trial.distributions.items()):
+            if isinstance(kind, FloatDistribution) and not _is_finite(trial.params[name]):
+                del trial.params[name], trial.distributions[name]
         trial.system_attrs = self.attributes(trial.system_attrs)
         return trial
 
@@ -220,6 +232,10 @@ def _number_of(row: Parameter, value: Any) -> Any:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_finite(value: Any) -> bool:
+    return _is_number(value) and math.isfinite(value)
 
 
 def _shown(value: Any) -> str:

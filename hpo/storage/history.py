@@ -45,7 +45,7 @@ PAGE = 1000
 BLOCK = 64
 """Trials whose attributes are compressed together."""
 
-_ATTRIBUTE = "coalesce(key, 'null'), coalesce(value_json, '')"
+_ATTRIBUTE = "key, coalesce(value_json, '')"
 """SQL: a key and a text, which other hands may have left out."""
 
 Reader = tuple[BaseDistribution, Callable[[float], Any]]
@@ -114,12 +114,12 @@ def _read(connection: Connection, study_id: int, last: int) -> _Page | None:
 
     return _Page(
         trials,
-        rows(PARAMS, "param_name, param_value, distribution_json", "ORDER BY param_id"),
+        rows(PARAMS, "param_name, param_value, distribution_json", "AND param_name IS NOT NULL ORDER BY param_id"),
         {row[0]: row[1] for row in rows(VALUES, _packed("value", "objective"), "GROUP BY trial_id")},
         {row[0]: row[1:] for row in rows(INTERMEDIATE, "min(step), max(step), count(*), "
                                          + _packed("intermediate_value", "step"), "GROUP BY trial_id")},
-        rows(USER_ATTRS, _ATTRIBUTE, "ORDER BY trial_user_attribute_id"),
-        rows(SYSTEM_ATTRS, _ATTRIBUTE, "ORDER BY trial_system_attribute_id"),
+        rows(USER_ATTRS, _ATTRIBUTE, "AND key IS NOT NULL ORDER BY trial_user_attribute_id"),
+        rows(SYSTEM_ATTRS, _ATTRIBUTE, "AND key IS NOT NULL ORDER BY trial_system_attribute_id"),
     )  # fmt: skip
 
 

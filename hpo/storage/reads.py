@@ -144,10 +144,10 @@ def _fill(connection: Connection, trials: dict[int, FrozenTrial], which: ColumnE
     def part(kind: int, source: Any, key: Any, number: Any, words: Any, order: Any) -> Select[Any]:
         columns = (literal(kind), source.c.trial_id, key, number, words, order)
         labels = ("kind", "trial_id", "name", "number", "words", "place")
-        wanted = select(_trials.c.trial_id).where(which)
-        return select(*(column.label(label) for column, label in zip(columns, labels, strict=True))).where(
-            source.c.trial_id.in_(wanted)
-        )
+        wanted = source.c.trial_id.in_(select(_trials.c.trial_id).where(which))
+        if key is not no_key:
+            wanted &= key.is_not(None)  # what somebody else left without its name is as if it were not there
+        return select(*(column.label(label) for column, label in zip(columns, labels, strict=True))).where(wanted)
 
     union = union_all(
         part(0, params, params.c.param_name, params.c.param_value, params.c.distribution_json, params.c.param_id),
