@@ -29,22 +29,32 @@ from hpo.errors import EXIT_CODES, DeviceError
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 FORGED = "x\nforged  all in order\r\tforged\u2028forged"
-WORDS = {
-    "status": ("status", "--study", "faults"),
-    "status all": ("status", "--json"),
-    "best": ("best", "--study", "faults"),
-    "trials": ("trials", "--study", "faults"),
-    "trials failed": ("trials", "--study", "faults", "--state", "failed"),
-    "trials json": ("trials", "--study", "faults", "--json"),
-    "reproduce": ("reproduce", "--study", "faults", "--trial", "1"),
-    "evaluate": ("evaluate", "--study", str(HERE / "shared_study.py"), "--trainers", "1"),
-    "report": ("report", "--study", "faults", "--out", "report"),
-    "doctor": ("doctor", "--device", "cpu"),
-    "watch": ("status", "--study", "faults", "--watch"),
-    "watch json": ("status", "--study", "faults", "--watch", "--json"),
-    "check": ("check", "--study", str(HERE / "shared_study.py")),
-}
-READERS = tuple(WORDS)
+DECLARED = ("faults", str(HERE / "shared_study.py"))
+"""The study's name, and how `hpo run` is given it."""
+OBJECTIVE = ("quick_objective", f"{HERE / 'quick_objective.py'}:objective")
+
+
+def words_of(study: tuple[str, str]) -> dict[str, tuple[str, ...]]:
+    """The commands that read a study, each in a word or two."""
+    name, file = study
+    return {
+        "status": ("status", "--study", name),
+        "status all": ("status", "--json"),
+        "best": ("best", "--study", name),
+        "trials": ("trials", "--study", name),
+        "trials failed": ("trials", "--study", name, "--state", "failed"),
+        "trials json": ("trials", "--study", name, "--json"),
+        "reproduce": ("reproduce", "--study", name, "--trial", "1"),
+        "evaluate": ("evaluate", "--study", file, "--trainers", "1"),
+        "report": ("report", "--study", name, "--out", "report"),
+        "doctor": ("doctor", "--device", "cpu"),
+        "watch": ("status", "--study", name, "--watch"),
+        "watch json": ("status", "--study", name, "--watch", "--json"),
+        "check": ("check", "--study", file),
+    }
+
+
+READERS = tuple(words_of(DECLARED))
 
 
 class Bomb:
@@ -96,8 +106,8 @@ class Attack:
         )
 
     @property
-    def texts(self) -> list[str]:
-        """What stands in a column one after the other; the long one last."""
+    def texts(self) -> list[str | None]:
+        """What stands in a column one after the other, None for nothing; the long one last."""
         job = {"model": {"builder": "planted:build", "reads": []}, "dataset": {"loader": "planted:load"}, "plan": {},
                "config": {}, "sys_path": [str(self.code)], "trial_id": 0, "number": 0, "seed": 0}  # fmt: skip
         climbing = "/../" * 12 + str(self.folder / "outside")
@@ -105,6 +115,7 @@ class Attack:
             json.dumps({"job": job, "uid": climbing}),
             pickle.dumps(Bomb(str(self.canary))).hex(),
             json.dumps(pickle.dumps(Bomb(str(self.canary)), 0).decode("latin-1")),
+            None,
             str(self.code / "planted.py"),
             "planted:build",
             climbing,
@@ -235,8 +246,14 @@ def altered(url: str) -> Iterator[Connection]:
 class Commands:
     """`commands("status", url)`: what it printed, once everything has been looked at that must hold."""
 
-    def __init__(self, attack: Attack, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        self._attack, self._capsys, self._patch = attack, capsys, patch
+    def __init__(
+        self,
+        attack: Attack,
+        patch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        study: tuple[str, str] = DECLARED,
+    ) -> None:
+        self._attack, self._capsys, self._patch, self._study = attack, capsys, patch, study
         work = attack.folder / "work"
         work.mkdir()
         patch.chdir(work)
@@ -245,7 +262,9 @@ class Commands:
         patch.setenv("HPO_LEASE_SECONDS", "2")
         patch.setenv("HPO_PATIENCE_SECONDS", "3")
         patch.setenv("FAKE", json.dumps({"log": str(work / "log"), "hold": str(work / "hold"), "epoch_seconds": 0.005}))
-        patch.setattr(api, "run", functools.partial(api.run, trainer=(sys.executable, str(HERE / "fake_trainer.py"))))
+        if study == DECLARED:
+            fake = (sys.executable, str(HERE / "fake_trainer.py"))
+            patch.setattr(api, "run", functools.partial(api.run, trainer=fake))
         # By their modules: a function of the same name hides one of them in its package.
         patch.setattr(import_module("hpo.reproduction.reproduce"), "TrainerProcess", NoTrainer)
         patch.setattr(import_module("hpo.evaluation.evaluate"), "RunScheduler", NoTrainer)
@@ -254,7 +273,7 @@ class Commands:
         patch.setattr(import_module("hpo.cli.following"), "time", SimpleNamespace(sleep=interrupt))
 
     def __call__(self, command: str, url: str, what: str) -> str:
-        words = WORDS.get(command, tuple(command.split()))
+        words = words_of(self._study).get(command, tuple(command.split()))
         self._patch.setenv("HPO_STORAGE", url)  # hpo check takes it from nowhere else
         code = run_command([*words, *(() if command == "check" else ("--storage", url))])
         captured = self._capsys.readouterr()
@@ -272,8 +291,9 @@ class Commands:
         return said
 
     def run(self, url: str, trials: int, what: str, timeout: str = "20s") -> str:
-        """`hpo run` for `trials` trials more, with trainers that only seem to train."""
+        """`hpo run` for `trials` trials more; of a declared study, with trainers that only seem to train."""
         with altered(url) as connection:
             there = connection.execute(text("SELECT count(*) FROM trials")).scalar_one()
-        words = f"run --study {HERE / 'shared_study.py'} --trainers 2 --timeout {timeout} --trials {there + trials}"
+        way = " --direction minimize" if self._study == OBJECTIVE else ""
+        words = f"run --study {self._study[1]} --trainers 2 --timeout {timeout} --trials {there + trials}{way}"
         return self(words, url, what)

@@ -14,6 +14,7 @@ from uuid import uuid4
 import optuna
 import pytest
 from hostile import (
+    OBJECTIVE,
     ODD,
     READERS,
     TEXTS,
@@ -73,6 +74,21 @@ def seeded(postgres_server: URL, tmp_path_factory: pytest.TempPathFactory) -> It
         yield url
 
 
+@pytest.fixture(scope="module")
+def seeded_objective(postgres_server: URL, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The same for a function of the user's own, whose trials no rows say anything of: enough of them for TPE."""
+    name = f"objective{uuid4().hex[:8]}"
+    with database_of(postgres_server.set(database="ready").render_as_string(hide_password=False), name) as url:
+        world = World(url=url, folder=tmp_path_factory.mktemp("objective"), study=OBJECTIVE[1], fake=None)
+        world.run("--trials", "14", "--direction", "minimize")
+        study = optuna.load_study(study_name=OBJECTIVE[0], storage=optuna.storages.RDBStorage(url))
+        study.enqueue_trial({"x": 0.01})
+        study.enqueue_trial({"x": "many", "layers": 99, "kind": [1]})
+        study._storage.remove_session()
+        study._storage._backend.engine.dispose()
+        yield url
+
+
 @pytest.fixture
 def attack(tmp_path: Path) -> Attack:
     return Attack(tmp_path)
@@ -81,6 +97,11 @@ def attack(tmp_path: Path) -> Attack:
 @pytest.fixture
 def commands(attack: Attack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Commands:
     return Commands(attack, monkeypatch, capsys)
+
+
+@pytest.fixture
+def objective_commands(attack: Attack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Commands:
+    return Commands(attack, monkeypatch, capsys, OBJECTIVE)
 
 
 def columns_of(url: str) -> list[Column]:
@@ -101,6 +122,8 @@ def test_every_text_column_may_hold_anything_for_every_command_that_reads(
             with holding(url, column, attack.texts):
                 for command in (*EVERYWHERE, OTHERS[number % len(OTHERS)]):
                     commands(command, url, str(column))
+            with holding(url, column, [None]):
+                commands("trials json", url, f"nothing in {column}")
 
 
 def test_every_number_and_moment_may_be_any_that_the_database_holds(
@@ -142,7 +165,7 @@ def test_every_value_in_the_record_of_a_study_is_a_clear_error_or_none(
             for number, value in enumerate(attack.texts):
                 with holding(url, column, [value]):
                     command = ("evaluate", "status", "reproduce")[number % 3]
-                    commands(command, url, f"{column} = {value[:80]}")
+                    commands(command, url, f"{column} = {str(value)[:80]}")
 
 
 @pytest.mark.parametrize("shift", range(3))
@@ -168,6 +191,24 @@ def test_a_search_goes_on_whatever_stands_in_every_column_but_its_record(
             assert sum(state == "COMPLETE" for _, state, _ in states) >= before + 2, (states, said)
 
 
+@pytest.mark.parametrize("shift", range(2))
+def test_a_search_of_an_objective_goes_on_whatever_stands_in_every_column_but_its_record(
+    seeded_objective: str, attack: Attack, objective_commands: Commands, shift: int
+) -> None:
+    """Texts, numbers and moments at once: there are no rows that others' values could be held against."""
+    texts = attack.texts[:-1]
+    with database_of(seeded_objective, "hostile_objective") as url:
+        with altered(url) as connection:
+            for index, column in enumerate(columns_with(connection, (*TEXTS, *ODD))):
+                if column.table not in (*RECORD, "alembic_version", "hpo_schema"):
+                    write(connection, column, rotated(ODD.get(column.kind, texts), index + shift * 9))
+            connection.execute(text("UPDATE hpo_workers SET seen_at = now() - interval '1 hour'"))
+        said = objective_commands.run(url, 3, f"everything, shifted by {shift}", timeout="5m")
+        assert "all trials are done" in said, said
+        for command in ("status", "trials json", "best", "report", "reproduce", "evaluate")[shift::2]:
+            objective_commands(command, url, f"after the search, shifted by {shift}")
+
+
 @pytest.mark.parametrize("column", ["facts", "declaration", "source"])
 def test_a_search_refuses_a_record_that_is_none_or_goes_on(
     seeded: str, attack: Attack, commands: Commands, column: str
@@ -176,7 +217,7 @@ def test_a_search_refuses_a_record_that_is_none_or_goes_on(
         with database_of(seeded, "hostile_one") as url:
             with altered(url) as connection:
                 connection.execute(text(f"UPDATE hpo_studies SET {column} = :value"), {"value": value})
-            commands.run(url, 1, f"{column} = {value[:80]}")
+            commands.run(url, 1, f"{column} = {str(value)[:80]}")
 
 
 MADE_UP = st.one_of(
