@@ -37,6 +37,7 @@ def _group() -> None:
 
 @db.command("init")
 def init(
+    context: typer.Context,
     storage: StorageOption = None,
     study: Annotated[
         str | None,
@@ -69,6 +70,8 @@ def init(
     from hpo.storage.schema import check_installed_optuna, ensure_schema
 
     # Every refusal comes before a server starts and tables are made.
+    if study is None:
+        _check_nothing_of_a_study(context)
     check_trials(trials)
     seconds = parse_duration(timeout) if timeout is not None else None
     options = objective_options(direction, directions, metric, sampler, pruner)
@@ -87,6 +90,21 @@ def init(
     emit(f"ready: {hide_password(url)}")
     if storage is None and settings.storage is None:
         notice("this server runs as long as an hpo command uses it: `hpo run` and `hpo dashboard` start it")
+
+
+def _check_nothing_of_a_study(context: typer.Context) -> None:
+    """What was said of a study is refused where none is named. A variable may be set for other commands."""
+    from hpo.errors import UsageError
+
+    typed = [
+        name for name in context.params if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    ]
+    said = [f"--{name}" for name in typed if name != "storage"]
+    if said:
+        raise UsageError(
+            f"{', '.join(said)} without --study: only the tables would be made",
+            next=f"name the study, `hpo db init --study NAME {said[0]} ...`, or leave {' and '.join(said)} out",
+        )
 
 
 def _prepare(engine: Engine, found: FoundStudy, seconds: float | None, trials: int | None) -> None:

@@ -263,7 +263,14 @@ def test_more_trials_than_a_database_can_count_are_refused(hpo: Command, tmp_pat
 
 
 @pytest.mark.parametrize(
-    "words", [["--study", "mlp_digit"], ["--study", "mlp_digits", "--timeout", "banana"]], ids=" ".join
+    "words",
+    [
+        ["--study", "mlp_digit"],
+        ["--study", "mlp_digits", "--timeout", "banana"],
+        ["--trials", "5"],
+        ["--timeout", "3m", "--sampler", "gp"],
+    ],
+    ids=" ".join,
 )
 def test_db_init_makes_no_database_for_what_it_refuses(hpo: Command, tmp_path: Path, words: list[str]) -> None:
     done = hpo("db", "init", *words)
