@@ -12,6 +12,7 @@ from hpo.printable import one_line
 
 __all__ = [
     "bytes_text",
+    "config_text",
     "count_text",
     "difference",
     "grouped",
@@ -71,13 +72,22 @@ def value_text(value: Any) -> str:
 
 def params_text(params: Mapping[str, Any], separator: str = " · ") -> str:
     """`batch_size 64 · hidden_units 977, 878 · lr 0.0001`: one entry for each row of the study's table."""
-    return separator.join(f"{one_line(name)} {value_text(value)}" for name, value in grouped(params).items())
+    return config_text(grouped(params), separator)
+
+
+def config_text(config: Mapping[str, Any], separator: str = " · ") -> str:
+    """The same of a resolved configuration, in which a list holds the values of a repeated row."""
+    return separator.join(f"{one_line(name)} {value_text(value)}" for name, value in config.items())
 
 
 def grouped(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Flat parameters with `hidden_units_0`, `hidden_units_1` gathered into one list, in their order."""
+    """Flat parameters with `hidden_units_0`, `hidden_units_1` gathered into one list, in their order.
+
+    A choice that is itself a list becomes its JSON: `[3]` is not the values of a repeated row.
+    """
     rows: dict[str, Any] = {}
-    for name, value in params.items():
+    for name, given in params.items():
+        value = as_choice(given)
         match = _INDEXED.fullmatch(name)
         base = match.group(1) if match else ""
         if match and int(match.group(2)) == 0:

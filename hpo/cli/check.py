@@ -160,7 +160,7 @@ def _show(study: Study, inspection: Inspection, facts: dict[str, Any], command: 
 def _estimates(estimates: Sequence[TrialEstimate], inspection: Inspection) -> Table:
     from hpo.cli.layout import plain_table
     from hpo.duration import format_short
-    from hpo.wording import bytes_text, count_text, params_text
+    from hpo.wording import bytes_text, config_text, count_text
 
     title = f"real steps on {inspection.device_name}, {inspection.train_images} images per epoch"
     numbers = ("parameters", "step", "epoch", "whole trial", "memory")
@@ -174,7 +174,7 @@ def _estimates(estimates: Sequence[TrialEstimate], inspection: Inspection) -> Ta
             format_short(estimate.epoch_seconds),
             format_short(estimate.trial_seconds),
             bytes_text(estimate.peak_memory_bytes),
-            params_text(estimate.config),
+            config_text(estimate.config),
         )
     return table
 

@@ -205,3 +205,9 @@ def test_layers_are_gathered_and_other_names_left_alone() -> None:
     assert grouped(PARAMS) == {"layers": 2, "hidden_units": [977, 878], "lr": 4.9641234e-05}
     assert grouped({"beta_1": 0.9, "beta_2": 0.99}) == {"beta_1": 0.9, "beta_2": 0.99}
     assert params_text({"a": True, "b": None}) == "a True · b None"
+
+
+def test_a_choice_that_is_a_list_is_shown_as_one() -> None:
+    """`[3]` was shown as 3, which is another choice."""
+    params = {"kernel": [3], "sizes": [3, 5], "of": {"a": 1}, "stride_0": [1], "stride_1": [1, 2]}
+    assert params_text(params) == 'kernel [3] · sizes [3, 5] · of {"a": 1} · stride [1], [1, 2]'
