@@ -53,7 +53,7 @@ def emit_summary(result: Result, study: Study, *, reference: str, name: str, sto
         table.add_row("", WrappedParameters(best.params))
     if outside := outside_text(result.frozen):
         table.add_row("outside", outside)
-    compared = study.own is None or bool(study.baseline)
+    compared = study.has_baseline
     if compared and (missing := why_no_baseline(result.frozen)):
         table.add_row("baseline", cell(f"nothing to compare with: {missing}{_again(missing, reference)}"))
     for index, line in enumerate(_refused(result)):

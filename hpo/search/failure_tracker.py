@@ -20,6 +20,8 @@ SAME_FAILURES = 5
 OUT_OF_MEMORY = 3
 """The user is told after this many trials in a row ran out of memory. The sampler learns too; a person may know why."""
 
+_AGAIN = "run again with --retry-failed, without which they count as finished"
+
 
 class FailureTracker:
     """Watches the outcomes of one coordinator's trials, in the order in which they end."""
@@ -38,7 +40,7 @@ class FailureTracker:
             raise RepeatedFailure(
                 f"{SAME_FAILURES} trials in a row failed with the same error: {outcome.line}",
                 evidence=failure.get("traceback", [])[-6:],
-                next="fix the model or the study, then run again (with --changed-code if other trials finished)",
+                next=f"fix the cause, then {_AGAIN}; add --changed-code if others ended well",
             )
         self._out_of_memory = self._out_of_memory + 1 if failure.get("kind") == "out_of_memory" else 0
         if self._out_of_memory and self._out_of_memory % OUT_OF_MEMORY == 0:
@@ -77,5 +79,5 @@ def check_not_all_failed(study: str, counts: Mapping[str, int], trials: Iterable
     raise RepeatedFailure(
         f"every finished trial failed: {counts['failed']}, {often} of them with {example.get('reason', common)}{where}",
         evidence=example.get("traceback", [])[-6:],
-        next=f"`hpo trials --study {study} --state failed` shows them; fix the model or the study, then run again",
+        next=f"`hpo trials --study {study} --state failed` shows them; fix the cause, then {_AGAIN}",
     )

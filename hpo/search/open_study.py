@@ -245,7 +245,7 @@ def _register(
 
 def _fill_queue(connection: Connection, study: Study, study_id: int) -> None:
     """The baseline is trial 0, so that every report can say "better than"; then all points of a grid, if it is one."""
-    if study.baseline or not study.define_by_run:
+    if study.has_baseline:
         _enqueue(connection, study_id, study, [study.baseline], "baseline")
     if isinstance(study.sampler, Grid):
         points: list[tuple[dict[str, Any], TrialRecord]] = [

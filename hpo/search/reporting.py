@@ -118,7 +118,7 @@ class SearchProgress:
             f"{self._study.objectives[0]} {score(trial.score)}" if trial.score is not None else ""
         )
         self.notice(f"trial {trial.number} {state}{at}{': ' if detail else ''}{detail}")
-        if trial.number == 0 and outcome.state is TrialState.FAIL:
+        if trial.number == 0 and outcome.state is TrialState.FAIL and self._study.has_baseline:
             self.notice("that was the baseline: nothing is compared with it until `hpo run --retry-failed`")
         if best is not None and best.trial == trial.number and (before is None or before.trial != best.trial):
             self.notice(f"best so far: trial {best.trial} with {score(best.value)}: {params_text(best.params)}")

@@ -179,6 +179,11 @@ class Study:
         return as_tuple(self.direction)
 
     @property
+    def has_baseline(self) -> bool:
+        """Whether trial 0 is a configuration to compare with: always, but for a function without one."""
+        return bool(self.baseline) or self.own is None
+
+    @property
     def baseline_config(self) -> dict[str, Any]:
         """The baseline, resolved: what trial 0's trainer reads."""
         return self.resolve(self.rows.configuration(self.parameters(self.baseline, what="the baseline")))

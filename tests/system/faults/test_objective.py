@@ -111,6 +111,8 @@ def test_whatever_an_objective_does_ends_its_trial_alone(new_world: NewWorld, ex
     # Every bug is another one: only the same again and again would end the run.
     output = world.run("--trials", "100", "--direction", "maximize", "--trainers", "1", "--pruner", "none")
     assert "the objective called study.stop()" in output
+    assert "trial 0 failed" in output
+    assert "that was the baseline" not in output, "a function has none unless it is given one"
     waiting = sum(trial.state is TrialState.WAITING for trial in world.trials())  # asked ahead, and put back
     trials = {trial.number: trial for trial in world.check(finished=len(expected), unfinished=waiting)}
     for (number, wanted), case in zip(expected.items(), CASES, strict=True):

@@ -56,6 +56,7 @@ def test_the_same_bug_five_times_in_a_row_ends_the_run_with_70_and_that_bug(new_
     output = world.run("--trials", "20", "--trainers", "1", code=70)
     assert "5 trials in a row failed with the same error: ValueError: 7 is not 8" in output
     assert 'File "model.py", line 7' in output
+    assert "run again with --retry-failed" in output
     states = Counter(trial.state.name for trial in world.trials())
     assert (states["FAIL"], states["RUNNING"]) == (5, 0)
     world.check(finished=5, unfinished=states["WAITING"])
@@ -80,6 +81,7 @@ def test_a_run_in_which_every_trial_failed_ends_with_70_and_the_commonest_error(
     output = world.run("--trials", "3", "--trainers", "1", code=70)
     assert "every finished trial failed: 3, 2 of them with RuntimeError: mat1 and mat2" in output
     assert "(my_models.py:12)" in output
+    assert "run again with --retry-failed" in output, "without it the same command would end the same way"
     world.check(finished=3)
     world.run("--trials", "4", "--trainers", "1")
 
