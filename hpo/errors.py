@@ -63,7 +63,7 @@ class HpoError(Exception):
     def __init__(self, fact: str, *, evidence: Iterable[str] = (), next: str = "") -> None:
         super().__init__(fact)
         self.fact = fact
-        self.evidence = tuple(evidence)
+        self.evidence = tuple(line for line in evidence if line.strip())
         self.next = next
 
     def __str__(self) -> str:

@@ -13,6 +13,7 @@ from hpo.cli.output import silence_stdout
 from hpo.disk import is_full
 from hpo.errors import DeviceError, HpoError
 from hpo.signals import leave_on, signals_to_leave
+from hpo.wording import shortened
 
 __all__ = ["main", "run_command"]
 
@@ -76,9 +77,9 @@ def _show_unexpected(error: Exception) -> int:
         traceback.print_exception(error, file=sys.stderr)
         print("error: this is a bug in hpo; please report the lines above", file=sys.stderr)
         return BUG
-    # typer's own errors about the command line. Its exception classes have moved between versions; these two attributes
-    # have not.
-    text = str(message()).strip()
+    # typer's own errors about the command line. Its exception classes have moved between versions; these two
+    # attributes have not.
+    text = _with_value(str(message()).strip(), error.__cause__)
     context = getattr(error, "ctx", None)
     command = getattr(context, "command_path", "hpo") or "hpo"
     if text:
@@ -86,3 +87,12 @@ def _show_unexpected(error: Exception) -> int:
     else:  # `hpo` alone: the help was shown
         print(getattr(context, "get_help", str)() if context else "", file=sys.stderr)
     return int(getattr(error, "exit_code", 2))
+
+
+def _with_value(text: str, cause: BaseException | None) -> str:
+    """What typer says of a value, with that value: its validation says only what it should be."""
+    errors = getattr(cause, "errors", None)
+    given = errors()[0].get("input") if callable(errors) else None
+    if not isinstance(given, str):
+        return text
+    return f"{text.partition(', unable to parse')[0].replace('Input should', 'it should')}, not {shortened(given)}"

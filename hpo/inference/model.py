@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from hpo.conforming import conforms
 from hpo.decoding import decoded
-from hpo.errors import UsageError
+from hpo.errors import HpoError, UsageError
 from hpo.models.build import build_model
 from hpo.study.own import is_own_builder, todays_name
+from hpo.user_code import line_of
 from hpo.wording import shortened
 
 __all__ = ["Classifier", "SavedModel", "Trust", "load_model"]
@@ -111,12 +112,12 @@ def load_model(folder: Path, study: str, trust: Trust | None = None) -> SavedMod
             raise ValueError("config.json is not as `hpo evaluate` writes it")
         channels, height, width = about["shape"]
         _make_importable(about, folder, trust or Trust())
-        network = build_model(about["model"], (channels, height, width), len(about["classes"]), _parameters(about))
+        network = _built(about, (channels, height, width), folder)
         network.load_state_dict(load_file(weights))
         mean, std = torch.tensor(about["mean"]), torch.tensor(about["std"])
     except _DAMAGE as error:
         said = next(iter(str(error).strip().splitlines()), "")
-        kind = "" if said and isinstance(error, ValueError) else f"{type(error).__name__}: "
+        kind = "" if said and isinstance(error, ValueError) else f"{type(error).__name__}{': ' if said else ''}"
         raise UsageError(
             f"{folder} does not hold a model that can be loaded",
             evidence=[f"{kind}{said}"],
@@ -124,6 +125,24 @@ def load_model(folder: Path, study: str, trust: Trust | None = None) -> SavedMod
         ) from error
     classifier = Classifier(network, mean, std).eval()
     return SavedModel(classifier, (channels, height, width), tuple(about["classes"]), about)
+
+
+def _built(about: dict[str, Any], shape: tuple[int, int, int], folder: Path) -> nn.Module:
+    """The network, still without its weights. An error of a builder that is not hpo's is told with its line."""
+    builder = about["model"]
+    try:
+        return build_model(builder, shape, len(about["classes"]), _parameters(about))
+    except HpoError:
+        raise
+    except Exception as error:
+        if is_own_builder(builder):
+            raise  # by what the folder says
+        said = f"{type(error).__name__}: {error}".strip().removesuffix(":")
+        raise UsageError(
+            f"{builder} does not build the network of {folder}: {shortened(said, 200)}",
+            evidence=[line_of(error)],
+            next="fix that code, or take the code that the network was trained with",
+        ) from error
 
 
 def _make_importable(about: dict[str, Any], folder: Path, trust: Trust) -> None:

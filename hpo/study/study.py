@@ -180,8 +180,8 @@ class Study:
 
     @property
     def has_baseline(self) -> bool:
-        """Whether trial 0 is a configuration to compare with: always, but for a function without one."""
-        return bool(self.baseline) or self.own is None
+        """Whether trial 0 is a configuration to compare with: always, but for an objective without one."""
+        return bool(self.baseline) or not self.define_by_run
 
     @property
     def baseline_config(self) -> dict[str, Any]:

@@ -279,6 +279,23 @@ def test_db_init_makes_no_database_for_what_it_refuses(hpo: Command, tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["dashboard", "--port", "99999"], "65535"),
+        (["dashboard", "--port", "80x"], "80x"),
+        (["report", "--study", "x", "--top", "-1"], "-1"),
+    ],
+    ids=lambda each: " ".join(each),
+)
+def test_a_value_that_an_option_cannot_take_is_named(hpo: Command, words: list[str], said: str) -> None:
+    done = hpo(*words)
+    assert done.code == 2
+    assert is_clear(done.err)
+    assert words[-1] in done.err
+    assert said in done.err
+
+
 def test_a_file_that_is_no_database_is_said_to_be_none(hpo: Command, tmp_path: Path) -> None:
     path = tmp_path / "mk.py"
     path.write_text("print('hello, this is a program and by no means a database')\n" * 50)
