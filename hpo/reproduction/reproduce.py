@@ -20,7 +20,7 @@ from hpo.study.function import shown_reference
 from hpo.study.own import is_own_builder, is_own_loader, todays_name
 from hpo.trainers.devices import find_slots
 from hpo.trainers.jobs import study_job
-from hpo.trainers.process import TrainerProcess
+from hpo.trainers.process import TrainerProcess, next_after
 from hpo.wording import shortened
 
 __all__ = ["Reproduction", "reproduce"]
@@ -114,7 +114,8 @@ class _Retraining:
         while self.finished is None:
             message = self._process.receive()
             if message is None:
-                raise DeviceError(f"the trainer ended ({self._process.close()})", evidence=["see its output above"])
+                how = self._process.close()
+                raise DeviceError(f"the trainer ended ({how})", evidence=["see its output above"], next=next_after(how))
             if isinstance(message, Ready):
                 self.ready = message
             elif isinstance(message, Epoch) and not self.cut:

@@ -264,7 +264,10 @@ class Loop:
         slot.trial = None
         self._progress.notice(f"trainer on {slot.spec.device} ended ({how}){what}")
         if slot.quarantined:
-            self._progress.notice(f"{slot.spec.device} left alone: {slot.health.lost_in_a_row} trainers lost in a row")
+            place, count = self.pool.place_of(slot)
+            which = f" (trainer {place} of {count})" if count > 1 else ""
+            lost = slot.health.lost_in_a_row
+            self._progress.notice(f"{slot.spec.device}{which} left alone: {lost} trainers lost in a row")
 
     # The end ------------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from hpo.errors import DeviceError
+from hpo.trainers.process import next_after
 from hpo.trainers.slot import Slot
 from hpo.trainers.trial import Trial
 
@@ -51,9 +52,14 @@ class TrainerPool:
             devices = ", ".join(dict.fromkeys(slot.spec.device for slot in self.slots))
             raise DeviceError(
                 f"every trainer on {devices} ended again and again",
-                evidence=["see their output above"],
-                next="`hpo doctor` tests the devices",
+                evidence=[f"such as with {self.slots[-1].ended}: see their output above"],
+                next=next_after(self.slots[-1].ended),
             )
+
+    def place_of(self, slot: Slot) -> tuple[int, int]:
+        """(which it is of the slots on its device, from 1 on; how many these are)."""
+        alike = [other for other in self.slots if other.spec.device == slot.spec.device]
+        return alike.index(slot) + 1, len(alike)
 
     @property
     def working(self) -> list[Slot]:

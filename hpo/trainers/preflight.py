@@ -15,7 +15,7 @@ from hpo.errors import DeviceError, HpoError, StudyError
 from hpo.messages import Inspect, Inspected, Ready
 from hpo.study.discovery import FoundStudy
 from hpo.trainers.jobs import study_job
-from hpo.trainers.process import TrainerProcess
+from hpo.trainers.process import TrainerProcess, next_after
 
 __all__ = ["MOST", "configurations", "inspect_with", "rehearse", "request"]
 
@@ -66,7 +66,9 @@ def rehearse(found: FoundStudy, device: str) -> tuple[Ready, Inspected]:
         process.send(request(found, rehearse=True))
         answer = inspect_with(process, found.study.name)
         if answer is None:
-            raise DeviceError(f"the trainer on {device} ended ({process.close()})", evidence=["see its output above"])
+            how = process.close()
+            fact = f"the trainer on {device} ended ({how}) while it tried the study out"
+            raise DeviceError(fact, evidence=["see its output above"], next=next_after(how))
         return answer
     finally:
         process.kill()

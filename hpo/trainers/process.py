@@ -14,7 +14,7 @@ from pathlib import Path
 from hpo.messages import Message, decode, encode
 from hpo.trainers.gpus import shown
 
-__all__ = ["TRAINER", "TrainerProcess", "command_of", "trainer_environment"]
+__all__ = ["TRAINER", "TrainerProcess", "command_of", "next_after", "trainer_environment"]
 
 
 def command_of(module: str) -> tuple[str, ...]:
@@ -23,6 +23,15 @@ def command_of(module: str) -> tuple[str, ...]:
 
 
 TRAINER = command_of("hpo.trainer")
+
+
+def next_after(how: str) -> str:
+    """The next step after a trainer that ended as `close` says. A device kills; code that exits is the study's."""
+    doctor = "`hpo doctor` tests the devices"
+    if not how.startswith("exit code"):
+        return doctor
+    return f"look for what ends the process in the study's data and model, such as os._exit; {doctor}"
+
 
 # Two one-thread trainers beat one two-thread trainer by 1.3 to 1.9 times on two cores, and two with default threads
 # collapse to a twentieth, so whatever the user's shell sets, a trainer gets one.

@@ -37,6 +37,7 @@ class Slot:
         self.ready: Ready | None = None
         self.health = Health()
         self.restart_at = 0.0
+        self.ended = ""  # how its last trainer did
         self.since = time.monotonic()
         # After a Stop the trainer still sends a Finished; what it reports until then is ignored.
         self.stopping: Stop | None = None
@@ -102,11 +103,11 @@ class Slot:
     def lost(self) -> str:
         """The process has died or has to: reap it, and plan the next one. Returns how it ended."""
         assert self.process is not None
-        how = self.process.close()
+        self.ended = self.process.close()
         self.process = self.ready = self.stopping = None
         self.health.lost(self.trial.trial_id if self.trial else None)
         self.restart_at = time.monotonic() + self.health.pause_seconds
-        return how
+        return self.ended
 
     def view(self) -> SlotView:
         trial = self.trial

@@ -139,7 +139,7 @@ def test_a_sick_slot_is_quarantined_and_its_trials_run_elsewhere(new_world: NewW
     world = new_world(fake={"sick": str(tmp_path / "sick")})
     world.hold.touch()
     process = world.start("--trials", "8")
-    process.says("left alone: 3 trainers lost in a row")
+    process.says(" of 2) left alone: 3 trainers lost in a row")
 
     def shown() -> list[str]:
         status = json.loads(world.start("--json", command="status").ends())
@@ -158,6 +158,8 @@ def test_a_host_without_a_working_slot_says_so_and_leaves_its_trials(new_world: 
     world = new_world(fake={"all_sick": True})
     output = world.run("--trials", "2", "--trainers", "1", code=5)
     assert "every trainer on cpu ended again and again" in output
+    assert "such as with exit code 9" in output
+    assert "os._exit" in output, "a device ends nothing with an exit code: the study's code does"
     assert "hpo doctor" in output
     states = Counter(trial.state.name for trial in world.trials())
     assert states["RUNNING"] == 0
