@@ -51,7 +51,9 @@ class TrialObservations:
         self._most_others = most_others
         self._sign = 1.0 if direction == StudyDirection.MINIMIZE else -1.0
         self._heard = 0
-        self._kept = np.zeros(256, dtype=bool)  # by trial number: complete or pruned
+        self._rows: dict[int, int] = {}  # by trial number, in the order in which trials came: numbers may have gaps
+        self._numbers = np.zeros(256, dtype=np.int64)  # by row
+        self._kept = np.zeros(256, dtype=bool)  # by row: complete or pruned
         self._values: dict[str, NDArray[np.float64]] = {}
         self._places: dict[int, _Place] = {}
         self._ranked: tuple[list[Rank], list[Rank], list[Rank]] = ([], [], [])
@@ -80,13 +82,15 @@ class TrialObservations:
         """
         best = self._best(n_below)
         others = self._kept.copy()
-        others[best] = False
+        others[[self._rows[number] for number in best]] = False
         for name in names:
             if name not in self._values:
                 self._values[name] = np.full(len(self._kept), np.nan)
             others &= ~np.isnan(self._values[name])
-        below = self._observations(names, np.asarray(sorted(best), dtype=np.intp))
-        above = self._observations(names, _evenly(np.flatnonzero(others), self._most_others), running)
+        below = self._observations(names, np.asarray([self._rows[number] for number in sorted(best)], dtype=np.intp))
+        rows = np.flatnonzero(others)
+        rows = rows[np.argsort(self._numbers[rows], kind="stable")]
+        above = self._observations(names, _evenly(rows, self._most_others), running)
         return below, above
 
     def _observations(
@@ -99,7 +103,7 @@ class TrialObservations:
             found = {name: values[complete] for name, values in found.items()}
         if not running:
             return found
-        order = np.argsort(np.concatenate([rows, list(running)]), kind="stable")
+        order = np.argsort(np.concatenate([self._numbers[rows], list(running)]), kind="stable")
         return {
             name: np.concatenate([found[name], [params[name] for params in running.values()]])[order] for name in names
         }
@@ -122,13 +126,14 @@ class TrialObservations:
 
     def _add(self, trial: FrozenTrial) -> _Place:
         number = trial.number
-        self._grow(number + 1)
-        self._kept[number] = True
+        row = self._rows.setdefault(number, len(self._rows))
+        self._grow(row + 1)
+        self._numbers[row], self._kept[row] = number, True
         params = trial.params
         for name, distribution in trial.distributions.items():
             if name not in self._values:
                 self._values[name] = np.full(len(self._kept), np.nan)
-            self._values[name][number] = distribution.to_internal_repr(params[name])
+            self._values[name][row] = distribution.to_internal_repr(params[name])
         place = self._place(trial)
         self._places[number] = place
         return place
@@ -139,9 +144,10 @@ class TrialObservations:
             return
         ranked = self._ranked[place.kind]
         del ranked[bisect_left(ranked, place.rank) : bisect_right(ranked, place.rank)]
-        self._kept[number] = False
+        row = self._rows[number]
+        self._kept[row] = False
         for values in self._values.values():
-            values[number] = np.nan
+            values[row] = np.nan
 
     def _place(self, trial: FrozenTrial) -> _Place:
         """As TPE sorts: stable, so that of equals the earlier trial comes first."""
@@ -163,6 +169,7 @@ class TrialObservations:
             return
         more = max(needed, 2 * size) - size
         self._kept = np.concatenate([self._kept, np.zeros(more, dtype=bool)])
+        self._numbers = np.concatenate([self._numbers, np.zeros(more, dtype=np.int64)])
         for name, values in self._values.items():
             self._values[name] = np.concatenate([values, np.full(more, np.nan)])
 

@@ -141,7 +141,7 @@ class Attack:
 
 
 TEXTS = ("text", "character varying", "json", "jsonb")
-WHOLE = ["-1", "0", str(2**31 - 1), str(-(2**31)), None]
+WHOLE = ["-1", "0", str(2**31 - 1), str(2**30 - 9), str(-(2**31)), None]
 MOMENTS = ["infinity", "-infinity", "4713-01-01 BC", "294275-12-31", "9999-12-31 23:59:59.999999", "0001-01-01", None]
 ODD: dict[str, list[str | None]] = {
     "double precision": ["NaN", "Infinity", "-Infinity", "1e308", "-1e308", "5e-324", "-0.5", None],

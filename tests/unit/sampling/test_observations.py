@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from hpo.storage.study_cache import StudyCache
 
 
 def complete(number: int) -> FrozenTrial:
-    trial = create_trial(value=float(number), params={"x": number / 1e4}, distributions={"x": FloatDistribution(0, 1)})
+    params = {"x": min(number, 10_000) / 1e4}
+    trial = create_trial(value=float(number), params=params, distributions={"x": FloatDistribution(0, 1)})
     trial.number = trial._trial_id = number
     return trial
 
@@ -41,6 +43,22 @@ def test_above_it_so_many_at_equal_distances_and_those_that_run() -> None:
     assert len(chosen) == 52
     assert set(np.diff(chosen[:50])) == {20}
     assert chosen[49] == 1004
+
+
+def test_a_number_that_somebody_wrote_costs_no_more_than_another() -> None:
+    """Arrays by number would be gigabytes with the largest; and an earlier number that comes later has its place."""
+    cache = StudyCache(0, "s", (StudyDirection.MINIMIZE,))
+    columns = TrialObservations(cache, StudyDirection.MINIMIZE)
+    tracemalloc.start()
+    try:
+        for number in (0, 1, 2, 3, 4, 10_000_000, 7, 6):
+            cache.apply([complete(number)])
+            columns.refresh()
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+    _, above = columns.split(["x"], 2, {5: {"x": 0.0005}})
+    assert [round(value * 1e4) for value in above["x"]] == [2, 3, 4, 5, 6, 7, 10_000]
 
 
 @pytest.mark.parametrize("at_once", [1, 99, 100, 400])
