@@ -60,7 +60,7 @@ def run(
     check_trials(chosen.trials)
     search = run_search if chosen.ray is None else _run_on_ray
     result = search(found, chosen, Settings.read())
-    if result.exit_code == 0 and not chosen.worker:
+    if result.exit_code == 0 and not chosen.worker and chosen.foreground is None:
         check_not_all_failed(result.study, result.counts, result.frozen)
     return result
 

@@ -40,7 +40,8 @@ __all__ = [
 
 EXIT_CODES = {
     0: "done: the budget is used up, or the answer is printed",
-    1: "the answer is no: `hpo reproduce` got another result, or `hpo doctor` found something broken",
+    1: "the answer is no: `hpo reproduce` got another result, `hpo doctor` found something broken, or the trial of"
+    " `hpo run --debug` failed",
     2: "wrong usage, or a study that cannot run",
     3: "the study was started with another table or other code of your own, or another host runs it with other code",
     4: "database: not reachable, not one that hpo can use, or away for too long. The next `hpo` "

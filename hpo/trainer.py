@@ -20,7 +20,8 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib import metadata
 from multiprocessing.connection import Connection
@@ -44,21 +45,25 @@ from hpo.training.preflight import inspect_study
 from hpo.training.progress import StopRequest
 from hpo.training.train_val_split import DataCache
 
-__all__ = ["main"]
+__all__ = ["main", "train_here"]
 
 
 class Channel:
-    """Messages to and from the coordinator. `jobs` holds the jobs received; `stop` belongs to the running one."""
+    """Messages to and from the coordinator. `jobs` holds the jobs received; `stop` belongs to the running one.
 
-    def __init__(self, connection: Connection) -> None:
+    in_process: the coordinator is a thread of this process, which therefore outlives it: `jobs` then ends with None
+    """
+
+    def __init__(self, connection: Connection, *, in_process: bool = False) -> None:
         self._connection = connection
+        self._in_process = in_process
         self._sending = threading.Lock()
         self._guard = threading.Lock()
         self._running: int | None = None
         self._stopped: dict[int, bool] = {}
         self.stop = StopRequest()
         self.answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()  # to the running trial's questions
-        self.jobs: queue.SimpleQueue[Job | Inspect] = queue.SimpleQueue()
+        self.jobs: queue.SimpleQueue[Job | Inspect | None] = queue.SimpleQueue()
 
     def send(self, message: Message) -> None:
         """Send, or leave: without a coordinator there is nothing to train for."""
@@ -66,7 +71,7 @@ class Channel:
             with self._sending:
                 self._connection.send_bytes(encode(message))
         except OSError:
-            os._exit(0)
+            self._left()
 
     def begin(self, job: Job) -> StopRequest:
         """The stop request of `job`, which starts now. It includes one that came while the job was queued."""
@@ -80,6 +85,11 @@ class Channel:
     def end(self) -> None:
         with self._guard:
             self._running = None
+
+    def asked_back(self, trial_id: int) -> bool:
+        """Whether the coordinator has asked for the trial, or is gone."""
+        with self._guard:
+            return self.stop.asked or trial_id in self._stopped
 
     def read(self) -> None:
         """Receive messages until the coordinator leaves; then end the process, whatever it is doing."""
@@ -98,7 +108,14 @@ class Channel:
                 self._ask(message)
             elif isinstance(message, Answer) and message.trial_id == self._running:
                 self.answers.put(message)
-        os._exit(0)
+        self._left()
+
+    def _left(self) -> None:
+        """The coordinator is gone."""
+        if not self._in_process:
+            os._exit(0)
+        self.stop.asked = True
+        self.jobs.put(None)
 
     def _ask(self, message: Stop) -> None:
         with self._guard:
@@ -124,20 +141,57 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     if names := missing():
         print(f"note: torch {torch.__version__} has no {', '.join(names)}: training is slower", file=sys.stderr)  # noqa: T201
-    settings = Settings.read()
-    use_settings(settings)
-    folders = Folders(settings.data_dir or settings.home / "data", settings.home / "cache")
-    data = DataCache(folders, device)
+    data = _data(device)
     heap = HeapTrimmer()
     channel.send(Ready(os.getpid(), str(device), device_name(device), _versions()))
     while True:
         message = channel.jobs.get()
         if isinstance(message, Inspect):
-            _import_from(message.job.sys_path)
             channel.send(_inspected(message, data, device))
-        else:
+        elif message is not None:
             channel.send(_answer(message, channel, data, device))
             heap.rest()  # while the coordinator stores the result
+
+
+def train_here(connection: Connection, device_words: str, leave: Callable[[], None]) -> bool:
+    """Train the first job that comes over `connection` in the thread that calls, with its terminal: `hpo run --debug`.
+
+    leave: called when the user quits the debugger, or presses Ctrl-C; it has the coordinator ask for the trial back.
+    Returns whether the user did.
+    """
+    channel = Channel(connection, in_process=True)
+    device = open_device(device_words, None)
+    data = _data(device)
+    threading.Thread(target=channel.read, name="reader", daemon=True).start()
+    channel.send(Ready(os.getpid(), str(device), device_name(device), _versions()))
+    while (message := channel.jobs.get()) is not None:
+        if isinstance(message, Inspect):
+            # Not of a model: it would be built for every branch, with a breakpoint in each, before the one to debug.
+            channel.send(_inspected(message, data, device) if message.job.own is not None else Inspected())
+            continue
+        try:
+            finished = _answer(message, channel, data, device)
+        except KeyboardInterrupt as error:
+            finished = failure(message, error)
+        if finished.reason.partition(":")[0] not in _QUIT:
+            channel.send(finished)
+            return False
+        leave()
+        while not channel.asked_back(message.trial_id):  # else nobody would put the trial back into the queue
+            time.sleep(0.02)
+        channel.send(Finished(message.trial_id, "stopped"))
+        return True
+    return False
+
+
+_QUIT = ("BdbQuit", "KeyboardInterrupt")
+"""What a debugger, and Ctrl-C, raise in the code that is debugged."""
+
+
+def _data(device: torch.device) -> DataCache:
+    settings = Settings.read()
+    use_settings(settings)
+    return DataCache(Folders(settings.data_dir or settings.home / "data", settings.home / "cache"), device)
 
 
 def _import_from(folders: Sequence[str]) -> None:
@@ -145,6 +199,7 @@ def _import_from(folders: Sequence[str]) -> None:
 
 
 def _inspected(message: Inspect, data: DataCache, device: torch.device) -> Inspected:
+    _import_from(message.job.sys_path)
     return inspect_study(message, data, device) if message.job.own is None else inspect_function(message, device)
 
 

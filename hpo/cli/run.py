@@ -27,6 +27,7 @@ from hpo.cli.options import (
     timeout_option,
     trials_option,
 )
+from hpo.errors import UsageError
 
 __all__ = ["run", "worker"]
 
@@ -76,6 +77,12 @@ def run(
     metric: MetricOption = None,
     sampler: SamplerOption = None,
     pruner: PrunerOption = None,
+    debug: Annotated[
+        bool,
+        typer.Option(
+            "--debug", help="Train one trial in this process, on this terminal: breakpoint(), pdb and print work."
+        ),
+    ] = False,
     quiet: QuietOption = False,
 ) -> int:
     """Search until the budget is used up or you press Ctrl-C. Run the same command again to resume.
@@ -91,6 +98,14 @@ def run(
 
     seconds = parse_duration(timeout) if timeout is not None else None
     found = found_study(study, objective_options(direction, directions, metric, sampler, pruner))
+    if debug:
+        from hpo.cli import debug as debugging
+
+        if ray is not None:
+            raise UsageError("--debug trains on this terminal, and --ray on others", next="leave one of them out")
+        return debugging.debug(
+            found, storage=storage, device=device, name=name, subset=subset, changed_code=changed_code
+        )
     with watcher(quiet=quiet) as display:
         result = api.run(
             found,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hpo.duration import parse_duration
+from hpo.trainers.foreground import ForegroundTrainer
 from hpo.trainers.process import TRAINER
 from hpo.trainers.snapshot import Snapshot
 
@@ -19,6 +20,7 @@ class RunOptions:
 
     tensorboard: a folder for TensorBoard's event files
     on_started: called once with a function that stops the run from any thread, as Ctrl-C would
+    foreground: trains one trial in this process, in place of trainers; the study's budget stays as it is (--debug)
     trainer: the command that starts a trainer; tests of the coordinator give one that speaks hpo.messages without torch
     """
 
@@ -37,6 +39,7 @@ class RunOptions:
     on_snapshot: Callable[[Snapshot], None] | None = None
     on_notice: Callable[[str], None] | None = None
     on_started: Callable[[Callable[[], None]], None] | None = None
+    foreground: ForegroundTrainer | None = None
     trainer: Sequence[str] = TRAINER
 
     @property

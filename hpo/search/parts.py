@@ -54,6 +54,8 @@ def slot_specs(found: FoundStudy, options: RunOptions, settings: Settings) -> li
         devices = options.devices or settings.devices
         return find_slots(devices, trainers=options.trainers, trainers_per_gpu=trainers_per_gpu, environ=os.environ)
 
+    if options.foreground is not None:
+        return specs(1)[:1]
     if options.trainers_per_gpu != "auto":
         return specs(options.trainers_per_gpu)
     if found.study.own is not None:
@@ -66,8 +68,10 @@ def slot_specs(found: FoundStudy, options: RunOptions, settings: Settings) -> li
     return alone if gpu is None else specs(choose_trainers_per_gpu(found, gpu, options.trainer))
 
 
-def spawn(command: Sequence[str], spec: SlotSpec) -> TrainerProcess:
-    return TrainerProcess(spec.device, command=command, arguments=spec.arguments, environ=os.environ)
+def spawn(options: RunOptions, spec: SlotSpec) -> TrainerProcess:
+    if options.foreground is not None:
+        return options.foreground.start(spec.device)
+    return TrainerProcess(spec.device, command=options.trainer, arguments=spec.arguments, environ=os.environ)
 
 
 def connect(options: RunOptions, settings: Settings) -> Engine:
@@ -119,7 +123,7 @@ def open_for(
     def attempt() -> OpenStudy:
         opening = OpenOptions(
             create=not options.worker,
-            budget="keep" if options.worker else "set",
+            budget="keep" if options.worker or options.foreground is not None else "set",
             timeout_seconds=None if leave_at is None else max(0.0, leave_at - time.monotonic()),
             trials_target=options.trials,
             enqueue_known=options.enqueue_known,
@@ -174,6 +178,11 @@ def say(options: RunOptions, sentences: Sequence[str]) -> None:
 
 def endless(found: FoundStudy, options: RunOptions, agreed: BudgetDecision) -> str:
     limits = (options.timeout, options.trials, agreed.budget.seconds_left, agreed.budget.trials_target)
-    if options.worker or isinstance(found.study.sampler, Grid) or any(limit is not None for limit in limits):
+    if (
+        options.worker
+        or options.foreground is not None
+        or isinstance(found.study.sampler, Grid)
+        or any(limit is not None for limit in limits)
+    ):
         return ""
     return "neither a timeout nor a number of trials was given: the search runs until Ctrl-C"

@@ -19,6 +19,7 @@ from hpo.result import Result
 from hpo.search.code import code_facts
 from hpo.search.identity import own_identity
 from hpo.search.loop import Loop
+from hpo.search.one_trial import OneTrialLoop
 from hpo.search.options import RunOptions
 from hpo.search.outage import persistently
 from hpo.search.parts import (
@@ -117,7 +118,7 @@ class Search:
         timeout_seconds = options.timeout_seconds
         specs = slot_specs(found, options, settings)
         check_memory(len(specs), available_bytes())
-        slots = [Slot(index, spec, partial(spawn, options.trainer)) for index, spec in enumerate(specs)]
+        slots = [Slot(index, spec, partial(spawn, options)) for index, spec in enumerate(specs)]
         wakeup = Wakeup.make()
         try:
             leave_at = time.monotonic() + timeout_seconds if timeout_seconds is not None else None
@@ -153,7 +154,8 @@ class Search:
         progress = search_progress(found, options, thread, facts)
         notes = [opened.agreed.message, opened.note, opened.retried, thread.sampler_note]
         say(options, [*replayed, *notes, endless(found, options, opened.agreed)])
-        loop = Loop(found, thread, slots, progress, wakeup.sleeper, settings.patience_seconds, own_trials)
+        made = Loop if options.foreground is None else OneTrialLoop
+        loop = made(found, thread, slots, progress, wakeup.sleeper, settings.patience_seconds, own_trials)
         if leave_at is not None and (options.worker or opened.agreed.leave_seconds is not None):
             loop.leave_at = loop.deadline = leave_at  # else it is the study's, kept in the database
         loop.leave_trials = opened.agreed.leave_trials

@@ -22,10 +22,11 @@ WAITING_SHARE = 0.01
 
 
 class TrainerPool:
-    """All slots of one coordinator."""
+    """All slots of one coordinator. ahead: whether trials are asked for before a slot is free for them."""
 
-    def __init__(self, slots: Sequence[Slot]) -> None:
+    def __init__(self, slots: Sequence[Slot], *, ahead: bool = True) -> None:
         self.slots = list(slots)
+        self._ahead = ahead
 
     def start(self) -> None:
         for slot in self.slots:
@@ -77,6 +78,8 @@ class TrainerPool:
         Of s slots that end at once, n find a trial ready; the others wait until theirs are all sampled, which takes
         (s - n) * ask_seconds each.
         """
+        if not self._ahead:
+            return 0
         slots = len(self.working)
         may_wait = math.sqrt(WAITING_SHARE * slots * trial_seconds / ask_seconds)
         return math.ceil(max(1.0, slots - may_wait))
