@@ -13,10 +13,13 @@ from hpo.errors import UsageError
 from hpo.result import Result
 from hpo.search.budget import check_trials
 from hpo.search.failure_tracker import check_not_all_failed
+from hpo.search.listening import Listeners, heard
+from hpo.search.notifying import Notifier
 from hpo.search.options import RunOptions
 from hpo.search.search import run_search
 from hpo.settings import RENAMED, Settings
 from hpo.study.discovery import FoundStudy, find_study
+from hpo.study.fields import CALLBACKS
 from hpo.study.objective import Objective
 from hpo.study.objective_study import ObjectiveOptions, study_of
 from hpo.study.pruners import Pruner
@@ -46,6 +49,9 @@ def run(
     name:   store the trials under another name; subset: train on only this many images
     timeout, trials: the budget. Without either the search runs until Ctrl-C (a grid: until it is done), and says so
     storage, devices, trainers, trainers_per_gpu, enqueue_known, changed_code, retry_failed: as on the command line
+    tensorboard, tracker, notify: as on the command line
+    on_trial_end, on_new_best: functions of (study, trial), on_end of a Result; called besides those of the Study. One
+            that fails is said once, one that is slow holds up no training
     worker: join an existing study instead of starting one; its budget stays, and `timeout` limits this worker alone
     ray:    the address of a Ray cluster, or "local": search on every node of it
     Raises HpoError for anything that the caller must act on; every trial is released safely first.
@@ -83,7 +89,15 @@ def _run_on_ray(found: FoundStudy, options: RunOptions, settings: Settings) -> R
         if error.name != "ray":
             raise
         raise UsageError("Ray is not installed", next="pip install ray, here and on every node") from error
-    return run_on_ray(found, options, settings)
+    for name in ("tracker", *CALLBACKS):
+        if getattr(options, name) is not None:
+            raise UsageError(
+                f"{name} belongs to the process that trains, and with Ray that is one of another node",
+                next="leave it out" if name == "tracker" else f"give {name} to the Study, which every node imports",
+            )
+    # The nodes call what the study itself declares; only this process knows when all of them have ended.
+    listeners = Listeners([Notifier(found.study.name, options.notify)] if options.notify else [])
+    return heard(listeners, lambda: run_on_ray(found, options, settings))
 
 
 def _found(study: str | Study | FoundStudy | Callable[..., Any], options: ObjectiveOptions) -> FoundStudy:

@@ -41,6 +41,7 @@ VARIABLES = (
     Variable("HPO_TRAINERS_PER_GPU", "1", "number of trainers that share each GPU; `hpo run` also takes `auto`"),
     Variable("HPO_TIMEOUT", "none", "time budget of `hpo run` and `hpo db init --study` without `--timeout`"),
     Variable("HPO_TRIALS", "none", "number of trials of `hpo run` and `hpo db init --study` without `--trials`"),
+    Variable("HPO_NOTIFY", "none", "address for `hpo run --notify`, or several; no process list shows it here"),
     Variable("HPO_COMMIT", "git's", "commit that trials record where there is no repository, as in an image"),
     Variable("HPO_HEARTBEAT", "none", "file that a running search touches, for a container's probe"),
     Variable("HPO_DASHBOARD_PASSWORD", "none", "password for `hpo dashboard --auth`"),

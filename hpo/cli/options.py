@@ -23,6 +23,7 @@ __all__ = [
     "JsonOption",
     "MetricOption",
     "NameOption",
+    "NotifyOption",
     "PrunerOption",
     "QuietOption",
     "SamplerOption",
@@ -31,6 +32,7 @@ __all__ = [
     "StudyOption",
     "SubsetOption",
     "TensorBoardOption",
+    "TrackerOption",
     "TrainersOption",
     "TrainersPerGpuOption",
     "TrainersPerGpuOrAutoOption",
@@ -194,6 +196,26 @@ TensorBoardOption = Annotated[
         "--tensorboard",
         metavar="DIR",
         help="Also write scalars and the HParams table for TensorBoard to this folder.",
+        show_default=False,
+    ),
+]
+TrackerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--tracker",
+        metavar="NAME",
+        help="Also track every trial as a run of mlflow or wandb. What they read themselves says where.",
+        show_default=False,
+    ),
+]
+NotifyOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--notify",
+        metavar="URL",
+        help="Send a message there when the run ends: any address that apprise knows. May be given several times.",
+        envvar="HPO_NOTIFY",
+        show_envvar=True,
         show_default=False,
     ),
 ]

@@ -37,7 +37,7 @@ __all__ = ["run_on_ray"]
 LOOK_SECONDS = 2.0
 LEAVE_SECONDS = 12.0
 """A coordinator needs eight seconds at most to stop; one that is killed loses nothing but time."""
-_SECRET = {"HPO_STORAGE", "HPO_STORAGE_PASSWORD_FILE", "HPO_DASHBOARD_PASSWORD"}
+_SECRET = {"HPO_STORAGE", "HPO_STORAGE_PASSWORD_FILE", "HPO_DASHBOARD_PASSWORD", "HPO_NOTIFY"}
 
 
 def run_on_ray(found: FoundStudy, options: RunOptions, settings: Settings) -> Result:

@@ -19,6 +19,9 @@ class RunOptions:
     """What `hpo run` and `hpo worker` are told; see their --help.
 
     tensorboard: a folder for TensorBoard's event files
+    tracker: "mlflow" or "wandb": hpo.search.trackers
+    notify: an address that apprise knows, or several, for a message at the end
+    on_trial_end, on_new_best, on_end: called besides the study's own: hpo.search.callbacks
     on_started: called once with a function that stops the run from any thread, as Ctrl-C would
     foreground: trains one trial in this process, in place of trainers; the study's budget stays as it is (--debug)
     trainer: the command that starts a trainer; tests of the coordinator give one that speaks hpo.messages without torch
@@ -36,6 +39,11 @@ class RunOptions:
     worker: bool = False
     ray: str | None = None
     tensorboard: str | None = None
+    tracker: str | None = None
+    notify: str | Sequence[str] = ()
+    on_trial_end: Callable[..., object] | None = None
+    on_new_best: Callable[..., object] | None = None
+    on_end: Callable[..., object] | None = None
     on_snapshot: Callable[[Snapshot], None] | None = None
     on_notice: Callable[[str], None] | None = None
     on_started: Callable[[Callable[[], None]], None] | None = None

@@ -14,7 +14,10 @@ from sqlalchemy.engine import Engine
 from hpo.errors import UsageError
 from hpo.search.ask_tell import AskTell
 from hpo.search.budget import BudgetDecision
+from hpo.search.callbacks import Callbacks
 from hpo.search.identity import Identity
+from hpo.search.listening import Listener, Listeners
+from hpo.search.notifying import Notifier
 from hpo.search.open_study import OpenOptions, OpenStudy, open_study
 from hpo.search.options import RunOptions
 from hpo.search.outage import Patience, persistently
@@ -23,11 +26,13 @@ from hpo.search.reaper import Reaper
 from hpo.search.reporting import SearchProgress
 from hpo.search.storage_thread import StorageThread
 from hpo.search.tensorboard import TensorBoardProgress
+from hpo.search.trackers import make_tracker
 from hpo.settings import Settings
 from hpo.storage.embedded.embedded import embedded_url
 from hpo.storage.engine import open_engine, resolve_url
 from hpo.storage.schema import check_installed_optuna, check_schema
 from hpo.study.discovery import FoundStudy
+from hpo.study.fields import CALLBACKS
 from hpo.study.samplers import Grid
 from hpo.trainers.devices import find_slots
 from hpo.trainers.per_gpu import choose_trainers_per_gpu
@@ -39,6 +44,7 @@ __all__ = [
     "connect",
     "endless",
     "inspect",
+    "listeners_for",
     "open_for",
     "patience",
     "say",
@@ -162,12 +168,30 @@ def storage_thread(
 
 
 def search_progress(
-    found: FoundStudy, options: RunOptions, thread: StorageThread, facts: Mapping[str, Any]
+    found: FoundStudy, options: RunOptions, thread: StorageThread, facts: Mapping[str, Any], listeners: Listeners
 ) -> SearchProgress:
-    watching = (found.study, thread, facts, options.on_snapshot, options.on_notice)
+    watching = (found.study, thread, facts, listeners, options.on_snapshot, options.on_notice)
     if options.tensorboard is not None:
         return TensorBoardProgress(options.tensorboard, *watching)
     return SearchProgress(*watching)
+
+
+def listeners_for(found: FoundStudy, options: RunOptions) -> Listeners:
+    """Who hears of the run. Raises UsageError for an address, or a tracker, that cannot be had."""
+
+    def tell(sentence: str) -> None:
+        say(options, [sentence])
+
+    study = found.study
+    functions = {
+        name: [one for one in (getattr(study, name), getattr(options, name)) if one is not None] for name in CALLBACKS
+    }
+    hearing: list[Listener] = [Callbacks(study, functions, tell)] if any(functions.values()) else []
+    if options.notify:
+        hearing.append(Notifier(study.name, options.notify))
+    if options.tracker is not None:
+        hearing.append(make_tracker(options.tracker, study))
+    return Listeners(hearing, tell)
 
 
 def say(options: RunOptions, sentences: Sequence[str]) -> None:

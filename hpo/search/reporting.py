@@ -14,6 +14,7 @@ from hpo.messages import Epoch
 from hpo.results.best import best_trial
 from hpo.search.budget import described
 from hpo.search.events import Counts
+from hpo.search.listening import Listeners
 from hpo.search.open_study import directions_of
 from hpo.search.outcomes import Outcome
 from hpo.search.storage_thread import StorageThread
@@ -42,12 +43,14 @@ class SearchProgress:
         study: Study,
         storage_thread: StorageThread,
         facts: Mapping[str, Any],
+        listeners: Listeners | None = None,
         on_snapshot: Callable[[Snapshot], None] | None = None,
         on_notice: Callable[[str], None] | None = None,
     ) -> None:
         self._study = study
         self._storage_thread = storage_thread
         self._facts = dict(facts)
+        self._listeners = listeners or Listeners()
         self._on_snapshot = on_snapshot
         self._on_notice = on_notice
         self._began = time.monotonic()
@@ -102,7 +105,10 @@ class SearchProgress:
             )
 
     def epoch(self, trial: Trial, message: Epoch) -> None:
-        """Take in an epoch. Nothing to print on a terminal; subclasses write scalars elsewhere."""
+        """Take in an epoch. Nothing to print on a terminal; listeners and subclasses write it elsewhere."""
+        if not message.replayed:
+            metrics = {**message.metrics, **message.own}
+            self._listeners.tell("step", trial.number, dict(trial.params), message.epoch, metrics)
 
     def close(self) -> None:
         """The run is over. Nothing to do here; subclasses finish what they write."""
@@ -120,13 +126,22 @@ class SearchProgress:
         self.notice(f"trial {trial.number} {state}{at}{': ' if detail else ''}{detail}")
         if trial.number == 0 and outcome.state is TrialState.FAIL and self._study.has_baseline:
             self.notice("that was the baseline: nothing is compared with it until `hpo run --retry-failed`")
-        if best is not None and best.trial == trial.number and (before is None or before.trial != best.trial):
+        is_best = best is not None and best.trial == trial.number and (before is None or before.trial != best.trial)
+        if best is not None and is_best:
             self.notice(f"best so far: trial {best.trial} with {score(best.value)}: {params_text(best.params)}")
+        self._tell_end(trial.number, is_best=is_best)
 
     def refused(self, number: int, reason: str) -> None:
         """A trial could not be trained, by no fault of the study's: one line."""
         self.best()  # which counts it
         self.notice(f"trial {number} {STATES[TrialState.FAIL]}: {reason}")
+        self._tell_end(number, is_best=False)
+
+    def _tell_end(self, number: int, *, is_best: bool) -> None:
+        trials = self._storage_thread.trials()
+        ended = next((trial for trial in reversed(trials) if trial.number == number), None)
+        if ended is not None and ended.state.is_finished():  # else it was taken from this host meanwhile
+            self._listeners.tell("trial_ended", ended, trials, is_best=is_best)
 
     def show(
         self,

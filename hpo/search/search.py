@@ -18,6 +18,7 @@ from hpo.errors import StorageError
 from hpo.result import Result
 from hpo.search.code import code_facts
 from hpo.search.identity import own_identity
+from hpo.search.listening import Listeners, heard
 from hpo.search.loop import Loop
 from hpo.search.one_trial import OneTrialLoop
 from hpo.search.options import RunOptions
@@ -26,6 +27,7 @@ from hpo.search.parts import (
     connect,
     endless,
     inspect,
+    listeners_for,
     open_for,
     patience,
     say,
@@ -54,11 +56,16 @@ SAY_SECONDS = 1.5
 
 def run_search(found: FoundStudy, options: RunOptions, settings: Settings) -> Result:
     """Search on this host until the budget is used up or a signal comes. Raises HpoError as `hpo.run` does."""
-    with Search.open(found, options, settings) as search:
-        if options.on_started is not None:
-            options.on_started(search.stop)
-        stopped = search.run()
-    return search.result(stopped)
+    listeners = listeners_for(found, options)
+
+    def run() -> Result:
+        with Search.open(found, options, settings, listeners) as search:
+            if options.on_started is not None:
+                options.on_started(search.stop)
+            stopped = search.run()
+        return search.result(stopped)
+
+    return heard(listeners, run)
 
 
 def _settle(engine: Engine, home: Path) -> list[str]:
@@ -110,7 +117,9 @@ class Search:
         self._found, self._origin, self._settings, self._wakeup = loop.found, origin, settings, wakeup
 
     @classmethod
-    def open(cls, found: FoundStudy, options: RunOptions, settings: Settings) -> Self:
+    def open(
+        cls, found: FoundStudy, options: RunOptions, settings: Settings, listeners: Listeners | None = None
+    ) -> Self:
         """Find the slots, open the study, and connect loop and storage thread.
 
         Every refusal happens here, before the first trial, and leaves no trainer running.
@@ -122,7 +131,7 @@ class Search:
         wakeup = Wakeup.make()
         try:
             leave_at = time.monotonic() + timeout_seconds if timeout_seconds is not None else None
-            return cls._open(found, options, leave_at, settings, slots, wakeup)
+            return cls._open(found, options, leave_at, settings, slots, wakeup, listeners or Listeners())
         except BaseException:
             for slot in slots:
                 slot.kill()
@@ -138,6 +147,7 @@ class Search:
         settings: Settings,
         slots: Sequence[Slot],
         wakeup: Wakeup,
+        listeners: Listeners,
     ) -> Self:
         # The first trainer starts together with the database, because loading torch takes as long. It inspects the
         # study only afterwards: reading the images writes a cache, and a refusal must leave nothing behind.
@@ -151,7 +161,8 @@ class Search:
         wake = waker(wakeup.waker)
         thread, own_trials = storage_thread(engine, found, opened, len(slots), options, settings, identity, wake)
         facts = {**facts, "worker": identity.worker_id, "host": identity.host}
-        progress = search_progress(found, options, thread, facts)
+        listeners.tell("opened", found.study.name, opened.uid)
+        progress = search_progress(found, options, thread, facts, listeners)
         notes = [opened.agreed.message, opened.note, opened.retried, thread.sampler_note]
         say(options, [*replayed, *notes, endless(found, options, opened.agreed)])
         made = Loop if options.foreground is None else OneTrialLoop

@@ -20,13 +20,17 @@ from hpo.study.recipe import REQUIRED
 from hpo.study.samplers import Grid, Sampler
 from hpo.study.space import Space
 
-__all__ = ["check_fields", "check_objective_fields", "check_objectives", "check_train_fields"]
+__all__ = ["CALLBACKS", "check_fields", "check_objective_fields", "check_objectives", "check_train_fields"]
 
 MOST_EPOCHS = 1_000_000
 """The most epochs of a trial: more is a typing error, and the database counts epochs in 32 bits."""
 
 _BASELINE = 'baseline={"batch_size": 64, "lr": 1e-3, ...}: one value for every row searched, what you would try first'
 _SPACE = 'space={"batch_size": 64, "lr": Float(1e-4, 1e-1, log=True), ...}, from hpo import Float'
+
+
+CALLBACKS = ("on_trial_end", "on_new_best", "on_end")
+"""Fields that hold functions of the user's own, called while a study is searched."""
 
 
 def check_fields(values: Mapping[str, Any]) -> None:
@@ -150,6 +154,10 @@ def _check_name(name: object) -> None:
 
 
 def _check_parts(values: Mapping[str, Any]) -> None:
+    for name in CALLBACKS:
+        if values[name] is not None and not callable(values[name]):
+            takes = "result" if name == "on_end" else "study, trial"
+            raise StudyError(f"{name}={values[name]!r} is not a function", next=f"def {name}({takes}): ...")
     _choice("sampler", values["sampler"], Sampler, "TPE", hpo.study.samplers.__all__)
     _choice("pruner", values["pruner"], Pruner, "MedianPruner", hpo.study.pruners.__all__)
     if values["early_stopping"] is not None:

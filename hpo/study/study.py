@@ -52,6 +52,8 @@ class Study:
     max_seconds:    a trial that trains longer ends as complete, with its best so far
     subset:         train on this many images only (for trying things out)
     seed:           of the whole study; trial n uses (seed, n)
+    on_trial_end, on_new_best, on_end: functions of your own, called by every host of what ends there, in a thread of
+                    their own: (study, trial), (study, trial) and (result); hpo.search.callbacks
     """
 
     name: str = REQUIRED  # a missing one gets an error in words, not Python's TypeError
@@ -76,6 +78,9 @@ class Study:
     subset: int | None = None
     seed: int = 0
     description: str = ""
+    on_trial_end: Callable[..., object] | None = None
+    on_new_best: Callable[..., object] | None = None
+    on_end: Callable[..., object] | None = None
 
     def __post_init__(self) -> None:
         if self.define_by_run:
