@@ -18,6 +18,7 @@ if not (Path(__file__).parent / "models").is_dir():
     __path__.append(str(Path(__file__).parents[1]))
 
 from hpo.errors import HpoError
+from hpo.study.command import Command
 from hpo.study.objective import Objective
 from hpo.study.protocol import AtMost, EarlyStopping, StopWhen
 from hpo.study.pruners import Hyperband, MedianPruner, NoPruner, PercentilePruner, SuccessiveHalving
@@ -40,6 +41,7 @@ __all__ = [
     "AtMost",
     "Categorical",
     "CmaEs",
+    "Command",
     "EarlyStopping",
     "Float",
     "Grid",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from hpo.own_messages import Answer, Attribute, OwnTraining, Question, Report
+from hpo.own_messages import Answer, Attribute, OwnCommand, OwnTraining, Question, Report
 
 __all__ = [
     "EarlyStoppingRule",
@@ -113,7 +113,7 @@ class Job:
     phase:       "search" trains on the train part and scores the validation part; "final" trains on both and scores
                  the test split (hpo evaluate only)
     sys_path:    folders to add to sys.path, so that a study's own modules are found
-    own:         the user's own training; then the model and the data set are empty
+    own, command: the user's own training, a function or a program; then the model and the data set are empty
     """
 
     trial_id: int
@@ -127,6 +127,7 @@ class Job:
     phase: str = "search"
     sys_path: list[str] = field(default_factory=list)
     own: OwnTraining | None = None
+    command: OwnCommand | None = None
 
     @property
     def key(self) -> str:
@@ -137,9 +138,11 @@ class Job:
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Job:
         """Read what `asdict` and JSON made. In studies recorded by earlier versions a protocol is called a plan."""
-        rest = {name: value for name, value in fields.items() if name not in ("protocol", "plan", "own")}
+        rest = {name: value for name, value in fields.items() if name not in ("protocol", "plan", "own", "command")}
         own = OwnTraining.from_json(fields["own"]) if fields.get("own") else None
-        return cls(**rest, own=own, protocol=Protocol.from_json(fields["protocol" if "protocol" in fields else "plan"]))
+        command = OwnCommand.from_json(fields["command"]) if fields.get("command") else None
+        protocol = Protocol.from_json(fields["protocol" if "protocol" in fields else "plan"])
+        return cls(**rest, own=own, command=command, protocol=protocol)
 
 
 @dataclass(frozen=True)

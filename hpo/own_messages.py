@@ -1,11 +1,11 @@
-"""The messages between a coordinator and a trainer while the user's own function trains (see hpo.messages)."""
+"""The messages between a coordinator and a trainer while training is the user's own (see hpo.messages)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["NO_QUESTION", "Answer", "Attribute", "OwnTraining", "Question", "Report", "final_names"]
+__all__ = ["NO_QUESTION", "Answer", "Attribute", "OwnCommand", "OwnTraining", "Question", "Report", "final_names"]
 
 
 NO_QUESTION = -1
@@ -37,6 +37,34 @@ class OwnTraining:
 def final_names(objective: str) -> tuple[str, ...]:
     """What `final(run)` may call the objective, as measured on test data: test_f1, or val_f1 as in the search."""
     return f"test_{objective.removeprefix('val_')}", objective
+
+
+@dataclass(frozen=True)
+class OwnCommand:
+    """The program that a trainer is to run for a trial, in place of training a model of the study's.
+
+    argv:      what is executed; shown: the same as a line for a terminal
+    folder:    where it runs
+    objectives: metrics by name; the pruner goes by the first. maximize: whether more of that is better
+    patterns:  regular expressions for the lines that it prints
+    keep_best: whether the best value of the objective is the trial's, and not the last
+    output:    the file that is to hold what it prints; "" for none
+    """
+
+    argv: tuple[str, ...]
+    shown: str
+    folder: str
+    objectives: tuple[str, ...]
+    maximize: bool = False
+    patterns: tuple[str, ...] = ()
+    keep_best: bool = False
+    output: str = ""
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> OwnCommand:
+        """What `asdict` made, after JSON."""
+        tuples = {name: tuple(fields[name]) for name in ("argv", "objectives", "patterns")}
+        return cls(**{**fields, **tuples})
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ os.environ |= {"LRU_CACHE_CAPACITY": "64", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "6
 
 import argparse
 import platform
-import queue
 import signal
 import sys
 import threading
@@ -28,10 +27,10 @@ from multiprocessing.connection import Connection
 
 import torch
 
+from hpo.channel import Channel
 from hpo.data.files import Folders
 from hpo.errors import DeviceError
-from hpo.messages import Finished, Inspect, Inspected, Job, Message, Ready, Stop, decode, encode
-from hpo.own_messages import NO_QUESTION, Answer
+from hpo.messages import Finished, Inspect, Inspected, Job, Ready
 from hpo.own_training.inspection import inspect_function
 from hpo.own_training.objective import run_objective
 from hpo.own_training.training import run_training
@@ -42,89 +41,9 @@ from hpo.training.fast_paths import use_settings
 from hpo.training.fit import fit
 from hpo.training.outcomes import failure
 from hpo.training.preflight import inspect_study
-from hpo.training.progress import StopRequest
 from hpo.training.train_val_split import DataCache
 
 __all__ = ["main", "train_here"]
-
-
-class Channel:
-    """Messages to and from the coordinator. `jobs` holds the jobs received; `stop` belongs to the running one.
-
-    in_process: the coordinator is a thread of this process, which therefore outlives it: `jobs` then ends with None
-    """
-
-    def __init__(self, connection: Connection, *, in_process: bool = False) -> None:
-        self._connection = connection
-        self._in_process = in_process
-        self._sending = threading.Lock()
-        self._guard = threading.Lock()
-        self._running: int | None = None
-        self._stopped: dict[int, bool] = {}
-        self.stop = StopRequest()
-        self.answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()  # to the running trial's questions
-        self.jobs: queue.SimpleQueue[Job | Inspect | None] = queue.SimpleQueue()
-
-    def send(self, message: Message) -> None:
-        """Send, or leave: without a coordinator there is nothing to train for."""
-        try:
-            with self._sending:
-                self._connection.send_bytes(encode(message))
-        except OSError:
-            self._left()
-
-    def begin(self, job: Job) -> StopRequest:
-        """The stop request of `job`, which starts now. It includes one that came while the job was queued."""
-        with self._guard:
-            self._running = job.trial_id
-            self.answers = queue.SimpleQueue()
-            keep = self._stopped.pop(job.trial_id, None)
-            self.stop = StopRequest() if keep is None else StopRequest(keep, asked=True)
-            return self.stop
-
-    def end(self) -> None:
-        with self._guard:
-            self._running = None
-
-    def asked_back(self, trial_id: int) -> bool:
-        """Whether the coordinator has asked for the trial, or is gone."""
-        with self._guard:
-            return self.stop.asked or trial_id in self._stopped
-
-    def read(self) -> None:
-        """Receive messages until the coordinator leaves; then end the process, whatever it is doing."""
-        while True:
-            try:
-                message = decode(self._connection.recv_bytes())
-            except (EOFError, OSError, ValueError):
-                break
-            if isinstance(message, Job):
-                with self._guard:
-                    self._stopped.pop(message.trial_id, None)  # meant for an earlier attempt, which has ended
-                self.jobs.put(message)
-            elif isinstance(message, Inspect):
-                self.jobs.put(message)
-            elif isinstance(message, Stop):
-                self._ask(message)
-            elif isinstance(message, Answer) and message.trial_id == self._running:
-                self.answers.put(message)
-        self._left()
-
-    def _left(self) -> None:
-        """The coordinator is gone."""
-        if not self._in_process:
-            os._exit(0)
-        self.stop.asked = True
-        self.jobs.put(None)
-
-    def _ask(self, message: Stop) -> None:
-        with self._guard:
-            if message.trial_id == self._running:
-                self.stop.keep = message.keep
-                self.stop.asked = True
-                self.answers.put(Answer(message.trial_id, NO_QUESTION))  # wakes a function that waits for one
-            else:
-                self._stopped[message.trial_id] = message.keep
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

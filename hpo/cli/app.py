@@ -20,7 +20,7 @@ from hpo.cli import (
     saved_model,
     status,
 )
-from hpo.cli.old_names import Command
+from hpo.cli.old_names import OldNamesCommand
 from hpo.errors import EXIT_CODES
 from hpo.settings import VARIABLES
 
@@ -71,20 +71,20 @@ def _options(
     pass
 
 
-app.command("run", cls=Command, rich_help_panel="Search")(run.run)
-app.command("worker", cls=Command, rich_help_panel="Search")(run.worker)
-app.command("studies", cls=Command, rich_help_panel="Declarations")(declarations.studies)
-app.command("space", cls=Command, rich_help_panel="Declarations")(declarations.space)
-app.command("check", cls=Command, rich_help_panel="Declarations")(check.check)
-app.command("status", cls=Command, rich_help_panel="Results")(status.status)
-app.command("best", cls=Command, rich_help_panel="Results")(status.best)
-app.command("trials", cls=Command, rich_help_panel="Results")(status.trials)
-app.command("report", cls=Command, rich_help_panel="Results")(report.report)
-app.command("evaluate", cls=Command, rich_help_panel="Results")(evaluate.evaluate)
-app.command("export", cls=Command, rich_help_panel="Results")(saved_model.export)
-app.command("compress", cls=Command, rich_help_panel="Results")(compress.compress)
-app.command("predict", cls=Command, rich_help_panel="Results")(saved_model.predict)
-app.command("reproduce", cls=Command, rich_help_panel="Results")(reproduce.reproduce)
-app.command("dashboard", cls=Command, rich_help_panel="Results")(dashboard.dashboard)
-app.command("doctor", cls=Command, rich_help_panel="Database")(doctor.doctor)
+app.command("run", cls=OldNamesCommand, rich_help_panel="Search")(run.run)
+app.command("worker", cls=OldNamesCommand, rich_help_panel="Search")(run.worker)
+app.command("studies", cls=OldNamesCommand, rich_help_panel="Declarations")(declarations.studies)
+app.command("space", cls=OldNamesCommand, rich_help_panel="Declarations")(declarations.space)
+app.command("check", cls=OldNamesCommand, rich_help_panel="Declarations")(check.check)
+app.command("status", cls=OldNamesCommand, rich_help_panel="Results")(status.status)
+app.command("best", cls=OldNamesCommand, rich_help_panel="Results")(status.best)
+app.command("trials", cls=OldNamesCommand, rich_help_panel="Results")(status.trials)
+app.command("report", cls=OldNamesCommand, rich_help_panel="Results")(report.report)
+app.command("evaluate", cls=OldNamesCommand, rich_help_panel="Results")(evaluate.evaluate)
+app.command("export", cls=OldNamesCommand, rich_help_panel="Results")(saved_model.export)
+app.command("compress", cls=OldNamesCommand, rich_help_panel="Results")(compress.compress)
+app.command("predict", cls=OldNamesCommand, rich_help_panel="Results")(saved_model.predict)
+app.command("reproduce", cls=OldNamesCommand, rich_help_panel="Results")(reproduce.reproduce)
+app.command("dashboard", cls=OldNamesCommand, rich_help_panel="Results")(dashboard.dashboard)
+app.command("doctor", cls=OldNamesCommand, rich_help_panel="Database")(doctor.doctor)
 app.add_typer(db.db, name="db", rich_help_panel="Database")

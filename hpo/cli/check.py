@@ -51,6 +51,11 @@ def check(
     if found.study.own is not None:
         _check_training(found, device or "cpu", as_json=as_json)
         return
+    if found.study.program is not None:
+        from hpo.cli.check_command import check_command
+
+        check_command(found, device or "cpu", compare_stored(found.study, Settings.read()), as_json=as_json)
+        return
     found = _subset(found, subset)
     not_compared = compare_stored(found.study, Settings.read()) if subset is None else ""
     slots = find_slots(

@@ -44,7 +44,7 @@ def compress(
     """
     from hpo.cli.output import emit_json, emit_rich, notice
 
-    folder, name = winner_folder(study, model)
+    folder, name = winner_folder(study, model, "compress")
     saved = saved_model(folder, study, trust=trust)
 
     def said(epoch: int, loss: float, accuracy: float) -> None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from hpo.cli.output import emit, notice
+from hpo.errors import UsageError
 from hpo.signals import signals_to_leave
 
 if TYPE_CHECKING:
@@ -29,6 +30,11 @@ def debug(found: FoundStudy, **options: Any) -> int:
     """
     from hpo.trainers.foreground import ForegroundTrainer
 
+    if found.study.program is not None:
+        raise UsageError(
+            "--debug runs Python of yours in this process, and this study trains by a command",
+            next="`hpo check` prints its line: run that by itself, under a debugger of its language",
+        )
     foreground = ForegroundTrainer()
     coordinator = _Coordinator(found, foreground, options)
     with _interrupting() as received:

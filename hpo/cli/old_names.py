@@ -12,10 +12,10 @@ from hpo.cli.output import notice
 from hpo.errors import UsageError
 from hpo.settings import RENAMED
 
-__all__ = ["Command", "current_words"]
+__all__ = ["OldNamesCommand", "current_words"]
 
 
-class Command(TyperCommand):
+class OldNamesCommand(TyperCommand):
     """A command that also takes old names of its options, and of their environment variables; `--help` has the new."""
 
     # Any: typer brings a click of its own, whose Context has no public name.

@@ -60,7 +60,7 @@ def export(
     from hpo.cli.output import emit, emit_json
     from hpo.inference.exporting import FORMATS, export_model
 
-    folder, name = winner_folder(study, model)
+    folder, name = winner_folder(study, model, "export")
     saved = saved_model(folder, study, trust=trust)
     path = out or folder.parent / f"{name}.{FORMATS.get(kind, kind)}"
     done = export_model(saved, kind, path, input_type=input_type)
@@ -105,7 +105,7 @@ def predict(
     from hpo.cli.output import emit, emit_json
     from hpo.inference.predicting import predict as predict_images
 
-    folder, _ = winner_folder(study, model)
+    folder, _ = winner_folder(study, model, "predict")
     found = predict_images(saved_model(folder, study, trust=trust), images, resize=resize)
     if as_json:
         emit_json(
@@ -133,12 +133,16 @@ def _which(saved: SavedModel) -> str:
     return f"{which}, test accuracy {accuracy['mean']:.4f}" if isinstance(accuracy, dict) else which
 
 
-def winner_folder(reference: str, model: Path | None) -> tuple[Path, str]:
+def winner_folder(reference: str, model: Path | None, command: str) -> tuple[Path, str]:
     """(the winner's folder, the study's name). Both come from files; the database is not needed."""
     from hpo.cli.options import declared_study
     from hpo.study.discovery import names_code
 
-    name = declared_study(reference).name if names_code(reference) else reference
+    name = reference
+    if names_code(reference):
+        declared = declared_study(reference)
+        declared.check_trained_here(command)
+        name = declared.name
     return model or Path("reports") / name / "winner", name
 
 

@@ -50,6 +50,8 @@ def best(study: StoredStudyOption, storage: ReadStorageOption = None, as_json: J
         document = {**best_json(view.name, winner), "metrics": _metrics(view, winner)}
         if len(view.directions) > 1:
             document["front"] = [_trial_json(view, trial) for trial in _front(view)]
+        elif command := _command_of(winner):
+            document["command"] = command
         emit_json(document)
         return
     from hpo.cli.study_tables import best_lines, trials_table
@@ -64,6 +66,8 @@ def best(study: StoredStudyOption, storage: ReadStorageOption = None, as_json: J
         )
         return
     emit_rich(best_lines(view, winner))
+    if command := _command_of(winner):
+        emit(f"\nthe command of trial {winner.number}:\n{command}")
 
 
 def trials(
@@ -78,10 +82,17 @@ def trials(
     top: Annotated[
         int | None, typer.Option("--top", metavar="N", min=1, help="Only the N best, best first.", show_default=False)
     ] = None,
+    output: Annotated[
+        int | None,
+        typer.Option("--output", metavar="N", min=0, help="What the command of trial N printed.", show_default=False),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List a study's trials by number, or the best ones first. `--state failed` also prints each error's traceback."""
     view = read_stored(study, storage, metrics=as_json)
+    if output is not None:
+        _show_output(view, output, alone=state is None and top is None, as_json=as_json)
+        return
     chosen = _chosen(view, state, top)
     if as_json:
         emit_json([_trial_json(view, trial) for trial in chosen])
@@ -94,6 +105,26 @@ def trials(
     emit_rich(trials_table(chosen, objectives=len(view.directions)))
     if state == "failed" and (failures := failures_text(chosen)):
         emit(f"\n{failures}")
+
+
+def _show_output(view: StudyView, number: int, *, alone: bool, as_json: bool) -> None:
+    from hpo.errors import UsageError
+    from hpo.results.output import trial_output
+
+    if not alone:
+        raise UsageError("--output is about one trial", next="leave --state and --top out")
+    printed = trial_output(view, number, Settings.read().checkpoint_dir)
+    if as_json:
+        emit_json({"study": view.name, "trial": number, "output": printed})
+    else:
+        emit(printed.rstrip("\n").replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def _command_of(trial: FrozenTrial) -> str:
+    """The line that repeats a trial of a command; "" for any other."""
+    from hpo.storage.trial_record import record_of
+
+    return record_of(trial).get("command", "")
 
 
 def best_json(name: str, trial: FrozenTrial) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def emit_summary(result: Result, study: Study, *, reference: str, name: str, sto
     for index, line in enumerate(_refused(result)):
         table.add_row("" if index else "refused", cell(line))
     code = shlex.quote(reference) + (f" --name {shlex.quote(name)}" if name != study.name else "")
-    code = code if study.own is None or study.has_final else ""
+    code = code if study.has_final or not study.brings_training else ""
     for index, command in enumerate(next_commands(name, storage, code, finished=best is not None)):
         table.add_row("" if index else "next", cell(command))
     emit_rich("", table)

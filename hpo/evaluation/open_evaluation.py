@@ -12,8 +12,8 @@ from hpo.settings import Settings
 from hpo.storage import queries
 from hpo.storage.engine import resolve_url
 from hpo.storage.schema import ensure_schema
+from hpo.study.declaration import check_same_declaration
 from hpo.study.discovery import FoundStudy, as_stored, find_again
-from hpo.study.study import check_same_declaration
 
 __all__ = ["OpenedEvaluation", "open_evaluation"]
 
@@ -54,5 +54,5 @@ def open_evaluation(reference: str, name: str | None, storage: str | None, setti
     if not found.study.has_final:
         found.study.check_trained_here("evaluate")
     found = as_stored(found, there, stored.declaration)
-    check_same_declaration(found.study, stored.declaration, len(view.trials))
+    check_same_declaration(found.study.name, found.study.declaration(), stored.declaration, len(view.trials))
     return OpenedEvaluation(engine, found, view, row.study_id, stored.uid)

@@ -51,6 +51,7 @@ class StudyView:
     evaluation:  what the last `hpo evaluate` found (docs/evaluation.md)
     declaration: row name -> text, as hpo.study.study.Study.declaration gave it
     workers:     every coordinator that ever worked on it, oldest first
+    uid:         what tells it from others of its name; its folder of checkpoints ends in it
     """
 
     name: str
@@ -65,12 +66,16 @@ class StudyView:
     epochs: tuple[Mapping[str, Any], ...] = ()
     metrics: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     evaluation: Mapping[str, Any] | None = None
+    uid: str = ""
 
     @property
     def trained_here(self) -> bool:
         """Whether its trials are trained from declared rows, as `hpo evaluate` can then do again: not plain Optuna's,
-        and no objective that suggests as it goes."""
-        return self.declaration is not None and ("(function)" not in self.declaration or "(epochs)" in self.declaration)
+        no objective that suggests as it goes, and no command."""
+        declared = self.declaration
+        if declared is None or "(command)" in declared:
+            return False
+        return "(function)" not in declared or "(epochs)" in declared
 
     @property
     def best(self) -> FrozenTrial | None:
@@ -196,6 +201,7 @@ def _with_our_record(connection: Connection, study_id: int, view: StudyView, his
         seconds_left=queries.budget(connection, study_id).seconds_left,
         trials_target=record.trials_target,
         workers=tuple(queries.list_workers(connection, study_id)),
+        uid=record.uid,
     )
 
 

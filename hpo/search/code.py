@@ -123,6 +123,9 @@ def _sources(study: Study) -> Iterator[tuple[str, Path]]:
     if study.own is not None:
         yield from ((Path(path).name, Path(path)) for path in _own_file(study.own.place))
         return
+    if study.program is not None:
+        yield from ((path.name, path) for path in study.program.files)
+        return
     for reference in sorted({study.model_row.builder, study.dataset_row.loader}):
         module = reference.partition(":")[0]
         if module.partition(".")[0] != "hpo":

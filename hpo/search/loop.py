@@ -1,7 +1,6 @@
 """The coordinator's loop: trainers on one side, the storage thread on the other, and no waiting in between.
 
-It never touches the database and never trains. Every event is handled in microseconds to milliseconds: a message from a
-trainer, an event from the storage thread, a signal, the deadline.
+It never touches the database and never trains. Every event takes microseconds to milliseconds.
 """
 
 from __future__ import annotations

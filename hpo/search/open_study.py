@@ -25,10 +25,11 @@ from hpo.storage.optuna_schema import DIRECTION_OF
 from hpo.storage.schema import ensure_schema
 from hpo.storage.study_cache import StudyCache
 from hpo.storage.trial_record import TrialRecord
+from hpo.study.declaration import check_same_declaration
 from hpo.study.discovery import FoundStudy
 from hpo.study.objective import Objective
 from hpo.study.samplers import Grid
-from hpo.study.study import Study, check_same_declaration
+from hpo.study.study import Study
 from hpo.trainers.jobs import study_job
 
 __all__ = ["OpenOptions", "OpenStudy", "directions_of", "open_study", "prepare_study"]
@@ -176,7 +177,7 @@ def _open(
     else:
         counts = queries.counts(connection, study_id)
         finished = sum(number for state, number in counts.items() if state.is_finished())
-        check_same_declaration(study, stored.declaration, finished)
+        check_same_declaration(study.name, study.declaration(), stored.declaration, finished)
     if opening.enqueue_known:
         _enqueue(connection, study_id, study, list(study.known), "known")
     return study_id, stored

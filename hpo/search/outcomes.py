@@ -10,6 +10,7 @@ trainers died   FAIL after the last attempt, saying how the trainer ended
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -85,8 +86,10 @@ def pruned(study: Study, trial: Trial) -> Outcome:
 
 
 def _last(study: Study, trial: Trial) -> tuple[float, ...] | None:
-    # Optuna takes a value for every objective or none; a pruned trial has only the first.
-    return (trial.score,) if trial.score is not None and len(study.objectives) == 1 else None
+    # Optuna takes a value for every objective or none, a pruned trial has only the first; and its tables hold no NaN.
+    if trial.score is None or math.isnan(trial.score) or len(study.objectives) > 1:
+        return None
+    return (trial.score,)
 
 
 def _attributes(trial: Trial, message: Finished | None) -> TrialRecord:

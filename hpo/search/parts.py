@@ -64,9 +64,9 @@ def slot_specs(found: FoundStudy, options: RunOptions, settings: Settings) -> li
         return specs(1)[:1]
     if options.trainers_per_gpu != "auto":
         return specs(options.trainers_per_gpu)
-    if found.study.own is not None:
+    if found.study.brings_training:
         raise UsageError(
-            "--trainers-per-gpu auto measures a model that hpo trains, and this study's objective trains by itself",
+            "--trainers-per-gpu auto measures a model that hpo trains, and this study's own training has none",
             next="give a number: --trainers-per-gpu 2",
         )
     alone = specs(1)
@@ -164,7 +164,7 @@ def storage_thread(
         wake=wake,
         revive=revival(options, settings) or (lambda: None),
     )
-    return thread, OwnTrials(ask_tell) if found.study.own is not None else None
+    return thread, OwnTrials(ask_tell) if found.study.brings_training else None
 
 
 def search_progress(

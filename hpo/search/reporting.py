@@ -118,7 +118,7 @@ class SearchProgress:
         before = self._best
         best = self.best()
         state = STATES[outcome.state]
-        unit = "report" if self._study.define_by_run else "epoch"
+        unit = "report" if self._study.define_by_run or self._study.program is not None else "epoch"
         at = f" after {trial.epoch} {unit}{'s' if trial.epoch != 1 else ''}" if trial.epoch else ""
         detail = outcome.line or (
             f"{self._study.objectives[0]} {score(trial.score)}" if trial.score is not None else ""

@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -44,6 +44,7 @@ from hpo.storage.optuna_schema import STATES
 from hpo.storage.queries import WriteBatch
 from hpo.storage.schema import ensure_schema
 from hpo.study.discovery import FoundStudy
+from hpo.trainers.jobs import trainer_for
 from hpo.trainers.memory import available_bytes, check_memory
 from hpo.trainers.preflight import request
 from hpo.trainers.slot import Slot
@@ -127,6 +128,7 @@ class Search:
         timeout_seconds = options.timeout_seconds
         specs = slot_specs(found, options, settings)
         check_memory(len(specs), available_bytes())
+        options = replace(options, trainer=tuple(trainer_for(found, options.trainer)))
         slots = [Slot(index, spec, partial(spawn, options)) for index, spec in enumerate(specs)]
         wakeup = Wakeup.make()
         try:

@@ -117,13 +117,15 @@ class MLflowTracker(_Tracker):
         self._client = client
 
     def _begin(self, number: int) -> str:
+        from mlflow.entities import RunStatus
+
         if self._client is None:
             self._connect()
         tags = {"hpo.study": self._uid, "hpo.trial": str(number)}
         wanted = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
         before = self._client.search_runs([self._experiment], filter_string=wanted, max_results=1)
         if before:
-            self._client.update_run(before[0].info.run_id, status="RUNNING")
+            self._client.update_run(before[0].info.run_id, status=RunStatus.to_string(RunStatus.RUNNING))
             return str(before[0].info.run_id)
         return str(self._client.create_run(self._experiment, run_name=f"trial {number}", tags=tags).info.run_id)
 

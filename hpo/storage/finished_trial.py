@@ -97,12 +97,15 @@ class FinishedTrial(FrozenTrial):
         `packed_reports`. system: without those of TPE, which are in `attributes`: a block and the place in it
         """
         trial = cls.__new__(cls)
-        trial._trial_id, trial.number, trial.state, trial.datetime_start, trial.datetime_complete = row
+        trial._identify(row)
         trial._parts, trial._results, trial._space, trial._suggested = parts, results, space, suggested
         trial._reports, trial._other = reports, system or None
         trial._user, trial._place = attributes
         trial._of_tpe = b""
         return trial
+
+    def _identify(self, row: tuple[int, int, TrialState, datetime | None, datetime | None]) -> None:
+        self._trial_id, self.number, self.state, self.datetime_start, self.datetime_complete = row
 
     @property  # type: ignore[misc]
     def value(self) -> float | None:

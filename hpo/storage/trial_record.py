@@ -67,6 +67,7 @@ class TrialRecord(TypedDict, total=False):
     initial_loss: float | None
     expected_initial_loss: float
     out_of_time: bool
+    command: str  # the line of a program of the user's own, with its values
     precision: str
     warnings: list[str]
     folds: list[dict[str, Any]]
@@ -121,7 +122,9 @@ def _whole(value: Any) -> bool:
 
 _KINDS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("config", "metrics", "failure", "earlier_failure", "packages", "versions"), _mapping),
-    **dict.fromkeys(("origin", "device", "device_name", "worker", "host", "git_commit", "data_checksum"), _text),
+    **dict.fromkeys(
+        ("origin", "device", "device_name", "worker", "host", "git_commit", "data_checksum", "command"), _text
+    ),
     **dict.fromkeys(("seconds", "setup_seconds", "train_seconds", "eval_seconds"), _number),
     **dict.fromkeys(("parameters", "macs", "peak_memory_bytes"), _number),
     **dict.fromkeys(("attempt", "epochs", "best_epoch", "seed", "trainer_deaths"), _whole),

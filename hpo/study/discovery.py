@@ -54,6 +54,9 @@ def find_study(reference: str, options: ObjectiveOptions | None = None) -> Found
             f"{options.given[0]} is for an objective of your own, and {reference} declares a study",
             next="write it into the study's file",
         )
+    if found.study.program is not None:  # as seen from its file, or from here where a module is named
+        folder = found.source.parent if reference.partition(":")[0].endswith(".py") else Path.cwd()
+        found = replace(found, study=replace(found.study, command=found.study.program.located(folder)))
     words = [shlex.quote(reference), *(options.words if options is not None else ())]
     return replace(found, reference=" ".join(words))
 

@@ -20,7 +20,14 @@ from hpo.study.recipe import REQUIRED
 from hpo.study.samplers import Grid, Sampler
 from hpo.study.space import Space
 
-__all__ = ["CALLBACKS", "check_fields", "check_objective_fields", "check_objectives", "check_train_fields"]
+__all__ = [
+    "CALLBACKS",
+    "check_command_fields",
+    "check_fields",
+    "check_objective_fields",
+    "check_objectives",
+    "check_train_fields",
+]
 
 MOST_EPOCHS = 1_000_000
 """The most epochs of a trial: more is a typing error, and the database counts epochs in 32 bits."""
@@ -56,7 +63,7 @@ _HPO_TRAINS = (
 
 def check_objective_fields(values: Mapping[str, Any]) -> None:
     """The same for a study whose objective is a function of the user's own, which suggests and trains by itself."""
-    for name in (*_HPO_TRAINS, "space", "direction", "max_seconds", "train", "final"):
+    for name in (*_HPO_TRAINS, "space", "direction", "max_seconds", "train", "final", "command"):
         _check_absent(name, values, "objective", "give the direction to Objective(...)" if name == "direction" else "")
     _check_given(values, ("name",))
     _check_name(values["name"])
@@ -74,33 +81,48 @@ def check_objective_fields(values: Mapping[str, Any]) -> None:
 
 def check_train_fields(values: Mapping[str, Any]) -> None:
     """The same for a study that a function of the user's own trains, with declared rows."""
-    for name in _HPO_TRAINS:
-        _check_absent(name, values, "function in train=")
+    _check_with_rows(values, "function in train=", (*_HPO_TRAINS, "command"))
+    _check_numbers(values)
+
+
+def check_command_fields(values: Mapping[str, Any]) -> None:
+    """The same for a study whose training is a command: it has rows and an objective by name, and no model."""
+    _check_with_rows(values, "command", (*_HPO_TRAINS, "max_seconds", "train", "final"))
+    _whole("seed", values["seed"], 0, 2**31 - 1)
+
+
+def _check_with_rows(values: Mapping[str, Any], who: str, without: Sequence[str]) -> None:
+    """The fields of a training of the user's own that is given declared rows, and names what it reports."""
+    for name in without:
+        _check_absent(name, values, who)
+    if not isinstance(values["objective"], str | tuple | list):
+        raise StudyError(
+            f"the {who} trains by itself, so objective={values['objective']!r} has no meaning",
+            next='objective="val_loss": the metric that it reports',
+        )
     _check_given(values, ("name", "space", "baseline"))
     _check_name(values["name"])
     _of_type("space", values["space"], (Mapping, Space), "a table of rows", _SPACE)
     _of_type("baseline", values["baseline"], Mapping, "a configuration", _BASELINE)
     _check_parts(values)
-    _check_numbers(values)
     _of_type("description", values["description"], str, "text", 'description="what this study is about"')
     _check_reported(values["objective"], values["direction"])
 
 
-def _check_reported(objective: Any, direction: Any) -> None:
-    """Raise StudyError unless each metric that the user's own function reports has a name and a direction."""
-    _texts("objective", objective, 'objective="val_f1"')
-    names = (objective,) if isinstance(objective, str) else tuple(objective)
-    if not names or not all(map(is_metric_name, names)):
+def _check_reported(objective: str | Sequence[str], direction: object) -> None:
+    """Each metric has a name, and a direction: hpo cannot know which way it is better."""
+    _texts("objective", objective, 'objective="val_loss"')
+    metrics = [objective] if isinstance(objective, str) else list(objective)
+    ways = [direction] if isinstance(direction, str) else list(direction) if isinstance(direction, tuple | list) else []
+    if not metrics or len(set(metrics)) != len(metrics) or not all(map(is_metric_name, metrics)):
+        raise StudyError(f"objective={objective!r} does not name a metric, or names one twice")
+    if spaced := [name for name in metrics if set(name) & set(" ,\t\n")]:
+        raise StudyError(f"the objective {spaced[0]!r} has a space or a comma in it", next='objective="val_loss"')
+    if len(ways) != len(metrics) or set(ways) - {"minimize", "maximize"}:
         raise StudyError(
-            f"objective={objective!r} is not the name of a metric, or several",
-            next='objective="val_f1", as in run.report(val_f1=...)',
+            f"direction={direction!r} does not say which way {', '.join(metrics)} is better",
+            next='direction="minimize", or "maximize"; for several metrics one of them for each',
         )
-    if direction is None:
-        raise StudyError(f"which way is {names[0]} better?", next='add direction="maximize", or "minimize"')
-    _texts("direction", direction, 'direction="maximize"')
-    directions = (direction,) if isinstance(direction, str) else tuple(direction)
-    if len(directions) != len(names) or set(directions) - {"maximize", "minimize"}:
-        raise StudyError(f"direction={direction!r} must give maximize or minimize for each of {names}")
 
 
 def _check_absent(name: str, values: Mapping[str, Any], who: str, instead: str = "") -> None:

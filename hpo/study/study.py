@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hpo.data import DATASETS, Dataset
-from hpo.errors import DeclarationChanged, StudyError, near_miss
+from hpo.errors import StudyError, near_miss
 from hpo.messages import Protocol
 from hpo.models import MODELS, Model
-from hpo.study.fields import check_fields, check_objective_fields, check_objectives, check_train_fields
+from hpo.study import fields
+from hpo.study.command import Command, check_command
 from hpo.study.function import function_reference
 from hpo.study.objective import Objective
 from hpo.study.protocol import METRICS, AtMost, EarlyStopping, StopWhen
@@ -27,9 +28,8 @@ from hpo.study.samplers import TPE, Grid, Sampler, check_grid
 from hpo.study.space import Space
 from hpo.study.training import Training
 from hpo.study.validation import check_reads, check_shape
-from hpo.wording import shortened
 
-__all__ = ["Study", "check_same_declaration"]
+__all__ = ["Study"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class Study:
     space:          rows: searched parameters or fixed values, read by the model or by hpo.study.recipe.RECIPE
     objective:      a metric of hpo.study.protocol.METRICS, or several (Pareto front); `direction` to match. Or an
                     Objective, a function of your own that trains: then there is no data set, model or space
+    command:        a program that trains, with placeholders: "python train.py --lr {lr}", a list of words, or a
+                    Command: then there is no data set or model, and the objective is a metric that it reports
     epochs:         at most, for each trial
     baseline:       a full configuration, enqueued first: what you would try without a search
     train:          a function of your own that trains a configuration of the space, called with a hpo.Run: then there
@@ -50,8 +52,7 @@ class Study:
     validation:     share of the train split held out; None takes the data set's own
     folds:          k-fold cross-validation: the objective is the mean over folds, pruning happens between them
     max_seconds:    a trial that trains longer ends as complete, with its best so far
-    subset:         train on this many images only (for trying things out)
-    seed:           of the whole study; trial n uses (seed, n)
+    subset:         train on this many images only (for trying things out); seed: of the study, trial n has (seed, n)
     on_trial_end, on_new_best, on_end: functions of your own, called by every host of what ends there, in a thread of
                     their own: (study, trial), (study, trial) and (result); hpo.search.callbacks
     """
@@ -78,55 +79,77 @@ class Study:
     subset: int | None = None
     seed: int = 0
     description: str = ""
+    command: str | Sequence[str] | Command | None = None
     on_trial_end: Callable[..., object] | None = None
     on_new_best: Callable[..., object] | None = None
     on_end: Callable[..., object] | None = None
 
     def __post_init__(self) -> None:
-        if self.define_by_run:
-            check_objective_fields(vars(self))
-            self._set(space=Space({}), baseline={} if self.baseline is REQUIRED else self.baseline, epochs=0)
-            self._set(dataset="", model="")
+        if self.command is not None:
+            self._check_with_command(self.command)
+        elif self.train is not None:
+            self._check_with_function(self.train)
+        elif self.define_by_run:
+            fields.check_objective_fields(vars(self))
+            baseline = {} if self.baseline is REQUIRED else self.baseline
+            self._set(space=Space({}), baseline=baseline, epochs=0, dataset="", model="")
             return
-        if self.train is not None:
-            check_train_fields(vars(self))
-            self._set(dataset="", model="", train=function_reference(self.train, "train", "run"))
-            if self.final is not None:
-                self._set(final=function_reference(self.final, "final", "run"))
         else:
-            check_fields(vars(self))
-        rows = self.space.rows if isinstance(self.space, Space) else self.space
-        self._set(space=Space(rows))
-        if self.own is None:
-            check_objectives(vars(self))
-            dataset, model = self.dataset_row, self.model_row
-            check_shape(self.name, dataset, model)
-            check_reads(self.name, self.rows, model, self._model_name)
+            self._check_with_model()
         if isinstance(self.sampler, Grid):
             check_grid(self.rows)
         self.rows.parameters(self.baseline, what="the baseline")
         for index, config in enumerate(self.known):
             self.rows.parameters(config, what=f"known[{index}]", complete=False)
 
-    def _set(self, **fields: Any) -> None:
-        for name, value in fields.items():
+    def _check_with_command(self, command: str | Sequence[str] | Command) -> None:
+        fields.check_command_fields(vars(self))
+        command = command if isinstance(command, Command) else Command(command)
+        self._set(command=command, space=_space(self.space), dataset="", model="", epochs=0)
+        check_command(self.name, command, self.rows, self.objectives)
+
+    def _check_with_function(self, function: str | Callable[..., Any]) -> None:
+        fields.check_train_fields(vars(self))
+        self._set(train=function_reference(function, "train", "run"), space=_space(self.space), dataset="", model="")
+        if self.final is not None:
+            self._set(final=function_reference(self.final, "final", "run"))
+
+    def _check_with_model(self) -> None:
+        fields.check_fields(vars(self))
+        self._set(space=_space(self.space))
+        fields.check_objectives(vars(self))
+        check_shape(self.name, self.dataset_row, self.model_row)
+        check_reads(self.name, self.rows, self.model_row, self.model_name)
+
+    def _set(self, **values: Any) -> None:
+        for name, value in values.items():
             object.__setattr__(self, name, value)
 
     @property
     def own(self) -> Objective | Training | None:
-        """The user's own training; None where hpo trains a model."""
+        """The function of the user's own that trains; None where hpo trains a model, or a command does."""
         if isinstance(self.objective, Objective):
             return self.objective
         if self.train is None:
             return None
         assert isinstance(self.train, str)
-        directions = () if self.direction is None else as_tuple(self.direction)
-        return Training(self.train, as_tuple(self.objective), directions, str(self.final or ""))
+        directions = () if self.direction is None else _as_tuple(self.direction)
+        return Training(self.train, _as_tuple(self.objective), directions, str(self.final or ""))
 
     @property
     def define_by_run(self) -> bool:
         """Whether the user's own function suggests its parameters as it goes, and the study has no rows."""
         return isinstance(self.objective, Objective)
+
+    @property
+    def program(self) -> Command | None:
+        """The command that trains; None where there is none."""
+        return self.command if isinstance(self.command, Command) else None
+
+    @property
+    def brings_training(self) -> bool:
+        """Whether the user's own code trains, and there is no model of hpo's to train again."""
+        return self.own is not None or self.program is not None
 
     @property
     def rows(self) -> Space:
@@ -141,11 +164,12 @@ class Study:
 
     def check_trained_here(self, command: str) -> None:
         """Raise StudyError for `command`, which needs a model that hpo trains, where the user's own function does."""
-        if self.own is not None:
+        if self.brings_training:
+            by_itself = self.own.shown if self.own is not None else "this study's command"
             raise StudyError(
-                f"hpo {command} needs a model that hpo trains, and {self.own.shown} trains by itself",
+                f"hpo {command} needs a model that hpo trains, and {by_itself} trains by itself",
                 next="give the study final=, a function of a run that trains for good and returns test metrics"
-                if command == "evaluate" and not self.define_by_run
+                if command == "evaluate" and self.train is not None
                 else f"`hpo best`, `trials` and `report --study {self.name}` show what it found",
             )
 
@@ -158,22 +182,20 @@ class Study:
         return self.model if isinstance(self.model, Model) else _row("model", self.model, MODELS)
 
     @property
-    def _model_name(self) -> str:
-        if self.own is not None:
-            return self.own.shown
-        return self.model if isinstance(self.model, str) else self.model.builder
-
-    @property
     def dataset_name(self) -> str:
         return self.dataset if isinstance(self.dataset, str) else self.dataset.loader
 
     @property
     def model_name(self) -> str:
-        return self._model_name
+        if self.own is not None:
+            return self.own.shown
+        if self.program is not None:
+            return self.program.shown
+        return self.model if isinstance(self.model, str) else self.model.builder
 
     @property
     def objectives(self) -> tuple[str, ...]:
-        return self.objective.metrics if isinstance(self.objective, Objective) else as_tuple(self.objective)
+        return self.objective.metrics if isinstance(self.objective, Objective) else _as_tuple(self.objective)
 
     @property
     def directions(self) -> tuple[str, ...]:
@@ -181,7 +203,7 @@ class Study:
             return self.own.directions
         if self.direction is None:
             return tuple(METRICS[metric] for metric in self.objectives)
-        return as_tuple(self.direction)
+        return _as_tuple(self.direction)
 
     @property
     def has_baseline(self) -> bool:
@@ -201,7 +223,7 @@ class Study:
 
     def resolve(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """The configuration with every default of the model and of the recipe filled in: what the trainer reads."""
-        if self.own is not None:
+        if self.brings_training:
             return dict(config)
         defaults: dict[str, Any] = {name: reads.default for name, reads in self.model_row.reads.items()}
         defaults |= {name: setting.default for name, setting in RECIPE.items()}
@@ -226,12 +248,15 @@ class Study:
 
     def declaration(self) -> dict[str, str]:
         """Every row that decides what a trial means, as text: compared when a study is opened again."""
+        values = ", ".join(f"{d} {m}" for m, d in zip(self.objectives, self.directions, strict=True))
         if self.own is not None:
-            return self._own_declaration(self.own)
+            return self._own_declaration({"(function)": self.own.shown}, values)
+        if self.program is not None:
+            return self._own_declaration(self.program.declaration(), values)
         protocol: dict[str, Any] = {
             "dataset": self.dataset_name,
             "model": self.model_name,
-            "objective": ", ".join(f"{d} {m}" for m, d in zip(self.objectives, self.directions, strict=True)),
+            "objective": values,
             "epochs": self.epochs,
             "early_stopping": self.early_stopping,
             "stop_when": self.stop_when,
@@ -244,23 +269,12 @@ class Study:
             "sampler": self.sampler,
             "pruner": self.pruner,
         }
-        shown = {f"({name})": str(value) for name, value in protocol.items() if value is not None}
-        return {**self.rows.describe(), **shown}
+        return {**self.rows.describe(), **_shown(protocol)}
 
-    def _own_declaration(self, own: Objective | Training) -> dict[str, str]:
-        values = ", ".join(f"{d} {m}" for m, d in zip(own.metrics, own.directions, strict=True))
-        epochs = {} if self.define_by_run else {"(epochs)": str(self.epochs)}
-        if self.max_seconds is not None:
-            epochs["(max_seconds)"] = str(self.max_seconds)
-        return {
-            **self.rows.describe(),
-            "(function)": own.shown,
-            "(objective)": values,
-            **epochs,
-            "(seed)": str(self.seed),
-            "(sampler)": str(self.sampler),
-            "(pruner)": str(self.pruner),
-        }
+    def _own_declaration(self, training: Mapping[str, str], values: str) -> dict[str, str]:
+        lasts = {"epochs": self.epochs, "max_seconds": self.max_seconds} if self.train is not None else {}
+        search = {"seed": self.seed, "sampler": self.sampler, "pruner": self.pruner}
+        return {**self.rows.describe(), **training, "(objective)": values, **_shown(lasts), **_shown(search)}
 
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits that change with the declaration and with nothing else."""
@@ -268,29 +282,15 @@ class Study:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-SHOWN = 20
-"""The most changed rows that an error shows; a database may hold any number."""
+def _shown(settings: Mapping[str, Any]) -> dict[str, str]:
+    return {f"({name})": str(value) for name, value in settings.items() if value is not None}
 
 
-def check_same_declaration(study: Study, stored: Mapping[str, str], finished: int) -> None:
-    """Raise DeclarationChanged with the rows that differ from what the study was started with."""
-    now = study.declaration()
-    names = [*stored, *(name for name in now if name not in stored)]
-    changed = [name for name in names if stored.get(name) != now.get(name)]
-    if not changed:
-        return
-    width = max(len(shortened(name)) for name in changed)
-    raise DeclarationChanged(
-        f'study "{study.name}" was started with a different table ({finished} finished trials)',
-        evidence=[
-            f"{shortened(name):<{width}}  {shortened(stored.get(name, '-'), 200)}   ->   {now.get(name, '-')}"
-            for name in changed[:SHOWN]
-        ],
-        next=f"give the study a new name (--name), or restore the row{'s' if len(changed) > 1 else ''} above",
-    )
+def _space(given: Any) -> Space:
+    return Space(given.rows if isinstance(given, Space) else given)
 
 
-def as_tuple(given: str | Sequence[str]) -> tuple[str, ...]:
+def _as_tuple(given: str | Sequence[str]) -> tuple[str, ...]:
     return (given,) if isinstance(given, str) else tuple(given)
 
 

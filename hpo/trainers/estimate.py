@@ -9,9 +9,10 @@ from typing import Any
 from hpo.errors import StorageError
 from hpo.messages import Inspected
 from hpo.settings import Settings
+from hpo.study.declaration import check_same_declaration
 from hpo.study.discovery import FoundStudy
 from hpo.study.pruners import NoPruner
-from hpo.study.study import Study, check_same_declaration
+from hpo.study.study import Study
 from hpo.trainers.preflight import configurations, rehearse
 
 __all__ = ["Inspection", "TrialEstimate", "compare_stored", "inspect_study", "notes"]
@@ -66,7 +67,7 @@ def compare_stored(study: Study, settings: Settings) -> str:
     except StorageError as error:
         return f"not compared with what is stored: {error.fact}"
     if stored is not None:
-        check_same_declaration(study, stored, finished)
+        check_same_declaration(study.name, study.declaration(), stored, finished)
     return ""
 
 

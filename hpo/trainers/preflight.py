@@ -14,7 +14,7 @@ from hpo import errors
 from hpo.errors import DeviceError, HpoError, StudyError
 from hpo.messages import Inspect, Inspected, Ready
 from hpo.study.discovery import FoundStudy
-from hpo.trainers.jobs import study_job
+from hpo.trainers.jobs import study_job, trainer_for
 from hpo.trainers.process import TrainerProcess, next_after
 
 __all__ = ["MOST", "configurations", "inspect_with", "rehearse", "request"]
@@ -26,7 +26,7 @@ MOST = 200
 def configurations(found: FoundStudy) -> list[dict[str, Any]]:
     """Both ends of every branch and the baseline, resolved; the same network with the same batch size only once."""
     study = found.study
-    if study.define_by_run:
+    if study.define_by_run or study.program is not None:
         return []
     reads = list(study.rows.rows) if study.own is not None else [*study.model_row.reads, "batch_size"]
     different: dict[str, dict[str, Any]] = {}
@@ -37,7 +37,8 @@ def configurations(found: FoundStudy) -> list[dict[str, Any]]:
 
 
 def request(found: FoundStudy, *, rehearse: bool = False) -> Inspect:
-    return Inspect(study_job(found, {}), configurations(found), rehearse)
+    config = found.study.baseline_config if found.study.program is not None else {}
+    return Inspect(study_job(found, config), configurations(found), rehearse)
 
 
 def inspect_with(process: TrainerProcess, name: str) -> tuple[Ready, Inspected] | None:
@@ -61,7 +62,7 @@ def inspect_with(process: TrainerProcess, name: str) -> tuple[Ready, Inspected] 
 
 def rehearse(found: FoundStudy, device: str) -> tuple[Ready, Inspected]:
     """A full inspection by a new trainer on `device`. Raises HpoError if the study cannot run."""
-    process = TrainerProcess(device, environ=os.environ)
+    process = TrainerProcess(device, command=trainer_for(found), environ=os.environ)
     try:
         process.send(request(found, rehearse=True))
         answer = inspect_with(process, found.study.name)

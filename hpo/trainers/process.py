@@ -14,7 +14,7 @@ from pathlib import Path
 from hpo.messages import Message, decode, encode
 from hpo.trainers.gpus import shown
 
-__all__ = ["TRAINER", "TrainerProcess", "command_of", "next_after", "trainer_environment"]
+__all__ = ["COMMAND_TRAINER", "TRAINER", "TrainerProcess", "command_of", "next_after", "trainer_environment"]
 
 
 def command_of(module: str) -> tuple[str, ...]:
@@ -23,6 +23,7 @@ def command_of(module: str) -> tuple[str, ...]:
 
 
 TRAINER = command_of("hpo.trainer")
+COMMAND_TRAINER = command_of("hpo.command_trainer")
 
 
 def next_after(how: str) -> str:

@@ -17,6 +17,7 @@ PUBLIC = {
         "AtMost",
         "Categorical",
         "CmaEs",
+        "Command",
         "EarlyStopping",
         "Float",
         "Grid",

@@ -14,6 +14,7 @@ from cli_commands import ROOT, Command
 
 from hpo import errors
 from hpo.cli.app import app
+from hpo.commands.run import GIVEN
 from hpo.errors import EXIT_CODES, HpoError
 from hpo.result import Result
 from hpo.settings import RENAMED, VARIABLES
@@ -81,13 +82,18 @@ def test_the_code_reads_the_variables_of_the_table_and_no_others() -> None:
     read = set().union(*(literals(path) for path in code if path.name != "settings.py"))
     settings = (ROOT / "hpo" / "settings.py").read_text(encoding="utf-8").split("class Settings")[1]
     read |= set(re.findall(r'"(HPO_[A-Z_]+)"', settings))
-    assert read == NAMES
+    assert read == NAMES | set(GIVEN)
 
 
 @pytest.mark.parametrize("path", [*PAGES, *DEPLOYED], ids=lambda path: str(path.relative_to(ROOT)))
 def test_documents_and_deployments_name_only_variables_that_exist(path: Path) -> None:
-    known = NAMES | COMPOSE_NAMES | (OLD_NAMES if path.name == "docker-compose.yml" else set())
+    known = NAMES | COMPOSE_NAMES | set(GIVEN) | (OLD_NAMES if path.name == "docker-compose.yml" else set())
     assert mentioned(path) - known == set()
+
+
+def test_the_variables_that_a_command_is_given_are_documented() -> None:
+    rows = re.findall(r"^\| (`HPO_.*?) \|", (ROOT / "docs/own-training.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(", ".join(rows).replace("`", "").split(", ")) == set(GIVEN)
 
 
 def test_the_readme_has_the_table_of_exit_codes() -> None:

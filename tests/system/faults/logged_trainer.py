@@ -13,6 +13,7 @@ import time
 from typing import Any
 
 from hpo import trainer
+from hpo.channel import Channel
 from hpo.messages import Epoch, Finished, Message
 
 LOG = os.environ["TRAINER_LOG"]
@@ -24,7 +25,7 @@ def log(event: str, trial_id: int, epoch: int = 0, seconds: float = 0.0) -> None
         file.write(line)
 
 
-class LoggedChannel(trainer.Channel):
+class LoggedChannel(Channel):
     def send(self, message: Message) -> None:
         if isinstance(message, Epoch):
             time.sleep(0.4 if os.path.exists(os.environ.get("SLOWLY", "")) else 0.0)
@@ -39,5 +40,5 @@ class LoggedChannel(trainer.Channel):
 
 
 if __name__ == "__main__":
-    trainer.Channel = LoggedChannel  # type: ignore[misc]
+    trainer.Channel = LoggedChannel  # type: ignore[attr-defined,misc]
     sys.exit(trainer.main())

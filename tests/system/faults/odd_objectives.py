@@ -18,6 +18,8 @@ import torch
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 
 KEPT: list[Any] = []
+PRUNED = object()
+"""In CASES: pruned, and nothing failed."""
 
 
 def none(trial: Any) -> Any:
@@ -42,6 +44,16 @@ def array(trial: Any) -> Any:
 
 def nan(trial: Any) -> Any:
     return float("nan")
+
+
+def reports_nan(trial: Any) -> Any:
+    trial.report(float("nan"), 0)
+    return float("nan")
+
+
+def prunes_at_nan(trial: Any) -> Any:
+    trial.report(float("nan"), 0)
+    raise optuna.TrialPruned
 
 
 def raises(trial: Any) -> Any:
@@ -181,6 +193,8 @@ CASES: dict[Any, Any] = {  # what it does: its value, or the end of the reason w
     tensor: 0.25,
     array: 0.5,
     nan: "it returned nan",
+    reports_nan: "it returned nan",
+    prunes_at_nan: PRUNED,
     raises: "ZeroDivisionError: by the user",
     leaves: "SystemExit: 3",
     twice: 0.75,

@@ -1,7 +1,4 @@
-"""Training of one's own under hpo, by each door, through every kind of death. docs/failures.md.
-
-The same script stands here as an Optuna objective, unchanged, and as a function with resume.
-"""
+"""Training of one's own under hpo, by each door: through every death, whatever it does wrong. docs/failures.md."""
 
 from __future__ import annotations
 
@@ -12,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
-from odd_objectives import CASES
+from odd_objectives import CASES, PRUNED
 from optuna.trial import TrialState
 from own_server import OwnServer
 from world import World, until
@@ -26,32 +24,27 @@ NewWorld = Any
 
 @dataclass(frozen=True)
 class Door:
-    """How the script comes in. metric: of its reports; steps: of a whole trial, as Optuna counts them."""
+    """How the same script comes to hpo: --study, and what else the command line has to say."""
 
     study: str
-    name: str
-    options: tuple[str, ...]
-    steps: list[int]
+    words: tuple[str, ...] = ()
+    first: int = 0  # step of a trial's first report
+    name: str = "optuna_script"
 
-    def world(self, new_world: NewWorld, **fields: Any) -> World:
+    def trials(self, number: int) -> tuple[str, ...]:
+        return ("--trials", str(number), *self.words)
+
+    def script(self, new_world: NewWorld, **fields: Any) -> World:
         world: World = new_world(study=str(HERE / self.study), name=self.name, fake=None, lease_seconds=4.0, **fields)
         return world
 
-    def check(self, world: World, trials: int) -> None:
-        """Every trial ended, as the script ends them, with the rows that its own values call for and no others."""
-        for trial in world.check(finished=trials):
-            names = {"layers", "lr", "optimizer", *(f"units_{index}" for index in range(trial.params["layers"]))}
-            assert set(trial.params) == names | ({"momentum"} if trial.params["optimizer"] == "sgd" else set())
-            assert trial.state.name in ("COMPLETE", "PRUNED")
-            if trial.state.name == "COMPLETE":
-                assert sorted(trial.intermediate_values) == self.steps
-                assert trial.value == trial.intermediate_values[self.steps[-1]]
-                assert trial.user_attrs["weights"] > 0
 
-
-OBJECTIVE = Door("optuna_script.py:objective", "optuna_script", ("--direction", "maximize"), list(range(6)))
-TRAIN = Door("train_script.py", "train_script", (), list(range(1, 7)))
-DOORS = pytest.mark.parametrize("door", [OBJECTIVE, TRAIN], ids=["objective", "train"])
+DOORS = {
+    "objective": Door("optuna_script.py:objective", ("--direction", "maximize")),
+    "train": Door("train_script.py", first=1, name="train_script"),
+    "command": Door("command_study.py"),
+}
+each_door = pytest.mark.parametrize("door", DOORS.values(), ids=DOORS)
 
 
 def reports(world: World) -> int:
@@ -60,11 +53,32 @@ def reports(world: World) -> int:
     return int(world.sql("SELECT count(*) FROM trial_intermediate_values")[0][0])
 
 
-@DOORS
-def test_the_script_goes_through_every_death(new_world: NewWorld, own_server: OwnServer, door: Door) -> None:
+def check_script(world: World, door: Door, trials: int) -> None:
+    """Every trial ended, as the script ends them, with the rows that its own values call for and no others."""
+    for trial in world.check(finished=trials):
+        names = {"layers", "lr", "optimizer", *(f"units_{index}" for index in range(trial.params["layers"]))}
+        assert set(trial.params) == names | ({"momentum"} if trial.params["optimizer"] == "sgd" else set())
+        assert trial.state.name in ("COMPLETE", "PRUNED")
+        if trial.state.name == "COMPLETE":
+            assert sorted(trial.intermediate_values) == list(range(door.first, door.first + 6))
+            assert trial.value == trial.intermediate_values[door.first + 5]
+            assert door is DOORS["command"] or trial.user_attrs["weights"] > 0
+
+
+def programs(world: World) -> list[str]:
+    """Commands of the world's trials that run, or wait to be reaped."""
+    place = f"{world.folder}/"  # where its checkpoints are
+    words = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
+    return [" ".join(one) for one in words if "command_script.py" in one and any(place in word for word in one)]
+
+
+@each_door
+def test_a_script_for_optuna_runs_unchanged_through_every_death(
+    new_world: NewWorld, own_server: OwnServer, door: Door
+) -> None:
     """SIGKILL for a trainer, for PostgreSQL and for the coordinator; the same command then ends with exact --trials."""
-    world = door.world(new_world, url=own_server.url)
-    process = world.start("--trials", "8", *door.options)
+    world = door.script(new_world, url=own_server.url)
+    process = world.start(*door.trials(8))
     until(lambda: reports(world) >= 2, "two reports")
     os.kill(process.trainers()[0].pid, signal.SIGKILL)
     process.says("which will be resumed")
@@ -74,28 +88,31 @@ def test_the_script_goes_through_every_death(new_world: NewWorld, own_server: Ow
     seen = reports(world)
     until(lambda: reports(world) > seen + 2, "reports after the database was back")
     process.kill()
-    output = world.run("--trials", "8", *door.options)
-    door.check(world, 8)
+    until(lambda: not programs(world), "no program outlives its coordinator", 10)
+    output = world.run(*door.trials(8))
+    check_script(world, door, 8)
     assert "all trials are done" in output
+    assert not programs(world)
 
 
-@DOORS
+@each_door
 def test_a_deadline_puts_trials_back_and_the_next_run_gives_them_the_same_values(
     new_world: NewWorld, door: Door
 ) -> None:
-    world = door.world(new_world)
-    process = world.start("--trials", "4", *door.options)
+    world = door.script(new_world)
+    process = world.start(*door.trials(4))
     until(lambda: reports(world) >= 1, "a report")
     before = {trial.number: trial.params for trial in world.trials() if trial.intermediate_values}
     process.send(signal.SIGINT)
     process.ends(130)
+    until(lambda: not programs(world), "the end of the programs", 10)
     assert {trial.state.name for trial in world.trials()} & {"RUNNING", "FAIL"} == set()
-    world.run("--trials", "4", *door.options)
-    door.check(world, 4)
+    world.run(*door.trials(4))
+    check_script(world, door, 4)
     for number, params in before.items():
         after = world.trial(number).params
         assert {name: after[name] for name in params} == params
-    if door is TRAIN:  # bit for bit the trial that nobody interrupted
+    if door is DOORS["train"]:  # bit for bit the trial that nobody interrupted
         for number in before:
             world.run("--trial", str(number), command="reproduce")
 
@@ -117,7 +134,9 @@ def test_whatever_an_objective_does_ends_its_trial_alone(new_world: NewWorld, ex
     trials = {trial.number: trial for trial in world.check(finished=len(expected), unfinished=waiting)}
     for (number, wanted), case in zip(expected.items(), CASES, strict=True):
         trial = trials[number]
-        if isinstance(wanted, str):
+        if wanted is PRUNED:
+            assert (trial.state.name, trial.value) == ("PRUNED", None)
+        elif isinstance(wanted, str):
             assert trial.user_attrs["failure"]["reason"].endswith(wanted), (case, trial.user_attrs["failure"])
             assert trial.state.name == ("PRUNED" if wanted == "it returned nan" else "FAIL")
         else:
@@ -134,7 +153,7 @@ def test_whatever_an_objective_does_ends_its_trial_alone(new_world: NewWorld, ex
 
 
 def test_a_function_of_a_run_is_checked_and_its_winner_evaluated(new_world: NewWorld) -> None:
-    world = TRAIN.world(new_world)
+    world = DOORS["train"].script(new_world)
     checked = world.run("--device", "cpu", command="check")
     assert "to its first report" in checked
     world.run("--trials", "2")

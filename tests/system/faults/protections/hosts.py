@@ -64,8 +64,8 @@ HOSTS_PROTECTIONS = (
     ),
     Protection(
         "trainers leave with the socket",
-        "trainer.py",
-        "Channel.read",
+        "channel.py",
+        "Channel.leave",
         "os._exit(0)",
         "None",
         TRAINER + "it_leaves_at_once_without_its_coordinator",

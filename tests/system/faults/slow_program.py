@@ -1,0 +1,37 @@
+"""A program that takes its time: `slow_program.py MANNERS LEVEL FOLDER`. It notes its epochs in FOLDER/epochs.
+
+manners: "polite" keeps its epoch on SIGTERM and ends; "deaf" ignores it, and so does its child
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+manners, folder = sys.argv[1], Path(sys.argv[3])
+level = float(sys.argv[2]) - int(os.environ["HPO_TRIAL_NUMBER"])
+kept = folder / "epochs"
+stopping: list[int] = []
+
+if manners == "polite":
+    signal.signal(signal.SIGTERM, lambda number, _: stopping.append(number))
+else:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", "slow_program.py's child", str(folder)])
+
+epoch = int(kept.read_text()) if kept.exists() else 0
+while epoch < 12:
+    time.sleep(0.1)
+    with open(os.environ["HPO_METRICS"], "a", encoding="ascii") as file:
+        file.write(json.dumps({"epoch": epoch, "score": level + (epoch == 2)}) + "\n")
+    epoch += 1
+    kept.write_text(str(epoch))
+    print("epoch", epoch, flush=True)
+    if stopping:
+        print("told to stop", flush=True)
+        sys.exit(0)

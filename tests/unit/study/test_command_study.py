@@ -1,0 +1,205 @@
+"""A study whose training is a command: what is executed for which values, and what is refused before anything is."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpo import Categorical, Command, Float, Grid, Int, Study
+from hpo.errors import StudyError
+from hpo.study.command import placeholders
+from hpo.study.discovery import find_study
+from hpo.study.objective import Objective
+
+SPACE = {"lr": Float(1e-5, 1e-1, log=True), "epochs": 5}
+
+
+def sweep(command: Any = "train --lr {lr} --epochs {epochs}", **fields: Any) -> Study:
+    given = {"space": SPACE, "objective": "val_loss", "direction": "minimize", "baseline": {"lr": 1e-3}, **fields}
+    return Study(name="sweep", command=command, **given)
+
+
+@pytest.mark.parametrize(
+    ("words", "values", "executed"),
+    [
+        ("train --lr {lr}", {"lr": 1e-05}, ["train", "--lr", "1e-05"]),
+        ("train '--name={a} {b}'", {"a": "x y", "b": 2}, ["train", "--name=x y 2"]),
+        ("train {a}", {"a": "; rm -rf $(HOME) 'x\""}, ["train", "; rm -rf $(HOME) 'x\""]),
+        (["train", "{a}"], {"a": ""}, ["train", ""]),
+        ("train {flag}", {"flag": True}, ["train", "True"]),
+        ("train '{{\"lr\": {lr}}}'", {"lr": 0.1}, ["train", '{"lr": 0.1}']),
+        ("train --units {units}", {"units": [8, 16]}, ["train", "--units", "8", "16"]),
+        ("train --units={units}", {"units": [8, 16]}, ["train", "--units=8,16"]),
+        ("train --momentum {momentum} last", {"momentum": None}, ["train", "last"]),
+        ("train --momentum={momentum} last", {}, ["train", "last"]),
+        ("train {momentum} last", {}, ["train", "last"]),
+        ("train --a {b} {momentum}", {"b": 1}, ["train", "--a", "1"]),
+    ],
+)
+def test_a_value_fills_its_place_and_adds_no_word(words: Any, values: Any, executed: list[str]) -> None:
+    assert Command(words).argv(values) == executed
+
+
+def test_a_shell_gets_values_as_words_of_its_own() -> None:
+    values = {"a": "x; echo hacked", "units": ["1", "$HOME"], "n": -1}
+    command = Command("printf '%s|' {a} {units} --u={units} {n} ${{HOME}}", shell=True)
+    program, option, text = command.argv(values)
+    assert (program, option) == ("/bin/sh", "-c")
+    assert text == command.line(values)
+    assert shlex.split(text)[2:] == ["x; echo hacked", "1", "$HOME", "--u=1,$HOME", "-1", "${HOME}"]
+    assert text.endswith("""'x; echo hacked' 1 '$HOME' --u='1,$HOME' -1 ${HOME}""")
+
+
+def test_the_line_to_repeat_a_trial_is_quoted_for_a_terminal() -> None:
+    command = Command(["train", "--params", "{params}", "--dir", "{checkpoint_dir}", "{number}", "{seed}"])
+    line = command.line(placeholders({"a": "x y"}, 3, 7, "/c/3"))
+    assert line == """train --params '{"a": "x y"}' --dir /c/3 3 7"""
+
+
+@pytest.mark.parametrize(
+    ("command", "fields", "wrong"),
+    [
+        ("train --lr {lr}", {}, 'nothing in the command reads "epochs"'),
+        ("train {lr} {epochs} {epoch}", {}, "names {epoch}, which is no row"),
+        ("train {lr} {epochs} {", {}, "Single '{'|expected '}'"),
+        ("train {lr:.3f} {epochs}", {}, "{lr:.3f} in the command is no placeholder"),
+        ("train {0} {lr} {epochs}", {}, "{0} in the command is no placeholder"),
+        ("train {lr} 'x", {}, "cannot be split into words"),
+        ("", {}, "the command is empty"),
+        (["train", 3], {}, "neither text nor a list of words"),
+        (["train", "a\0b"], {}, "a zero byte"),
+        (Command("echo '{lr}' {epochs}", shell=True), {}, "stands between quotation marks"),
+        ("train {params}", {"space": {"seed": Int(1, 3)}, "baseline": {"seed": 1}}, "a name that hpo uses itself"),
+        ("train {params}", {"dataset": "digits"}, "the command trains by itself, so dataset="),
+        ("train {params}", {"folds": 2}, "the command trains by itself, so folds="),
+        ("train {params}", {"direction": None}, "which way val_loss is better"),
+        ("train {params}", {"direction": "up"}, "which way val_loss is better"),
+        ("train {params}", {"objective": ("a", "b")}, "which way a, b is better"),
+        ("train {params}", {"objective": "val loss"}, "has a space or a comma"),
+        ("train {params}", {"objective": Objective("a:b", direction="minimize")}, "so objective="),
+        ("train {params}", {"baseline": {"lr": 3.0}}, "outside its row"),
+        ("train {params}", {"sampler": Grid()}, "lr"),
+    ],
+)
+def test_what_could_not_run_is_refused(command: Any, fields: Any, wrong: str) -> None:
+    with pytest.raises(StudyError) as caught:
+        sweep(command, **fields)
+    assert any(one in str(caught.value) for one in wrong.split("|"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "wrong"),
+    [
+        ({"metrics": "loss (\\S+"}, "is no regular expression"),
+        ({"metrics": "loss (\\S+)"}, "has no named group"),
+        ({"value": "first"}, "neither last nor best"),
+        ({"words": ["a", "b"], "shell": True}, "a shell reads one text"),
+    ],
+)
+def test_a_command_that_means_nothing_is_refused(fields: Any, wrong: str) -> None:
+    with pytest.raises(StudyError, match=wrong):
+        Command(**{"words": "train", **fields})
+
+
+def test_a_pattern_has_to_name_the_objective() -> None:
+    with pytest.raises(StudyError, match="no pattern in metrics= has a group called val_loss"):
+        sweep(Command("train {params}", metrics="loss (?P<loss>\\S+)"))
+    both = (r"epoch (?P<epoch>\d+)", r"loss (?P<val_loss>\S+)")
+    assert sweep(Command("train {params}", metrics=both)).declaration()["(metrics)"] == "  ".join(both)
+
+
+def test_the_best_of_several_objectives_is_refused() -> None:
+    with pytest.raises(StudyError, match="is for one objective"):
+        sweep(Command("x {params}", value="best"), objective=("a", "b"), direction=("minimize", "maximize"))
+
+
+def test_a_row_that_is_not_always_there_is_left_out_of_words_and_refused_in_a_shell() -> None:
+    space = {"optimizer": Categorical("sgd", "adam"), "momentum": Float(0, 1).when(optimizer="sgd")}
+    fields = {"space": space, "baseline": {"optimizer": "adam"}}
+    text = "train --optimizer {optimizer} --momentum {momentum}"
+    study = sweep(text, **fields)
+    assert study.program is not None
+    assert study.program.argv(study.baseline_config) == ["train", "--optimizer", "adam"]
+    with pytest.raises(StudyError, match='"momentum" is not always there'):
+        sweep(Command(text, shell=True), **fields)
+    with pytest.raises(StudyError, match='"clip" is not always there'):
+        sweep(Command("x {clip}", shell=True), space={"clip": Categorical(None, 1.0)}, baseline={"clip": 1.0})
+
+
+def test_a_row_that_counts_the_values_of_another_needs_no_place_of_its_own() -> None:
+    space = {"layers": Int(1, 3), "units": Int(8, 64).per("layers")}
+    study = sweep("train --units {units}", space=space, baseline={"layers": 2, "units": [8, 9]})
+    assert study.program is not None
+    assert study.program.argv(study.baseline_config) == ["train", "--units", "8", "9"]
+    with pytest.raises(StudyError, match='nothing in the command reads "units"'):
+        sweep("train {layers}", space=space, baseline={"layers": 2, "units": [8, 9]})
+
+
+def test_a_study_of_a_command_is_declared_by_its_words_and_rows() -> None:
+    study = sweep(description="x")
+    shown = "train --lr {lr} --epochs {epochs}"
+    assert study.declaration()["(command)"] == shown
+    assert study.declaration()["lr"] == "1e-05 .. 0.1 log"
+    assert study.baseline_config == {"lr": 1e-3, "epochs": 5}
+    assert replace(study, name="other").fingerprint() == study.fingerprint()  # as `hpo run --name` does
+    assert sweep(["train", "--lr", "{lr}", "a b", "{epochs}"]).declaration()["(command)"].endswith("'a b' {epochs}")
+    with pytest.raises(StudyError, match="this study's command trains by itself"):
+        study.check_trained_here("evaluate")
+
+
+def test_a_command_runs_in_the_folder_of_its_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So every host runs it in the same place, and files of its own are found: they are code of the user's."""
+    (tmp_path / "code").mkdir()
+    for name in ("train.py", "big.py"):
+        (tmp_path / "code" / name).write_text("x")
+    (tmp_path / "code" / "big.py").write_text("x" * (2**20 + 1))
+    declared = (
+        "from hpo import *\nstudy = Study(name='s', space={'a': Int(1, 2)},"
+        "command=Command('python train.py big.py {a}', folder='code'), objective='x', direction='minimize',"
+        "baseline={'a': 1})"
+    )
+    (tmp_path / "sweep.py").write_text(declared)
+    found = find_study(str(tmp_path / "sweep.py"))
+    assert found.study.program is not None
+    assert found.study.program.folder == str(tmp_path / "code")
+    assert found.study.program.files == [tmp_path / "code" / "train.py"]
+    assert found.study.declaration()["(command)"] == "python train.py big.py {a}"
+
+
+DOCUMENT = (Path(__file__).parents[3] / "docs" / "own-training.md").read_text(encoding="utf-8")
+LOGS = {  # what the scripts write for a batch of the validation set, for its last one, and for its average of weights
+    "timm": (
+        "Test: [   0/78]  Time: 1.2 (1.2)  Loss:  1.2340 (1.2340)  Acc@1:  9.0000 ( 9.0000)  Acc@5: 95.00 (95.00)",
+        "Test: [  78/78]  Time: 0.1 (0.2)  Loss:  0.9870 ( 1.002)  Acc@1: 75.0000 (71.2500)  Acc@5: 95.00 (90.00)",
+        "Test (EMA): [  78/78]  Time: 0.1 (0.2)  Loss:  0.9 ( 1.0)  Acc@1: 75.0000 (99.0000)  Acc@5: 95.0 (90.0)",
+    ),
+    "torchvision": (
+        "Test:   [ 0/79]  eta: 0:00:10  loss: 1.2 (1.2)  acc1: 50.0 (50.0)  acc5: 90.0 (90.0)  time: 0.1",
+        "Test:  Acc@1 71.250 Acc@5 90.100",
+        "Test: EMA Acc@1 99.000 Acc@5 99.000",
+    ),
+}
+
+
+def test_the_documented_studies_are_studies() -> None:
+    blocks = re.findall(r"```python\n(from hpo import .*?)```", DOCUMENT, re.DOTALL)
+    programs = []
+    for block in blocks:
+        names: dict[str, Any] = {}
+        exec(block, names)
+        programs.append(names["study"].program)
+    assert sum(program is not None for program in programs) == 2
+
+
+PATTERNS = list(zip(LOGS, re.findall(r'metrics=r"(.*?)",\n', DOCUMENT), strict=True))
+
+
+@pytest.mark.parametrize(("log", "pattern"), PATTERNS)
+def test_the_documented_patterns_find_the_accuracy_of_an_epoch(log: str, pattern: str) -> None:
+    found = [match["top1"] for line in LOGS[log] if (match := re.search(pattern, line))]
+    assert [float(value) for value in found] == [71.25]
