@@ -68,7 +68,7 @@ def _evaluated(view: StudyView) -> str:
         return "[dim]hpo evaluates only models that it trains; `hpo report` says what mattered here[/]"
     if view.evaluation is None:
         return "[dim]not yet: `hpo evaluate` says how good it really is[/]"
-    return cell(str(view.evaluation.get("verdict", {}).get("sentence", "")))
+    return cell(view.evaluation["verdict"]["sentence"])
 
 
 def trials_table(trials: Sequence[FrozenTrial], *, objectives: int) -> Table:

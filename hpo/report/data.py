@@ -17,7 +17,7 @@ from hpo.report.parameter_ranges import ParameterRange, find_parameters
 from hpo.report.plain_choices import with_plain_choices
 from hpo.report.saving import Saving, pruning_saving
 from hpo.results.best import pareto_front, ranked
-from hpo.results.evaluation import ConfigurationRow, EvaluationDocument, as_document
+from hpo.results.evaluation import ConfigurationRow, EvaluationDocument
 from hpo.results.reading import StudyView
 from hpo.storage.optuna_schema import FINISHED, count_finished
 from hpo.storage.trial_record import record_of
@@ -107,7 +107,7 @@ class ReportData:
     @property
     def evaluation(self) -> EvaluationDocument | None:
         """The document of `hpo evaluate`; None if there is none, or it has another format."""
-        return as_document(self.view.evaluation)
+        return self.view.evaluation
 
     @property
     def winner(self) -> ConfigurationRow | None:

@@ -18,6 +18,7 @@ from sqlalchemy.engine import Connection, Engine, make_url
 from hpo.errors import HpoError, StorageError, StudyError, near_miss
 from hpo.printable import one_line
 from hpo.results.best import best_trial
+from hpo.results.evaluation import EvaluationDocument, as_document
 from hpo.settings import Settings
 from hpo.storage import optuna_internals, optuna_schema, queries, tables
 from hpo.storage.database_url import database_file
@@ -48,7 +49,7 @@ class StudyView:
     epochs:      rows of hpo_epochs, where history was asked for: `trial`, `epoch`, `val_accuracy` and so on; `metrics`
                  holds those of the user's own by name
     metrics:     by number of the trial, the last value of each metric of the user's own, where these were asked for
-    evaluation:  what the last `hpo evaluate` found (docs/evaluation.md)
+    evaluation:  what the last `hpo evaluate` found; None where that is not as docs/evaluation.md says
     declaration: row name -> text, as hpo.study.study.Study.declaration gave it
     workers:     every coordinator that ever worked on it, oldest first
     uid:         what tells it from others of its name; its folder of checkpoints ends in it
@@ -65,7 +66,7 @@ class StudyView:
     objectives: tuple[str, ...] = ()
     epochs: tuple[Mapping[str, Any], ...] = ()
     metrics: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
-    evaluation: Mapping[str, Any] | None = None
+    evaluation: EvaluationDocument | None = None
     uid: str = ""
 
     @property
@@ -195,7 +196,7 @@ def _with_our_record(connection: Connection, study_id: int, view: StudyView, his
         view,
         objectives=tuple(text.split(" ", 1)[-1] for text in declared if text) or view.objectives,
         epochs=tuple(queries.read_epochs(connection, study_id)) if history else (),
-        evaluation=read_evaluation(connection, study_id),
+        evaluation=as_document(read_evaluation(connection, study_id)),
         declaration=record.declaration,
         deadline=record.deadline,
         seconds_left=queries.budget(connection, study_id).seconds_left,

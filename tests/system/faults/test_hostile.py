@@ -126,6 +126,20 @@ def test_every_text_column_may_hold_anything_for_every_command_that_reads(
                 commands("trials json", url, f"nothing in {column}")
 
 
+def test_an_evaluation_of_another_shape_is_as_none(seeded: str, commands: Commands) -> None:
+    """Of the right format too: `hpo best` and the report show its parts."""
+    odd = ({"format": 1, "verdict": []}, {"format": 1, "verdict": {"sentence": []}}, {"verdict": "x"}, {"format": 2})
+    with database_of(seeded, "hostile_evaluation") as url:
+        for document in odd:
+            with altered(url) as connection:
+                connection.execute(text("DELETE FROM hpo_evaluations"))
+                row = {"document": json.dumps(document)}
+                into = "INSERT INTO hpo_evaluations (study_id, document)"
+                connection.execute(text(f"{into} SELECT study_id, :document FROM hpo_studies"), row)
+            for command in ("best", "report"):
+                commands(command, url, str(document))
+
+
 def test_every_number_and_moment_may_be_any_that_the_database_holds(
     seeded: str, attack: Attack, commands: Commands
 ) -> None:
