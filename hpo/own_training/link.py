@@ -1,4 +1,4 @@
-"""Between a user's function and the coordinator: questions, answers, and the request to stop."""
+"""The link between a user's function and the coordinator: questions, answers, and the request to stop."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from hpo.training.progress import StopRequest
 __all__ = ["Link", "Paused"]
 
 LOOK_SECONDS = 0.2
-"""How often a function that waits for an answer looks whether it is to stop."""
+"""How often a function that waits for an answer checks whether it must stop."""
 
 
 class Paused(BaseException):
-    """Raised in a user's function when its trial is to end here: it goes on later, or belongs to another host by now.
+    """Raised in a user's function when its trial must end here: it resumes later, or now belongs to another host.
 
     Not an Exception, so that `except Exception` lets it through.
     """
 
 
 class Link:
-    """One trial's way to the coordinator. Any thread of the trainer may use it; nothing that it forked may."""
+    """One trial's connection to the coordinator. Any thread of the trainer may use it, but no forked process."""
 
     def __init__(
         self, trial_id: int, send: Callable[[Message], None], stop: StopRequest, answers: queue.SimpleQueue[Answer]
@@ -55,7 +55,7 @@ class Link:
         return self._stop.keep
 
     def tell(self, message: Message) -> None:
-        """Send `message`. Raises Paused where the trial is to end."""
+        """Send `message`. Raises Paused if the trial must end."""
         self.check()
         self.send(message)
 
@@ -93,7 +93,7 @@ class Link:
         return answer.value
 
     def check(self) -> None:
-        """Raise what keeps a trial from being used now."""
+        """Raise if the trial cannot be used now."""
         if os.getpid() != self._pid:
             raise RuntimeError("a trial belongs to the process that it was given to, and this is a fork of it")
         if self._closed:

@@ -1,4 +1,4 @@
-"""The function that an OwnTraining names, imported as its file would be by `import`."""
+"""The function that an OwnTraining names, imported as `import` would import its file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["load_function"]
 
 
 def load_function(reference: str) -> Callable[..., Any]:
-    """The function of "module:name" or "/folder/file.py:name". StudyError with the user's line for what fails."""
+    """The function of "module:name" or "/folder/file.py:name". Raises StudyError with the user's line that fails."""
     place, _, name = reference.rpartition(":")
     argv, sys.argv = sys.argv, [place]  # a script that reads its arguments at the top finds none, not the trainer's
     try:

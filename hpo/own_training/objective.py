@@ -1,4 +1,4 @@
-"""An Optuna objective, called as study.optimize calls it; how it ends, as the coordinator is told."""
+"""An Optuna objective, called as study.optimize calls it, and the message about how it ended."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["run_objective"]
 def run_objective(
     job: Job, send: Callable[[Message], None], stop: StopRequest, answers: queue.SimpleQueue[Answer]
 ) -> Finished:
-    """Call the job's function with its trial. answers: where those to the trial's questions come in."""
+    """Call the job's function with its trial. answers: the queue of answers to the trial's questions."""
     assert job.own is not None
     link = Link(job.trial_id, send, stop, answers)
     trial = RemoteTrial(job, link)
@@ -42,7 +42,7 @@ def _call(job: Job, trial: RemoteTrial, link: Link) -> Finished:
         function = load_function(job.own.function)
         trial.pass_for_optunas()  # only now: the script imports Optuna
         returned = function(trial)
-        # One that swallowed its pause returns what it had come to, which is no result.
+        # A function that swallowed its pause returns an unfinished value, which is not a result.
         return Finished(job.trial_id, "stopped") if link.paused else _returned(job, returned)
     except BaseException as error:  # noqa: BLE001 - whatever a user's function raises ends its trial, and nothing else
         if isinstance(error, Paused) or link.stopping:
@@ -55,7 +55,7 @@ def _call(job: Job, trial: RemoteTrial, link: Link) -> Finished:
 
 
 def _returned(job: Job, returned: Any) -> Finished:
-    """What an objective returned, as Optuna takes it: a number, or one for each direction."""
+    """What an objective returned, read as Optuna does: a number, or one for each direction."""
     assert job.own is not None
     several = isinstance(returned, Sequence) and not isinstance(returned, str)
     values = list(returned) if several else [returned]

@@ -1,6 +1,6 @@
-"""Optuna's own objects, where a script asks for them by trial.study: the one file of the trainer's that imports optuna.
+"""Optuna's own objects, for a script that asks trial.study for them: the trainer's only file that imports optuna.
 
-A script that asks has imported it; others never load it.
+A script that asks has imported optuna already; others never load it.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ def directions(names: Iterable[str]) -> list[StudyDirection]:
 
 
 def distributions(asked: Mapping[str, Any]) -> dict[str, BaseDistribution]:
-    """By name, of what Optuna writes as JSON."""
+    """Distributions by name, from Optuna's JSON."""
     return {name: json_to_distribution(json.dumps(one)) for name, one in asked.items()}
 
 
 def best_of(trials: Iterable[FrozenTrial], direction: str) -> FrozenTrial:
-    """The complete trial with the best value; ValueError while there is none."""
+    """The complete trial with the best value. Raises ValueError while there is none."""
     complete = [trial for trial in trials if trial.state is TrialState.COMPLETE and trial.values]
     if not complete:
         raise ValueError("No trials are completed yet.")
@@ -36,7 +36,7 @@ def best_of(trials: Iterable[FrozenTrial], direction: str) -> FrozenTrial:
 
 
 def frozen_trial(told: Mapping[str, Any]) -> FrozenTrial:
-    """What the coordinator's hpo.search.own_trials tells of a trial."""
+    """A trial as the coordinator's hpo.search.own_trials sends it."""
     shapes = {name: json_to_distribution(text) for name, (_, text) in told["params"].items()}
     return FrozenTrial(
         number=told["number"],

@@ -1,4 +1,4 @@
-"""trial.study: read-only, but for `stop` and `set_user_attr`, which Optuna's scripts call inside an objective."""
+"""trial.study: read-only except for `stop` and `set_user_attr`, which Optuna's scripts call inside an objective."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["RemoteStudy"]
 
 
 class RemoteStudy:
-    """The study as the coordinator knows it when it is asked. Trials come as optuna.trial.FrozenTrial."""
+    """The study as the coordinator knows it when asked. Trials are optuna.trial.FrozenTrial objects."""
 
     def __init__(self, own: OwnTraining, link: Link) -> None:
         self.study_name = own.study
@@ -40,7 +40,7 @@ class RemoteStudy:
         return self.get_trials()
 
     def get_trials(self, deepcopy: bool = True, states: Iterable[Any] | None = None) -> list[Any]:
-        """By number: each trial of the study, those under way with what they have said so far."""
+        """Each trial of the study by number; running ones have what they reported so far."""
         from hpo.own_training.optuna_objects import frozen_trial
 
         wanted = None if states is None else set(states)
@@ -49,7 +49,7 @@ class RemoteStudy:
 
     @property
     def best_trial(self) -> Any:
-        """The complete trial with the best value; ValueError while there is none."""
+        """The complete trial with the best value. Raises ValueError while there is none."""
         if len(self._own.directions) > 1:
             raise RuntimeError("A single best trial cannot be retrieved from a multi-objective study.")
         from hpo.own_training.optuna_objects import best_of
@@ -73,7 +73,7 @@ class RemoteStudy:
         self._link.tell(Attribute(self._link.trial_id, "study", key, value))
 
     def stop(self) -> None:
-        """End the search here once the trials under way have ended."""
+        """End the search here after the running trials have ended."""
         self._link.tell(Attribute(self._link.trial_id, "stop"))
 
     def __getattr__(self, name: str) -> Any:

@@ -1,7 +1,7 @@
-"""What an objective gets: the public interface of optuna.Trial, whose suggestions and decisions the coordinator makes.
+"""What an objective gets: the public interface of optuna.Trial; the coordinator makes its suggestions and decisions.
 
-Read beside Optuna's own `optuna/trial/_trial.py` (5.0): where that says what happens to a wrong value, this does the
-same. Optuna itself is not imported; a script that uses it has done so.
+It follows Optuna's `optuna/trial/_trial.py` (5.0), also in what happens to a wrong value. It does not import Optuna;
+a script that uses Optuna has done so.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ __all__ = ["RemoteTrial"]
 class RemoteTrial:
     """One trial of a study, for the function that trains it.
 
-    number, params, user_attrs, constraints, distributions, study: as of optuna.Trial
-    checkpoint_dir: beyond Optuna's interface: a folder that outlives a pause, and is empty when the trial begins
+    number, params, user_attrs, constraints, distributions, study: as in optuna.Trial
+    checkpoint_dir: not in Optuna's interface: a folder that survives a pause, and is empty when the trial begins
     """
 
     def __init__(self, job: Job, link: Link) -> None:
@@ -49,7 +49,7 @@ class RemoteTrial:
 
     @classmethod
     def pass_for_optunas(cls) -> None:
-        """Let `isinstance(trial, optuna.Trial)` hold where a script has imported Optuna: its functions ask that."""
+        """Make `isinstance(trial, optuna.Trial)` true if a script has imported Optuna: Optuna's functions check it."""
         optuna = sys.modules.get("optuna.trial")
         if optuna is not None:
             optuna.Trial.register(cls)
@@ -88,7 +88,7 @@ class RemoteTrial:
 
     @property
     def distributions(self) -> dict[str, Any]:
-        """Of each parameter suggested so far, Optuna's own object. Imports optuna."""
+        """Optuna's own object for each parameter suggested so far. Imports optuna."""
         from hpo.own_training.optuna_objects import distributions
 
         return dict(distributions(self._asked))
@@ -146,7 +146,7 @@ class RemoteTrial:
         self._link.tell(Attribute(self._trial_id, "user", key, value))
 
     def set_system_attr(self, key: str, value: Any) -> None:
-        """Of Optuna's own parts, such as artifacts."""
+        """Set by Optuna's own parts, such as artifacts."""
         json.dumps(value)
         self.system_attrs[key] = value
         self._link.tell(Attribute(self._trial_id, "system", key, value))
@@ -172,7 +172,7 @@ class RemoteTrial:
 
     @property
     def checkpoint_dir(self) -> Path:
-        """Where to keep what a later attempt of this trial goes on from; made when it is asked for."""
+        """A folder for what a later attempt of this trial resumes from; created on first use."""
         folder = Path(self._checkpoint)
         if links_below(folder, folder.parents[1]):
             raise OSError(f"{folder} leads elsewhere by a link, and hpo keeps nothing behind one")

@@ -1,4 +1,4 @@
-"""What a user's function may change of the trainer's process, put back when it ends: every trial starts the same."""
+"""Restore what a user's function may change in the trainer's process: every trial starts the same."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM, signal
 
 @contextmanager
 def undisturbed(seed: int, arguments: list[str]) -> Iterator[None]:
-    """Seeded with `seed`, and `arguments` as the script's own. Folder, signals, torch's settings are put back."""
+    """Seed a block with `seed` and give it the script's `arguments`; then restore folder, signals, torch's settings."""
     folder, argv, path, environ = os.getcwd(), sys.argv, list(sys.path), dict(os.environ)
     handlers = {number: signal.getsignal(number) for number in _SIGNALS}
     threads, grad, dtype = torch.get_num_threads(), torch.is_grad_enabled(), torch.get_default_dtype()

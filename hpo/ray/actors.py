@@ -27,7 +27,7 @@ class Coordinator:
         self._stopped = False
 
     def run(self, found: FoundStudy, options: Mapping[str, Any]) -> str | HpoError:
-        """Why this worker left, or the error that its user has to act on."""
+        """Why this worker left, or the error that the user has to act on."""
         try:
             chosen = RunOptions(worker=True, on_started=self._started, **options)
             return run_search(found, chosen, Settings.read()).stopped
@@ -47,8 +47,8 @@ class Coordinator:
 
 @dataclass
 class NodeActors:
-    """The coordinators of one run. There are never more of them than nodes were alive at once: else each node that the
-    autoscaler starts for a lost one would call for another."""
+    """The coordinators of one run. There are never more of them than nodes were alive at once: otherwise each node that
+    the autoscaler starts for a lost one would need another."""
 
     found: FoundStudy
     options: RunOptions
@@ -59,7 +59,7 @@ class NodeActors:
     ended: list[str | HpoError] = field(default_factory=list)
 
     def cover(self) -> int:
-        """Start a coordinator for every node without one; how many nodes can have one."""
+        """Start a coordinator for every node without one. Returns how many nodes can have one."""
         nodes = suitable(ray.nodes(), self.options.devices)
         fresh = [node for node in nodes if node["NodeID"] not in self.started_on]
         room = len(nodes) - len(self.actors) - len(self.ended)

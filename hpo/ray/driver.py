@@ -1,7 +1,7 @@
 """`hpo run --ray`: one coordinator on every node of a Ray cluster that has the resources.
 
-Ray decides where a coordinator runs, starts it again when its node dies, and asks the autoscaler for a node when there
-is none. Everything else is in PostgreSQL as always: a coordinator that was started again is one more worker.
+Ray decides where a coordinator runs, restarts it when its node dies, and asks the autoscaler for a node when there is
+none. Everything else is in PostgreSQL as always: a restarted coordinator is one more worker.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def run_on_ray(found: FoundStudy, options: RunOptions, settings: Settings) -> Re
     """`hpo.run` on every node of the cluster `options.ray`: an address, or "local" for a cluster on this machine.
 
     Nodes that join later get a coordinator too. Raises StorageError for a database that other nodes cannot reach,
-    DeviceError for a cluster without the resources, and what a coordinator raised when none is left.
+    DeviceError for a cluster without the resources, and a coordinator's error when no coordinator is left.
     """
     assert options.ray is not None
     storage = _reachable(resolve_url(settings, options.storage), options.ray)
@@ -119,7 +119,7 @@ def _reachable(storage: str, address: str) -> str:
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    """What nodes get of this process's environment: its HPO_ settings, and no secrets."""
+    """The part of this process's environment that nodes get: its HPO_ settings, and no secrets."""
     ours = {name: value for name, value in os.environ.items() if name.startswith("HPO_") and name not in _SECRET}
     return {"HPO_HOME": str(settings.home), "HPO_CHECKPOINT_DIR": str(settings.checkpoint_dir), **ours}
 

@@ -1,1 +1,1 @@
-"""What to try next and what to end: samplers and pruners of Optuna on a study in memory."""
+"""What to try next and what to prune: Optuna's samplers and pruners on a study in memory."""

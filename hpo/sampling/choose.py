@@ -20,11 +20,11 @@ __all__ = ["Sampling"]
 
 
 class Sampling:
-    """Makes samplers for the trials of one study: their proposals are, bit by bit, those of hpo.study.samplers.
+    """Makes samplers for the trials of one study. Their proposals are bit for bit those of hpo.study.samplers.
 
     TPE's are up to observations.MOST_OTHERS trials; beyond, it is shown a part of them.
 
-    note: what is to be said of the sampler: that Optuna's own proposes, where ColumnTPE cannot work; else ""
+    note: a line for the user if ColumnTPE cannot work and Optuna's own sampler proposes; else ""
     """
 
     def __init__(self, study: Study, cache: StudyCache) -> None:
@@ -39,7 +39,7 @@ class Sampling:
         self._cache = cache
 
     def sampler(self, number: int) -> BaseSampler:
-        """For trial `number` alone: it knows the study as it stands now."""
+        """A sampler for trial `number` alone; it knows the study as it is now."""
         declared, seed = self._study.sampler, sampler_seed(self._study.seed, number)
         if isinstance(declared, CmaEs):
             known = self._cache, self._evolution, self._space

@@ -1,8 +1,8 @@
 """CMA-ES whose state is rebuilt from the study's trials: Optuna's keeps a pickle in the database, and runs whatever is
 there.
 
-The proposals are those of Optuna's CmaEsSampler on the same history. Two things of a trial are enough for that: its
-values, and the generation it was drawn in, a whole number that Optuna records too.
+Its proposals are those of Optuna's CmaEsSampler on the same history. It needs only two things of a trial: its values,
+and the generation in which it was drawn, an integer that Optuna records too.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Space = dict[str, BaseDistribution]
 
 
 class TrialsCmaEs(BaseSampler):
-    """For one trial. `evolution` and `space` are kept from trial to trial; the rest is made anew, from the seed."""
+    """For one trial. `evolution` and `space` are kept between trials; the rest is made from the seed each time."""
 
     def __init__(
         self,
@@ -146,7 +146,7 @@ class Evolution:
     def after(self, drawn: Drawn, space: Space, direction: StudyDirection) -> tuple[Any, UnitCube]:
         """(the optimizer that has been told of `drawn`, the cube in which it thinks).
 
-        The trials of a generation are as many as it takes, the first that ended; they are rows of `space`.
+        A generation has a fixed number of trials: those that ended first. They are rows of `space`.
         """
         cube = UnitCube(space)
         if self._fresh is None or space != self._space:
@@ -181,7 +181,7 @@ class Evolution:
 
 
 class UnitCube:
-    """Numbers of a space as points in [0, 1]^n, as Optuna's CMA-ES places them: whole numbers in the middle of a step,
+    """Numbers of a space as points in [0, 1]^n, placed as Optuna's CMA-ES does: integers in the middle of a step,
     logarithmic rows by their logarithm."""
 
     def __init__(self, space: Space) -> None:

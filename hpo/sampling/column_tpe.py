@@ -20,7 +20,7 @@ from hpo.storage.optuna_internals import TPEInternals, trial_id_of
 __all__ = ["ColumnTPE"]
 
 _TIE = 1e-6
-"""Candidates whose gains differ by less are judged by Optuna's own arithmetic; far above the quick one's rounding."""
+"""If gains of candidates differ by less, Optuna's own arithmetic decides; far above the fast one's rounding."""
 
 
 class ColumnTPE(BaseSampler):
@@ -28,8 +28,8 @@ class ColumnTPE(BaseSampler):
 
     Beyond MOST_OTHERS trials it shows the estimator a part of them, so that a proposal stays a fraction of a second.
     Optuna's sampler sorts and converts every trial again for each parameter outside the search space that all trials
-    share; here only the estimators are built anew. For one objective, in the storage thread. `space` and `columns` are
-    kept from trial to trial; the rest is made anew for each, from its seed.
+    share; here only the estimators are built again. For one objective, in the storage thread. `space` and `columns` are
+    kept between trials; the rest is made for each trial from its seed.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class ColumnTPE(BaseSampler):
         if not search_space or len(self._columns) < self._startup_trials:
             return {}
         params = self._propose(study, trial, search_space)
-        # So that other processes, stock Optuna's too, count this trial where it is going to be.
+        # So that other processes, also of plain Optuna, count this trial where it will be.
         words, longest = json.dumps(params), self._tpe.longest_attribute
         for place in range(0, len(words), longest):
             key = f"{self._tpe.params_key}:{place // longest}"

@@ -1,8 +1,8 @@
 """The densities of TPE's kernel estimators over many kernels, in a few array operations.
 
-Optuna computes the same numbers with a Python function per element (NumPy alone has no erf), which is nearly all the
-time an ask takes. Equal to its results up to rounding, except that what lies so far from a kernel that its mass
-underflows counts as impossible there; the prior kernel, as wide as the range, keeps every sum above zero.
+Optuna computes the same numbers with a Python function per element (NumPy alone has no erf), which takes nearly all the
+time of an ask. The results are equal up to rounding, except that a point so far from a kernel that its mass underflows
+counts as impossible for that kernel; the prior kernel, as wide as the range, keeps every sum above zero.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _log_mass_of_range(kernel: Any) -> Array:
 
 
 def _mass(low: Array, high: Array) -> Array:
-    """Of the standard normal between two points; in the left tail, where differences keep their digits."""
+    """The mass of the standard normal between two points, computed in the left tail, where differences keep digits."""
     from scipy.special import ndtr
 
     right = low > 0

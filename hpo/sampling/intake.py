@@ -1,4 +1,4 @@
-"""What other hands wrote into a study, as samplers and pruners may see it; and what of it nobody can train.
+"""What others wrote into a study, as samplers and pruners may see it, and which of their trials cannot be trained.
 
 Optuna's API lets anybody write into a study of ours: a trial enqueued with values that no row has, one that plain
 Optuna asked for with distributions of its own, attributes of any kind. None of that may end a coordinator.
@@ -35,7 +35,7 @@ _LAST_SAMPLE = re.compile(r"qmc \(.*\)'s last sample id", re.DOTALL)
 
 
 class Intake:
-    """The rows of a study as the measure of what others wrote about its trials."""
+    """Checks what others wrote about a study's trials against its rows."""
 
     def __init__(self, rows: Space) -> None:
         self._rows = rows
@@ -44,8 +44,8 @@ class Intake:
         }
 
     def refusal(self, trial: FrozenTrial) -> str:
-        """Why `trial`, as the database has it, cannot be trained: a parameter it was enqueued with, or has, that is no
-        row or has no value of its row. "" for one that can. To be asked before `admit`, which takes the reason away.
+        """Why `trial`, as stored, cannot be trained: it has, or was enqueued with, a parameter that is not a row or a
+        value outside its row. "" if it can be trained. Call it before `admit`, which removes the reason.
         """
         wanted = trial.system_attrs.get(FIXED_PARAMS, {})
         if not isinstance(wanted, Mapping):
@@ -65,8 +65,8 @@ class Intake:
         return ""
 
     def admit(self, trials: Iterable[FrozenTrial]) -> Iterator[FrozenTrial]:
-        """`trials` without what no sampler or pruner of this study could read. They are changed in place,
-        one by one as they are asked for."""
+        """`trials` without what no sampler or pruner of this study could read. Each is changed in place when the
+        iteration reaches it."""
         return map(self._admit, trials)
 
     def reader(self, name: str, stored: str) -> tuple[BaseDistribution, Callable[[float], Any]] | None:
@@ -109,7 +109,7 @@ class Intake:
         return kept
 
     def _fixed(self, given: Any) -> dict[str, Any]:
-        """What a trial was enqueued with, as its rows have it: 3.0 from a browser is the whole number 3."""
+        """What a trial was enqueued with, in the types of its rows: 3.0 from a browser is the integer 3."""
         if not isinstance(given, Mapping):
             return {}
         rows = {name: self._row(name) for name in given}
@@ -118,7 +118,7 @@ class Intake:
         }
 
     def _is_proposal(self, prefix: str, attributes: Mapping[str, Any]) -> bool:
-        """Whether the pieces under `prefix`, put together as a sampler does, give a value of its row to every name."""
+        """Whether the pieces under `prefix`, joined as a sampler does, give every name a value of its row."""
         pieces: list[Any] = []
         while piece := attributes.get(f"{prefix}:{len(pieces)}"):
             pieces.append(piece)
@@ -146,8 +146,8 @@ class Intake:
 
 
 class OpenIntake(Intake):
-    """The same where the user's own function suggests as it goes: there are no rows, and what Optuna's own reading
-    takes for a parameter is one. A function that is enqueued with a value it cannot use says so itself."""
+    """The same for a user's own function, which suggests as it runs: there are no rows, and anything that Optuna reads
+    as a parameter is one. If a function gets an enqueued value that it cannot use, it says so itself."""
 
     def __init__(self) -> None:
         super().__init__(Space({}))
@@ -183,14 +183,14 @@ class OpenIntake(Intake):
 
 
 def intake_for(study: Study) -> Intake:
-    """The measure of what others wrote into `study`."""
+    """The check for what others wrote into `study`."""
     return OpenIntake() if study.define_by_run else Intake(study.rows)
 
 
 def trusted_study_attributes(attributes: Mapping[str, Any], trials: int) -> dict[str, Any]:
-    """A study's system attributes without a count of quasi-random points that `trials` cannot have used up.
+    """A study's system attributes without a count of quasi-random points that `trials` cannot have used.
 
-    A sampler goes over all points before its own, so a number of any size would keep it busy for as long.
+    A sampler skips all points before its own, so a huge number would keep it busy for as long.
     """
     return {
         key: value
@@ -211,7 +211,7 @@ def _fits(row: Parameter, value: Any) -> bool:
 
 
 def _as_declared(row: Parameter, value: Any) -> Scalar:
-    """A value that fits `row`, of the type that the row has."""
+    """A value that fits `row`, in the row's type."""
     if isinstance(row, Categorical):
         alike = [
             choice for choice in row.choices if choice == value and isinstance(choice, bool) == isinstance(value, bool)
@@ -222,7 +222,7 @@ def _as_declared(row: Parameter, value: Any) -> Scalar:
 
 
 def _number_of(row: Parameter, value: Any) -> Any:
-    """A number as the row counts: JSON does not tell 3.0 from 3, and Optuna stores both as one."""
+    """A number in the row's type: JSON does not distinguish 3.0 from 3, and Optuna stores both alike."""
     if isinstance(row, Int) and isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(row, Float) and type(value) is int and abs(value) <= 2**53:

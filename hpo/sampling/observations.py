@@ -1,6 +1,6 @@
 """The finished trials of a study as arrays, for samplers that would otherwise walk through every trial for every value.
 
-A trial costs something once, when it finishes; asking costs a few array operations, however many trials there are.
+A trial costs time once, when it finishes; asking takes a few array operations, however many trials there are.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class _Place:
 class TrialObservations:
     """One value per trial and parameter, in Optuna's internal representation, NaN where a trial lacks the parameter.
 
-    Also the order in which TPE prefers trials: complete ones by value, then pruned ones by how far they came, then
-    those that violate a constraint. Single objective only. Not thread-safe.
+    It also keeps the order in which TPE prefers trials: complete ones by value, then pruned ones by how far they came,
+    then those that violate a constraint. For a single objective only. Not thread-safe.
     """
 
     def __init__(self, study: StudyCache, direction: StudyDirection, most_others: int = MOST_OTHERS) -> None:
@@ -63,7 +63,7 @@ class TrialObservations:
         return len(self._places)
 
     def refresh(self) -> None:
-        """Take in what finished since the last time."""
+        """Take in the trials that finished since the last call."""
         changed, self._heard = self.study.finished_since(self._heard)
         places = []
         for trial in changed:

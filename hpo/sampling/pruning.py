@@ -20,7 +20,7 @@ __all__ = ["make_pruner"]
 
 
 def make_pruner(study: Study, cache: StudyCache, workers: int) -> BasePruner:
-    """The pruner of a study, for the loop's thread alone."""
+    """The pruner of a study, for the loop's thread only."""
     if isinstance(study.pruner, PercentilePruner):
         return _Cutoffs(study.pruner, cache, workers)
     return study.pruner.build(study.epochs, workers)
@@ -79,7 +79,7 @@ class _Cutoffs(BasePruner):
                     self._cutoffs.pop(step, None)
 
     def _differs(self, trial: FrozenTrial) -> bool:
-        """Whether a trial was complete with other reports than it has now."""
+        """Whether a trial was complete with different reports from now."""
         before = self._completed.get(trial.number)
         if before is None:
             return False
@@ -93,7 +93,7 @@ class _Cutoffs(BasePruner):
 
 
 def _digest(reports: dict[int, float]) -> int:
-    """The same for the same reports; NaN is like NaN here."""
+    """The same for the same reports; NaN equals NaN here."""
     return hash(array("d", [number for report in reports.items() for number in report]).tobytes())
 
 
