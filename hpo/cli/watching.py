@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Self
 
 from hpo.cli.output import notice as print_line
 from hpo.cli.states import counts_text
@@ -23,26 +23,18 @@ if TYPE_CHECKING:
 
     from hpo.trainers.snapshot import Snapshot
 
-__all__ = ["LiveDisplay", "PlainLines", "Watcher", "watcher"]
+__all__ = ["LiveDisplay", "PlainLines", "watcher"]
 
 HEARTBEAT_SECONDS = 60.0
 LINES_AT_ONCE = 20
 LINES_PER_SECOND = 2.0
 
 
-class Watcher(Protocol):
-    """What hpo.api.run calls: `snapshot` a few times a second, `notice` for an event worth a line."""
-
-    def snapshot(self, snapshot: Snapshot) -> None: ...
-    def notice(self, text: str) -> None: ...
-    def __enter__(self) -> Self: ...
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-
 def watcher(*, quiet: bool) -> LiveDisplay | PlainLines:
-    """The live view where it is wanted and a terminal can draw it."""
+    """The live view where it is wanted and a terminal can draw it.
+
+    hpo.api.run calls its `snapshot` a few times a second, and its `notice` for an event worth a line.
+    """
     plain = quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb"
     return PlainLines(quiet=quiet) if plain else LiveDisplay()
 
