@@ -24,16 +24,16 @@ from pathlib import Path
 
 import optuna
 import psutil
+from doors import DOORS, Door
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 from proxy import Proxy
-from world import Hpo, World
+from world import HERE, Hpo, World
 
 from hpo.storage.embedded.embedded import embedded_url, leave_embedded
 from hpo.storage.embedded.server import Server
 
-STUDY = "mlp_digits"
-STUDY_FILE = Path(__file__).with_name("chaos_study.py")
+STUDIES = {"model": Door("chaos_study.py", first=1, name="mlp_digits", exact=True), **DOORS}
 LEASE_SECONDS = 6.0
 STALL_SECONDS = 4.0  # longer than a statement may take with this lease
 KINDS = {
@@ -65,6 +65,7 @@ class Chaos:
     world: World
     proxy: Proxy
     server: Server
+    door: Door
     dice: random.Random
     log_path: Path
     hosts: list[Hpo] = field(default_factory=list)
@@ -76,8 +77,12 @@ class Chaos:
     def start(self, index: int) -> Hpo:
         """A host: the first one runs the study, the second works on it too."""
         return self.world.start(
-            command=("run", "worker")[index], OTHER_HOST=f"node@{index}", TRAINER_LOG=str(self.log_path)
+            *self.door.words, command=("run", "worker")[index], OTHER_HOST=f"node@{index}", **self.logged()
         )
+
+    def logged(self) -> dict[str, str]:
+        """A command has a trainer of its own, which writes no log."""
+        return {} if self.door is DOORS["command"] else {"TRAINER_LOG": str(self.log_path)}
 
     def log(self) -> list[Line]:
         if not self.log_path.exists():
@@ -87,6 +92,8 @@ class Chaos:
 
     def training(self, host: Hpo) -> list[psutil.Process]:
         """Its trainers that are in the middle of an epoch, so that a fault does harm."""
+        if not self.logged():
+            return host.trainers()
         last = {line.pid: line.event for line in self.log()}
         return [child for child in host.trainers() if last.get(child.pid) in ("epoch", "replayed")]
 
@@ -133,7 +140,7 @@ class Chaos:
         self.faults[kind] += 1
 
     def optuna(self) -> optuna.Study:
-        return optuna.load_study(study_name=STUDY, storage=optuna.storages.RDBStorage(self.world.direct))
+        return optuna.load_study(study_name=self.door.name, storage=optuna.storages.RDBStorage(self.world.direct))
 
     def write(self) -> None:
         """What Optuna's API lets anybody do to a study of ours."""
@@ -179,7 +186,7 @@ class Chaos:
         for number in self.untold:
             self.optuna().tell(number, state=TrialState.FAIL)
         asked = self.world.sql("SELECT count(*) FROM trials")[0][0]
-        last = self.world.start("--trials", str(asked), TRAINER_LOG=str(self.log_path))
+        last = self.world.start(*self.door.trials(asked), **self.logged())
         last.ends(seconds=300)
         return int(asked)
 
@@ -214,7 +221,7 @@ def verdict(chaos: Chaos, asked: int) -> dict[str, object]:
     rows = world.sql(
         "SELECT t.number, max(e.epoch), count(*) FROM hpo_epochs e JOIN trials t USING (trial_id) GROUP BY 1"
     )
-    doubled += sum(1 for _, last, count in rows if last != count)
+    doubled += sum(1 for _, last, count in rows if last + 1 - chaos.door.first != count)
     stale = sum(trial.state.name in ("RUNNING", "WAITING") for trial in trials)
     stale += world.sql("SELECT count(*) FROM hpo_leases WHERE worker_id IS NOT NULL")[0][0]
     total, again = training_seconds(chaos.log(), chaos.deaths)
@@ -251,12 +258,16 @@ def reproduced(chaos: Chaos, count: int) -> tuple[int, int]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--study", choices=STUDIES, default="model", help="who trains: hpo, or one's own code by a door"
+    )
     parser.add_argument("--faults", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=600.0, help="at most, of doing harm")
     parser.add_argument("--reproduce", type=int, default=2, help="interrupted trials to train again in one go")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--keep", action="store_true", help="leave the folder with every log")
     options = parser.parse_args()
+    door = STUDIES[options.study]
     folder = Path(tempfile.mkdtemp(prefix="hpo-chaos-"))
     direct = embedded_url(folder / "server")
     server = Server(folder / "server" / "postgres")
@@ -265,17 +276,18 @@ def main() -> int:
         url=f"postgresql+psycopg2://postgres@127.0.0.1:{proxy.port}/postgres",
         folder=folder,
         fake=None,
-        study=str(STUDY_FILE),
-        name=STUDY,
+        study=str(HERE / door.study),
+        name=door.name,
         lease_seconds=LEASE_SECONDS,
     )
     world.direct = direct
-    chaos = Chaos(world, proxy, server, random.Random(options.seed), folder / "trainers.log")
+    chaos = Chaos(world, proxy, server, door, random.Random(options.seed), folder / "trainers.log")
     began = time.monotonic()
     try:
         chaos.rage(options.faults, options.seconds)
         found = verdict(chaos, chaos.calm())
-        found["same when trained in one go"], found["tried"] = reproduced(chaos, options.reproduce)
+        tried = options.reproduce if door.exact else 0
+        found["same when trained in one go"], found["tried"] = reproduced(chaos, tried)
     finally:
         world.end()
         proxy.close()

@@ -15,6 +15,7 @@ from typing import Any
 from hpo import trainer
 from hpo.channel import Channel
 from hpo.messages import Epoch, Finished, Message
+from hpo.own_messages import Report
 
 LOG = os.environ["TRAINER_LOG"]
 
@@ -30,6 +31,8 @@ class LoggedChannel(Channel):
         if isinstance(message, Epoch):
             time.sleep(0.4 if os.path.exists(os.environ.get("SLOWLY", "")) else 0.0)
             log("replayed" if message.replayed else "epoch", message.trial_id, message.epoch, message.seconds)
+        elif isinstance(message, Report):
+            log("epoch", message.trial_id, message.step, message.seconds)
         elif isinstance(message, Finished):
             log(message.outcome, message.trial_id, message.epoch)
         super().send(message)

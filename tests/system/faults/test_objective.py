@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from doors import DOORS, Door
 from odd_objectives import CASES, PRUNED
 from optuna.trial import TrialState
 from own_server import OwnServer
@@ -22,28 +22,6 @@ HERE = Path(__file__).parent
 NewWorld = Any
 
 
-@dataclass(frozen=True)
-class Door:
-    """How the same script comes to hpo: --study, and what else the command line has to say."""
-
-    study: str
-    words: tuple[str, ...] = ()
-    first: int = 0  # step of a trial's first report
-    name: str = "optuna_script"
-
-    def trials(self, number: int) -> tuple[str, ...]:
-        return ("--trials", str(number), *self.words)
-
-    def script(self, new_world: NewWorld, **fields: Any) -> World:
-        world: World = new_world(study=str(HERE / self.study), name=self.name, fake=None, lease_seconds=4.0, **fields)
-        return world
-
-
-DOORS = {
-    "objective": Door("optuna_script.py:objective", ("--direction", "maximize")),
-    "train": Door("train_script.py", first=1, name="train_script"),
-    "command": Door("command_study.py"),
-}
 each_door = pytest.mark.parametrize("door", DOORS.values(), ids=DOORS)
 
 
