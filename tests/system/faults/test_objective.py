@@ -36,7 +36,7 @@ def check_script(world: World, door: Door, trials: int) -> None:
     for trial in world.check(finished=trials):
         names = {"layers", "lr", "optimizer", *(f"units_{index}" for index in range(trial.params["layers"]))}
         assert set(trial.params) == names | ({"momentum"} if trial.params["optimizer"] == "sgd" else set())
-        assert trial.state.name in ("COMPLETE", "PRUNED")
+        assert trial.state.name in ("COMPLETE", "PRUNED"), trial.user_attrs.get("failure")
         if trial.state.name == "COMPLETE":
             assert sorted(trial.intermediate_values) == list(range(door.first, door.first + 6))
             assert trial.value == trial.intermediate_values[door.first + 5]
