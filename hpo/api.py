@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hpo.errors import UsageError
+from hpo.errors import StudyError, UsageError
 from hpo.result import Result
 from hpo.search.budget import check_trials
 from hpo.search.failure_tracker import check_not_all_failed
@@ -25,6 +25,7 @@ from hpo.study.objective_study import ObjectiveOptions, study_of
 from hpo.study.pruners import Pruner
 from hpo.study.samplers import Sampler
 from hpo.study.study import Study
+from hpo.wording import shortened
 
 __all__ = ["run"]
 
@@ -56,6 +57,7 @@ def run(
     ray:    the address of a Ray cluster, or "local": search on every node of it
     Raises HpoError for anything that the caller must act on; every trial is released safely first.
     """
+    _check_not_in_a_trainer()
     said = ObjectiveOptions(_tuple(direction) or (), _tuple(metric), sampler, pruner)
     found = _found(study, said)
     changes: dict[str, Any] = {key: value for key, value in (("name", name), ("subset", subset)) if value is not None}
@@ -69,6 +71,16 @@ def run(
     if result.exit_code == 0 and not chosen.worker and chosen.foreground is None:
         check_not_all_failed(result.study, result.counts, result.frozen)
     return result
+
+
+def _check_not_in_a_trainer() -> None:
+    """A trainer imports the user's file: a search that begins there would start trainers, which import it again."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    if spec is not None and spec.name == "hpo.trainer":
+        raise StudyError(
+            "hpo.run was called when a trainer imported this file, and would start a search in every trial",
+            next='put it under `if __name__ == "__main__":`; Python then runs it, and a trainer does not',
+        )
 
 
 def _renamed(options: dict[str, Any]) -> dict[str, Any]:
@@ -110,6 +122,11 @@ def _found(study: str | Study | FoundStudy | Callable[..., Any], options: Object
     if callable(study):
         objective = Objective(study, options.metrics, options.directions)
         return FoundStudy(study_of(objective, options), Path(objective.place), here)
+    if not isinstance(study, str):
+        raise UsageError(
+            f"hpo.run takes a Study, its name or file, or an objective, not {shortened(repr(study))}",
+            next='hpo.run("mlp_digits"), hpo.run(study) or hpo.run(objective, direction="minimize")',
+        )
     return find_study(study, options)
 
 

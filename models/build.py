@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
-from hpo.errors import StudyError, near_miss
+from hpo.errors import HpoError, StudyError, near_miss
 from hpo.former_names import former_name, line_instead
 from hpo.user_code import definition_of, line_of
 
@@ -47,6 +47,13 @@ def build_model(builder: str, shape: Shape, classes: int, parameters: Mapping[st
             evidence=[definition_of(function)],
             next="let it return the network",
         )
+    if "LightningModule" in {kind.__name__ for kind in type(model).__mro__}:
+        raise StudyError(
+            f"model builder {builder} returned a LightningModule, whose training_step hpo's own training never calls",
+            evidence=[definition_of(function)],
+            next="keep Lightning's Trainer: write def objective(trial) around Trainer.fit, which returns the metric,"
+            " and run it with `hpo run --study FILE.py:objective` (docs/own-training.md)",
+        )
     return model
 
 
@@ -57,6 +64,9 @@ def resolve(reference: str, what: str) -> Callable[..., Any]:
         raise StudyError(f'{what} "{reference}" is not of the form module:function')
     try:
         module = import_module(module_name)
+    except HpoError as error:
+        evidence = [*error.evidence, *filter(None, [line_of(error)])]
+        raise StudyError(f"{what} {reference}: {error.fact}", evidence=evidence, next=error.next) from error
     except (Exception, SystemExit) as error:
         now = former_name(module_name)
         try_it = f"make `python -c 'import {module_name}'` work from the folder you run hpo in"

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from hpo.errors import StudyError, near_miss
+from hpo.errors import HpoError, StudyError, near_miss
 from hpo.user_code import line_of
 
 __all__ = ["load_function"]
@@ -23,6 +23,9 @@ def load_function(reference: str) -> Callable[..., Any]:
     argv, sys.argv = sys.argv, [place]  # a script that reads its arguments at the top finds none, not the trainer's
     try:
         module = _module(place)
+    except HpoError as error:
+        evidence = [*error.evidence, *filter(None, [line_of(error)])]
+        raise StudyError(f"{place}: {error.fact}", evidence=evidence, next=error.next) from error
     except (Exception, SystemExit) as error:
         said = str(error).strip().splitlines()
         what = f"{type(error).__name__}: {said[0] if said else ''}".removesuffix(": ")

@@ -164,6 +164,8 @@ def _from_file(path: Path, attribute: str, options: ObjectiveOptions) -> FoundSt
         raise StudyError(f"{path} is not a Python file", next="name it with .py, or check the path")
     folder = str(path.parent)
     script = read_script(path)
+    if script is not None:
+        script.check_named(attribute)
     if script is not None and attribute in script.functions:
         return FoundStudy(objective_study(f"{path}:{attribute}", script, options), path, (folder,))
     if script is not None and not script.studies:

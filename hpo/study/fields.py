@@ -14,6 +14,7 @@ from hpo.models import Model
 from hpo.names import is_file_name
 from hpo.own_metrics import is_metric_name
 from hpo.study.declared import is_number
+from hpo.study.doors import check_dataset_given, check_model_given, check_objective_given
 from hpo.study.protocol import METRICS, AtMost, EarlyStopping, StopWhen, check_metric
 from hpo.study.pruners import Pruner
 from hpo.study.recipe import REQUIRED
@@ -42,10 +43,13 @@ CALLBACKS = ("on_trial_end", "on_new_best", "on_end")
 
 def check_fields(values: Mapping[str, Any]) -> None:
     """Raise StudyError for the first field, by name, whose value no study could have."""
+    check_objective_given(values["objective"])
     _check_given(values, ("name", "dataset", "model", "space", "baseline"))
     _check_name(values["name"])
     if values["final"] is not None:
         raise StudyError("final= goes with train=, a function of your own; hpo evaluates what it trains by itself")
+    check_dataset_given(values["dataset"])
+    check_model_given(values["model"])
     _of_type("dataset", values["dataset"], (str, Dataset), "the name of a data set or a Dataset", 'dataset="digits"')
     _of_type("model", values["model"], (str, Model), "the name of a model or a Model", 'model="mlp"')
     _of_type("space", values["space"], (Mapping, Space), "a table of rows", _SPACE)

@@ -7,9 +7,12 @@ import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from hpo.errors import StudyError
+from hpo.study.script import read_script
+from hpo.wording import shortened
 
 __all__ = ["function_reference", "place_of", "shown_reference"]
 
@@ -36,10 +39,12 @@ def function_reference(function: str | Callable[..., Any], what: str = "objectiv
             raise StudyError(f'{what} "{function}" is not of the form module:name or path/to/file.py:name')
         return f"{Path(place).expanduser().resolve()}:{name}" if place.endswith(".py") else function
     name = getattr(function, "__qualname__", "")
-    if not name:
+    owner = getattr(function, "__self__", None)
+    if not name or (owner is not None and not isinstance(owner, type | ModuleType)):
+        kind = f"a method of an object, {shortened(repr(owner))}" if name else shortened(repr(function))
         raise StudyError(
-            f"{function!r} is not a function that a trainer can import by name",
-            next=f"define `def {what}({argument}): ...` at the top of a file, which calls it",
+            f"the {what} is {kind}, which a trainer, another process, cannot import by name",
+            next=f"define `def {what}({argument}): ...` at the top of a file, which makes it and calls it",
         )
     if "<" in name:
         kind = "a lambda" if "<lambda>" in name else f"defined inside another function ({name})"
@@ -50,6 +55,9 @@ def function_reference(function: str | Callable[..., Any], what: str = "objectiv
     module = function.__module__
     if module != "__main__" and _is_importable(module):
         return f"{module}:{name}"
+    script = getattr(sys.modules["__main__"], "__file__", None) if module == "__main__" else None
+    if script is not None and (text := read_script(Path(script))) is not None:
+        text.check()
     file = _file_of(function, module)
     if file is None:
         raise StudyError(

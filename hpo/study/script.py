@@ -26,11 +26,12 @@ class Script:
     line: int = 0
     unguarded: str = ""
     lambdas: list[str] = field(default_factory=list)
+    takers: list[str] = field(default_factory=list)  # functions whose first argument is called trial
 
     @property
     def candidates(self) -> list[str]:
         """Functions that look like an objective."""
-        return [name for name in dict.fromkeys(self.objectives) if name in self.functions]
+        return [name for name in dict.fromkeys([*self.objectives, *self.takers]) if name in self.functions]
 
     def check(self) -> None:
         """Raise StudyError where importing the file would run a search of its own."""
@@ -41,9 +42,17 @@ class Script:
                 next='put these lines under `if __name__ == "__main__":`; Python then runs them, and hpo does not',
             )
 
+    def check_named(self, attribute: str) -> None:
+        """Raise StudyError for a function that makes a study, where the study itself is wanted."""
+        if attribute == "study" and attribute in self.functions and attribute not in self.takers + self.objectives:
+            raise StudyError(
+                f"{self.path}: study is a function, not a Study",
+                next="call it there: study = study(); an objective of your own is named: --study FILE.py:objective",
+            )
+
     def explain(self, attribute: str) -> None:
         """Raise StudyError for a script of plain Optuna's of which no objective was named: what to write instead."""
-        if attribute != "study" or not (self.objectives or self.lambdas):
+        if attribute != "study" or not (self.objectives or self.lambdas or self.takers):
             return
         if self.candidates:
             raise StudyError(
@@ -89,14 +98,23 @@ def read_script(path: Path) -> Script | None:
                 script.objectives.append(first.id)
             elif isinstance(first, ast.Lambda):
                 script.lambdas.append(ast.get_source_segment(source, first.body) or "...")
-            if not inside and not script.unguarded:
-                script.unguarded = f"line {call.lineno}: {(ast.get_source_segment(source, call) or '').splitlines()[0]}"
+            if not inside:
+                _unguarded(call, source, script)
+        elif not inside and ast.unparse(call.func) == "hpo.run":
+            _unguarded(call, source, script)
     return script
+
+
+def _unguarded(call: ast.Call, source: str, script: Script) -> None:
+    line = f"line {call.lineno}: {(ast.get_source_segment(source, call) or '').splitlines()[0]}"
+    script.unguarded = script.unguarded or line
 
 
 def _bindings(node: ast.stmt, script: Script) -> None:
     if isinstance(node, ast.FunctionDef):
         script.functions.append(node.name)
+        if node.args.args and node.args.args[0].arg == "trial":
+            script.takers.append(node.name)
     elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
         name = node.targets[0].id
         if isinstance(node.value, ast.Lambda):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import pytest
 
 from hpo import TPE, Grid, Study
+from hpo.data import Dataset
 from hpo.errors import HpoError, StudyError, UsageError
+from hpo.models import Model
 from hpo.study.discovery import find_study
 from hpo.study.objective import Objective
 from hpo.study.objective_study import ObjectiveOptions
@@ -165,3 +168,81 @@ def test_text_that_is_no_python_is_left_to_the_import(tmp_path: Path) -> None:
     assert read_script(Path(written(tmp_path, "def objective(trial:\n"))) is None
     with pytest.raises(StudyError, match="line 1"):
         find_study(f"{tmp_path / 'train.py'}:objective", ObjectiveOptions(("minimize",)))
+
+
+class Module: ...  # as torch's and Lightning's are called: a declaration imports neither
+
+
+class LightningModule(Module): ...
+
+
+class Net(LightningModule):
+    def objective(self, trial: Any) -> float:
+        return 0.0
+
+
+class Layer(Module): ...
+
+
+def build(shape: Any, classes: int) -> Any: ...
+
+
+TABLE: dict[str, Any] = {"name": "s", "dataset": "digits", "space": {"batch_size": 64, "lr": 0.1}, "baseline": {}}
+
+
+@pytest.mark.parametrize(
+    ("given", "fact", "door"),
+    [
+        ({"model": Net}, "model=Net is a LightningModule", "def objective(trial) around Trainer.fit"),
+        ({"model": Net()}, "model=Net is a LightningModule", "hpo run --study FILE.py:objective"),
+        ({"model": Layer()}, "model=Layer is a network", "return Layer(...)"),
+        ({"model": build}, "model=build is a function", 'model=Model("test_own_objective:build")'),
+        ({"model": Model(build)}, "model=build is a function", 'model=Model("test_own_objective:build")'),  # type: ignore[arg-type]
+        ({"model": "mlp", "objective": build}, "objective=build is a function", 'Objective("test_own_objective:build"'),
+        ({"dataset": build, "model": "mlp"}, "loader build is a function", 'Dataset("test_own_objective:build"'),
+        (
+            {"dataset": Dataset(build, shape=(1, 2, 2), classes=("a",)), "model": "mlp"},  # type: ignore[arg-type]
+            "loader build is a function",
+            'Dataset("test_own_objective:build"',
+        ),
+    ],
+)
+def test_what_is_handed_in_wrongly_is_told_the_door_that_fits(given: dict[str, Any], fact: str, door: str) -> None:
+    with pytest.raises(StudyError) as caught:
+        Study(**{**TABLE, **given})
+    assert fact in caught.value.fact
+    assert door in caught.value.next
+
+
+@pytest.mark.parametrize(
+    ("text", "fact", "door"),
+    [
+        ("def study(): ...\n", "study is a function, not a Study", "study = study()"),
+        ("def loss(trial): ...\n", "declares no study; it has an objective", "--study train.py:loss"),
+        ("import hpo\ndef objective(trial): ...\nhpo.run(objective)\n", "declares no study", "train.py:objective"),
+        ("x = 1\nstudy = Study(name=3\n", "does not import: SyntaxError", "fix that line"),
+    ],
+)
+def test_a_file_is_told_the_door_that_fits(tmp_path: Path, text: str, fact: str, door: str) -> None:
+    with pytest.raises(StudyError) as caught:
+        find_study(written(tmp_path, text))
+    assert fact in caught.value.fact
+    assert door in caught.value.next
+    if "SyntaxError" in fact:
+        assert "train.py, line 2: study = Study(name=3" in "".join(caught.value.evidence)
+
+
+@pytest.mark.parametrize("given", [Net().objective, functools.partial(build, classes=3), Net()])
+def test_an_objective_that_belongs_to_an_object_is_refused(given: Any) -> None:
+    with pytest.raises(StudyError, match="which a trainer, another process, cannot import by name"):
+        Objective(given, direction="minimize")
+
+
+def test_a_script_that_calls_hpo_run_unguarded_is_refused_before_it_starts_trainers(tmp_path: Path) -> None:
+    """Each trainer would import it, and start a search of its own."""
+    path = written(tmp_path, "import hpo\ndef objective(trial): ...\nhpo.run(objective, direction='minimize')\n")
+    with pytest.raises(StudyError, match="runs a search of its own when it is imported") as caught:
+        find_study(f"{path}:objective", ObjectiveOptions(("minimize",)))
+    assert "line 3: hpo.run(" in caught.value.evidence[0]
+    guarded = "import hpo\ndef objective(trial): ...\nif __name__ == '__main__':\n    hpo.run(objective)\n"
+    find_study(f"{written(tmp_path, guarded)}:objective", ObjectiveOptions(("minimize",)))

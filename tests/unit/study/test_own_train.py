@@ -91,7 +91,7 @@ def test_a_function_of_an_importable_module_is_named_by_it(tmp_path: Path, monke
         ({"space": ...}, "the study has no space", None),
         ({"train": lambda run: None}, "the train is a lambda: a trainer, which is another process, cannot import it",
          "move it to the top of its file: def train(run): ..."),
-        ({"train": 3}, "3 is not a function that a trainer can import by name", None),
+        ({"train": 3}, "the train is 3, which a trainer, another process, cannot import by name", None),
         ({"train": "train"}, 'train "train" is not of the form module:name or path/to/file.py:name', ""),
         ({"final": "final"}, 'final "final" is not of the form module:name or path/to/file.py:name', ""),
         ({"sampler": Grid()}, None, None),

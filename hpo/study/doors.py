@@ -1,0 +1,73 @@
+"""What was handed in where a Study takes something else, and the way that fits it.
+
+Known by the names of its classes: a declaration imports neither torch nor Lightning.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hpo.errors import StudyError
+
+__all__ = ["check_dataset_given", "check_model_given", "check_objective_given"]
+
+_LIGHTNING = (
+    "keep Lightning's Trainer: write def objective(trial) around Trainer.fit, which returns the metric, and run it with"
+    " `hpo run --study FILE.py:objective` (docs/own-training.md)"
+)
+
+
+def check_model_given(model: object) -> None:
+    """Raise StudyError for a network, its class or its builder where the name of a builder belongs."""
+    model = getattr(model, "builder", model)  # Model(build), too
+    if "LightningModule" in _ancestors(model):
+        name = model.__name__ if isinstance(model, type) else type(model).__name__
+        raise StudyError(
+            f"model={name} is a LightningModule, and hpo's own training never calls its training_step", next=_LIGHTNING
+        )
+    if "Module" in _ancestors(model):
+        name = model.__name__ if isinstance(model, type) else type(model).__name__
+        raise StudyError(
+            f"model={name} is a network, and each trial builds its own",
+            next=f"def build(shape, classes, **parameters): return {name}(...) at the top of a file; then "
+            'model=Model("that_file:build"), from hpo.models import Model',
+        )
+    if callable(model) and not isinstance(model, type):
+        raise StudyError(
+            f"model={_name(model)} is a function, and a trainer, which is another process, imports it by its name",
+            next=f'model=Model("{_place(model)}:{_name(model)}"), from hpo.models import Model',
+        )
+
+
+def check_dataset_given(dataset: object) -> None:
+    """Raise StudyError for a function that loads images where its name belongs."""
+    loader = getattr(dataset, "loader", dataset)
+    if callable(loader) and not isinstance(loader, type):
+        raise StudyError(
+            f"the data set's loader {_name(loader)} is a function, and a trainer imports it by its name",
+            next=f'dataset=Dataset("{_place(loader)}:{_name(loader)}", shape=..., classes=...), '
+            "from hpo.data import Dataset",
+        )
+
+
+def check_objective_given(objective: object) -> None:
+    """Raise StudyError for a function where a metric, or an Objective, belongs."""
+    if callable(objective):
+        place = f"{_place(objective)}:{_name(objective)}"
+        raise StudyError(
+            f"objective={_name(objective)} is a function, and its values need a direction",
+            next=f'objective=Objective("{place}", direction="minimize"), or "maximize"; from hpo import Objective',
+        )
+
+
+def _ancestors(given: object) -> set[str]:
+    return {kind.__name__ for kind in (given if isinstance(given, type) else type(given)).__mro__}
+
+
+def _name(given: Any) -> str:
+    return str(getattr(given, "__name__", type(given).__name__))
+
+
+def _place(given: Any) -> str:
+    """The module, by the name that a trainer imports it by: a study's own file is imported under another one."""
+    return str(getattr(given, "__module__", "my_file")).removeprefix("_hpo_study_")
