@@ -32,6 +32,7 @@ def run_objective(
     with undisturbed(job.seed, [job.own.function.rpartition(":")[0]]):
         ended = _call(job, trial, link)
     link.close()
+    trial.close()
     facts = {**ended.facts, "train_seconds": perf_counter() - started, "warnings": []}
     return replace(ended, epoch=len(link.reported), facts=facts)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -46,6 +47,7 @@ class RemoteTrial:
         self._link = link
         self._asked: dict[str, dict[str, Any]] = {}  # by name: the distribution, as Optuna writes it
         self._checkpoint = job.checkpoint
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
 
     @classmethod
     def pass_for_optunas(cls) -> None:
@@ -172,12 +174,30 @@ class RemoteTrial:
 
     @property
     def checkpoint_dir(self) -> Path:
-        """A folder for what a later attempt of this trial resumes from; created on first use."""
+        """A folder for what a later attempt of this trial resumes from; created on first use.
+
+        Where it cannot be made, a temporary folder, with a warning: the trial goes on, and another attempt starts anew.
+        """
+        if self._temporary is not None:
+            return Path(self._temporary.name)
         folder = Path(self._checkpoint)
-        if links_below(folder, folder.parents[1]):
-            raise OSError(f"{folder} leads elsewhere by a link, and hpo keeps nothing behind one")
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        try:
+            if links_below(folder, folder.parents[1]):
+                raise OSError("it leads elsewhere by a link, and hpo keeps nothing behind one")
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                return folder
+        except OSError as error:
+            why = error.strerror or error
+            said = f"nothing can be kept in {folder} ({why}): this trial begins again if it is cut short"
+            warnings.warn(said, UserWarning, stacklevel=2)
+        self._temporary = tempfile.TemporaryDirectory(prefix="hpo-trial-", ignore_cleanup_errors=True)
+        return Path(self._temporary.name)
+
+    def close(self) -> None:
+        """Remove what stood in for the folder. The trial has ended."""
+        if self._temporary is not None:
+            self._temporary.cleanup()
 
     @property
     def storage(self) -> RemoteTrial:

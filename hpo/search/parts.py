@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 
 from sqlalchemy.engine import Engine
 
-from hpo.errors import UsageError
+from hpo.errors import StudyError, UsageError
 from hpo.search.ask_tell import AskTell
 from hpo.search.budget import BudgetDecision
 from hpo.search.callbacks import Callbacks
@@ -53,6 +54,10 @@ __all__ = [
     "spawn",
     "storage_thread",
 ]
+
+
+LONG_SECONDS = 10.0
+"""How long importing a user's file may take before the user is told what the run waits for."""
 
 
 def slot_specs(found: FoundStudy, options: RunOptions, settings: Settings) -> list[SlotSpec]:
@@ -104,17 +109,38 @@ def revival(options: RunOptions, settings: Settings) -> Callable[[], object] | N
     return partial(embedded_url, settings.home) if embedded else None
 
 
-def inspect(found: FoundStudy, slot: Slot) -> None:
+def inspect(found: FoundStudy, slot: Slot, options: RunOptions, leave_at: float | None) -> None:
     """Refuse a study whose networks cannot be built or whose images are missing. The trainer is then ready to train.
 
     If it dies over this, the loop reports it as it reports any trainer that dies.
     """
     assert slot.process is not None
-    answer = inspect_with(slot.process, found.study.name)
+    own = found.study.own
+    meanwhile = None if own is None else _patient(own.shown, options, leave_at)
+    answer = inspect_with(slot.process, found.study.name, meanwhile)
     if answer is None:
         slot.lost()
     else:
         slot.ready = answer[0]
+
+
+def _patient(shown: str, options: RunOptions, leave_at: float | None) -> Callable[[], None]:
+    """Says once that importing the user's file takes long; StudyError when the run's time is up over it."""
+    say_at = time.monotonic() + LONG_SECONDS
+
+    def look() -> None:
+        nonlocal say_at
+        now = time.monotonic()
+        if leave_at is not None and now >= leave_at:
+            raise StudyError(
+                f"the time was up while {shown} was still being imported",
+                next="give a longer --timeout, or do less at the top of the file",
+            )
+        if now >= say_at:
+            say_at = math.inf
+            say(options, [f"{shown} is still being imported: what stands at the top of its file takes long"])
+
+    return look
 
 
 def open_for(

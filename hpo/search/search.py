@@ -157,7 +157,7 @@ class Search:
         identity, facts = own_identity(), code_facts()
         engine = connect(options, settings)
         slots[0].send(request(found))
-        inspect(found, slots[0])
+        inspect(found, slots[0], options, leave_at)
         replayed = persistently(engine, lambda: _settle(engine, settings.home), patience(options, settings))
         opened = open_for(engine, found, options, leave_at, settings, identity, facts)
         wake = waker(wakeup.waker)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from hpo import errors
@@ -41,13 +41,18 @@ def request(found: FoundStudy, *, rehearse: bool = False) -> Inspect:
     return Inspect(study_job(found, config), configurations(found), rehearse)
 
 
-def inspect_with(process: TrainerProcess, name: str) -> tuple[Ready, Inspected] | None:
+def inspect_with(
+    process: TrainerProcess, name: str, meanwhile: Callable[[], None] | None = None
+) -> tuple[Ready, Inspected] | None:
     """What a trainer answers to a `request`; None when it died instead.
 
+    meanwhile: called every second while it imports the user's files. What it raises ends the wait
     Raises the StudyError or DataError that it found, with the study's name in it.
     """
     ready: Ready | None = None
     while True:
+        while ready is not None and meanwhile is not None and not process.connection.poll(1.0):
+            meanwhile()
         message = process.receive()
         if message is None:
             return None

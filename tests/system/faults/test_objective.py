@@ -146,3 +146,56 @@ def test_a_function_of_a_run_is_checked_and_its_winner_evaluated(new_world: NewW
     assert as_document(document) == document
     phases = [line.partition(",")[0] for line in (folder / "winner" / "metrics.csv").read_text().splitlines()]
     assert phases == ["phase", *["search"] * 6, *["final"] * 6]
+
+
+def hard(new_world: NewWorld, function: str, **fields: Any) -> World:
+    study = f"{HERE / 'hard_objectives.py'}:{function}"
+    world: World = new_world(study=study, name=f"hard_objectives_{function}", fake=None, **fields)
+    return world
+
+
+def test_an_objective_that_hangs_is_left_alone_until_the_deadline(new_world: NewWorld) -> None:
+    """Longer than a lease: nobody else takes it, and nothing but the deadline ends it."""
+    world = hard(new_world, "deadlock", lease_seconds=2.0)
+    process = world.start("--timeout", "12s", "--direction", "minimize", "--trainers", "1")
+    until(lambda: world.sql("SELECT to_regclass('trial_params')")[0][0], "tables")
+    until(lambda: world.sql("SELECT count(*) FROM trial_params")[0][0], "a trial that runs")
+    trainer = process.trainers()[0]
+    output = process.ends(0, seconds=60)
+    assert not trainer.is_running()
+    assert "trainer on" not in output  # ended; that is said of one that died
+    assert "time is up" in output
+    assert {trial.state.name for trial in world.trials()} == {"WAITING"}
+    assert [row[0] for row in world.sql("SELECT max(attempt) FROM hpo_leases")] == [1]
+
+
+def test_a_file_that_takes_long_to_import_is_waited_for_but_not_beyond_the_deadline(new_world: NewWorld) -> None:
+    world = hard(new_world, "simple", lease_seconds=2.0)
+    output = world.run("--timeout", "5s", "--direction", "minimize", code=2, TEST_IMPORT_SECONDS="60")
+    assert "the time was up while hard_objectives.py:simple was still being imported" in output
+    assert world.sql("SELECT count(*) FROM studies")[0][0] == 0
+    output = world.run("--trials", "3", "--direction", "minimize", TEST_IMPORT_SECONDS="11")
+    assert output.count("hard_objectives.py:simple is still being imported") == 1
+    world.check(finished=3)
+
+
+def test_what_an_attempt_kept_and_the_next_cannot_read_fails_that_trial_alone(new_world: NewWorld) -> None:
+    world = hard(new_world, "keeps")
+    output = world.run("--trials", "2", "--direction", "minimize", "--trainers", "1")
+    assert "which will be resumed" in output
+    first, second = world.check(finished=2)
+    assert (first.state.name, second.state.name, second.value) == ("FAIL", "COMPLETE", 1.0)
+    line = (
+        (HERE / "hard_objectives.py").read_text().splitlines().index('        return float(torch.load(kept)["score"])')
+    )
+    assert first.user_attrs["failure"]["where"].endswith(f"hard_objectives.py:{line + 1}")
+
+
+def test_where_nothing_can_be_kept_the_trial_goes_on_and_says_so(new_world: NewWorld) -> None:
+    world = hard(new_world, "keeps")
+    (world.folder / "in_the_way").write_text("")
+    arguments = ("--trials", "2", "--direction", "minimize", "--trainers", "1")
+    output = world.run(*arguments, HPO_CHECKPOINT_DIR=str(world.folder / "in_the_way"))
+    assert "nothing can be kept in" in output
+    assert "this trial begins again if it is cut short" in output
+    assert [trial.value for trial in world.check(finished=2)] == [0.0, 1.0]
