@@ -30,10 +30,10 @@ class Callbacks(Listener):
         self._study, self._functions, self._say = study, functions, say
         self._broken: set[Callable[..., Any]] = set()
 
-    def trial_ended(self, trial: FrozenTrial, trials: Sequence[FrozenTrial], *, is_best: bool) -> None:
+    def trial_ended(self, trial: FrozenTrial, trials: Callable[[], Sequence[FrozenTrial]], *, is_best: bool) -> None:
         study = self._study
         view = StudyView(
-            study.name, study.directions, tuple(trials), declaration=study.declaration(), objectives=study.objectives
+            study.name, study.directions, tuple(trials()), declaration=study.declaration(), objectives=study.objectives
         )
         self._call("on_trial_end", view, trial)
         if is_best:

@@ -43,8 +43,8 @@ class Listener:
     def step(self, number: int, params: Mapping[str, Any], step: int, metrics: Mapping[str, float]) -> None:
         """Trial `number` has reported."""
 
-    def trial_ended(self, trial: FrozenTrial, trials: Sequence[FrozenTrial], *, is_best: bool) -> None:
-        """A trial has ended here. trials: all that are known, by number; shared, so not to be changed."""
+    def trial_ended(self, trial: FrozenTrial, trials: Callable[[], Sequence[FrozenTrial]], *, is_best: bool) -> None:
+        """A trial has ended here. trials: all that are known by now, by number; shared, so not to be changed."""
 
     def ended(self, result: Result) -> None:
         """The run is over."""

@@ -56,11 +56,12 @@ class OwnTrials:
         """The report as an epoch of the trial. Where an earlier attempt had come as far, it is told again."""
         before = self._ask_tell.cache.get_trial(trial.trial_id).intermediate_values
         steps = self._steps_of(trial.trial_id)
-        replayed = message.step in before or message.step in steps
+        again = message.step in trial.steps  # in this attempt: it has more to say of that step
+        replayed = not again and (message.step in before or message.step in steps)
         steps.add(message.step)
         trial.steps.add(message.step)
         trial.epoch = len(trial.steps)
-        if not replayed:
+        if not replayed and not again:
             trial.got_on = True
             slot.health.works()
         objective = self._ask_tell.study.objectives[0]

@@ -138,8 +138,8 @@ class SearchProgress:
         self._tell_end(number, is_best=False)
 
     def _tell_end(self, number: int, *, is_best: bool) -> None:
-        trials = self._storage_thread.trials()
-        ended = next((trial for trial in reversed(trials) if trial.number == number), None)
+        trials = self._storage_thread.trials
+        ended = next((trial for trial in reversed(trials()) if trial.number == number), None)
         if ended is not None and ended.state.is_finished():  # else it was taken from this host meanwhile
             self._listeners.tell("trial_ended", ended, trials, is_best=is_best)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -35,21 +35,26 @@ class _Tracker(Listener):
         self._uid = ""
         self._runs: dict[int, Any] = {}
         self._given: dict[int, set[str]] = {}  # by trial: names of parameters that its run has
+        self._told: dict[int, set[tuple[int, str]]] = {}  # and steps and names of its metrics
 
     def opened(self, study: str, uid: str) -> None:
         self._uid = uid
 
     def step(self, number: int, params: Mapping[str, Any], step: int, metrics: Mapping[str, float]) -> None:
         run = self._run(number, params)
-        if metrics:
-            self._log(run, step, metrics)
+        told = self._told.setdefault(number, set())  # a step may be told again, with more metrics than before
+        new = {name: value for name, value in metrics.items() if (step, name) not in told}
+        if new:
+            self._log(run, step, new)
+            told |= {(step, name) for name in new}
 
-    def trial_ended(self, trial: FrozenTrial, trials: Sequence[FrozenTrial], *, is_best: bool) -> None:
+    def trial_ended(self, trial: FrozenTrial, trials: Callable[[], Sequence[FrozenTrial]], *, is_best: bool) -> None:
         run = self._run(trial.number, trial.params)
         values = dict(zip(self._study.objectives, trial.values or (), strict=False))
         self._end(run, trial.state, {f"objective/{name}": value for name, value in values.items()})
         self._runs.pop(trial.number)
         self._given.pop(trial.number, None)
+        self._told.pop(trial.number, None)
 
     def ended(self, result: Result) -> None:
         for run in self._runs.values():  # of trials that wait for another run
