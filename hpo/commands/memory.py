@@ -50,7 +50,7 @@ def _events(groups: Path) -> list[Path]:
     found = []
     with suppress(OSError):
         for line in groups.read_text().splitlines():
-            _, controllers, group = line.split(":", 2)
+            _, controllers, group = [*line.split(":", 2), "", ""][:3]
             if not controllers:
                 found.append(Path(f"/sys/fs/cgroup{group}/memory.events"))
             elif "memory" in controllers.split(","):

@@ -81,7 +81,7 @@ def _space(data: ReportData) -> list[tuple[str, str, str]]:
     """Rows of the space: name, what is searched, and the baseline's value; from the declaration if there is one."""
     baseline = dict(data.baseline.params) if data.baseline is not None else {}
     declared = data.view.declaration
-    if declared is None or not data.view.trained_here:
+    if declared is None or "(function)" in declared:  # an objective has no rows: it suggests as it goes
         return [(one.name, one.text, value_text(baseline.get(one.name, ""))) for one in data.parameters]
     # A fixed value is declared as Python writes it: 'adam' fixed.
     rows = [

@@ -158,7 +158,7 @@ def _declared(reference: str, record: Record) -> tuple[FoundStudy | None, list[s
     own = is_own_builder(builder) and is_own_loader(loader)
     try:
         found = find_again(reference, record.study, record.source)
-        if found.study.define_by_run:
+        if found.study.define_by_run or found.study.program is not None:
             found.study.check_trained_here("reproduce")
         found = as_stored(found, record.study, record.declaration)
     except StudyError as error:

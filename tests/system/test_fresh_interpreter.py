@@ -46,6 +46,12 @@ def test_the_trainer_loads_no_optuna() -> None:
     assert not loaded("import hpo.trainer") & {"optuna", "sqlalchemy", "psycopg2", "typer"}
 
 
+def test_the_trainer_of_commands_loads_none_of_it() -> None:
+    """So one starts at once, and leaves its memory and its GPU to the program."""
+    heavy = {"torch", "numpy", "optuna", "sqlalchemy", "psycopg2", "typer", "rich"}
+    assert not loaded("import hpo.command_trainer") & heavy
+
+
 def test_every_study_loads_without_torch_and_optuna() -> None:
     assert not loaded("import hpo.study.discovery; hpo.study.discovery.list_studies()") & {
         "torch",

@@ -129,7 +129,7 @@ def children() -> None:
     """A child that leaves group, session and parent, ignores what it can, and holds both pipes."""
     code = (
         "import os, signal, sys, time; os.fork() and os._exit(0); os.setsid(); os.fork() and os._exit(0);"
-        "signal.signal(signal.SIGTERM, signal.SIG_IGN); f = open(os.environ['HPO_METRICS'], 'a'); time.sleep(600)"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN); f = open(os.environ['HPO_METRICS'], 'a'); time.sleep(60)"
     )
     subprocess.run([sys.executable, "-c", code, "a-child-that-hides", sys.argv[4]], check=True)
     report(score=0.5)

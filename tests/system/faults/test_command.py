@@ -79,6 +79,7 @@ def test_a_program_may_be_of_any_language(new_world: NewWorld, tmp_path: Path) -
         assert trial.intermediate_values == {1: 0.1, 2: 0.2, 3: 0.3}
         (printed,) = (world.folder / "checkpoints").glob(f"*/{trial.number}.txt")
         assert printed.read_text() == "done with it's $HOME; and more\n"
+    assert "needs a model that hpo trains" in hpo(world, "reproduce", "--trial", "0", code=2)
     assert hpo(world, "best").splitlines()[-1] == """./train.sh 'it'"'"'s $HOME; and more'"""
 
 
@@ -106,6 +107,8 @@ def test_a_pruned_program_ends_with_all_that_it_started(new_world: NewWorld, man
         assert trial.value == trial.intermediate_values[max(trial.intermediate_values)]
         (printed,) = (world.folder / "checkpoints").glob(f"*/{trial.number}.txt")
         assert ("told to stop" in printed.read_text()) == (manners == "polite")
+    for printed in (world.folder / "checkpoints").glob("*/*.txt"):
+        assert printed.read_text().startswith("children of others: 0\n")
 
 
 @pytest.mark.parametrize("manners", ["polite", "deaf"])
@@ -127,7 +130,7 @@ def test_a_paused_program_goes_on_from_what_it_kept(new_world: NewWorld, manners
     assert sorted(trial.intermediate_values) == list(range(12))
     printed = hpo(world, "trials", "--output", "0")
     assert "the trial goes on here" in printed
-    assert printed.count("epoch") == 12
+    assert printed.count("epoch ") == 12
 
 
 def _epochs(world: World) -> int:
@@ -139,6 +142,9 @@ def _epochs(world: World) -> int:
 def test_no_program_outlives_its_trainer(new_world: NewWorld, victim: str) -> None:
     """Whichever process gets SIGKILL, the program goes, and its child; the trial is trained again."""
     world: World = new_world(study=str(HERE / "slow_commands.py"), name="slow_commands", fake=None)
+    hold = world.folder / "checkpoints" / "hold"
+    hold.parent.mkdir()
+    hold.touch()
     process = world.start("--trials", "1", "--trainers", "1", MANNERS="deaf")
     until(lambda: len(running(world, "slow_program.py")) == 2, "the program and its child")
     before = {one.pid for one in running(world, "slow_program.py")}
@@ -148,6 +154,7 @@ def test_no_program_outlives_its_trainer(new_world: NewWorld, victim: str) -> No
     else:
         os.kill(trainer.pid if victim == "first" else trainer.children()[0].pid, signal.SIGKILL)
     until(lambda: not before & {one.pid for one in running(world, "slow_program.py")}, "the end of the old ones", 10)
+    hold.unlink()
     if victim == "coordinator":
         world.run("--trials", "1", "--trainers", "1", MANNERS="deaf")
     else:

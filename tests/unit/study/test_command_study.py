@@ -159,7 +159,7 @@ def test_a_command_runs_in_the_folder_of_its_study(tmp_path: Path, monkeypatch: 
         (tmp_path / "code" / name).write_text("x")
     (tmp_path / "code" / "big.py").write_text("x" * (2**20 + 1))
     declared = (
-        "from hpo import *\nstudy = Study(name='s', space={'a': Int(1, 2)},"
+        "from hpo import Command, Int, Study\nstudy = Study(name='s', space={'a': Int(1, 2)},"
         "command=Command('python train.py big.py {a}', folder='code'), objective='x', direction='minimize',"
         "baseline={'a': 1})"
     )

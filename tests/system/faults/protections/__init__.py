@@ -5,6 +5,7 @@ tests/system/faults/take_out.py does that, one after the other. A file for each 
 
 from __future__ import annotations
 
+from protections.commands import COMMANDS_PROTECTIONS
 from protections.database import DATABASE_PROTECTIONS
 from protections.files import FILES_PROTECTIONS
 from protections.hosts import HOSTS_PROTECTIONS
@@ -20,4 +21,5 @@ PROTECTIONS = (
     *DATABASE_PROTECTIONS,
     *FILES_PROTECTIONS,
     *PEOPLE_PROTECTIONS,
+    *COMMANDS_PROTECTIONS,
 )

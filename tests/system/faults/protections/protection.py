@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 __all__ = [
+    "COMMANDS",
     "DATABASE",
     "FIT",
     "HOSTS",
     "LIMITS",
     "MIGRATIONS",
+    "OBJECTIVE",
     "OWNERSHIP",
     "RESUME",
     "SHARED",
@@ -38,8 +40,9 @@ class Protection:
     fails: str
 
 
-TRIALS, HOSTS, DATABASE, RESUME, SHARED = (
-    f"system/faults/test_{name}.py::test_" for name in ("trials", "hosts", "database", "resume", "shared")
+TRIALS, HOSTS, DATABASE, RESUME, SHARED, COMMANDS, OBJECTIVE = (
+    f"system/faults/test_{name}.py::test_"
+    for name in ("trials", "hosts", "database", "resume", "shared", "command", "objective")
 )
 MIGRATIONS = "system/storage/test_migrations.py::test_"
 LIMITS = "system/dashboard/test_limits.py::test_"
