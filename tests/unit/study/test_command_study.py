@@ -192,8 +192,13 @@ def test_the_documented_studies_are_studies() -> None:
     for block in blocks:
         names: dict[str, Any] = {}
         exec(block, names)
-        programs.append(names["study"].program)
-    assert sum(program is not None for program in programs) == 2
+        programs.append(names["study"].program if "study" in names else names["command"])
+    assert len([program for program in programs if program is not None]) == 3
+    assert (
+        programs[-1]
+        .argv({"opt": "sgd", "lr": 0.1, "weight_decay": 0.0, "checkpoint_dir": "/c c/1"})[-1]
+        .startswith("""last='/c c/1'/checkpoint.pth; test -e "$last" || last=; exec python train.py --data-path""")
+    )
 
 
 PATTERNS = list(zip(LOGS, re.findall(r'metrics=r"(.*?)",\n', DOCUMENT), strict=True))
