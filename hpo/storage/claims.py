@@ -14,7 +14,7 @@ from hpo.decoding import decoded_or
 from hpo.json_values import key_of
 from hpo.storage.optuna_schema import (
     FIXED_PARAMS,
-    LARGEST_NUMBER,
+    NUMBERED,
     RUNNING,
     STUDIES,
     SYSTEM_ATTRS,
@@ -52,10 +52,9 @@ class Claim:
 _LOCK_STUDY = f"SELECT study_id FROM {STUDIES} WHERE study_id = :study FOR UPDATE"
 
 # Optuna numbers by count(*); numbers are dense, so the newest trial's number says the same without reading them all.
-_NUMBERED = f"number BETWEEN 0 AND {LARGEST_NUMBER}"
 _NEXT = (
-    f"coalesce((SELECT number + 1 FROM {TRIALS} WHERE study_id = :study AND {_NUMBERED}"
-    " ORDER BY trial_id DESC LIMIT 1), 0)"
+    f"coalesce((SELECT t.number + 1 FROM {TRIALS} t WHERE t.study_id = :study AND {NUMBERED}"
+    " ORDER BY t.trial_id DESC LIMIT 1), 0)"
 )
 
 # Read inside the statement that uses it, so that no host works with the number of an earlier `hpo run`.
@@ -73,7 +72,7 @@ _CLAIM = text(
     {_LOCK_STUDY};
     WITH picked AS (
         SELECT t.trial_id FROM {TRIALS} t LEFT JOIN hpo_leases l ON l.trial_id = t.trial_id
-        WHERE t.study_id = :study AND t.state = '{WAITING}' AND t.{_NUMBERED}
+        WHERE t.study_id = :study AND t.state = '{WAITING}' AND {NUMBERED}
         ORDER BY (l.host IS NOT DISTINCT FROM CAST(:host AS text)) DESC, t.number
         LIMIT {_ROOM} FOR UPDATE OF t SKIP LOCKED
     ),

@@ -28,7 +28,7 @@ from hpo.storage.optuna_internals import is_system_attribute
 from hpo.storage.optuna_schema import (
     DIRECTIONS,
     INTERMEDIATE,
-    LARGEST_NUMBER,
+    NUMBERED,
     PARAMS,
     SYSTEM_ATTRS,
     TRIALS,
@@ -92,11 +92,11 @@ class _Page:
 
 def _read(connection: Connection, study_id: int, last: int) -> _Page | None:
     """The next PAGE trials after the id `last`; None behind the last one."""
-    bounds = {"study": study_id, "last": last, "most": PAGE, "largest": LARGEST_NUMBER}
+    bounds = {"study": study_id, "last": last, "most": PAGE}
     trials = _rows(
         connection,
-        f"SELECT trial_id, number, state::text, datetime_start, datetime_complete FROM {TRIALS} WHERE study_id = :study"
-        " AND trial_id > :last AND number BETWEEN 0 AND :largest ORDER BY trial_id LIMIT :most",
+        f"SELECT trial_id, number, state::text, datetime_start, datetime_complete FROM {TRIALS} t"
+        f" WHERE study_id = :study AND trial_id > :last AND {NUMBERED} ORDER BY trial_id LIMIT :most",
         bounds,
     )
     if not trials:

@@ -64,9 +64,10 @@ PARAMS, VALUES, INTERMEDIATE = "trial_params", "trial_values", "trial_intermedia
 STATE_TYPE, VALUE_TYPE, INTERMEDIATE_TYPE = "trialstate", "trialvaluetype", "trialintermediatevaluetype"
 REVISION_TABLE, VERSION_TABLE = "alembic_version", "version_info"
 
-LARGEST_NUMBER = 2**30
-"""Of a trial. One without a number from 0 on, which no Optuna leaves behind, is as if it were not there; and from this
-one on an integer column would be full before the next ones have theirs."""
+NUMBERED = "t.number BETWEEN 0 AND t.trial_id"
+"""SQL: of trials t that have a number as Optuna gives them. Numbers count a study's trials and ids those of all, so a
+larger number is somebody's own; the next trial's would follow it, up to where the column is full. Such a trial, and
+one without a number, is as if it were not there."""
 
 FIXED_PARAMS = "fixed_params"
 """The trial system attribute that holds what a trial was enqueued with."""

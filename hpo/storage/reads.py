@@ -18,7 +18,6 @@ from hpo.storage.optuna_internals import is_system_attribute
 from hpo.storage.optuna_schema import (
     DIRECTIONS,
     INTERMEDIATE,
-    LARGEST_NUMBER,
     PARAMS,
     SYSTEM_ATTRS,
     TRIALS,
@@ -50,7 +49,7 @@ def read_changes(
     which = _trials.c.trial_id > after_trial_id
     if also:
         which |= _trials.c.trial_id.in_(list(also))
-    which &= (_trials.c.study_id == study_id) & _trials.c.number.between(0, LARGEST_NUMBER)
+    which &= (_trials.c.study_id == study_id) & _trials.c.number.between(0, _trials.c.trial_id)
     directions = table(DIRECTIONS)
     objectives = select(func.count()).where(directions.c.study_id == study_id).scalar_subquery()
     rows = connection.execute(

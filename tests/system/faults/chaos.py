@@ -2,9 +2,9 @@
 
 The two machines have one name. The script kills trainers and coordinators with SIGKILL, stops coordinators for longer
 than their lease, restarts PostgreSQL, cuts connections and lets them hang, and writes into the study with plain Optuna
-(enqueues, asks, tells, adds trials), until enough faults were injected. Then one quiet `hpo run` finishes what was
-begun, and the database and the trainers' own logs say what it cost. Exit code 1 when a trial was lost, counted twice or
-left running, or when a result is not what a training without interruption gives.
+(enqueues, asks, tells, adds trials, and deletes a study beside it), until enough faults were injected. Then one quiet
+`hpo run` finishes what was begun, and the database and the trainers' own logs say what it cost. Exit code 1 when a
+trial was lost, counted twice or left running, or when a result is not what a training without interruption gives.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ KINDS = {
     "Optuna wrote": 14,
 }
 """Each kind of fault, and how often of a hundred."""
+WRITES = ("enqueue", "enqueue nonsense", "ask", "tell", "add", "delete")
+"""What plain Optuna does. It has no way to delete a trial, only a study, which takes its trials' ids with it."""
 
 
 @dataclass
@@ -73,6 +75,8 @@ class Chaos:
     deaths: dict[int, float] = field(default_factory=dict)
     untold: list[int] = field(default_factory=list)
     """Numbers of the trials that plain Optuna asked for and has not told."""
+    written: Counter[str] = field(default_factory=Counter)
+    """What plain Optuna wrote."""
 
     def start(self, index: int) -> Hpo:
         """A host: the first one runs the study, the second works on it too."""
@@ -145,7 +149,8 @@ class Chaos:
     def write(self) -> None:
         """What Optuna's API lets anybody do to a study of ours."""
         study = self.optuna()
-        what = self.dice.choice(["enqueue", "enqueue nonsense", "ask", "tell", "add"])
+        what = self.dice.choice(WRITES)
+        self.written[what] += 1
         if what == "enqueue":
             study.enqueue_trial({"lr": self.dice.uniform(1e-3, 1e-2), "layers": 2})
         elif what == "enqueue nonsense":
@@ -154,6 +159,12 @@ class Chaos:
             study.add_trial(
                 create_trial(value=0.1, params={"lr": 7.0}, distributions={"lr": FloatDistribution(1, 9, log=True)})
             )
+        elif what == "delete":
+            beside = optuna.create_study(storage=study._storage, study_name="beside")
+            beside.enqueue_trial({"lr": 1.0})
+            beside.tell(beside.ask({"lr": FloatDistribution(0, 2)}), 0.5)
+            beside.ask()
+            optuna.delete_study(study_name="beside", storage=study._storage)
         elif what == "tell" and self.untold:
             study.tell(self.untold.pop(), self.dice.random())
         else:
@@ -228,6 +239,7 @@ def verdict(chaos: Chaos, asked: int) -> dict[str, object]:
     return {
         "faults": chaos.faults.total(),
         **{f"  {kind}": chaos.faults[kind] for kind in KINDS},
+        **{f"    {what}": chaos.written[what] for what in WRITES},
         "trials asked": asked,
         "finished": sum(trial.state.is_finished() for trial in trials),
         "given up by policy": len(given_up),

@@ -170,6 +170,20 @@ def test_a_search_goes_on_whatever_numbers_and_moments_stand_in_every_column(
             commands(command, url, f"after the search, shifted by {shift}")
 
 
+@pytest.mark.parametrize("number", ["trial_id", str(2**30 - 9), str(2**30)])
+def test_a_search_ends_by_itself_whatever_number_its_newest_trial_was_given(
+    seeded: str, commands: Commands, number: str
+) -> None:
+    """New trials were numbered from it on, up to where no number was left, and the run waited for ever."""
+    with database_of(seeded, "hostile_one") as url:
+        with altered(url) as connection:
+            newest = "(SELECT max(trial_id) FROM trials)"
+            connection.execute(text(f"UPDATE trials SET number = {number} WHERE trial_id = {newest}"))
+            connection.execute(text("UPDATE hpo_workers SET seen_at = seen_at - interval '1 hour'"))
+        said = commands.run(url, 20, f"number {number}", timeout="1m")
+        assert "time is up" not in said, said
+
+
 def test_every_value_in_the_record_of_a_study_is_a_clear_error_or_none(
     seeded: str, attack: Attack, commands: Commands
 ) -> None:
