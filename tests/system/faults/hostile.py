@@ -141,6 +141,8 @@ class Attack:
 
 
 TEXTS = ("text", "character varying", "json", "jsonb")
+RECORD = ("hpo_studies", "studies")
+"""The tables whose row every command begins with."""
 WHOLE = ["-1", "0", str(2**31 - 1), str(2**30 - 9), str(-(2**31)), None]
 MOMENTS = ["infinity", "-infinity", "4713-01-01 BC", "294275-12-31", "9999-12-31 23:59:59.999999", "0001-01-01", None]
 ODD: dict[str, list[str | None]] = {
@@ -297,3 +299,12 @@ class Commands:
         way = " --direction minimize" if self._study == OBJECTIVE else ""
         words = f"run --study {self._study[1]} --trainers 2 --timeout {timeout} --trials {there + trials}{way}"
         return self(words, url, what)
+
+
+def columns_of(url: str) -> list[Column]:
+    with altered(url) as connection:
+        return text_columns(connection)
+
+
+def rotated(values: list[str | None], by: int) -> list[str | None]:
+    return values[by % len(values) :] + values[: by % len(values)]

@@ -14,23 +14,25 @@ from uuid import uuid4
 import optuna
 import pytest
 from hostile import (
-    OBJECTIVE,
     ODD,
     READERS,
+    RECORD,
     TEXTS,
     Attack,
-    Column,
     Commands,
     altered,
+    columns_of,
     columns_with,
     database_of,
     holding,
+    rotated,
     text_columns,
     write,
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, text
+from mutations import mutate
+from sqlalchemy import text
 from sqlalchemy.engine import URL
 from world import HERE, World
 
@@ -40,7 +42,6 @@ from hpo.settings import Settings
 EVERYWHERE = ("status", "trials", "trials failed")
 """The commands that see every column; the others take turns, and the fuzz tries them all."""
 OTHERS = [command for command in READERS if command not in EVERYWHERE]
-RECORD = ("hpo_studies", "studies")
 
 
 @pytest.fixture(scope="module")
@@ -74,21 +75,6 @@ def seeded(postgres_server: URL, tmp_path_factory: pytest.TempPathFactory) -> It
         yield url
 
 
-@pytest.fixture(scope="module")
-def seeded_objective(postgres_server: URL, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The same for a function of the user's own, whose trials no rows say anything of: enough of them for TPE."""
-    name = f"objective{uuid4().hex[:8]}"
-    with database_of(postgres_server.set(database="ready").render_as_string(hide_password=False), name) as url:
-        world = World(url=url, folder=tmp_path_factory.mktemp("objective"), study=OBJECTIVE[1], fake=None)
-        world.run("--trials", "14", "--direction", "minimize")
-        study = optuna.load_study(study_name=OBJECTIVE[0], storage=optuna.storages.RDBStorage(url))
-        study.enqueue_trial({"x": 0.01})
-        study.enqueue_trial({"x": "many", "layers": 99, "kind": [1]})
-        study._storage.remove_session()
-        study._storage._backend.engine.dispose()
-        yield url
-
-
 @pytest.fixture
 def attack(tmp_path: Path) -> Attack:
     return Attack(tmp_path)
@@ -97,20 +83,6 @@ def attack(tmp_path: Path) -> Attack:
 @pytest.fixture
 def commands(attack: Attack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Commands:
     return Commands(attack, monkeypatch, capsys)
-
-
-@pytest.fixture
-def objective_commands(attack: Attack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Commands:
-    return Commands(attack, monkeypatch, capsys, OBJECTIVE)
-
-
-def columns_of(url: str) -> list[Column]:
-    with altered(url) as connection:
-        return text_columns(connection)
-
-
-def rotated(values: list[str | None], by: int) -> list[str | None]:
-    return values[by % len(values) :] + values[: by % len(values)]
 
 
 def test_every_text_column_may_hold_anything_for_every_command_that_reads(
@@ -219,24 +191,6 @@ def test_a_search_goes_on_whatever_stands_in_every_column_but_its_record(
             assert sum(state == "COMPLETE" for _, state, _ in states) >= before + 2, (states, said)
 
 
-@pytest.mark.parametrize("shift", range(2))
-def test_a_search_of_an_objective_goes_on_whatever_stands_in_every_column_but_its_record(
-    seeded_objective: str, attack: Attack, objective_commands: Commands, shift: int
-) -> None:
-    """Texts, numbers and moments at once: there are no rows that others' values could be held against."""
-    texts = attack.texts[:-1]
-    with database_of(seeded_objective, "hostile_objective") as url:
-        with altered(url) as connection:
-            for index, column in enumerate(columns_with(connection, (*TEXTS, *ODD))):
-                if column.table not in (*RECORD, "alembic_version", "hpo_schema"):
-                    write(connection, column, rotated(ODD.get(column.kind, texts), index + shift * 9))
-            connection.execute(text("UPDATE hpo_workers SET seen_at = now() - interval '1 hour'"))
-        said = objective_commands.run(url, 3, f"everything, shifted by {shift}", timeout="5m")
-        assert "all trials are done" in said, said
-        for command in ("status", "trials json", "best", "report", "reproduce", "evaluate")[shift::2]:
-            objective_commands(command, url, f"after the search, shifted by {shift}")
-
-
 @pytest.mark.parametrize("column", ["facts", "declaration", "source"])
 def test_a_search_refuses_a_record_that_is_none_or_goes_on(
     seeded: str, attack: Attack, commands: Commands, column: str
@@ -248,25 +202,6 @@ def test_a_search_refuses_a_record_that_is_none_or_goes_on(
             commands.run(url, 1, f"{column} = {str(value)[:80]}")
 
 
-MADE_UP = st.one_of(
-    st.text(max_size=40),
-    st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
-        max_leaves=10,
-    ).map(json.dumps),
-)
-"""Texts and JSON that nobody thought of."""
-
-
-CUT = st.tuples(
-    st.integers(0, 10_000),
-    st.sampled_from(['"', "0", "null", "-1", "{}", "[", "1e999", "\\u0000", ""]),
-    st.integers(0, 12),
-)
-"""Where a piece of a text is replaced, by what, and how long it was."""
-
-
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_no_mutation_of_the_database_runs_anything_or_is_called_a_bug(
@@ -275,28 +210,13 @@ def test_no_mutation_of_the_database_runs_anything_or_is_called_a_bug(
     """Some columns at once, each with texts made up, attacks, and what stood there with a piece of it changed."""
     columns = columns_of(seeded)
     with database_of(seeded, "hostile_one") as url:
-        with altered(url) as connection:
-            for column in data.draw(st.lists(st.sampled_from(columns), min_size=1, max_size=4, unique=True)):
-                texts = data.draw(st.lists(MADE_UP | st.sampled_from(attack.texts[:-1]), min_size=1, max_size=6))
-                write(connection, column, [*texts, *mutated(connection, column, data)])
+        mutate(url, columns, attack, data)
         command = data.draw(st.sampled_from([*READERS, "run", "run"]))
         what = f"{command} on a mutated database"
         if command == "run":
             commands.run(url, 1, what)
         else:
             commands(command, url, what)
-
-
-def mutated(connection: Connection, column: Column, data: st.DataObject) -> list[str]:
-    """What stands in some rows of a column, with a piece of it replaced."""
-    query = f'SELECT DISTINCT "{column.name}" FROM {column.table} WHERE "{column.name}" IS NOT NULL ORDER BY 1 LIMIT 8'
-    # Drawn without a look at the values: they differ between two runs of the suite, and what is drawn must not.
-    cuts = data.draw(st.lists(CUT, min_size=8, max_size=8))
-    made = []
-    for value, (place, piece, length) in zip(connection.execute(text(query)).scalars(), cuts, strict=False):
-        start = place % max(1, len(value))
-        made.append(value[:start] + piece + value[start + length :])
-    return made
 
 
 PAGES = ("/api/meta", "/api/studies", "/api/studies/1?after=0", "/api/studies/1/param_importances", "/csv/1",
