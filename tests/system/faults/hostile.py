@@ -96,8 +96,11 @@ class Attack:
     folder: Path
 
     def __post_init__(self) -> None:
-        (self.folder / "outside" / "3").mkdir(parents=True)
-        (self.folder / "outside" / "3" / "kept").write_text("kept")
+        self.outside = self.folder / "outside"
+        for number in range(40):  # a run removes the checkpoints of a trial that ended, by its number
+            (self.outside / str(number)).mkdir(parents=True)
+            (self.outside / str(number) / "kept").write_text("kept")
+        self._untouched = self._there()
         self.canary = self.folder / "canary"
         self.code = self.folder / "code"
         self.code.mkdir()
@@ -136,8 +139,11 @@ class Attack:
 
     def unharmed(self) -> None:
         assert not self.canary.exists(), "something that stood in the database was run"
-        assert (self.folder / "outside" / "3" / "kept").read_text() == "kept"
+        assert self._there() == self._untouched
         assert sorted(path.name for path in self.folder.iterdir()) == ["code", "outside", "work"]
+
+    def _there(self) -> list[str]:
+        return sorted(str(path) for path in self.outside.rglob("*"))
 
 
 TEXTS = ("text", "character varying", "json", "jsonb")

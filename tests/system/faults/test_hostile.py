@@ -202,6 +202,18 @@ def test_a_search_refuses_a_record_that_is_none_or_goes_on(
             commands.run(url, 1, f"{column} = {str(value)[:80]}")
 
 
+def test_a_studys_uid_that_climbs_out_of_its_folder_is_refused(seeded: str, attack: Attack, commands: Commands) -> None:
+    """It is part of the path of every checkpoint, which a run removes once its trial has ended."""
+    climbing = "/../" * 12 + str(attack.outside)
+    with database_of(seeded, "hostile_one") as url:
+        with altered(url) as connection:
+            facts = json.loads(connection.execute(text("SELECT facts FROM hpo_studies")).scalar_one())
+            changed = json.dumps({**facts, "uid": climbing})
+            connection.execute(text("UPDATE hpo_studies SET facts = :facts"), {"facts": changed})
+            connection.execute(text("UPDATE hpo_workers SET seen_at = seen_at - interval '1 hour'"))
+        assert "its uid is" in commands.run(url, 2, "a uid that climbs")
+
+
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_no_mutation_of_the_database_runs_anything_or_is_called_a_bug(
