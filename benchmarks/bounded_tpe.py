@@ -6,7 +6,7 @@ hpo shows TPE at most hpo.sampling.observations.MOST_OTHERS of the trials that a
 search the same spaces with the same seeds, one of them with a bound so small that it shows a part in a search of
 minutes. Regret is the best possible value minus that of the best configuration found, and what is compared is its
 decimal logarithm, averaged over the second half of the search: seed by seed, with a 95 % interval of the mean
-difference. 0.1 is a regret a quarter larger, about what 6 % more trials would mend on these searches.
+difference. 0.1 is a regret a quarter larger.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ Observations = dict[str, NDArray[np.float64]]
 Rank = tuple[tuple[float, ...], int]
 
 
-MOST_OTHERS = 10_000
+MOST_OTHERS = 30_000
 """Trials that TPE's estimate of where not to look is made of. With a million, a proposal would take seconds and
 gigabytes. What a search finds with a part of them is measured by benchmarks.bounded_tpe."""
 

@@ -6,6 +6,8 @@ from protections.protection import HOSTS, LIMITS, SHARED, Protection
 
 __all__ = ["PEOPLE_PROTECTIONS"]
 
+HOSTILE = "system/faults/test_hostile.py::test_"
+
 PEOPLE_PROTECTIONS = (
     # The user says otherwise, renames or deletes the study.
     Protection(
@@ -145,5 +147,33 @@ PEOPLE_PROTECTIONS = (
         "False",
         LIMITS + "a_request_that_trickles_in_is_cut_off",
         "still open",
+    ),
+    # Anything in any table.
+    Protection(
+        "a uid inside its folder",
+        "storage/studies.py",
+        "RegisteredStudy.uid",
+        "not is_file_name(uid)",
+        "False",
+        HOSTILE + "a_studys_uid_that_climbs_out_of_its_folder_is_refused",
+        "AssertionError",
+    ),
+    Protection(
+        "no number above its id",
+        "storage/optuna_schema.py",
+        "NUMBERED",
+        "'t.number BETWEEN 0 AND t.trial_id'",
+        "'t.number BETWEEN 0 AND 1073741824'",
+        HOSTILE + "a_search_ends_by_itself_whatever_number_its_newest_trial_was_given[1073741824]",
+        "time is up",
+    ),
+    Protection(
+        "no row without its name",
+        "storage/reads.py",
+        "_fill.part",
+        "key is not no_key",
+        "False",
+        HOSTILE + "every_text_column_may_hold_anything_for_every_command_that_reads",
+        "Traceback",
     ),
 )
