@@ -70,9 +70,9 @@ def init(
     from hpo.storage.schema import check_installed_optuna, ensure_schema
 
     # Every refusal comes before a server starts and tables are made.
+    check_trials(trials)
     if study is None:
         _check_nothing_of_a_study(context)
-    check_trials(trials)
     seconds = parse_duration(timeout) if timeout is not None else None
     options = objective_options(direction, directions, metric, sampler, pruner)
     found = found_study(study, options) if study is not None else None
