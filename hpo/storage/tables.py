@@ -23,10 +23,11 @@ __all__ = [
 UTC_NOW = "(clock_timestamp() AT TIME ZONE 'UTC')"
 """SQL: now, as Optuna stores it."""
 _GOT_ON = "EXISTS (SELECT 1 FROM hpo_epochs e WHERE e.trial_id = l.trial_id AND e.recorded_at > l.claimed_at)"
-COUNTED_ATTEMPTS = f"CASE WHEN {_GOT_ON} THEN 1 ELSE l.attempt END"
+COUNTED_ATTEMPTS = f"CASE WHEN {_GOT_ON} THEN 1 ELSE least(l.attempt, 1000000) END"
 """SQL: the attempts of the trial of a lease `l` since it last finished an epoch. An attempt that finished one has shown
-that the trial does not kill its trainers. Epochs reported again keep their first recorded_at."""
-COUNTED_DEATHS = f"CASE WHEN {_GOT_ON} THEN 0 ELSE l.trainer_deaths END"
+that the trial does not kill its trainers. Epochs reported again keep their first recorded_at. At most a million,
+whatever stands there: one more than the largest would not fit into the column."""
+COUNTED_DEATHS = f"CASE WHEN {_GOT_ON} THEN 0 ELSE least(l.trainer_deaths, 1000000) END"
 """SQL: how many of these attempts ended because a trainer died. All others but the last ended with a lost host."""
 
 
