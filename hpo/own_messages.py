@@ -49,6 +49,7 @@ class OwnCommand:
     patterns:  regular expressions for the lines that it prints
     keep_best: whether the best value of the objective is the trial's, and not the last
     output:    the file that is to hold what it prints; "" for none
+    history:   the file that keeps what it reported for another attempt; the coordinator removes it with the checkpoints
     """
 
     argv: tuple[str, ...]
@@ -59,6 +60,7 @@ class OwnCommand:
     patterns: tuple[str, ...] = ()
     keep_best: bool = False
     output: str = ""
+    history: str = ""
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> OwnCommand:

@@ -11,11 +11,21 @@ import os
 import pwd
 import shutil
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from hpo.errors import StorageError
 
-__all__ = ["check_home", "is_trusted", "links_below", "open_no_link", "owner_name", "read_bounded", "remove_folder"]
+__all__ = [
+    "check_home",
+    "is_trusted",
+    "links_below",
+    "open_no_link",
+    "owner_name",
+    "read_bounded",
+    "remove_file",
+    "remove_folder",
+]
 
 
 def is_trusted(path: Path) -> bool:
@@ -79,6 +89,13 @@ def remove_folder(path: Path, top: Path) -> None:
     """Remove `path` and everything in it as far as possible, but nothing that a link below `top` leads to."""
     if not links_below(path, top):
         shutil.rmtree(path, ignore_errors=True)  # which follows no link below
+
+
+def remove_file(path: Path, top: Path) -> None:
+    """Remove the file `path`, if it is there and no link below `top` leads to it."""
+    if not links_below(path, top):
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def owner_name(who: Path | int) -> str:

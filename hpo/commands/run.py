@@ -61,7 +61,7 @@ class CommandRun:
         self._patterns = [re.compile(pattern) for pattern in self._command.patterns]
         self._values = Values(self._command.objectives, self._command.maximize)
         folder = _own_folder(Path(job.checkpoint))
-        self._history = History(folder.with_name(f"{folder.name}.jsonl"), goes_on=any(folder.iterdir()))
+        self._history = History(Path(self._command.history), goes_on=any(folder.iterdir()))
         self._reported_at = perf_counter()
         self._questions = 0
         self._prune = False
@@ -179,8 +179,6 @@ class CommandRun:
         return said
 
     def _ended(self, finished: Finished, started: float) -> Finished:
-        if finished.outcome != "stopped":
-            self._history.remove()
         facts = {"train_seconds": perf_counter() - started, "warnings": [], "command": self._command.shown}
         return replace(finished, epoch=len(self._values.reported), facts=facts)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from hpo.ownership import remove_folder
+from hpo.ownership import remove_file, remove_folder
+from hpo.study.command import history_of
 from hpo.trainers.slot import Slot
 from hpo.trainers.trial import Trial
 
@@ -32,3 +33,4 @@ class CheckpointFolders:
             return
         if path := self._paths.pop(trial_id, ""):
             remove_folder(Path(path), Path(path).parents[1])
+            remove_file(history_of(Path(path)), Path(path).parents[1])

@@ -16,7 +16,7 @@ from hpo.errors import StudyError, near_miss
 from hpo.study.command_words import RESERVED, argv, check_quoting, line_of, names_in, words_of
 from hpo.study.space import Space
 
-__all__ = ["Command", "check_command", "output_of", "placeholders"]
+__all__ = ["Command", "check_command", "history_of", "output_of", "placeholders"]
 
 CODE_BYTES = 2**20
 """Of the largest file that is taken for code."""
@@ -105,6 +105,11 @@ def output_of(checkpoint: Path) -> Path:
     """The file that keeps what the command of a trial prints, by the trial's folder of checkpoints, which goes with its
     end."""
     return checkpoint.with_name(f"{checkpoint.name}.txt")
+
+
+def history_of(checkpoint: Path) -> Path:
+    """The file that keeps what the command of a trial has reported, until the database has the trial's end."""
+    return checkpoint.with_name(f"{checkpoint.name}.jsonl")
 
 
 def check_command(study: str, command: Command, rows: Space, objectives: Sequence[str]) -> None:

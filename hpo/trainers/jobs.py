@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hpo.messages import Job
 from hpo.own_messages import OwnCommand, OwnTraining
 from hpo.seeds import trial_seed
-from hpo.study.command import Command, output_of, placeholders
+from hpo.study.command import Command, history_of, output_of, placeholders
 from hpo.study.discovery import FoundStudy
 from hpo.study.objective import Objective
 from hpo.study.study import Study
@@ -107,4 +107,5 @@ def _filled(found: FoundStudy, command: Command, job: Job) -> OwnCommand:
         patterns=command.patterns,
         keep_best=command.value == "best",
         output=str(output_of(Path(job.checkpoint))) if job.checkpoint else "",
+        history=str(history_of(Path(job.checkpoint))) if job.checkpoint else "",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import stat
 import subprocess
@@ -14,6 +15,11 @@ import psutil
 import pytest
 from odd_commands import CASES
 from world import World, until
+
+from hpo.commands.run import CommandRun
+from hpo.messages import Job, Message, Protocol
+from hpo.own_messages import OwnCommand, Report
+from hpo.training.progress import StopRequest
 
 HERE = Path(__file__).parent
 NewWorld = Any
@@ -162,3 +168,20 @@ def test_no_program_outlives_its_trainer(new_world: NewWorld, victim: str) -> No
     (trial,) = world.check(finished=1)
     assert (trial.state.name, sorted(trial.intermediate_values)) == ("COMPLETE", list(range(12)))
     assert not running(world, "slow_program.py")
+
+
+def test_an_end_that_was_never_told_is_told_by_the_next_attempt(tmp_path: Path) -> None:
+    """The program is through, and its coordinator dies before the database hears: started again, it adds nothing."""
+    kept = tmp_path / "study" / "3"
+    script = f'test -e {kept}/done || {{ echo \'{{"epoch": 0, "loss": 0.5}}\' > $HPO_METRICS; touch {kept}/done; }}'
+    command = OwnCommand(
+        ("/bin/sh", "-c", script), "sh", str(tmp_path), ("loss",), history=str(tmp_path / "study" / "3.jsonl")
+    )
+    job = Job(1, 3, {}, Protocol(0, ("loss",)), {}, {}, 0, str(kept), command=command)
+    for _ in range(2):
+        said: list[Message] = []
+        ended = CommandRun(
+            job, said.append, StopRequest(), queue.SimpleQueue(), dict(os.environ), tmp_path / "metrics"
+        ).run()
+        assert (ended.outcome, ended.metrics) == ("complete", {"loss": 0.5})
+        assert [message.metrics for message in said if isinstance(message, Report)] == [{"loss": 0.5}]
