@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
@@ -14,6 +15,8 @@ from optuna.trial import TrialState
 
 from benchmarks.methods.problems import Problem
 from benchmarks.methods.simulator import Job, Observation, Way
+from hpo.freeze_thaw.progress import Progress
+from hpo.freeze_thaw.scheduler import FreezeThaw
 from hpo.sampling.distributions import suggest
 
 __all__ = ["WAYS", "Setting"]
@@ -110,11 +113,48 @@ def _hyperband(setting: Setting) -> BasePruner:
     return optuna.pruners.HyperbandPruner(max_resource=setting.problem.epochs)
 
 
+class Thawing:
+    """hpo's own: hpo.freeze_thaw, called as a search calls it."""
+
+    def __init__(self, setting: Setting) -> None:
+        self._problem = setting.problem
+        self._draw = np.random.default_rng(setting.seed)
+        self._scheduler = FreezeThaw(setting.problem.space, setting.problem.epochs, maximize=True)
+        self._trials = [Progress(0, dict(setting.problem.baseline))]
+        self._seconds = [0.0]
+
+    def ask(self) -> Job:
+        decision = self._scheduler.decide(self._trials, self._draw)
+        number = decision.number
+        if number is None:
+            number = len(self._trials)
+            self._trials.append(Progress(number, decision.params))
+            self._seconds.append(0.0)
+        self._trials[number] = replace(self._trials[number], until=decision.until)
+        return Job(number, self._problem.space.configuration(decision.params), decision.until)
+
+    def observe(self, seen: Observation) -> bool:
+        trial = self._trials[seen.trial]
+        if seen.failure:
+            self._trials[seen.trial] = replace(trial, until=0, ended=True, infeasible=True)
+            return False
+        self._seconds[seen.trial] += seen.seconds
+        self._trials[seen.trial] = replace(
+            trial,
+            values=(*trial.values, seen.value),
+            seconds=self._seconds[seen.trial] / seen.epoch,
+            until=0 if seen.epoch == trial.until else trial.until,
+            ended=seen.epoch == self._problem.epochs,
+        )
+        return True
+
+
 WAYS: dict[str, Callable[[Setting], Way]] = {
     "TPE + median": _stock(_tpe, lambda _: optuna.pruners.MedianPruner()),
     "TPE + Hyperband": _stock(_tpe, _hyperband),
     "TPE": _stock(_tpe, lambda _: optuna.pruners.NopPruner()),
     "random": _stock(lambda seed: optuna.samplers.RandomSampler(seed=seed), lambda _: optuna.pruners.NopPruner()),
     "ASHA, promoting": Asha,
+    "freeze-thaw": Thawing,
 }
 """Every way by its name. The first is the one that the others are compared with."""

@@ -23,7 +23,7 @@ ROOMS = [
     ["data", "training.kernels"],
     ["study", "testing"],
     ["storage", "training"],
-    ["sampling", "results", "inference", "own_training", "channel", "commands"],
+    ["sampling", "freeze_thaw", "results", "inference", "own_training", "channel", "commands"],
     ["trainers", "trainer", "dashboard", "report"],
     ["result", "command_trainer"],
     ["search"],
@@ -47,7 +47,7 @@ TRAINER_SIDE = (
     "hpo.data",
     "hpo.testing",
 )
-COORDINATOR_SIDE = ("hpo.storage", "hpo.sampling", "hpo.search", "hpo.cli", "hpo.api")
+COORDINATOR_SIDE = ("hpo.storage", "hpo.sampling", "hpo.freeze_thaw", "hpo.search", "hpo.cli", "hpo.api")
 
 
 def _modules() -> Iterator[tuple[str, Path]]:

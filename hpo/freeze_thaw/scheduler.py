@@ -1,0 +1,108 @@
+"""Freeze-thaw: at a free slot, go on with a paused trial or begin a new one, whichever is likelier to be better soon.
+
+After ifBO (Rakotoarison et al., 2024, arXiv 2404.16795), with a Gaussian process learned from the study's own curves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from hpo.freeze_thaw.curve_model import CurveModel, Observed
+from hpo.freeze_thaw.drawing import draw_evenly, draw_near
+from hpo.freeze_thaw.encoding import Encoding
+from hpo.freeze_thaw.known import Known
+from hpo.freeze_thaw.progress import Belief, Decision, Progress
+from hpo.study.space import Space
+
+__all__ = ["FreezeThaw"]
+
+Array = NDArray[np.float64]
+
+STARTUP_TRIALS = 8
+"""New configurations are drawn evenly until so many have begun: the model knows too little to say where to look."""
+
+EVENLY, NEAR = 100, 50
+"""How many new configurations are weighed in a decision: drawn evenly, and near the best that are known."""
+
+MOST_PAUSED = 200
+"""How many paused trials are weighed, the best of them."""
+
+
+class FreezeThaw:
+    """Decides for one study. It keeps what makes the next decision quicker: points of configurations, the kernel."""
+
+    def __init__(self, space: Space, epochs: int, *, maximize: bool) -> None:
+        self._space, self._epochs, self._maximize = space, epochs, maximize
+        self._encoding = Encoding(space)
+        self._model = CurveModel(self._encoding.columns, epochs)
+        self._points: dict[int, Array] = {}
+
+    def decide(self, trials: Sequence[Progress], draw: np.random.Generator) -> Decision:
+        """What a free slot trains next, knowing where all trials of the study stand.
+
+        A trial that waits for its first epoch (the baseline, one put back in the queue) comes before all others.
+        """
+        first = max(1, round(self._epochs / 26))
+        untouched = [trial for trial in trials if not (trial.values or trial.until or trial.ended)]
+        if untouched:
+            return Decision(untouched[0].number, untouched[0].params, first)
+        if not any(np.isfinite(trial.values).any() for trial in trials):
+            return Decision(None, draw_evenly(self._space, draw), first)
+        known = Known(trials, self._encoding, self._points, self._epochs, maximize=self._maximize)
+        self._model.learn(*known.places(draw), draw)
+        if known.training:
+            expected = np.array([trial.until for trial in known.training], dtype=np.float64)
+            self._model.believe(known.observed(known.training, expected))
+        return self._choose(known, first, draw)
+
+    def _choose(self, known: Known, first: int, draw: np.random.Generator) -> Decision:
+        """The trial that is likeliest to pass a goal within some epochs; both are drawn anew for every decision.
+
+        A near goal soon is passed by going on with what is good, a far one later only by what is uncertain.
+        """
+        paused = known.paused[:MOST_PAUSED]
+        new = self._new(known, draw)
+        points = np.concatenate([known.points_of(paused), self._encoding.points(new)])
+        reached = np.array([len(trial.values) for trial in paused] + [0] * len(new), dtype=np.float64)
+        numbers = np.array([trial.number for trial in paused] + [-1 - place for place in range(len(new))])
+        until = np.minimum(reached + draw.integers(1, self._epochs + 1), self._epochs)
+        means, spreads = self._model.predict(Observed(points, until, numbers))
+        goal = known.best + 10.0 ** draw.uniform(-3.0, 0.0)
+        chances = ndtr((means - goal) / spreads) * known.feasibility.predict(points)
+        seconds = (until - reached) * self._seconds(known, paused, points)
+        best = int(np.argmax(chances / seconds))
+        belief = Belief(
+            epoch=int(until[best]),
+            goal=known.scale.outside(goal),
+            expected=known.scale.outside(float(means[best])),
+            spread=known.scale.spread_outside(float(spreads[best])),
+            chance=float(chances[best]),
+            seconds=float(seconds[best]),
+            rivals=len(points) - 1,
+        )
+        if best >= len(paused):
+            return Decision(None, new[best - len(paused)], first, belief)
+        trial = paused[best]
+        step = max(1, round(0.25 * len(trial.values)))
+        return Decision(trial.number, trial.params, min(len(trial.values) + step, self._epochs), belief)
+
+    def _seconds(self, known: Known, paused: Sequence[Progress], points: Array) -> Array:
+        """Of an epoch of each candidate: those that have trained come first, and are known."""
+        of_paused = np.array([trial.seconds for trial in paused], dtype=np.float64)
+        found = np.concatenate([of_paused, known.seconds.predict(points[len(paused) :])])
+        return np.where(np.isfinite(found) & (found > 0.0), found, 1.0)
+
+    def _new(self, known: Known, draw: np.random.Generator) -> list[dict[str, Any]]:
+        new = [draw_evenly(self._space, draw) for _ in range(EVENLY)]
+        if len(known.begun) < STARTUP_TRIALS:
+            return new
+        leaders = known.begun[:5]
+        for place in range(NEAR):
+            width = (0.05, 0.15, 0.3)[place % 3]
+            new.append(draw_near(self._space, leaders[place % len(leaders)].params, draw, width=width, share=0.5))
+        return new
