@@ -69,10 +69,13 @@ class CurveModel:
         self._logs = self._centre
         self._fitted = 0
 
-    def learn(self, seen: Observed, values: Array, draw: np.random.Generator) -> None:
-        """Take in everything that is known, in place of what was; fit the kernel again where that is much more."""
-        if len(seen) > 2 and len(seen) >= 1.15 * self._fitted:
-            self._fitted = len(seen)
+    def learn(self, seen: Observed, values: Array, epochs_known: int, draw: np.random.Generator) -> None:
+        """Take in what is seen, in place of what was.
+
+        epochs_known: of all trials; the kernel is fitted again when they are more by a seventh
+        """
+        if len(seen) > 2 and epochs_known >= 1.15 * self._fitted:
+            self._fitted = epochs_known
             rows = draw.permutation(len(seen))[:SUBSET]
             self._fit(seen.take(rows), values[rows])
         self._condition(seen, values)

@@ -47,7 +47,7 @@ def test_the_gradient_is_that_of_the_likelihood() -> None:
 def test_it_predicts_the_end_of_a_curve_that_has_begun_better_than_of_one_that_has_not() -> None:
     seen, values = rising(np.random.default_rng(1), 20, 8)
     model = CurveModel(1, EPOCHS)
-    model.learn(seen, standard(values), np.random.default_rng(0))
+    model.learn(seen, standard(values), len(values), np.random.default_rng(0))
     begun = list(range(0, 20, 2))
     points = [float(seen.points[seen.trials == trial][0, 0]) for trial in begun]
     ends = (np.sin(3.0 * np.array(points)) * (1.0 - np.exp(-50 / 8.0)) - values.mean()) / values.std()
@@ -60,7 +60,7 @@ def test_it_predicts_the_end_of_a_curve_that_has_begun_better_than_of_one_that_h
 def test_what_it_takes_for_granted_it_is_sure_of() -> None:
     seen, values = rising(np.random.default_rng(2), 6, 8)
     model = CurveModel(1, EPOCHS)
-    model.learn(seen, standard(values), np.random.default_rng(0))
+    model.learn(seen, standard(values), len(values), np.random.default_rng(0))
     place = observed([0.9], [32.0], [77])
     mean, before = model.predict(place)
     model.believe(place)
@@ -72,7 +72,9 @@ def test_what_it_takes_for_granted_it_is_sure_of() -> None:
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_a_few_values_are_enough_to_predict(count: int) -> None:
     model = CurveModel(1, EPOCHS)
-    model.learn(observed([0.5] * count, [1.0] * count, list(range(count))), np.zeros(count), np.random.default_rng(0))
+    model.learn(
+        observed([0.5] * count, [1.0] * count, list(range(count))), np.zeros(count), count, np.random.default_rng(0)
+    )
     means, spreads = model.predict(observed([0.1, 0.5], [50.0, 1.0], [9, 0]))
     assert np.isfinite(means).all()
     assert spreads[1] < spreads[0]
@@ -80,7 +82,7 @@ def test_a_few_values_are_enough_to_predict(count: int) -> None:
 
 def test_the_same_place_many_times_is_no_obstacle() -> None:
     model = CurveModel(1, EPOCHS)
-    model.learn(observed([0.5] * 40, [3.0] * 40, [0] * 40), np.zeros(40), np.random.default_rng(0))
+    model.learn(observed([0.5] * 40, [3.0] * 40, [0] * 40), np.zeros(40), 3, np.random.default_rng(0))
     assert np.isfinite(model.predict(observed([0.5], [4.0], [0]))[0]).all()
 
 
@@ -88,6 +90,6 @@ def test_a_study_of_one_epoch_has_curves_too() -> None:
     model = CurveModel(1, 1)
     draw = np.random.default_rng(0)
     points = draw.random(30).tolist()
-    model.learn(observed(points, [1.0] * 30, list(range(30))), standard(np.array(points)), draw)
+    model.learn(observed(points, [1.0] * 30, list(range(30))), standard(np.array(points)), 30, draw)
     low, high = model.predict(observed([0.1, 0.9], [1.0, 1.0], [50, 51]))[0]
     assert low < high

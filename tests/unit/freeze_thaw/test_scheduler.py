@@ -13,7 +13,7 @@ import pytest
 
 from hpo import Categorical, Float, Int
 from hpo.freeze_thaw.progress import Decision, Progress
-from hpo.freeze_thaw.scheduler import FreezeThaw
+from hpo.freeze_thaw.scheduler import FreezeThaw, _log_gain
 from hpo.study.space import Space
 
 SPACE = Space(
@@ -129,9 +129,12 @@ def test_what_runs_out_of_memory_is_avoided() -> None:
 
 
 def test_of_two_as_good_the_quicker_one_goes_on() -> None:
-    trials = [trial(0, curve(0.8, 10), 0.1), trial(1, curve(0.8, 10), 0.001)]
-    counts = chosen([replace(trials[0], seconds=30.0), replace(trials[1], seconds=1.0)])
-    assert counts[1] > counts[0]
+    ended = [trial(number, curve(0.3, EPOCHS), 10.0 ** -(number / 5.0), ended=True) for number in range(2, 20)]
+    both = [trial(0, curve(0.8, 10), 0.1), trial(1, curve(0.8, 10), 0.001)]
+    for slow, quick in ((0, 1), (1, 0)):
+        trials = [replace(each, seconds=30.0 if each.number == slow else 1.0) for each in both]
+        counts = chosen([*trials, *ended])
+        assert counts[quick] > 2 * counts[slow]
 
 
 CURVES: dict[str, Callable[[int], tuple[float, ...]]] = {
@@ -165,6 +168,15 @@ def test_a_study_of_one_epoch_always_begins_a_new_trial() -> None:
 def test_a_curve_longer_than_the_study_now_has_epochs_is_no_obstacle() -> None:
     decision = decide([trial(0, curve(0.9, 30), ended=True), trial(1, curve(0.4, 8))], epochs=10)
     assert decision.until <= 10
+
+
+def test_gains_are_told_apart_however_far_the_goal_is() -> None:
+    away = np.array([-30.0, -1.0, 0.0, 4.999, 5.001, 8.0, 40.0, 1000.0])
+    gains = _log_gain(away)
+    assert np.isfinite(gains).all()
+    assert (np.diff(gains) < 0.0).all()
+    assert gains[2] == pytest.approx(math.log(1.0 / math.sqrt(2.0 * math.pi)))
+    assert gains[3] == pytest.approx(gains[4], abs=0.03)
 
 
 def test_ten_thousand_trials_are_decided_about() -> None:
