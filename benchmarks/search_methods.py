@@ -29,8 +29,9 @@ import optuna
 from benchmarks.methods.figures import Runs, print_figures
 from benchmarks.methods.lcbench import lcbench_tasks
 from benchmarks.methods.problems import Problem, Simulated
+from benchmarks.methods.setting import Setting
 from benchmarks.methods.simulator import Run, simulate
-from benchmarks.methods.ways import WAYS, Setting
+from benchmarks.methods.ways import WAYS
 from benchmarks.recording import recorded
 
 STICKS = ("develop", "test", "simulated")

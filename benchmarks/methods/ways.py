@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,22 +13,14 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
-from benchmarks.methods.problems import Problem
+from benchmarks.methods.peers import PEERS
+from benchmarks.methods.setting import Setting
 from benchmarks.methods.simulator import Job, Observation, Way
 from hpo.freeze_thaw.progress import Progress
 from hpo.freeze_thaw.scheduler import FreezeThaw
 from hpo.sampling.distributions import suggest
 
-__all__ = ["WAYS", "Setting"]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What a way knows before it begins."""
-
-    problem: Problem
-    slots: int
-    seed: int
+__all__ = ["WAYS"]
 
 
 class StockOptuna:
@@ -156,5 +148,6 @@ WAYS: dict[str, Callable[[Setting], Way]] = {
     "random": _stock(lambda seed: optuna.samplers.RandomSampler(seed=seed), lambda _: optuna.pruners.NopPruner()),
     "ASHA, promoting": Asha,
     "freeze-thaw": Thawing,
+    **PEERS,
 }
 """Every way by its name. The first is the one that the others are compared with."""
