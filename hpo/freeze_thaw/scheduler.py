@@ -83,7 +83,7 @@ class FreezeThaw:
             epoch=int(until[best]),
             goal=known.scale.outside(goal),
             expected=known.scale.outside(float(means[best])),
-            spread=known.scale.spread_outside(float(spreads[best])),
+            spread=known.scale.spread_outside(float(means[best]), float(spreads[best])),
             chance=float(ndtr(-away[best]) * feasible[best]),
             seconds=float(seconds[best]),
             rivals=len(points) - 1,

@@ -17,10 +17,26 @@ def test_higher_is_better_whatever_the_direction() -> None:
 
 def test_values_come_back_in_their_own_unit() -> None:
     for maximize in (True, False):
-        scale = Scale([[0.2, 0.5], [0.9]], maximize=maximize)
-        assert scale.outside(float(scale.inside([0.7])[0])) == pytest.approx(0.7)
-        apart = float(np.ptp(scale.inside([0.6, 0.9])))
-        assert scale.spread_outside(apart) == pytest.approx(0.3)
+        scale = Scale([[0.2, 0.5], [0.9], [0.7]], maximize=maximize)
+        place = float(scale.inside([0.6])[0])
+        assert scale.outside(place) == pytest.approx(0.6)
+        moved = scale.outside(place + 1e-4) - scale.outside(place)
+        assert scale.spread_outside(place, 1e-4) == pytest.approx(abs(moved), rel=1e-3)
+
+
+def test_a_goal_beyond_the_best_is_a_value_beyond_the_best() -> None:
+    for maximize, best in ((True, 0.9), (False, 0.2)):
+        scale = Scale([[0.2, 0.5], [0.9], [0.7]], maximize=maximize)
+        goal = scale.outside(float(scale.inside([best])[0]) + 0.5)
+        assert (goal > best) == maximize
+        assert abs(goal - best) < 0.7
+
+
+def test_the_ends_of_good_curves_are_told_apart() -> None:
+    """Curves go from 0.1 to 0.98, and what matters is 0.980 or 0.985."""
+    curves = [[0.1, 0.6, 0.9, end] for end in (0.985, 0.984, 0.983, 0.98, 0.975, 0.97, 0.95, 0.9, 0.8)]
+    scale = Scale(curves, maximize=True)
+    assert np.ptp(scale.inside([0.985, 0.980])) > 0.3 * np.ptp(scale.inside([0.980, 0.1]))
 
 
 def test_a_loss_that_explodes_does_not_hide_the_differences_of_the_others() -> None:
