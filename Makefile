@@ -66,6 +66,7 @@ bench: install
 	$(BIN)/python -m benchmarks.startup --short
 	$(BIN)/python -m benchmarks.coordination --short
 	$(BIN)/python -m benchmarks.search_quality --short
+	$(BIN)/python -m benchmarks.search_methods --tasks simulated --short
 	$(BIN)/python -m benchmarks.scale --workers 8 64 --rounds 1 --seconds 8
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.steps --rounds 2

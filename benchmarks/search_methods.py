@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,6 +99,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--keep", type=Path, metavar="FILE", help="where runs are kept, and not done again")
     parser.add_argument("--record", action="store_true", help="write records/DATE-search_methods.md")
     options = parser.parse_args()
+    if "HPO_LCBENCH" not in os.environ and set(options.tasks) != {"simulated"}:
+        parser.error(
+            "LCBench needs HPO_LCBENCH (benchmarks/methods/lcbench.py says what it names); or: --tasks simulated"
+        )
     if options.short:
         options.only, options.seeds, options.slots, options.trainings = 3, 2, [1, 4], [5, 12]
     return options

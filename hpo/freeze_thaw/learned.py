@@ -45,7 +45,7 @@ class Feasibility:
         self._weights: Array | None = None
         if infeasible.any():
             features = _features(points)
-            penalty = np.full(features.shape[1], 0.3)
+            penalty = np.full(features.shape[1], 0.02)
             # As long as few are known, most configurations are taken to be feasible.
             prior = np.zeros(features.shape[1])
             prior[0] = 2.0

@@ -75,7 +75,7 @@ def test_what_ran_out_of_memory_is_known_by_its_rows() -> None:
     infeasible = points[:, 0] > 0.7
     chances = Feasibility(points, infeasible).predict(np.array([[0.1, 0.5], [0.95, 0.5]]))
     assert chances[0] > 0.9
-    assert chances[1] < 0.3
+    assert chances[1] < 0.05
 
 
 def test_one_failure_among_few_does_not_condemn_the_space() -> None:
