@@ -52,9 +52,9 @@ def final(config: Mapping[str, Any]) -> float:
     return BEST - 0.89 * math.tanh(loss / 0.89)
 
 
-def value(config: Mapping[str, Any], epoch: int, seed: int) -> float:
-    """The validation accuracy after `epoch` epochs, with noise that `seed` decides."""
+def value(config: Mapping[str, Any], epoch: int, seed: int, noise: float = 0.001) -> float:
+    """The validation accuracy after `epoch` epochs, with noise (its standard deviation) that `seed` decides."""
     speed = 0.25 + 0.18 * (math.log10(config["lr"]) + 5) - 0.04 * math.log2(config["batch_size"] / 4)
     reached = 1.0 - math.exp(-max(speed, 0.08) * epoch) + math.exp(-max(speed, 0.08) * EPOCHS) * epoch / EPOCHS
-    noise = random.Random(seed * 1009 + epoch).gauss(0.0, 0.001)
-    return min(1.0, 0.1 + (final(config) - 0.1) * reached + noise)
+    luck = random.Random(seed * 1009 + epoch).gauss(0.0, noise)
+    return min(1.0, 0.1 + (final(config) - 0.1) * reached + luck)

@@ -90,7 +90,8 @@ class LCBench:
     def curve(self, config: Mapping[str, Any], seed: int) -> Curve:
         point = np.array([[config[name] for name in ROWS]], dtype=np.float32)
         values, seconds = self._session.curves(self._place, point)
-        return Curve(tuple(values[0].astype(float).tolist()), tuple(seconds[0].astype(float).tolist()))
+        accuracies = tuple(values[0].astype(float).tolist())
+        return Curve(accuracies, accuracies, tuple(seconds[0].astype(float).tolist()))
 
     def measure(self) -> Reference:
         """The reference, from random configurations: some seconds."""

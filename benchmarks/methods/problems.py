@@ -16,12 +16,14 @@ __all__ = ["Curve", "Problem", "Reference", "Simulated"]
 class Curve:
     """What training one configuration would show.
 
-    values:  the objective after epochs 1, 2, ...; higher is better
+    values:  the objective after epochs 1, 2, ..., as it is seen; higher is better
+    true:    the same without noise
     seconds: how long each of these epochs takes
     failure: why there is no epoch after the last value ("memory"); "" where training goes to its end
     """
 
     values: tuple[float, ...]
+    true: tuple[float, ...]
     seconds: tuple[float, ...]
     failure: str = ""
 
@@ -70,8 +72,10 @@ class Simulated:
     def curve(self, config: Mapping[str, Any], seed: int) -> Curve:
         units = sum(config["hidden_units"])
         if self._memory and units * config["batch_size"] > 400_000:
-            return Curve((), (), "memory")
+            return Curve((), (), (), "memory")
         # A part for each step, which small batches pay often, and one for each image.
         seconds = 0.2 + 8.0 / config["batch_size"] + units / 2000
-        values = [simulated.value(config, epoch, seed) for epoch in range(1, self.epochs + 1)]
-        return Curve(tuple(values), (seconds,) * self.epochs)
+        epochs = range(1, self.epochs + 1)
+        values = tuple(simulated.value(config, epoch, seed) for epoch in epochs)
+        true = tuple(simulated.value(config, epoch, seed, noise=0.0) for epoch in epochs)
+        return Curve(values, true, (seconds,) * self.epochs)

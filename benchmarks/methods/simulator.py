@@ -49,8 +49,8 @@ class Way(Protocol):
 class Run:
     """What one run found.
 
-    steps: (how much of the budget was spent, the best value so far) whenever that rose; in full trainings, all slots
-           together
+    steps: (how much of the budget was spent, the true value of what looks best) whenever something looks better than
+           all before it; the budget in full trainings, all slots together
     """
 
     steps: list[tuple[float, float]] = field(default_factory=list)
@@ -62,8 +62,9 @@ class Run:
     slowest_decision: float = 0.0
 
     def best(self, spent: float) -> float:
-        """The best value when `spent` full trainings were spent; minus infinity before the first epoch's end."""
-        return max((value for at, value in self.steps if at <= spent), default=float("-inf"))
+        """The true value of what looks best when `spent` full trainings were spent; minus infinity before the first
+        epoch's end."""
+        return next((value for at, value in reversed(self.steps) if at <= spent), float("-inf"))
 
     def reached(self, value: float) -> float:
         """What was spent when `value` was reached; infinity if it never was."""
@@ -144,7 +145,7 @@ class _Simulation:
         value = curve.values[epoch - 1]
         if value > self._best:
             self._best = value
-            self._found.steps.append((round(spent, 4), value))
+            self._found.steps.append((round(spent, 4), curve.true[epoch - 1]))
         cost = 1.0 if self._clock == "epochs" else curve.seconds[epoch - 1]
         goes_on = self._way.observe(Observation(job.trial, epoch, value, cost))
         return goes_on and epoch < job.until
