@@ -30,6 +30,9 @@ STARTUP_TRIALS = 8
 EVENLY, NEAR = 100, 50
 """How many new configurations are weighed in a decision: drawn evenly, and near the best that are known."""
 
+GOAL = (-4.0, -1.0)
+"""How far above the best value the goal lies, as a power of ten of the values' deviation: evenly between these."""
+
 MOST_PAUSED = 200
 """How many paused trials are weighed, the best of them."""
 
@@ -74,7 +77,7 @@ class FreezeThaw:
         numbers = np.array([trial.number for trial in paused] + [-1 - place for place in range(len(new))])
         until = np.minimum(reached + draw.integers(1, self._epochs + 1), self._epochs)
         means, spreads = self._model.predict(Observed(points, until, numbers))
-        goal = known.best + 10.0 ** draw.uniform(-3.0, 0.0)
+        goal = known.best + 10.0 ** draw.uniform(*GOAL)
         away = (goal - means) / spreads
         feasible = known.feasibility.predict(points)
         seconds = (until - reached) * self._seconds(known, paused, points)
@@ -91,8 +94,8 @@ class FreezeThaw:
         if best >= len(paused):
             return Decision(None, new[best - len(paused)], first, belief)
         trial = paused[best]
-        step = max(1, round(0.25 * len(trial.values)))
-        return Decision(trial.number, trial.params, min(len(trial.values) + step, self._epochs), belief)
+        # As many epochs again: shorter steps found no more, and take more decisions and more checkpoints.
+        return Decision(trial.number, trial.params, min(2 * len(trial.values), self._epochs), belief)
 
     def _seconds(self, known: Known, paused: Sequence[Progress], points: Array) -> Array:
         """Of an epoch of each candidate: those that have trained come first, and are known."""
