@@ -38,7 +38,7 @@ class Belief:
     goal:     the value that it is to pass there
     expected: the value that it is believed to have there, give or take `spread` (a standard deviation)
     chance:   the probability that it passes the goal, and can be trained at all
-    seconds:  until then, as predicted; NaN where no epoch of any trial has ended
+    seconds:  of an epoch of it, measured or predicted; 1 where none is known
     rivals:   how many others were considered
     """
 

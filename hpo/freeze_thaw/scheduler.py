@@ -65,25 +65,24 @@ class FreezeThaw:
         return self._choose(known, first, draw)
 
     def _choose(self, known: Known, first: int, draw: np.random.Generator) -> Decision:
-        """The trial with the largest expected gain a second beyond a goal, within some epochs.
+        """The trial whose end has the largest expected gain beyond a goal, for the seconds that an epoch of it takes.
 
-        The goal and the number of epochs are drawn anew for every decision. A near goal soon is passed by going on with
-        what is good, a far one later only by what is uncertain.
+        How far the goal lies above the best value is drawn anew for every decision: a near one is passed by what is
+        good, a far one only by what is uncertain.
         """
         paused = known.paused[:MOST_PAUSED]
         new = self._new(known, draw)
         points = np.concatenate([known.points_of(paused), self._encoding.points(new)])
-        reached = np.array([len(trial.values) for trial in paused] + [0] * len(new), dtype=np.float64)
         numbers = np.array([trial.number for trial in paused] + [-1 - place for place in range(len(new))])
-        until = np.minimum(reached + draw.integers(1, self._epochs + 1), self._epochs)
-        means, spreads = self._model.predict(Observed(points, until, numbers))
+        ends = np.full(len(points), float(self._epochs))
+        means, spreads = self._model.predict(Observed(points, ends, numbers))
         goal = known.best + 10.0 ** draw.uniform(*GOAL)
         away = (goal - means) / spreads
         feasible = known.feasibility.predict(points)
-        seconds = (until - reached) * self._seconds(known, paused, points)
+        seconds = self._seconds(known, paused, points)
         best = int(np.argmax(np.log(spreads * feasible / seconds) + _log_gain(away)))
         belief = Belief(
-            epoch=int(until[best]),
+            epoch=self._epochs,
             goal=known.scale.outside(goal),
             expected=known.scale.outside(float(means[best])),
             spread=known.scale.spread_outside(float(means[best]), float(spreads[best])),
