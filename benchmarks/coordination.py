@@ -22,12 +22,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import psycopg2
 from sqlalchemy.engine import URL, make_url
 
 from benchmarks import simulated
 from benchmarks.metering import Meter, postgres_cpu, spread
 from benchmarks.recording import recorded
+from benchmarks.servers import child, database, in_child
 from hpo.storage.embedded.embedded import embedded_url, leave_embedded
 
 EPOCH_SECONDS = 0.1
@@ -46,7 +46,7 @@ def _compare_all(options: argparse.Namespace) -> None:
         server = make_url(embedded_url(home))
         try:
             for finished in options.finished:
-                _in_child(_fill, _database(server, f"past{finished}"), finished, home)
+                in_child(_fill, database(server, f"past{finished}"), finished, home)
             results = {
                 (finished, slots): _compare(server, home, finished, slots, options)
                 for finished in options.finished
@@ -66,7 +66,7 @@ def _compare(
     for round_number in range(options.rounds):
         order = ("stock", "hpo") if round_number % 2 == 0 else ("hpo", "stock")
         for side in order:
-            url = _database(server, "round", template=f"past{finished}")
+            url = database(server, "round", template=f"past{finished}")
             run = _stock_round if side == "stock" else _hpo_round
             row = run(url, slots, trials, finished, postmaster, home, options.epoch_seconds)
             for name, value in row.items():
@@ -83,7 +83,7 @@ def _hpo_round(
 ) -> dict[str, float]:
     waits = Path(tempfile.mkdtemp(dir=home))
     before: list[float] = []
-    row = _in_child(
+    row = in_child(
         _hpo_side, url, slots, finished + slots + trials, home, waits, epoch_seconds,
         at_start=lambda: before.append(postgres_cpu(postmaster)),
     )  # fmt: skip
@@ -138,7 +138,7 @@ def _stock_round(
         ours, theirs = SPAWN.Pipe()
         share = trials // slots + (slot < trials % slots)
         process = SPAWN.Process(
-            target=_child, args=(theirs, _stock_side, url, slot, slots, share, epoch_seconds), daemon=True
+            target=child, args=(theirs, _stock_side, url, slot, slots, share, epoch_seconds), daemon=True
         )
         process.start()
         theirs.close()
@@ -259,34 +259,6 @@ def _fill(pipe: Connection, url: str, finished: int, home: Path) -> None:
     from benchmarks.histories import fill
 
     fill(url, finished, home)
-
-
-def _database(server: URL, name: str, template: str = "template1") -> str:
-    connection = psycopg2.connect(host=server.query["host"], user=server.username, dbname="postgres")
-    connection.autocommit = True
-    with connection.cursor() as cursor:
-        cursor.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-        cursor.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-    connection.close()
-    return server.set(database=name).render_as_string(hide_password=False)
-
-
-def _in_child(function: Any, *arguments: Any, at_start: Any = None) -> Any:
-    """Call `function(pipe, *arguments)` in a process of its own, so that nothing one side loaded burdens another."""
-    ours, theirs = SPAWN.Pipe()
-    process = SPAWN.Process(target=_child, args=(theirs, function, *arguments))
-    process.start()
-    theirs.close()
-    answer = ours.recv()
-    if at_start is not None and isinstance(answer, str):
-        at_start()
-        answer = ours.recv()
-    process.join()
-    return answer
-
-
-def _child(pipe: Connection, function: Any, *arguments: Any) -> None:
-    pipe.send(function(pipe, *arguments))
 
 
 def _options() -> argparse.Namespace:

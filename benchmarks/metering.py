@@ -8,13 +8,13 @@ from statistics import median
 from typing import Any
 
 import psutil
-from optuna.samplers import TPESampler
+from optuna.samplers import RandomSampler, TPESampler
 from optuna.storages import BaseStorage
 from sqlalchemy import Engine, event
 
 from hpo.sampling.column_tpe import ColumnTPE
 
-__all__ = ["Meter", "postgres_cpu", "spread"]
+__all__ = ["Meter", "SamplerClock", "postgres_cpu", "spread"]
 
 
 class Meter:
@@ -71,6 +71,34 @@ class Meter:
                 if outermost or sign < 0:
                     self.sampler_cpu += sign * (time.thread_time() - began)
                 self._depth -= sign > 0
+
+        setattr(owner, name, timed)
+
+
+class SamplerClock:
+    """Seconds by the wall clock that the samplers of this process take for each trial, by number. One per process."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[int, float] = {}
+        self._depth = 0
+        for name in ("infer_relative_search_space", "sample_relative", "sample_independent"):
+            for sampler in (RandomSampler, TPESampler, ColumnTPE):
+                if name in vars(sampler):
+                    self._time(sampler, name)
+
+    def _time(self, owner: type, name: str) -> None:
+        inner: Callable[..., Any] = getattr(owner, name)
+
+        def timed(sampler: Any, study: Any, trial: Any, *args: Any, **kwargs: Any) -> Any:
+            self._depth += 1
+            began = time.perf_counter()
+            try:
+                return inner(sampler, study, trial, *args, **kwargs)
+            finally:
+                self._depth -= 1
+                if self._depth == 0:
+                    seconds = time.perf_counter() - began
+                    self.seconds[trial.number] = self.seconds.get(trial.number, 0.0) + seconds
 
         setattr(owner, name, timed)
 
