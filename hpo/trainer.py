@@ -139,7 +139,8 @@ def _answer(job: Job, channel: Channel, data: DataCache, device: torch.device) -
         error.__traceback__ = error.__context__ = error.__cause__ = None
     finally:
         channel.end()
-    release_memory(device)
+    if device.type == "cuda":  # what it held of the main memory goes while the coordinator stores the result
+        release_memory(device)
     return replace(finished, facts={**finished.facts, "device": str(device)})
 
 
