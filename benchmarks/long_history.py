@@ -198,6 +198,7 @@ def _one(ask_tell: AskTell, counts: LiveCounts, number: int, parts: Mapping[str,
     trial = ask_tell.sample(Claim(trial_id=10**9 + number, number=number, attempt=1, checkpoint=None, fresh=True))
     asked = time.perf_counter()
     ask_tell.cache.report(EpochRow(trial.trial_id, 2), [(2, 0.5)])
+    trial.reported([(2, 0.5)])
     ask_tell.should_prune(trial)
     reported = time.perf_counter()
     ask_tell.tell(trial.trial_id, TrialState.COMPLETE, [random.random()], {"config": trial.config}, {})

@@ -7,6 +7,7 @@ same.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -135,9 +136,13 @@ class AskTell:
         return optuna.trial.Trial(view, trial_id)
 
     def should_prune(self, trial: Trial) -> bool:
-        """The pruner's decision on what was reported so far."""
+        """The pruner's decision on the reports of this attempt; where a trial began again, one before got further."""
         frozen = self.cache.get_trial(trial.trial_id)
-        return bool(frozen.intermediate_values) and self._pruner.prune(self._pruning, frozen)
+        reports = {step: value for step, value in frozen.intermediate_values.items() if step in trial.steps}
+        if len(reports) < len(frozen.intermediate_values):
+            frozen = copy.copy(frozen)
+            frozen.intermediate_values = reports
+        return bool(reports) and self._pruner.prune(self._pruning, frozen)
 
     def tell(
         self,

@@ -180,7 +180,7 @@ class Loop:
             return
         trial.epoch = message.epoch
         if message.report:
-            trial.score = message.report[-1][1]
+            trial.reported(message.report)
         if math.isinf(self._trial_seconds):
             self._trial_seconds = message.seconds * self.study.epochs
         if not message.replayed:

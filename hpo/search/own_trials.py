@@ -67,7 +67,7 @@ class OwnTrials:
         objective = self._ask_tell.study.objectives[0]
         report = [(message.step, message.metrics[objective])] if objective in message.metrics else []
         if report:
-            trial.score = report[0][1]
+            trial.reported(report)
         return Epoch(
             trial.trial_id, message.step, {}, message.seconds, report, replayed=replayed, at=time.time(),
             own=message.metrics,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +35,12 @@ class Trial:
     noted: set[str] = field(default_factory=set)
     steps: set[int] = field(default_factory=set)
 
+    ahead: dict[str, list[Any]] = field(default_factory=dict)
+
+    def reported(self, values: Sequence[tuple[int, float]]) -> None:
+        """At least one (step, value) pair for the pruner came from this attempt."""
+        self.steps.update(step for step, _ in values)
+        self.score = values[-1][1]
     @property
     def attempts(self) -> int:
         """Attempts since the trial last finished an epoch, as the database counts them (tables.COUNTED_ATTEMPTS)."""

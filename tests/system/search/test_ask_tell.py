@@ -84,6 +84,7 @@ def test_proposals_and_prunings_are_those_of_stock_optuna_on_the_same_history(en
         for epoch in range(1, study.epochs + 1):
             value = score(ours.params, epoch)
             ask_tell.cache.set_trial_intermediate_value(ours.trial_id, epoch, value)
+            ours.reported([(epoch, value)])
             theirs.report(value, epoch)
             assert ask_tell.should_prune(ours) == theirs.should_prune()
             if theirs.should_prune():
@@ -123,5 +124,6 @@ def test_several_objectives_are_pruned_on_the_first(engine: Engine) -> None:
     for value in (0.9, 0.8, 0.7, 0.6, 0.5):
         trial = ask(engine, ask_tell)
         ask_tell.cache.set_trial_intermediate_value(trial.trial_id, 1, value)
+        trial.reported([(1, value)])
         verdicts.append(ask_tell.should_prune(trial))
     assert verdicts == [False, True, True, True, True]

@@ -68,6 +68,7 @@ def search(url: str, study: Study) -> dict[str, Any]:
         for epoch in range(1, study.epochs + 1):
             value = 0.9 - 0.01 * abs(trial.params["hidden_units"] - 40) - 0.5 * trial.params["lr"] + 0.01 * epoch
             cache.report(EpochRow(trial.trial_id, epoch, val_accuracy=value), [(epoch, value)])
+            trial.reported([(epoch, value)])
             if asker.should_prune(trial):
                 state = TrialState.PRUNED
                 break

@@ -81,6 +81,7 @@ def _train(ask_tell: AskTell, trial: Any) -> None:
         value = 0.9 - 0.01 * abs(trial.params["hidden_units"] - 40) - 0.5 * trial.params["lr"] + 0.01 * epoch
         value += rng.gauss(0, 0.01)
         ask_tell.cache.set_trial_intermediate_value(trial.trial_id, epoch, value)
+        trial.reported([(epoch, value)])
         if ask_tell.should_prune(trial):
             state = TrialState.PRUNED
             break

@@ -11,10 +11,10 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution, distribution_to_json
 from optuna.trial import TrialState
 
-from hpo import TPE, CmaEs, NoPruner, Objective, Random, Study
+from hpo import TPE, CmaEs, MedianPruner, NoPruner, Objective, Random, Study
 from hpo.errors import UsageError
 from hpo.messages import Message
-from hpo.own_messages import Answer, Question
+from hpo.own_messages import Answer, Question, Report
 from hpo.search.ask_tell import AskTell
 from hpo.search.options import RunOptions
 from hpo.search.own_trials import OwnTrials
@@ -25,8 +25,10 @@ from hpo.storage.claims import Claim
 from hpo.storage.study_cache import StudyCache
 from hpo.study.discovery import find_study
 from hpo.study.objective_study import ObjectiveOptions
+from hpo.study.pruners import Pruner
 from hpo.study.samplers import Sampler
 from hpo.trainers.slot import Slot
+from hpo.trainers.trial import Trial
 
 
 def objective(suggest: Any) -> float:
@@ -39,9 +41,9 @@ def objective(suggest: Any) -> float:
     return float(abs(x - 0.3) + sum(units) / 200)
 
 
-def ask_tell(sampler: Sampler) -> AskTell:
+def ask_tell(sampler: Sampler, pruner: Pruner | None = None) -> AskTell:
     own = Objective("train:objective", direction="minimize")
-    study = Study(name="own", objective=own, sampler=sampler, pruner=NoPruner())
+    study = Study(name="own", objective=own, sampler=sampler, pruner=pruner or NoPruner())
     cache = StudyCache(1, "own", [optuna.study.StudyDirection.MINIMIZE])
     return AskTell(study, 1, cache, Path("checkpoints"), "host", workers=1)
 
@@ -107,6 +109,36 @@ def test_a_trial_that_has_ended_is_not_answered() -> None:
     kind = distribution_to_json(IntDistribution(0, 9))
     question = Question(7, 0, "suggest", {"name": "kind", "distribution": kind})
     assert answers(OwnTrials(parts), Heard(trial), question) == []
+
+
+def test_a_trial_that_begins_again_is_pruned_by_what_it_reports_now() -> None:
+    """What the attempt before reported stays on record, until the same step is reported again."""
+    parts = ask_tell(Random(), MedianPruner(startup_trials=1, warmup_epochs=0))
+    own, slot = OwnTrials(parts), cast(Slot, SimpleNamespace(health=SimpleNamespace(works=lambda: None)))
+
+    def claimed(number: int, attempt: int = 1) -> Trial:
+        return parts.sample(Claim(trial_id=number, number=number, attempt=attempt, checkpoint=None, fresh=attempt == 1))
+
+    def report(trial: Trial, *values: float) -> None:
+        for step, value in enumerate(values):
+            epoch = own.reported(slot, trial, Report(trial.trial_id, step, {"value": value}, 0.1))
+            parts.cache.set_trial_intermediate_value(trial.trial_id, step, epoch.report[0][1])
+
+    for number in range(3):
+        report(claimed(number), 0.9, 0.9, 0.5, 0.3)
+        parts.tell(number, TrialState.COMPLETE, [0.3], {}, {})
+    first = claimed(3)
+    report(first, 0.9, 0.9, 0.5, 0.4)
+    assert parts.should_prune(first), "at step 3 it is worse than the others"
+    parts.requeue(first, trainer_died=True)
+    again = claimed(3, attempt=2)
+    assert not parts.should_prune(again), "it has reported nothing"
+    report(again, 0.9, 0.8)
+    assert not parts.should_prune(again), "at step 1 it is better than the others"
+    assert parts.cache.get_trial(3).intermediate_values == {0: 0.9, 1: 0.8, 2: 0.5, 3: 0.4}
+    report(again, 0.9, 0.8, 0.7)
+    assert parts.should_prune(again), "at step 2 it is worse, by the best that it has reported again"
+    own.close()
 
 
 def test_a_function_that_does_not_hear_is_ended_after_ten_seconds() -> None:
