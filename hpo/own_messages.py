@@ -19,6 +19,8 @@ class OwnTraining:
     function: "module:name", or "/folder/file.py:name"; final: likewise, for the phase "final", or ""
     define_by_run: whether it is an Optuna objective, which asks for its parameters; else it is given a hpo.Run
     study, directions, metrics: as `trial.study` shows them; one direction and metric for each value it returns
+    ahead: of an objective, by name of a parameter: [distribution, value] of an answer to a question not yet asked; the
+           trainer sends an Attribute "param" when the objective asks for it
     """
 
     function: str
@@ -27,6 +29,7 @@ class OwnTraining:
     metrics: tuple[str, ...]
     define_by_run: bool = True
     final: str = ""
+    ahead: dict[str, list[Any]] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> OwnTraining:
@@ -116,6 +119,7 @@ class Attribute:
     """Trainer to coordinator: something that the user's function set.
 
     kind: "user" (of the trial), "constraint", "system" (of the trial: artifacts), "study" (user attribute of the study)
+          "param" (it has taken the value that the job brought along; no value)
           or "stop" (end the search after the trials under way; no name, no value)
     """
 

@@ -46,6 +46,7 @@ class RemoteTrial:
         self._metric = job.own.metrics[0]
         self._link = link
         self._asked: dict[str, dict[str, Any]] = {}  # by name: the distribution, as Optuna writes it
+        self._ahead = job.own.ahead
         self._checkpoint = job.checkpoint
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
 
@@ -99,11 +100,19 @@ class RemoteTrial:
         wanted = {"name": kind, "attributes": attributes}
         before = self._asked.get(name)
         if before is None:
-            value = self._link.ask("suggest", name=name, distribution=json.dumps(wanted))
+            value = self._first(name, json.dumps(wanted))
             self._asked[name] = wanted
         else:
             value = self._again(name, before, wanted)
         self.params[name] = attributes["choices"][value] if kind == "CategoricalDistribution" else value
+        return value
+
+    def _first(self, name: str, distribution: str) -> Any:
+        """The value that came with the job, if it is of this very distribution; else the coordinator's answer."""
+        known, value = self._ahead.get(name, (None, None))
+        if known != distribution:
+            return self._link.ask("suggest", name=name, distribution=distribution)
+        self._link.tell(Attribute(self._trial_id, "param", name))
         return value
 
     def _again(self, name: str, before: Mapping[str, Any], wanted: Mapping[str, Any]) -> Any:

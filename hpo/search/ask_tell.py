@@ -19,13 +19,14 @@ from sqlalchemy.engine import Connection
 
 from hpo.sampling.choose import Sampling
 from hpo.sampling.distributions import suggest, suggest_from
+from hpo.sampling.foreseeing import ForeseeingSampler
 from hpo.sampling.intake import intake_for
 from hpo.sampling.pruning import make_pruner
 from hpo.search.events import Counts
 from hpo.search.outcomes import refused
 from hpo.storage import queries
 from hpo.storage.optuna_internals import constraint_key, trial_id_of
-from hpo.storage.optuna_schema import STATES
+from hpo.storage.optuna_schema import FIXED_PARAMS, STATES
 from hpo.storage.study_cache import StudyCache
 from hpo.study.samplers import Grid
 from hpo.study.study import Study
@@ -52,7 +53,8 @@ class AskTell:
         self.study_id = study_id
         self.cache = cache
         self.claimed: set[int] = set()  # leased to this host, not proposed yet: nobody trains these
-        self._proposals: dict[int, optuna.trial.Trial] = {}  # under way, of the user's own function
+        # Under way, of the user's own function, each with its attempt: the next one reads what is recorded.
+        self._proposals: dict[int, tuple[Trial, optuna.trial.Trial]] = {}
         self._checkpoints = checkpoints
         self._host = host
         self._intake = intake_for(study)
@@ -122,14 +124,35 @@ class AskTell:
 
         Raises what Optuna raises, UpdateFinishedTrialError for a trial that has ended among it.
         """
-        if trial.trial_id not in self._proposals:
+        return suggest_from(self._proposal_of(trial), name, distribution)
+
+    def foresee(self, trial: Trial, space: Mapping[str, BaseDistribution]) -> dict[str, Any]:
+        """What `suggest` will return for each parameter of `space`, if the trial asks for them in this order. Records
+        no parameter. {} for a trial that has parameters, or was enqueued with some: those come first. ValueError for a
+        space that the study cannot have any more."""
+        frozen = self.cache.get_trial(trial.trial_id)
+        if frozen.params or frozen.system_attrs.get(FIXED_PARAMS):
+            return {}
+        for name, distribution in space.items():
+            self.cache.check_distribution(name, distribution)
+        proposal = self._proposal_of(trial)
+        sampler = proposal.study.sampler
+        assert isinstance(sampler, ForeseeingSampler)
+        return sampler.foresee(proposal, space)
+
+    def _proposal_of(self, trial: Trial) -> optuna.trial.Trial:
+        known, proposal = self._proposals.get(trial.trial_id, (None, None))
+        if proposal is None or known is not trial:
             open_ids = self.cache.own_ids()
-            self._proposals = {one: proposal for one, proposal in self._proposals.items() if one in open_ids}
-            self._proposals[trial.trial_id] = self._proposal(trial.trial_id, trial.number)
-        return suggest_from(self._proposals[trial.trial_id], name, distribution)
+            self._proposals = {one: pair for one, pair in self._proposals.items() if one in open_ids}
+            proposal = self._proposal(trial.trial_id, trial.number)
+            self._proposals[trial.trial_id] = trial, proposal
+        return proposal
 
     def _proposal(self, trial_id: int, number: int) -> optuna.trial.Trial:
         sampler = self._sampling.sampler(number)
+        if self.study.define_by_run:
+            sampler = ForeseeingSampler(sampler)
         # A new view for every trial: a Study remembers the trials it has read until its own `ask`, which is not used
         # here, and its sampler would go on seeing the study as it was at the first trial.
         view = optuna.Study(study_name=self.study.name, storage=self.cache, sampler=sampler, pruner=self._pruner)

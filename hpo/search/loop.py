@@ -108,7 +108,7 @@ class Loop:
             self.pool.restart_lost()
             self._hand_out()
         if self._own_trials is not None:
-            self._own_trials.end_the_deaf(self.pool.slots)
+            self._own_trials.attend(self.pool.slots, self._waiting)
         self._progress.show(self.counts, self.deadline, self.pool.slots, self.storage_thread.outage.seconds)
 
     def _on_message(self, slot: Slot) -> None:

@@ -2,7 +2,8 @@
 
 Suggestions are made in a thread of their own: the loop goes on while a sampler thinks, and a database that does not
 answer holds up no objective. What was suggested is written with the next batch, always before or with what the trial
-reports after it.
+reports after it. While an objective asks for the same parameters in every trial, its values are drawn before a trial
+begins, and go with its job; they become the trial's parameters one by one, when the objective asks for them.
 """
 
 from __future__ import annotations
@@ -10,17 +11,18 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, distribution_to_json, json_to_distribution
+from optuna.distributions import BaseDistribution, FloatDistribution, distribution_to_json, json_to_distribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial
 
 from hpo.messages import Epoch
 from hpo.own_messages import Answer, Attribute, Question, Report
 from hpo.search.ask_tell import AskTell
+from hpo.search.static_space import StaticSpace
 from hpo.storage.optuna_internals import constraint_key, trial_id_of
 from hpo.trainers.slot import Slot
 from hpo.trainers.trial import Trial
@@ -39,7 +41,10 @@ class OwnTrials:
     def __init__(self, ask_tell: AskTell) -> None:
         self._ask_tell = ask_tell
         self._steps: dict[int, set[int]] = {}
-        self._questions: queue.SimpleQueue[tuple[Slot, Trial, Question] | None] = queue.SimpleQueue()
+        self._waiting: set[int] = set()  # ids of trials that were waiting for a slot
+        self._space = StaticSpace(ask_tell.cache)  # the other thread's
+        self._params = threading.Lock()
+        self._questions: queue.SimpleQueue[tuple[Slot, Trial, Question] | Trial | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="suggestions", daemon=True)
         self._thread.start()
 
@@ -83,6 +88,15 @@ class OwnTrials:
             self._steps[trial_id] = set()
         return self._steps[trial_id]
 
+    def attend(self, slots: Iterable[Slot], waiting: Sequence[Trial]) -> None:
+        """Once in a turn: have values drawn for trials that have begun to wait for a slot, and end the deaf."""
+        if self._ask_tell.study.define_by_run:
+            for trial in waiting:
+                if trial.trial_id not in self._waiting:
+                    self._questions.put(trial)
+            self._waiting = {trial.trial_id for trial in waiting}
+        self.end_the_deaf(slots)
+
     def end_the_deaf(self, slots: Iterable[Slot]) -> None:
         """Kill trainers whose function was to stop long ago, for a trial that is no longer ours, and never looked."""
         for slot in slots:
@@ -101,6 +115,15 @@ class OwnTrials:
             cache.set_trial_system_attr(trial_id, constraint_key(message.name), message.value)
         elif message.kind == "system" and message.name.startswith(ARTIFACT):
             cache.set_trial_system_attr(trial_id, message.name, message.value)
+        elif message.kind == "param" and message.name in trial.ahead:
+            words, value = trial.ahead[message.name]
+            cache.set_trial_param(trial_id, message.name, float(value), json_to_distribution(words))
+            self._note_params(trial)
+
+    def _note_params(self, trial: Trial) -> None:
+        with self._params:  # an objective's threads may ask in both of ours at once
+            trial.params = dict(self._ask_tell.cache.get_trial(trial.trial_id).params)
+            trial.config = trial.params
 
     def close(self) -> None:
         """Answer what was asked until now, and no more."""
@@ -114,12 +137,28 @@ class OwnTrials:
 
     def _work(self) -> None:
         while (work := self._questions.get()) is not None:
+            if isinstance(work, Trial):
+                self._foresee(work)
+                continue
             slot, trial, question = work
             if not self._ask_tell.cache.owns(trial.trial_id):
                 continue  # a Stop is under way
             # Ended or taken meanwhile: a Stop is under way too.
             with suppress(UpdateFinishedTrialError):
                 _send(slot, self._answer(trial, question))
+
+    def _foresee(self, trial: Trial) -> None:
+        """Draw the values that the trial is expected to ask for."""
+        space = self._space.refresh()
+        if not space or not self._ask_tell.cache.owns(trial.trial_id):
+            return
+        # A sampler that fails does so again when the objective asks, and that trial hears of it.
+        with suppress(Exception):
+            values = self._ask_tell.foresee(trial, space)
+            trial.ahead = {
+                name: [self._space.words(name, space[name]), _as_told(space[name], value)]
+                for name, value in values.items()
+            }
 
     def _answer(self, trial: Trial, question: Question) -> Answer:
         try:
@@ -141,9 +180,11 @@ class OwnTrials:
 
     def _suggest(self, trial: Trial, name: str, distribution: str) -> Any:
         wanted = json_to_distribution(distribution)
+        self._space.asked(name, wanted, distribution)
+        if trial.ahead and (name not in trial.ahead or json_to_distribution(trial.ahead[name][0]) != wanted):
+            self._space.changed()
         value = self._ask_tell.suggest(trial, name, wanted)
-        trial.params = {**trial.params, name: value}
-        trial.config = trial.params
+        self._note_params(trial)
         return _as_told(wanted, value)
 
 
@@ -169,7 +210,9 @@ def _params(params: Mapping[str, Any], distributions: Mapping[str, BaseDistribut
 
 
 def _as_told(distribution: BaseDistribution, value: Any) -> Any:
-    return int(distribution.to_internal_repr(value)) if isinstance(distribution, CategoricalDistribution) else value
+    """A number: the value, or the index of a categorical one."""
+    internal = distribution.to_internal_repr(value)
+    return internal if isinstance(distribution, FloatDistribution) else int(internal)
 
 
 def _send(slot: Slot, answer: Answer) -> None:

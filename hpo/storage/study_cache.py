@@ -168,12 +168,17 @@ class StudyCache(SingleStudyStorage):
     ) -> None:
         with self._lock:
             trial = self._changeable(trial_id)
-            before = self._distributions.setdefault(param_name, distribution)
-            check_distribution_compatibility(before, distribution)
+            self.check_distribution(param_name, distribution)
+            self._distributions.setdefault(param_name, distribution)
             trial.params = {**trial.params, param_name: distribution.to_external_repr(param_value_internal)}
             trial.distributions = {**trial.distributions, param_name: distribution}
             self._trials.put(trial)
             self._writes.set_param(trial_id, param_name, param_value_internal, distribution)
+
+    def check_distribution(self, param_name: str, distribution: BaseDistribution) -> None:
+        """ValueError if no trial of the study can have it under this name, because of one that came before."""
+        with self._lock:
+            check_distribution_compatibility(self._distributions.get(param_name, distribution), distribution)
 
     def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
         with self._lock:

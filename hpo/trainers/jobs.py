@@ -38,6 +38,8 @@ def make_job(found: FoundStudy, trial: Trial) -> Job:
         seed=seed,
         checkpoint=trial.checkpoint,
     )
+    if job.own is not None:
+        return replace(job, own=replace(job.own, ahead=trial.ahead))
     if found.study.program is None:
         return job
     return replace(job, command=_filled(found, found.study.program, job))

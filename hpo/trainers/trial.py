@@ -17,7 +17,8 @@ class Trial:
     attempt: counted from 1; grows when a trainer dies under the trial or a host loses it
     got_on:  this attempt has finished an epoch
     noted: names of user attributes that the user's own function has set
-    steps: that the user's own function has reported in this attempt
+    steps: reported in this attempt, those that a resumed one reports again among them
+    ahead: values for an objective that has not asked yet, as hpo.own_messages.OwnTraining has them
     trainer_deaths: how often its trainer died since it last finished an epoch, on any host; lost hosts do not count
     """
 
@@ -34,13 +35,13 @@ class Trial:
     facts: dict[str, Any] = field(default_factory=dict)
     noted: set[str] = field(default_factory=set)
     steps: set[int] = field(default_factory=set)
-
     ahead: dict[str, list[Any]] = field(default_factory=dict)
 
     def reported(self, values: Sequence[tuple[int, float]]) -> None:
         """At least one (step, value) pair for the pruner came from this attempt."""
         self.steps.update(step for step, _ in values)
         self.score = values[-1][1]
+
     @property
     def attempts(self) -> int:
         """Attempts since the trial last finished an epoch, as the database counts them (tables.COUNTED_ATTEMPTS)."""
