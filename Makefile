@@ -65,6 +65,7 @@ lint: install
 bench: install
 	$(BIN)/python -m benchmarks.startup --short
 	$(BIN)/python -m benchmarks.coordination --short
+	$(BIN)/python -m benchmarks.objective --short
 	$(BIN)/python -m benchmarks.search_quality --short
 	$(BIN)/python -m benchmarks.search_methods --tasks simulated --short
 	$(BIN)/python -m benchmarks.scale --workers 8 64 --rounds 1 --seconds 8

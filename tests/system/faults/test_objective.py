@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from doors import DOORS, Door
 from odd_objectives import CASES, PRUNED
 from optuna.trial import TrialState
 from own_server import OwnServer
+from static_objective import DIES, WAITS
 from world import World, until
 
 from hpo.results.evaluation import as_document
@@ -199,3 +201,23 @@ def test_where_nothing_can_be_kept_the_trial_goes_on_and_says_so(new_world: NewW
     assert "nothing can be kept in" in output
     assert "this trial begins again if it is cut short" in output
     assert [trial.value for trial in world.check(finished=2)] == [0.0, 1.0]
+
+
+def test_values_that_came_with_a_trial_are_its_parameters_through_every_death(new_world: NewWorld) -> None:
+    """SIGKILL for a trainer and for the coordinator after the first of two values was taken: it stays, and every trial
+    has on record what its objective was given."""
+    words = ("--direction", "minimize", "--trainers", "1", "--trials", "17")
+    path = f"{HERE / 'static_objective.py'}:objective"
+    world: World = new_world(study=path, name="static_objective", fake=None, lease_seconds=4.0)
+    process = world.start(*words)
+    until(lambda: reports(world) >= WAITS + 1, "the trial that waits")
+    time.sleep(1.0)  # until its mark is written
+    process.kill()
+    world.run(*words)
+    trials = {trial.number: trial for trial in world.check(finished=17)}
+    assert all(trial.params == trial.user_attrs["asked"] for trial in trials.values())
+    assert trials[5].user_attrs["came"] == []
+    assert trials[16].user_attrs["came"] == ["x", "y"]
+    for number in (DIES, WAITS):
+        assert trials[number].user_attrs["first"] == [trials[number].params["x"], ["x", "y"]]
+        assert trials[number].user_attrs["came"] == []  # when it began again
