@@ -50,7 +50,7 @@ def _compare_all(options: argparse.Namespace) -> None:
         try:
             for processes in options.processes:
                 _compare(server, home, "objective", processes, options.trials, options.rounds)
-            _compare(server, home, "asking", 1, max(40, options.trials), options.rounds)
+            _compare(server, home, "asking", 1, options.trials, options.rounds)
         finally:
             leave_embedded(home)
 
@@ -230,7 +230,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--record", action="store_true", help="write records/DATE-objective.md")
     options = parser.parse_args()
     if options.short:
-        options.trials, options.rounds = 8, 1
+        options.trials, options.rounds, options.processes = 8, 1, [1]
     return options
 
 

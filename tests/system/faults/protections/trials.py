@@ -183,4 +183,23 @@ TRIALS_PROTECTIONS = (
         TRIALS + "a_host_without_a_working_slot_says_so_and_leaves_its_trials",
         "still there after",
     ),
+    # An objective's trial begins again.
+    Protection(
+        "pruned by its own attempt",
+        "search/ask_tell.py",
+        "AskTell.should_prune",
+        "step in trial.steps",
+        "True",
+        "unit/search/test_own_trials.py::test_a_trial_that_begins_again_is_pruned_by_what_it_reports_now",
+        "it has reported nothing",
+    ),
+    Protection(
+        "its own values first",
+        "search/ask_tell.py",
+        "AskTell.foresee",
+        "frozen.params or frozen.system_attrs.get(FIXED_PARAMS)",
+        "False",
+        "unit/search/test_ahead.py::test_a_trial_that_begins_again_or_was_given_values_keeps_them",
+        "assert",
+    ),
 )
