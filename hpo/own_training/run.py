@@ -16,18 +16,10 @@ import torch
 from hpo.messages import Epoch, Job
 from hpo.own_messages import Attribute
 from hpo.own_metrics import checked_metrics
+from hpo.own_training.keeping import BeginAgain, Keeping
 from hpo.own_training.link import Link
 from hpo.own_training.loader import EpochLoader, loader_seed
-from hpo.own_training.state import (
-    generators,
-    restore,
-    restore_generators,
-    state_of,
-    tree_of,
-    value_of,
-)
-from hpo.ownership import links_below
-from hpo.training.checkpoint import Checkpoints, TrainingSnapshot
+from hpo.own_training.state import restore_generators
 
 __all__ = ["BeginAgain", "Ended", "Run"]
 
@@ -46,10 +38,6 @@ class Ended(BaseException):
         self.outcome, self.reason = outcome, reason
 
 
-class BeginAgain(BaseException):
-    """Raised where a checkpoint does not fit what the function gave to resume()."""
-
-
 class Run:
     """One training of one configuration. Public attributes:
 
@@ -58,6 +46,7 @@ class Run:
     number:  of the trial in its study
     device:  the torch.device to train on
     phase:   "search", or "final" in `final(run)`, which hpo evaluate calls
+    rehearsal: whether hpo check only tries the function, which ends at its first report
     """
 
     def __init__(
@@ -75,13 +64,12 @@ class Run:
         self.resumed_epoch: int | None = None
         self.curve: list[dict[str, Any]] = []  # every epoch reported, of all attempts
         self.seconds = 0.0  # trained, in all attempts
-        self._job, self._link, self._fresh, self._rehearsal = job, link, fresh, rehearsal
-        self._checkpoints = Checkpoints(job, warn)
-        self._state: SimpleNamespace | None = None
-        self._random: Mapping[str, Any] | None = None
-        self._size = 0
-        self._done = 0  # epochs, by run.epochs
-        self._iterating = False
+        self.rehearsal = rehearsal
+        self._job, self._link = job, link
+        self._keeping = Keeping(job, warn, load=not fresh and not rehearsal)
+        self._random: Mapping[str, Any] | None = None  # where the checkpoint ended, until the next epoch begins
+        self._done = 0  # epochs
+        self._in_epoch = False
         self._reported: dict[str, float] = {}  # in the epoch under way
         self._loaders = self._passes = 0
         self._since = self._stopping_since = time.perf_counter()
@@ -94,6 +82,11 @@ class Run:
 
     # Epochs and reports -------------------------------------------------------------------------------------------
 
+    @property
+    def max_epochs(self) -> int:
+        """How many epochs there are to be: the study's `epochs`, or in the final phase those of the trial evaluated."""
+        return min(self._job.protocol.epochs, self._job.protocol.stop_after or self._job.protocol.epochs)
+
     def epochs(self, count: int | None = None) -> Iterator[int]:
         """0, 1, ... `count` - 1, as range does, from where the checkpoint ended. None: as many as the study says.
 
@@ -103,26 +96,76 @@ class Run:
         count = self._job.protocol.epochs if count is None else count
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise ValueError(f"run.epochs({count!r}) must be a whole number of at least 1")
-        if self._iterating:
+        if self._in_epoch:
             raise RuntimeError("run.epochs(...) is being iterated already; one loop goes over the epochs")
         return self._epochs(min(count, self._job.protocol.stop_after or count))
 
     def _epochs(self, count: int) -> Iterator[int]:
-        self._iterating = True
-        if self._random is not None and self._done == self.resumed_epoch:
-            restore_generators(self._random)  # again: what was done since resume() has drawn numbers, too
+        self._restore_generators()  # also where no epoch is left
         try:
             for epoch in range(self._done, count):
-                self._passes, self._since = 0, time.perf_counter()
+                self.begin_epoch()
                 yield epoch
-                self._done = epoch + 1
-                self._end_epoch()
+                self.end_epoch()
         except GeneratorExit:  # the function left its loop
             self._done += 1
             self._send()
             raise
         finally:
-            self._iterating = False
+            self._in_epoch = False
+
+    def begin_epoch(self) -> None:
+        """In a loop that is a framework's, where run.epochs cannot be: an epoch begins here.
+
+        After resume() has found a checkpoint, the random generators are put once more where it left them.
+        """
+        self._restore_generators()
+        self._passes, self._since, self._in_epoch = 0, time.perf_counter(), True
+
+    def begin_batch(self) -> None:
+        """Likewise, a batch begins here. A trial that was pruned ends; one that is to pause, after a moment in which
+        its epoch may end, so that less is lost."""
+        if not self._link.stopping:
+            return
+        now = time.perf_counter()
+        if not self._stopping:
+            self._stopping, self._stopping_since = True, now
+        if not self._link.keep or now - self._stopping_since > LONGEST_PAUSE:
+            self._link.check()
+
+    def end_epoch(self, *, checkpoint: bool | None = None) -> None:
+        """Likewise, an epoch ends here, and does what run.epochs does between two epochs.
+
+        checkpoint: whether one is written; None: if `wants_checkpoint()`
+        """
+        self._in_epoch = False
+        self._done += 1
+        sent = self._send()
+        if self.rehearsal:
+            raise Ended("complete")
+        if self._link.stopping:
+            if self._link.keep and checkpoint is not False:
+                self._save()
+            self._link.check()
+        if checkpoint:
+            self._save()
+        if sent:
+            self._link.ask("go_on")  # the answer comes after a request to stop, where the report led to one
+        limit = self._job.protocol.max_seconds
+        if limit is not None and self.phase == "search" and self.seconds >= limit:
+            raise Ended("complete", "max_seconds")
+        if checkpoint is None and self._keeping.due:
+            self._save()
+
+    def wants_checkpoint(self) -> bool:
+        """Whether an epoch that ends now would write a checkpoint: one is due, or the trial is to pause.
+
+        If so, the time from here to the end of the epoch is taken for what a checkpoint costs.
+        """
+        wanted = self._keeping.useful and (self._link.keep if self._link.stopping else self._keeping.due)
+        if wanted:
+            self._keeping.begun = time.perf_counter()
+        return wanted
 
     def report(self, **metrics: float) -> None:
         """Numbers of the epoch under way: plain, of NumPy, or tensors of one element.
@@ -135,32 +178,14 @@ class Run:
         self._reported = checked_metrics({**self._reported, **metrics})
         for name in self._job.protocol.objectives:
             if not math.isfinite(self._reported.get(name, 0.0)):
-                where = f"epoch {self._done + 1}" if self._iterating else f"report {len(self.curve) + 1}"
+                where = f"epoch {self._done + 1}" if self._in_epoch else f"report {len(self.curve) + 1}"
                 value = self._reported.pop(name)
                 raise Ended("diverged", f"{name} is {value} in {where}")
-        if not self._iterating:
-            self._done += 1
-            self._end_epoch()
-            self._since = time.perf_counter()
+        if not self._in_epoch:
+            self.end_epoch()
+            self._passes, self._since = 0, time.perf_counter()
         elif self._link.stopping and not self._link.keep:
             self._link.check()
-
-    def _end_epoch(self) -> None:
-        """Between two epochs: everything that the function holds is as the checkpoint is to have it."""
-        sent = self._send()
-        if self._rehearsal:
-            raise Ended("complete")
-        if self._link.stopping:
-            if self._link.keep:
-                self._save()
-            self._link.check()
-        if sent:
-            self._link.ask("go_on")  # the answer comes after a request to stop, where the report led to one
-        limit = self._job.protocol.max_seconds
-        if limit is not None and self.phase == "search" and self.seconds >= limit:
-            raise Ended("complete", "max_seconds")
-        if self._state is not None and self._checkpoints.due(self._size):
-            self._save()
 
     def _send(self) -> bool:
         """Tell the coordinator what was reported since the last epoch."""
@@ -183,7 +208,7 @@ class Run:
                 json.dumps(value)
             except (TypeError, ValueError) as error:
                 raise TypeError(f"run.log({name}=...): {error}") from None
-            if self.phase == "search" and not self._rehearsal:
+            if self.phase == "search" and not self.rehearsal:
                 self._link.tell(Attribute(self._job.trial_id, "user", name, value))
 
     # Checkpoints --------------------------------------------------------------------------------------------------
@@ -196,66 +221,42 @@ class Run:
         of them, restored; assign to it what changes: `state = run.resume(model=model, best=0.0)`, `state.best = f1`.
         Call it once, before the first epoch. Random states of torch, NumPy and Python are kept, too.
         """
-        if self._state is not None:
-            raise RuntimeError("run.resume(...) was called already; give it everything at once")
-        if self._done or self._iterating:
+        if self._done or self._in_epoch:
             raise RuntimeError("call run.resume(...) before the first epoch")
-        self._state = SimpleNamespace(**objects)
-        tensors: dict[str, torch.Tensor] = {}
-        tree_of({name: state_of(value) for name, value in objects.items()}, tensors, "state")
-        self._size = sum(tensor.nbytes for tensor in tensors.values())
-        snapshot = None if self._fresh or self._rehearsal else self._checkpoints.load()
-        if snapshot is not None:
-            self._restore(self._state, snapshot)
-        return self._state
+        state, progress = self._keeping.resume(objects)
+        if progress is not None:
+            self._random = progress["random"]
+            self._done, self.seconds, self.curve = progress["done"], progress["seconds"], progress["curve"]
+            self.resumed_epoch = self._done
+            restore_generators(progress["random"])
+            for row in self.curve:
+                fields = {**row, "trial_id": self._job.trial_id, "replayed": True}
+                self._link.send(Epoch(**{**fields, "report": [(step, value) for step, value in row["report"]]}))
+        return state
 
     @property
     def checkpoint_dir(self) -> Path:
         """A folder for files of your own: it outlives a pause and a crash, and is empty when the trial begins."""
-        folder = Path(self._job.checkpoint) / "own"
-        if links_below(folder, folder.parents[2]):
-            raise OSError(f"{folder} leads elsewhere by a link, and hpo keeps nothing behind one")
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        return self._keeping.folder
 
-    def _restore(self, state: SimpleNamespace, snapshot: TrainingSnapshot) -> None:
-        progress = snapshot.progress
-        try:
-            states = value_of(progress["state"], snapshot.tensors)
-            if states.keys() != vars(state).keys():
-                raise ValueError(f"it holds {', '.join(states)}, and resume() was given {', '.join(vars(state))}")
-            for name, value in list(vars(state).items()):
-                setattr(state, name, restore(value, states[name]))
-            self._random = value_of(progress["random"], snapshot.tensors)
-        except Exception as error:
-            raise BeginAgain(f"{type(error).__name__}: {str(error).strip().splitlines()[0]}") from error
-        self._done, self.seconds, self.curve = progress["done"], progress["seconds"], progress["curve"]
-        self.resumed_epoch = self._done
-        restore_generators(self._random)
-        for row in self.curve:
-            fields = {**row, "trial_id": self._job.trial_id, "replayed": True}
-            self._link.send(Epoch(**{**fields, "report": [(step, value) for step, value in row["report"]]}))
+    def _restore_generators(self) -> None:
+        """Once more: what was done since resume() has drawn numbers, too."""
+        if self._random is not None:
+            restore_generators(self._random)
+            self._random = None
 
     def _save(self) -> None:
-        if self._state is None:
-            return
-        tensors: dict[str, torch.Tensor] = {}
-        states = {name: state_of(value) for name, value in vars(self._state).items()}
-        progress = {
-            "state": tree_of(states, tensors, "state"),
-            "random": tree_of(generators(), tensors, "random"),
-            "done": self._done,
-            "seconds": self.seconds,
-            "curve": self.curve,
-        }
-        self._size = sum(tensor.nbytes for tensor in tensors.values())
-        self._checkpoints.save(TrainingSnapshot(progress, tensors))
+        self._keeping.save({"done": self._done, "seconds": self.seconds, "curve": self.curve})
 
     def close(self) -> None:
         """The function has returned: send what it reported last."""
         if self._reported:
             self._done += 1
             self._send()
+
+    def leave(self) -> None:
+        """The function has ended: remove what was for its eyes alone."""
+        self._keeping.leave()
 
     # Data ---------------------------------------------------------------------------------------------------------
 
@@ -272,18 +273,8 @@ class Run:
             self._passes += 1
             return loader_seed(self.seed, number, self._done, self._passes)
 
-        at_most = REHEARSED_BATCHES if self._rehearsal else None
-        return EpochLoader(dataset, seed=seed, look=self._look, at_most=at_most, **options)
-
-    def _look(self) -> None:
-        """Before a batch: end at once where nothing is to be kept, and else when the epoch has had its chance."""
-        if not self._link.stopping:
-            return
-        now = time.perf_counter()
-        if not self._stopping:
-            self._stopping, self._stopping_since = True, now
-        if not self._link.keep or now - self._stopping_since > LONGEST_PAUSE:
-            self._link.check()
+        at_most = REHEARSED_BATCHES if self.rehearsal else None
+        return EpochLoader(dataset, seed=seed, look=self.begin_batch, at_most=at_most, **options)
 
     def __repr__(self) -> str:
         return f"Run(number={self.number}, phase={self.phase!r}, params={self.params})"

@@ -94,6 +94,8 @@ def call(job: Job, run: Run, link: Link) -> Finished:
             ended = failure(job, error)
             error.__traceback__ = error.__context__ = error.__cause__ = None  # frames hold the tensors that fill memory
             return ended
+        finally:
+            run.leave()
 
 
 def _complete(job: Job, run: Run, returned: Any) -> Finished:

@@ -72,11 +72,14 @@ class Checkpoints:
         cost = 0.01 + size_bytes / 300e6 if self._write_seconds is None else self._write_seconds
         return perf_counter() - self._written_at >= PATIENCE * cost
 
-    def save(self, snapshot: TrainingSnapshot) -> bool:
-        """Write `snapshot`; false where there is no folder or the disk refuses."""
+    def save(self, snapshot: TrainingSnapshot, begun: float | None = None) -> bool:
+        """Write `snapshot`; false where there is no folder or the disk refuses.
+
+        begun: by perf_counter, when the work for it began; None: now
+        """
         if self._folder is None:
             return False
-        start = perf_counter()
+        start = perf_counter() if begun is None else begun
         current = self._folder / "current"
         try:
             self._make_folder()
@@ -86,7 +89,7 @@ class Checkpoints:
                 if current.exists():
                     os.replace(current, self._folder / "previous")
         except OSError as error:
-            self._refuse(error)
+            self.refuse(error)
             return False
         self._written_at = perf_counter()
         self._write_seconds = self._written_at - start
@@ -118,7 +121,7 @@ class Checkpoints:
             for name in ("current", "previous"):
                 (self._folder / name).unlink(missing_ok=True)
         except OSError as error:
-            self._refuse(error)
+            self.refuse(error)
 
     def finished(self) -> tuple[Finished, list[Epoch]] | None:
         """What `finish` left for this job, or None."""
@@ -152,7 +155,8 @@ class Checkpoints:
         for link in links_below(self._folder, self._folder.parents[1]):
             raise OSError(errno.ELOOP, f"{link} is a link", str(link))
 
-    def _refuse(self, error: OSError) -> None:
+    def refuse(self, error: OSError) -> None:
+        """Say once that the disk refuses a write, and write no more unless asked to."""
         if not self._refused:
             reason = error.strerror or type(error).__name__
             self._warn(f"no checkpoints from now on: {reason} in {self._folder}; training goes on")

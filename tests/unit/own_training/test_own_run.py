@@ -2,69 +2,20 @@
 
 from __future__ import annotations
 
-import queue
 import random
-import sys
-from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from run_coordinator import Coordinator
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from hpo.messages import Epoch, Finished, Job, Message, Protocol
-from hpo.own_messages import Answer, Attribute, OwnTraining, Question
+from hpo.messages import Protocol
+from hpo.own_messages import Attribute
 from hpo.own_training.run import Run
-from hpo.own_training.training import run_training
-from hpo.training.progress import StopRequest
-
-CPU = torch.device("cpu")
-
-
-class Coordinator:
-    """Answers a run, keeps what it says, and asks it to stop after some epochs."""
-
-    def __init__(self, stop_after: int | None = None, keep: bool = True) -> None:
-        self.stop, self.answers = StopRequest(keep), queue.SimpleQueue[Answer]()
-        self.stop_after, self.said, self.warnings = stop_after, list[Message](), list[str]()
-
-    def send(self, message: Message) -> None:
-        self.said.append(message)
-        if isinstance(message, Epoch) and not message.replayed and message.epoch == self.stop_after:
-            self.stop.asked = True
-        if isinstance(message, Question) and not self.stop.asked:
-            self.answers.put(Answer(message.trial_id, message.number, True))
-
-    def train(self, job: Job) -> Finished:
-        return run_training(job, CPU, self.send, self.stop, self.answers, self.warnings.append)
-
-    @property
-    def epochs(self) -> list[Epoch]:
-        return [message for message in self.said if isinstance(message, Epoch)]
-
-    @property
-    def curve(self) -> list[tuple[int, dict[str, float]]]:
-        return [(epoch.epoch, epoch.own) for epoch in self.epochs]
-
-
-@pytest.fixture
-def job(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """job(function, ...): as a search sends it, with the function in a module of its own."""
-    module = ModuleType("own_train_module")
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-
-    def made(function: Any, protocol: Protocol | None = None, **fields: Any) -> Job:
-        module.train = module.final = function  # type: ignore[attr-defined]
-        name = module.__name__
-        own = OwnTraining(f"{name}:train", "s", ("maximize",), ("f1",), define_by_run=False, final=f"{name}:final")
-        rules = protocol or Protocol(epochs=6, objectives=("f1",))
-        return replace(Job(4, 2, {"lr": 0.1}, rules, {}, {}, 7, str(tmp_path / "study" / "2"), own=own), **fields)
-
-    return made
 
 
 def digits(run: Run) -> None:
@@ -156,9 +107,10 @@ def test_a_checkpoint_that_does_not_fit_is_told_and_training_begins_again(job: A
 def test_each_report_is_an_epoch_where_there_is_no_loop_over_epochs(job: Any) -> None:
     def steps(run: Run) -> None:
         state = run.resume(done=0)
+        loader = run.loader(list(range(64)), batch_size=8, shuffle=True)
         while state.done < 4:
             state.done += 1
-            run.report(f1=state.done, noise=random.random())
+            run.report(f1=state.done, noise=random.random(), first=next(iter(loader))[0])
 
     alone = Coordinator()
     alone.train(job(steps, checkpoint=""))

@@ -1,0 +1,106 @@
+"""What a run gave to resume(), its checkpoints, and its folder."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from time import perf_counter
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from hpo.messages import Job
+from hpo.own_training.state import generators, restore, state_of, tree_of, value_of
+from hpo.ownership import links_below
+from hpo.training.checkpoint import Checkpoints, TrainingSnapshot
+
+__all__ = ["BeginAgain", "Keeping"]
+
+
+class BeginAgain(BaseException):
+    """Raised where a checkpoint does not fit what the function gave to resume()."""
+
+
+class Keeping:
+    """The state of one run. Where its job has no place for checkpoints, nothing is kept.
+
+    begun: by perf_counter, when the work for the next checkpoint began, if it has
+    """
+
+    def __init__(self, job: Job, warn: Callable[[str], None], *, load: bool) -> None:
+        self.begun: float | None = None
+        self._place = Path(job.checkpoint) if job.checkpoint else None
+        self._checkpoints, self._load = Checkpoints(job, warn), load
+        self._state: SimpleNamespace | None = None
+        self._size = 0
+        self._passing: Path | None = None
+
+    @property
+    def useful(self) -> bool:
+        """Whether a checkpoint would be of any use."""
+        return self._state is not None and self._place is not None
+
+    @property
+    def due(self) -> bool:
+        return self.useful and self._checkpoints.due(self._size)
+
+    def resume(self, objects: Mapping[str, Any]) -> tuple[SimpleNamespace, dict[str, Any] | None]:
+        """`objects` as the last checkpoint has them, and what else it holds; None if there is none.
+
+        RuntimeError if it was called before, BeginAgain if the checkpoint does not fit.
+        """
+        if self._state is not None:
+            raise RuntimeError("run.resume(...) was called already; give it everything at once")
+        self._state = state = SimpleNamespace(**objects)
+        tensors: dict[str, torch.Tensor] = {}
+        tree_of({name: state_of(value) for name, value in objects.items()}, tensors, "state")
+        self._size = sum(tensor.nbytes for tensor in tensors.values())
+        snapshot = self._checkpoints.load() if self._load else None
+        if snapshot is None:
+            return state, None
+        try:
+            states = value_of(snapshot.progress["state"], snapshot.tensors)
+            if states.keys() != vars(state).keys():
+                raise ValueError(f"it holds {', '.join(states)}, and resume() was given {', '.join(vars(state))}")
+            for name, value in list(vars(state).items()):
+                setattr(state, name, restore(value, states[name]))
+            random = value_of(snapshot.progress["random"], snapshot.tensors)
+        except Exception as error:
+            raise BeginAgain(f"{type(error).__name__}: {str(error).strip().splitlines()[0]}") from error
+        return state, {**snapshot.progress, "random": random}
+
+    def save(self, progress: Mapping[str, Any]) -> None:
+        """Write a checkpoint of the state, the random generators and `progress`, which JSON can hold."""
+        begun, self.begun = self.begun or perf_counter(), None
+        if self._state is None or self._place is None:
+            return
+        tensors: dict[str, torch.Tensor] = {}
+        try:
+            states = {name: state_of(value) for name, value in vars(self._state).items()}
+        except OSError as error:  # of an object that writes a file of its own
+            self._checkpoints.refuse(error)
+            return
+        trees = {"state": tree_of(states, tensors, "state"), "random": tree_of(generators(), tensors, "random")}
+        self._size = sum(tensor.nbytes for tensor in tensors.values())
+        self._checkpoints.save(TrainingSnapshot({**progress, **trees}, tensors), begun)
+
+    @property
+    def folder(self) -> Path:
+        """For the user's own files. A run whose job keeps nothing has one until `leave`."""
+        if self._place is None:
+            self._passing = self._passing or Path(tempfile.mkdtemp(prefix="hpo-run-"))
+            return self._passing
+        folder = self._place / "own"
+        if links_below(folder, folder.parents[2]):
+            raise OSError(f"{folder} leads elsewhere by a link, and hpo keeps nothing behind one")
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def leave(self) -> None:
+        """Remove a folder that was for this run only."""
+        if self._passing is not None:
+            shutil.rmtree(self._passing, ignore_errors=True)
+            self._passing = None
