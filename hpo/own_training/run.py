@@ -160,12 +160,18 @@ class Run:
     def wants_checkpoint(self) -> bool:
         """Whether an epoch that ends now would write a checkpoint: one is due, or the trial is to pause.
 
-        If so, the time from here to the end of the epoch is taken for what a checkpoint costs.
+        If so, the time from here until it is written is taken for what a checkpoint costs.
         """
         wanted = self._keeping.useful and (self._link.keep if self._link.stopping else self._keeping.due)
         if wanted:
             self._keeping.begun = time.perf_counter()
         return wanted
+
+    def save_checkpoint(self) -> None:
+        """Likewise, within an epoch: write a checkpoint of what resume() was given, for a loop that can go on from
+        there. A trial that is pruned or paused ends."""
+        self._save()
+        self._link.check()
 
     def report(self, **metrics: float) -> None:
         """Numbers of the epoch under way: plain, of NumPy, or tensors of one element.

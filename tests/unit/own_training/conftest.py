@@ -23,8 +23,9 @@ def job(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.Monk
     def made(function: Any, protocol: Protocol | None = None, **fields: Any) -> Job:
         module.train = module.final = function  # type: ignore[attr-defined]
         name = module.__name__
-        own = OwnTraining(f"{name}:train", "s", ("maximize",), ("f1",), define_by_run=False, final=f"{name}:final")
         rules = protocol or Protocol(epochs=6, objectives=("f1",))
+        metrics = rules.objectives
+        own = OwnTraining(f"{name}:train", "s", ("maximize",), metrics, define_by_run=False, final=f"{name}:final")
         return replace(Job(4, 2, {"lr": 0.1}, rules, {}, {}, 7, str(tmp_path / "study" / "2"), own=own), **fields)
 
     return made
