@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import signal
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,13 @@ from run_coordinator import Coordinator
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from hpo.messages import Epoch, Protocol
+from hpo.messages import Epoch, Inspect, Protocol
+from hpo.own_messages import Answer, Question, Report
+from hpo.own_training.inspection import inspect_function
+from hpo.own_training.link import Link
+from hpo.own_training.remote_trial import RemoteTrial
 from hpo.own_training.run import Run
+from hpo.training.progress import StopRequest
 
 pytestmark = needs("lightning")
 RULES = Protocol(epochs=5, objectives=("f1",))
@@ -30,6 +36,7 @@ def network(lr: float, **changed: Any) -> Any:
             self.layers = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 1))
 
         def training_step(self, batch: Any, index: int) -> torch.Tensor:
+            changed.get("batches", []).append(index)
             if changed.get("fails") == (self.current_epoch, index):
                 raise ZeroDivisionError("by the user")
             loss = (self.layers(batch[0]) - batch[0].sum(1, keepdim=True)).square().mean()
@@ -198,3 +205,44 @@ def test_sigterm_is_left_to_the_coordinator(job: Any) -> None:
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_a_rehearsal_is_three_batches_and_a_report(job: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As hpo check calls the function."""
+    monkeypatch.chdir(tmp_path)
+    batches: list[int] = []
+
+    def train(run: Run) -> None:
+        fit(run, batches=batches)
+
+    made = job(train, RULES)
+    tried = inspect_function(Inspect(made, [{"lr": 0.1}], rehearse=True), torch.device("cpu"))
+    assert (tried.problem, len(tried.rehearsals)) == (None, 1)
+    assert batches == [0, 1, 2]
+    assert list(tmp_path.iterdir()) == []
+
+
+@needs("optuna_integration")[0]
+def test_optunas_own_callback_prunes_an_objective(job: Any) -> None:
+    """It asks a trial for no more than hpo's has, and raises where the trial is to be pruned."""
+    from lightning.pytorch import Trainer
+    from optuna import TrialPruned
+    from optuna_integration import PyTorchLightningPruningCallback
+
+    said, answers = list[Any](), queue.SimpleQueue[Answer]()
+
+    def send(message: Any) -> None:
+        said.append(message)
+        if isinstance(message, Question):
+            answers.put(Answer(message.trial_id, message.number, len(reported()) == 2))
+
+    def reported() -> list[int]:
+        return [message.step for message in said if isinstance(message, Report)]
+
+    trial: Any = RemoteTrial(job(lambda trial: None, RULES), Link(4, send, StopRequest(), answers))
+    hook = PyTorchLightningPruningCallback(trial, monitor="f1")
+    quiet: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer = Trainer(max_epochs=4, callbacks=[hook], enable_checkpointing=False, accelerator="cpu", **quiet)
+    with pytest.raises(TrialPruned, match="at epoch 1"):
+        trainer.fit(network(0.01), data(1), data(2))
+    assert reported() == [0, 1]

@@ -10,8 +10,9 @@ import torch
 from frameworks import needs
 from run_coordinator import Coordinator
 
-from hpo.messages import Protocol
+from hpo.messages import Inspect, Protocol
 from hpo.own_messages import Question
+from hpo.own_training.inspection import inspect_function
 from hpo.own_training.run import Run
 
 pytestmark = needs("transformers")
@@ -153,3 +154,17 @@ def test_arguments_that_leave_nothing_to_go_by_are_refused(
     assert finished.outcome == "failed"
     assert fact in finished.reason
     assert any(then in line for line in finished.details)
+
+
+def test_a_rehearsal_is_three_steps_and_an_evaluation(
+    job: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As hpo check calls the function."""
+    monkeypatch.chdir(tmp_path)
+
+    def train(run: Run) -> None:
+        fit(run, fails_at=3 * 8 + 9)  # more than one batch ahead would be read by nobody
+
+    tried = inspect_function(Inspect(job(train, RULES), [{"lr": 0.1}], rehearse=True), torch.device("cpu"))
+    assert (tried.problem, len(tried.rehearsals)) == (None, 1)
+    assert list(tmp_path.iterdir()) == []

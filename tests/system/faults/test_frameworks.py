@@ -1,0 +1,51 @@
+"""Lightning's and Hugging Face's own loops under hpo: killed, a trial ends as one that was left alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from frameworks import needs
+from world import World, until
+
+HERE = Path(__file__).parent
+EPOCHS = 16
+
+
+def epochs(world: World) -> int:
+    if world.sql("SELECT to_regclass('hpo_epochs')")[0][0] is None:
+        return 0  # no tables yet
+    query = "SELECT count(*) FROM hpo_epochs e JOIN trials t USING (trial_id) WHERE number = 0"
+    return int(world.sql(query)[0][0])
+
+
+def saved(world: World) -> bool:
+    return any((world.folder / "checkpoints").glob("*/0/current"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("lightning_study", marks=needs("lightning")),
+        pytest.param("transformers_study", marks=needs("transformers")),
+    ],
+)
+def test_a_trial_that_was_killed_is_bit_for_bit_the_one_left_alone(new_world: Any, name: str) -> None:
+    world: World = new_world(study=str(HERE / f"{name}.py"), name=name, fake=None, lease_seconds=4.0)
+    process = world.start("--trials", "1", "--trainers", "1")
+    until(lambda: (epochs(world) >= 3 and saved(world)) or process.process.poll() is not None, "a checkpoint")
+    os.kill(process.trainers()[0].pid, signal.SIGKILL)
+    process.says("which will be resumed")
+    process.ends()
+    [trial] = world.check(finished=1)
+    assert trial.state.name == "COMPLETE"
+    assert sorted(trial.intermediate_values) == list(range(1, EPOCHS + 1))
+    assert trial.value == trial.intermediate_values[EPOCHS]
+    assert trial.user_attrs["resumed_epoch"] is not None, "it went on from a checkpoint"
+    assert trial.user_attrs["warnings"] == []
+    output = world.start("--trial", "0", command="reproduce").ends(0)
+    assert "same" in output
+    assert "differs" not in output
