@@ -69,7 +69,8 @@ def fit(run: Run, *, validation: bool = True, trainer: dict[str, Any] | None = N
     hook = HpoCallback(run)
     options: dict[str, Any] = {"max_epochs": run.max_epochs, "accelerator": "cpu", "devices": 1, **(trainer or {})}
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-    callbacks = [hook, EarlyStopping("f1", patience=2)] if validation else [hook]
+    least = changed.get("least", 0.0)
+    callbacks = [hook, EarlyStopping("f1", patience=2, min_delta=least)] if validation else [hook]
     loaders = [data(1, shuffle=True), data(2)] if validation else [data(1, shuffle=True)]
     made = Trainer(callbacks=callbacks, **quiet, **options)
     made.fit(network(run.params["lr"] / 10, **changed), *loaders, ckpt_path=hook.ckpt_path)
@@ -97,6 +98,21 @@ def test_a_fit_that_was_paused_goes_on_bit_for_bit(job: Any, stop_after: int) ->
     assert again.metrics == finished.metrics
     assert again.facts["resumed_epoch"] == stop_after
     assert resumed.warnings == []
+
+
+def test_other_callbacks_go_on_where_they_were(job: Any) -> None:
+    """Early stopping has counted the epoch after which the checkpoint was written."""
+
+    def train(run: Run) -> None:
+        fit(run, least=100.0)  # nothing is an improvement
+
+    alone = Coordinator()
+    alone.train(job(train, RULES, checkpoint=""))
+    Coordinator(2).train(job(train, RULES))
+    resumed = Coordinator()
+    resumed.train(job(train, RULES))
+    assert [number for number, _ in alone.curve] == [1, 2, 3]
+    assert resumed.curve == alone.curve
 
 
 def test_a_loader_of_the_run_keeps_its_order_too(job: Any) -> None:

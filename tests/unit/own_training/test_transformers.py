@@ -37,7 +37,9 @@ class Tokens(torch.utils.data.Dataset[Any]):
         return {"input_ids": self.tokens[index], "labels": int(self.tokens[index][0] > 10)}
 
 
-def fit(run: Run, *, fails_at: int | None = None, tests: Any = None, ask: bool = True, **changed: Any) -> None:
+def fit(
+    run: Run, *, fails_at: int | None = None, tests: Any = None, ask: bool = True, others: Any = (), **changed: Any
+) -> None:
     """As a user writes it."""
     from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainingArguments
 
@@ -53,7 +55,7 @@ def fit(run: Run, *, fails_at: int | None = None, tests: Any = None, ask: bool =
     }  # fmt: skip
     arguments = TrainingArguments(per_device_train_batch_size=8, **options)
     trainer = Trainer(
-        model, arguments, train_dataset=Tokens(1, fails_at), eval_dataset=tests or Tokens(2), callbacks=[hook]
+        model, arguments, train_dataset=Tokens(1, fails_at), eval_dataset=tests or Tokens(2), callbacks=[*others, hook]
     )
     trainer.train(resume_from_checkpoint=hook.resume_from_checkpoint if ask else None)
     trainer.evaluate()  # after the training: no epoch of it
@@ -101,6 +103,24 @@ def test_a_training_that_was_paused_goes_on_bit_for_bit(
         }
     assert again.facts["resumed_epoch"] == stop_after
     assert resumed.warnings == []
+
+
+def test_a_pause_at_the_last_step_of_an_epoch_comes_after_its_evaluation(job: Any) -> None:
+    """The Trainer would leave out the evaluation where it goes on from that step."""
+    from transformers import TrainerCallback
+
+    paused = Coordinator()
+
+    class Stops(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            paused.stop.asked = paused.stop.asked or state.global_step == 8
+
+    assert paused.train(job(lambda run: fit(run, others=[Stops()]), RULES)).outcome == "stopped"
+    assert [number for number, _ in paused.curve] == [1, 2]
+    alone, resumed = Coordinator(), Coordinator()
+    resumed.train(job(fit, RULES))
+    alone.train(job(fit, RULES, checkpoint=""))
+    assert resumed.curve == alone.curve
 
 
 def test_checkpoints_that_are_due_are_of_steps_and_two_are_kept(
