@@ -6,7 +6,8 @@ Each round gives both sides an empty database, and alternates which comes first:
 processes with RDBStorage, `hpo` the same script with one or two trainers; same sampler, same pruner, one thread each.
 A trial's waiting is its process's wall time less what the objective computes: from the end of the trial before to its
 own end, without the time between calls to the trial. Trials per hour are those of each process from the end of its
-first trial to the end of its last, added up: neither side's start counts. Then both are asked for suggestions, without
+first trial to the end of its last, added up: neither side's start counts; and likewise epochs, because the sides draw
+other values, and so prune other trials. Then both are asked for suggestions, without
 training: the round trip of one, and the same without the sampler's own time.
 """
 
@@ -163,10 +164,12 @@ def _figures(times: Path, row: dict[str, Any]) -> dict[str, float]:
     """What a round was like, from the lines that its trials wrote and what its coordinator or processes counted."""
     processes = [[json.loads(line) for line in file.read_text().splitlines()] for file in times.iterdir()]
     trials = [one for lines in processes for one in lines]
-    rate, between, inside, suggesting = 0.0, [], [], []
+    rate, epochs, between, inside, suggesting = 0.0, 0.0, [], [], []
     for lines in processes:
         if len(lines) > 1:
-            rate += (len(lines) - 1) / (lines[-1]["ended"] - lines[0]["ended"])
+            seconds = lines[-1]["ended"] - lines[0]["ended"]
+            rate += (len(lines) - 1) / seconds
+            epochs += sum(one["epochs"] for one in lines[1:]) / seconds
         for before, one in pairwise(lines):
             between.append(one["began"] - before["ended"])
             inside.append(one["inside"])
@@ -179,6 +182,8 @@ def _figures(times: Path, row: dict[str, Any]) -> dict[str, float]:
     ]
     return {
         "rate": 3600 * rate,
+        "epoch_rate": 3600 * epochs,
+        "cpu": sum(one["cpu"] for one in trials) / max(1, sum(one["epochs"] for one in trials)),
         "wait": wait,
         "between": sum(between) / len(between),
         "suggesting": sum(suggesting) / len(suggesting),
@@ -195,6 +200,8 @@ def _figures(times: Path, row: dict[str, Any]) -> dict[str, float]:
 
 TRAINING = (
     ("rate", "trials per hour", 1.0),
+    ("epoch_rate", "epochs per hour", 1.0),
+    ("cpu", "CPU, ms per epoch", 1e3),
     ("wait", "waiting, ms per trial", 1e3),
     ("between", "  between trials", 1e3),
     ("suggesting", "  for suggestions", 1e3),
@@ -216,7 +223,7 @@ def _print(what: str, trials: int, measured: Rows, figures: tuple[tuple[str, str
     print(f"{'':<28}{'study.optimize':>30}{'hpo':>30}   hpo/optimize")
     for name, label, unit in figures:
         stock, hpo = measured["stock"][name], measured["hpo"][name]
-        digits = 0 if name == "rate" else 3 if figures is SUGGESTING else 1
+        digits = 0 if name.endswith("rate") else 3 if figures is SUGGESTING else 1
         ratio = median(hpo) / median(stock) if median(stock) else float("inf")
         print(f"{label:<28}{spread(stock, unit, digits):>30}{spread(hpo, unit, digits):>30}{ratio:>12.3f}x", flush=True)
 

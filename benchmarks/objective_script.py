@@ -1,7 +1,7 @@
 """Objectives for benchmarks.objective, as a user writes them, which note what they computed and what they waited for.
 
 Appends to HPO_BENCHMARK_TIMES/<pid> a line of JSON per trial: its number, when it began and ended (time.monotonic),
-seconds spent in calls to the trial, of these each suggestion's, and epochs.
+seconds spent in calls to the trial, of these each suggestion's, epochs, and CPU seconds of the process.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ class Noted:
 
 @contextmanager
 def noted(trial: Any) -> Iterator[Noted]:
-    one, began = Noted(trial), time.monotonic()
+    one, began, used = Noted(trial), time.monotonic(), time.process_time()
     try:
         yield one
     finally:
         line = {
             "number": trial.number, "began": began, "ended": time.monotonic(), "inside": one.inside,
-            "suggestions": one.suggestions, "epochs": one.epochs,
+            "suggestions": one.suggestions, "epochs": one.epochs, "cpu": time.process_time() - used,
         }  # fmt: skip
         with (Path(os.environ["HPO_BENCHMARK_TIMES"]) / str(os.getpid())).open("a") as file:
             file.write(json.dumps(line) + "\n")
