@@ -51,6 +51,8 @@ def emit_summary(result: Result, study: Study, *, reference: str, name: str, sto
         verdict = cell(against_baseline(result, study))
         table.add_row("best", f"[bold {STYLES['complete']}]{score(best.value)}[/]  trial {best.trial}{verdict}")
         table.add_row("", WrappedParameters(best.params))
+        if len(study.directions) > 1:
+            table.add_row("", cell(_front_text(result, study)))
     if outside := outside_text(result.frozen):
         table.add_row("outside", outside)
     compared = study.has_baseline
@@ -63,6 +65,15 @@ def emit_summary(result: Result, study: Study, *, reference: str, name: str, sto
     for index, command in enumerate(next_commands(name, storage, code, finished=best is not None)):
         table.add_row("" if index else "next", cell(command))
     emit_rich("", table)
+
+
+def _front_text(result: Result, study: Study) -> str:
+    """`by loss alone; 3 trials make the Pareto front, ...`: the first objective is not all that was asked for."""
+    from hpo.results.best import pareto_front
+
+    count = len(pareto_front(result.frozen, study.directions))
+    front = "it alone makes" if count == 1 else f"{count} trials make"
+    return f"by {study.objectives[0]} alone; {front} the Pareto front, which `hpo best` shows"
 
 
 def _refused(result: Result) -> list[str]:

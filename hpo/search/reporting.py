@@ -128,7 +128,9 @@ class SearchProgress:
             self.notice("that was the baseline: nothing is compared with it until `hpo run --retry-failed`")
         is_best = best is not None and best.trial == trial.number and (before is None or before.trial != best.trial)
         if best is not None and is_best:
-            self.notice(f"best so far: trial {best.trial} with {score(best.value)}: {params_text(best.params)}")
+            several = f" by {self._study.objectives[0]}" if len(self._study.objectives) > 1 else ""
+            found = f"trial {best.trial} with {score(best.value)}: {params_text(best.params)}"
+            self.notice(f"best so far{several}: {found}")
         self._tell_end(trial.number, is_best=is_best)
 
     def refused(self, number: int, reason: str) -> None:

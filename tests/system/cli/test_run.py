@@ -12,6 +12,12 @@ from pathlib import Path
 
 from cli_commands import ROOT, Command
 
+TWO_VALUES = """
+def objective(trial):
+    x = trial.suggest_float("x", 0, 1)
+    return x, 1 - x
+"""
+
 
 def test_a_search_prints_its_result_on_stdout_and_progress_on_stderr(hpo_process: Command, database_url: str) -> None:
     words = [
@@ -41,6 +47,18 @@ def test_a_search_prints_its_result_on_stdout_and_progress_on_stderr(hpo_process
     ]
     assert counts["complete"] + counts["pruned"] == 3
     assert counts["running"] == 0
+
+
+def test_the_best_of_several_objectives_is_said_to_be_by_the_first(
+    hpo_process: Command, database_url: str, tmp_path: Path
+) -> None:
+    """It was shown as if its first value were all that had been asked for."""
+    (tmp_path / "two.py").write_text(TWO_VALUES)
+    words = ["--directions", "minimize,minimize", "--metric", "loss,seconds", "--storage", database_url]
+    done = hpo_process("run", "--study", "two.py:objective", *words, "--trials", "3", "--trainers", "1")
+    assert done.code == 0, done.err
+    assert "best so far by loss: trial" in done.err
+    assert "by loss alone; 3 trials make the Pareto front, which `hpo best` shows" in done.out
 
 
 def test_quiet_and_another_name(hpo_process: Command, database_url: str) -> None:
