@@ -32,12 +32,13 @@ def check_command(found: FoundStudy, device: str, note: str, *, as_json: bool) -
         emit_json({**facts, "baseline": baseline, "ends": ends, "notes": [note] if note else []})
         return
     labels = {"in": command.folder, "baseline": baseline, **{f"end {n}": line for n, line in enumerate(ends, 1)}}
+    widest = max(map(len, labels))
     emit_rich(
         f"[bold]{study.name}[/]  {study.description.strip()}",
         "",
         space_tables(study),
         "",
-        *(f"[dim]{name}[/]   {cell(line)}" for name, line in labels.items()),
+        *(f"[dim]{name:<{widest}}[/]   {cell(line)}" for name, line in labels.items()),
         "",
         *([f"[dim]note[/]   {cell(note)}"] if note else []),
         "[dim]kept[/]   exact --trials, one deadline for all hosts, no trial lost, pruning, workers, report",

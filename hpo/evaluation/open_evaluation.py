@@ -14,6 +14,7 @@ from hpo.storage.engine import resolve_url
 from hpo.storage.schema import ensure_schema
 from hpo.study.declaration import check_same_declaration
 from hpo.study.discovery import FoundStudy, as_stored, find_again
+from hpo.study.doors import check_stored_training
 
 __all__ = ["OpenedEvaluation", "open_evaluation"]
 
@@ -50,6 +51,7 @@ def open_evaluation(reference: str, name: str | None, storage: str | None, setti
             f'"{there}" was not made by hpo, so there is no declaration to train it from',
             next="`hpo report` reads any Optuna study; `hpo evaluate` needs one of `hpo run`",
         )
+    check_stored_training("evaluate", stored.declaration, there)
     found = find_again(reference, there, stored.source)
     if not found.study.has_final:
         found.study.check_trained_here("evaluate")

@@ -16,6 +16,7 @@ from hpo.results.reading import open_for_reading, stored_name
 from hpo.search.code import code_facts, source_digests
 from hpo.settings import Settings
 from hpo.study.discovery import FoundStudy, as_stored, find_again
+from hpo.study.doors import check_stored_training
 from hpo.study.function import shown_reference
 from hpo.study.own import is_own_builder, is_own_loader, todays_name
 from hpo.trainers.devices import find_slots
@@ -156,6 +157,7 @@ def _declared(reference: str, record: Record) -> tuple[FoundStudy | None, list[s
     """
     builder, loader = str(record.job.model.get("builder")), str(record.job.dataset.get("loader"))
     own = is_own_builder(builder) and is_own_loader(loader)
+    check_stored_training("reproduce", record.declaration, record.study)
     try:
         found = find_again(reference, record.study, record.source)
         if found.study.define_by_run or found.study.program is not None:

@@ -28,6 +28,7 @@ from hpo.storage.journal import replay
 from hpo.storage.optuna_schema import DIRECTION_WORDS, METRIC_NAMES, REVISION_TABLE, STATES, STUDIES, TRIALS
 from hpo.storage.schema import check_readable, knows_installed_optuna
 from hpo.study.discovery import find_study, names_code
+from hpo.study.doors import stored_training
 
 __all__ = [
     "StudyView",
@@ -73,10 +74,7 @@ class StudyView:
     def trained_here(self) -> bool:
         """Whether its trials are trained from declared rows, as `hpo evaluate` can then do again: not plain Optuna's,
         no objective that suggests as it goes, and no command."""
-        declared = self.declaration
-        if declared is None or "(command)" in declared:
-            return False
-        return "(function)" not in declared or "(epochs)" in declared
+        return self.declaration is not None and not stored_training(self.declaration)
 
     @property
     def best(self) -> FrozenTrial | None:

@@ -1,20 +1,52 @@
-"""What was handed in where a Study takes something else, and the way that fits it.
+"""What was handed in where a Study takes something else, and the way that fits it; what needs a model and finds none.
 
 Known by the names of its classes: a declaration imports neither torch nor Lightning.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from hpo.errors import StudyError
+from hpo.wording import shortened
 
-__all__ = ["check_dataset_given", "check_model_given", "check_objective_given"]
+__all__ = [
+    "check_dataset_given",
+    "check_model_given",
+    "check_objective_given",
+    "check_stored_training",
+    "has_no_model",
+    "stored_training",
+]
 
 _LIGHTNING = (
     "keep Lightning's Trainer: write def objective(trial) around Trainer.fit, which returns the metric, and run it with"
     " `hpo run --study FILE.py:objective` (docs/own-training.md)"
 )
+
+
+def stored_training(declaration: Mapping[str, str]) -> str:
+    """The objective or the command that a study's stored declaration trains by; "" where hpo trains its rows."""
+    if "(command)" in declaration:
+        return "this study's command"
+    if "(function)" in declaration and "(epochs)" not in declaration:
+        return shortened(declaration["(function)"], 200) or "its function"
+    return ""
+
+
+def check_stored_training(command: str, declaration: Mapping[str, str], study: str) -> None:
+    """Raise StudyError for a command that needs a model of hpo's: naming the file of such a study is no help."""
+    if trains := stored_training(declaration):
+        raise has_no_model(command, trains, study)
+
+
+def has_no_model(command: str, trains: str, study: str, next: str = "") -> StudyError:
+    """For `hpo COMMAND`, where something of the user's own `trains` by itself."""
+    return StudyError(
+        f"hpo {command} needs a model that hpo trains, and {trains} trains by itself",
+        next=next or f"`hpo best`, `trials` and `report --study {shortened(study, 200)}` show what it found",
+    )
 
 
 def check_model_given(model: object) -> None:

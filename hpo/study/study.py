@@ -19,6 +19,7 @@ from hpo.messages import Protocol
 from hpo.models import MODELS, Model
 from hpo.study import fields
 from hpo.study.command import Command, check_command
+from hpo.study.doors import has_no_model
 from hpo.study.function import function_reference
 from hpo.study.objective import Objective
 from hpo.study.protocol import METRICS, AtMost, EarlyStopping, StopWhen
@@ -166,11 +167,9 @@ class Study:
         """Raise StudyError for `command`, which needs a model that hpo trains, where the user's own function does."""
         if self.brings_training:
             by_itself = self.own.shown if self.own is not None else "this study's command"
-            raise StudyError(
-                f"hpo {command} needs a model that hpo trains, and {by_itself} trains by itself",
-                next="give the study final=, a function of a run that trains for good and returns test metrics"
-                if command == "evaluate" and self.train is not None
-                else f"`hpo best`, `trials` and `report --study {self.name}` show what it found",
+            final = "give the study final=, a function of a run that trains for good and returns test metrics"
+            raise has_no_model(
+                command, by_itself, self.name, next=final if command == "evaluate" and self.train is not None else ""
             )
 
     @property
