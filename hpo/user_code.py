@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 import sysconfig
 import traceback
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-__all__ = ["definition_of", "frame_of", "line_of"]
+__all__ = ["definition_of", "frame_of", "line_of", "mend_import"]
 
 
 def frame_of(error: BaseException, *, or_ours: bool = False) -> traceback.FrameSummary | None:
@@ -35,6 +36,13 @@ def line_of(error: BaseException) -> str:
         return f"{error.filename}, line {error.lineno}" + (f": {error.text.strip()}" if error.text else "")
     frame = frame_of(error)
     return f"{frame.filename}, line {frame.lineno}: {frame.line}" if frame is not None else ""
+
+
+def mend_import(error: BaseException) -> str:
+    """The next step for a file that did not import: the package to install and where, or the line to mend."""
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return f"install {error.name.partition('.')[0]} where hpo is installed ({sys.prefix}), or mend that line"
+    return "mend that line"
 
 
 def definition_of(named: Callable[..., Any]) -> str:

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from hpo.errors import HpoError, StudyError, near_miss
-from hpo.user_code import line_of
+from hpo.user_code import line_of, mend_import
 
 __all__ = ["load_function"]
 
@@ -32,7 +32,7 @@ def load_function(reference: str) -> Callable[..., Any]:
         raise StudyError(
             f"{place} does not import: {what}",
             evidence=[line_of(error)] if line_of(error) else [],
-            next="mend that line, then run it again",
+            next=f"{mend_import(error)}, then run it again",
         ) from error
     finally:
         sys.argv = argv

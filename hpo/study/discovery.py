@@ -20,7 +20,7 @@ from hpo.former_names import former_name, line_instead
 from hpo.study.objective_study import ObjectiveOptions, objective_study
 from hpo.study.script import Script, read_script
 from hpo.study.study import Study
-from hpo.user_code import line_of
+from hpo.user_code import line_of, mend_import
 from hpo.wording import shortened
 
 __all__ = ["FoundStudy", "as_stored", "find_again", "find_study", "list_studies", "names_code"]
@@ -217,5 +217,5 @@ def _broken(reference: str, error: BaseException) -> StudyError:
     return StudyError(
         f'study "{reference}" does not import: {what}',
         evidence=[place] if place else [],
-        next=line_instead(error) or "fix that line, then run `hpo check` again",
+        next=line_instead(error) or f"{mend_import(error)}, then run `hpo check` again",
     )

@@ -62,6 +62,16 @@ def test_what_is_not_there_is_told_with_the_users_line(tmp_path: Path, text: str
     assert evidence in "".join(caught.value.evidence)
 
 
+def test_a_package_that_is_not_there_is_named_with_the_place_where_it_belongs(tmp_path: Path) -> None:
+    """The line was called wrong, when hpo ran in an environment of its own."""
+    path = written(tmp_path, "own_file_package.py", "from nowhere.to_be import found\n")
+    with pytest.raises(StudyError) as caught:
+        load_function(f"{path}:objective")
+    assert caught.value.next == (
+        f"install nowhere where hpo is installed ({sys.prefix}), or mend that line, then run it again"
+    )
+
+
 def test_a_function_that_takes_no_trial_is_found_before_the_first_one(tmp_path: Path) -> None:
     path = written(tmp_path, "own_file_two.py", "def objective(trial, fold): ...\ndef loss(trial, fold=0): ...\n")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -220,7 +221,12 @@ def test_what_is_handed_in_wrongly_is_told_the_door_that_fits(given: dict[str, A
         ("def study(): ...\n", "study is a function, not a Study", "study = study()"),
         ("def loss(trial): ...\n", "declares no study; it has an objective", "--study train.py:loss"),
         ("import hpo\ndef objective(trial): ...\nhpo.run(objective)\n", "declares no study", "train.py:objective"),
-        ("x = 1\nstudy = Study(name=3\n", "does not import: SyntaxError", "fix that line"),
+        ("x = 1\nstudy = Study(name=3\n", "does not import: SyntaxError", "mend that line"),
+        (
+            "import nowhere.to_be\n",
+            "does not import: ModuleNotFoundError",
+            f"install nowhere where hpo is installed ({sys.prefix})",
+        ),
     ],
 )
 def test_a_file_is_told_the_door_that_fits(tmp_path: Path, text: str, fact: str, door: str) -> None:
