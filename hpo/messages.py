@@ -133,6 +133,8 @@ class Job:
     def key(self) -> str:
         """32 hexadecimal digits that change with anything that decides the job's result, and with nothing else."""
         what = [self.config, asdict(self.protocol), self.model, self.dataset, self.seed, self.phase]
+        if self.own is not None:  # by the names that every host has: without the folder of a file
+            what += [name.rpartition("/")[2] for name in (self.own.function, self.own.final)]
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
 
     @classmethod

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -62,6 +62,7 @@ class Run:
         self.params: dict[str, Any] = dict(job.config)
         self.seed, self.number, self.phase, self.device = job.seed, job.number, job.phase, device
         self.resumed_epoch: int | None = None
+        self.end: Ended | BeginAgain | None = None  # what was raised, which the function may have swallowed
         self.curve: list[dict[str, Any]] = []  # every epoch reported, of all attempts
         self.seconds = 0.0  # trained, in all attempts
         self.rehearsal = rehearsal
@@ -142,7 +143,7 @@ class Run:
         self._done += 1
         sent = self._send()
         if self.rehearsal:
-            raise Ended("complete")
+            self._end("complete")
         if self._link.stopping:
             if self._link.keep and checkpoint is not False:
                 self._save()
@@ -153,7 +154,7 @@ class Run:
             self._link.ask("go_on")  # the answer comes after a request to stop, where the report led to one
         limit = self._job.protocol.max_seconds
         if limit is not None and self.phase == "search" and self.seconds >= limit:
-            raise Ended("complete", "max_seconds")
+            self._end("complete", "max_seconds")
         if checkpoint is None and self._keeping.due:
             self._save()
 
@@ -186,7 +187,7 @@ class Run:
             if not math.isfinite(self._reported.get(name, 0.0)):
                 where = f"epoch {self._done + 1}" if self._in_epoch else f"report {len(self.curve) + 1}"
                 value = self._reported.pop(name)
-                raise Ended("diverged", f"{name} is {value} in {where}")
+                self._end("diverged", f"{name} is {value} in {where}")
         if not self._in_epoch:
             self.end_epoch()
             self._passes, self._since = 0, time.perf_counter()
@@ -229,7 +230,11 @@ class Run:
         """
         if self._done or self._in_epoch:
             raise RuntimeError("call run.resume(...) before the first epoch")
-        state, progress = self._keeping.resume(objects)
+        try:
+            state, progress = self._keeping.resume(objects)
+        except BeginAgain as unfit:
+            self.end = unfit
+            raise
         if progress is not None:
             self._random = progress["random"]
             self._done, self.seconds, self.curve = progress["done"], progress["seconds"], progress["curve"]
@@ -253,6 +258,10 @@ class Run:
 
     def _save(self) -> None:
         self._keeping.save({"done": self._done, "seconds": self.seconds, "curve": self.curve})
+
+    def _end(self, outcome: str, reason: str = "") -> NoReturn:
+        self.end = Ended(outcome, reason)
+        raise self.end
 
     def close(self) -> None:
         """The function has returned: send what it reported last."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -15,7 +16,7 @@ from hpo.own_messages import Answer, final_names
 from hpo.own_metrics import checked_metrics
 from hpo.own_training.link import Link, Paused
 from hpo.own_training.load import load_function
-from hpo.own_training.run import BeginAgain, Ended, Run
+from hpo.own_training.run import BeginAgain, Run
 from hpo.own_training.undisturbed import undisturbed
 from hpo.training.checkpoint import Checkpoints
 from hpo.training.device import peak_memory_bytes, reset_peak_memory
@@ -68,34 +69,41 @@ def run_training(
     }
     epochs = len(run.curve)
     ended = replace(ended, epoch=epochs, best_epoch=epochs, facts={**ended.facts, **facts})
-    if ended.outcome != "stopped":
+    if ended.outcome in ("complete", "diverged"):  # else the same job may end in another way, once the code is mended
         checkpoints.finish(ended, run.curve)
     return ended
 
 
 def call(job: Job, run: Run, link: Link) -> Finished:
-    """Call the function of the job's phase. BeginAgain passes; whatever else it raises is how its trial ends."""
+    """Call the function of the job's phase. BeginAgain passes; whatever else it raises is how its trial ends.
+
+    What the run raised counts also where the function has swallowed it, and gone on.
+    """
     assert job.own is not None
     reference = job.own.final if job.phase == "final" else job.own.function
+    returned: Any = None
     with undisturbed(job.seed, [reference.rpartition(":")[0]]):
         try:
             returned = load_function(reference)(run)
             run.close()
-            return Finished(job.trial_id, "stopped") if link.paused else _complete(job, run, returned)
-        except BeginAgain:
-            raise
-        except Ended as end:
-            if end.outcome == "complete":
-                return replace(_complete(job, run, None), facts={"out_of_time": end.reason == "max_seconds"})
-            return Finished(job.trial_id, end.outcome, reason=end.reason)
-        except BaseException as error:  # noqa: BLE001 - whatever a user's function raises ends its trial, and nothing else
-            if isinstance(error, Paused) or link.stopping:
+            if link.paused:
                 return Finished(job.trial_id, "stopped")
-            ended = failure(job, error)
-            error.__traceback__ = error.__context__ = error.__cause__ = None  # frames hold the tensors that fill memory
-            return ended
+        except BaseException as error:  # noqa: BLE001 - whatever a user's function raises ends its trial, and nothing else
+            if run.end is None:
+                if isinstance(error, Paused) or link.stopping:
+                    return Finished(job.trial_id, "stopped")
+                ended = failure(job, error)
+                error.__traceback__ = error.__context__ = error.__cause__ = None  # frames hold tensors
+                return ended
         finally:
             run.leave()
+    if run.end is None:
+        return _complete(job, run, returned)
+    if isinstance(run.end, BeginAgain):
+        raise run.end
+    if run.end.outcome == "complete":
+        return replace(_complete(job, run, None), facts={"out_of_time": run.end.reason == "max_seconds"})
+    return Finished(job.trial_id, run.end.outcome, reason=run.end.reason)
 
 
 def _complete(job: Job, run: Run, returned: Any) -> Finished:
@@ -118,7 +126,7 @@ def _complete(job: Job, run: Run, returned: Any) -> Finished:
         if name is None:
             others = f"only {', '.join(metrics)}" if metrics else "nor anything else"
             return _failed(job, f"it never reported {' or '.join(dict.fromkeys(names))}, {others}")
-        if metrics[name] != metrics[name]:
+        if not math.isfinite(metrics[name]):
             return Finished(job.trial_id, "diverged", reason=f"it returned {name} = {metrics[name]}")
     return Finished(job.trial_id, "complete", metrics=metrics)
 

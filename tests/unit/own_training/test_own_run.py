@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +175,7 @@ def odd(body: str) -> Any:
          "number"),
         ("run.report(f1=nan)", "diverged", "f1 is nan in report 1"),
         ("run.report(f1=1); return {'f1': nan}", "diverged", "it returned f1 = nan"),
+        ("return float('inf')", "diverged", "it returned f1 = inf"),
         ("return 'good'", "failed", "train: it returned what is no metric: the metric 'f1' is of type str, and "
          "should be one number"),
         ("return 0.5", "complete", ""),
@@ -208,3 +211,44 @@ def test_a_function_that_swallows_its_pause_has_no_result(job: Any) -> None:
         return 1.0
 
     assert Coordinator(2).train(job(swallows)).outcome == "stopped"
+
+
+def test_a_function_that_swallows_its_end_has_ended_all_the_same(job: Any, tmp_path: Path) -> None:
+    """And one that swallows a checkpoint that does not fit is called again, without it."""
+
+    def swallows(run: Run) -> float:
+        with suppress(BaseException):  # which is what it must not do
+            run.report(f1=float("nan"))
+        return 1.0
+
+    ended = Coordinator().train(job(swallows, checkpoint=""))
+    assert (ended.outcome, ended.reason) == ("diverged", "f1 is nan in report 1")
+    Coordinator(3).train(job(digits))
+    resumed: list[bool] = []
+
+    def unfit(run: Run) -> float:
+        try:
+            run.resume(other=1)
+        except BaseException:  # noqa: BLE001
+            return 0.0
+        resumed.append(run.resumed)
+        return 2.0
+
+    assert Coordinator().train(job(unfit)).metrics == {"f1": 2.0}
+    assert resumed == [False]
+
+
+def test_a_failure_is_not_kept_for_the_same_job_once_the_code_is_mended(job: Any) -> None:
+    """`hpo evaluate` runs it again in the same folder."""
+    assert Coordinator().train(job(odd("raise ValueError('bug')"))).outcome == "failed"
+    assert Coordinator().train(job(odd("return 0.5"))).metrics == {"f1": 0.5}
+
+
+def test_another_function_is_another_job(job: Any) -> None:
+    """Its checkpoints and evaluation runs are others; the folder that its file stands in does not count."""
+    one = job(digits)
+    assert one.own is not None
+    names = ("/a/x.py:train", "/b/x.py:train", "/a/x.py:fit")
+    here, there, other = (replace(one, own=replace(one.own, function=name)).key for name in names)
+    assert here == there != other
+    assert here != replace(one, own=replace(one.own, function="/a/x.py:train", final="/a/x.py:other")).key
