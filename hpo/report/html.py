@@ -80,15 +80,15 @@ def _json(value: Any) -> str:
 def _space(data: ReportData) -> list[tuple[str, str, str]]:
     """Rows of the space: name, what is searched, and the baseline's value; from the declaration if there is one."""
     baseline = dict(data.baseline.params) if data.baseline is not None else {}
-    declared = data.view.declaration
-    if declared is None or "(function)" in declared:  # an objective has no rows: it suggests as it goes
-        return [(one.name, one.text, value_text(baseline.get(one.name, ""))) for one in data.parameters]
+    declared = data.view.declaration or {}
     # A fixed value is declared as Python writes it: 'adam' fixed.
     rows = [
         (name, re.sub(r"^'(.*)' fixed$", r"\1 fixed", str(text)))
         for name, text in declared.items()
         if not name.startswith("(")
     ]
+    if not rows:  # plain Optuna's, or an objective, which suggests as it goes
+        return [(one.name, one.text, value_text(baseline.get(one.name, ""))) for one in data.parameters]
     layers: dict[str, list[str]] = {}
     for one in data.parameters:
         if one.name in baseline:

@@ -148,6 +148,10 @@ def test_a_function_of_a_run_is_checked_and_its_winner_evaluated(new_world: NewW
     assert as_document(document) == document
     phases = [line.partition(",")[0] for line in (folder / "winner" / "metrics.csv").read_text().splitlines()]
     assert phases == ["phase", *["search"] * 6, *["final"] * 6]
+    world.run(command="report")
+    page = (folder / "index.html").read_text()
+    assert "test_macro_f1 decides" in page
+    assert "8 .. 64 log per layers" in page
 
 
 def hard(new_world: NewWorld, function: str, **fields: Any) -> World:
