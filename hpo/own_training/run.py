@@ -178,7 +178,7 @@ class Run:
         """Numbers of the epoch under way: plain, of NumPy, or tensors of one element.
 
         The first of the study's objectives decides pruning. What is reported again in one epoch replaces what was.
-        Outside run.epochs each report is an epoch of its own. TypeError for what is no number.
+        Outside run.epochs each report is an epoch of its own. TypeError for anything that is not a number.
         """
         if not metrics:
             raise TypeError("run.report() needs at least one metric, as in run.report(val_loss=0.3)")

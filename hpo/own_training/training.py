@@ -119,7 +119,7 @@ def _complete(job: Job, run: Run, returned: Any) -> Finished:
         elif returned is not None:
             metrics |= checked_metrics({wanted[0] if len(wanted) == 1 else "what it returned": returned})
     except (TypeError, ValueError) as error:
-        return _failed(job, f"it returned what is no metric: {error}")
+        return _failed(job, f"it returned something that is not a metric: {error}")
     for objective in wanted:
         names = final_names(objective) if job.phase == "final" else (objective,)
         name = next((one for one in names if one in metrics), None)

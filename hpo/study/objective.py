@@ -45,7 +45,7 @@ class Objective:
         for name in self.metrics:
             if not is_metric_name(name) or "," in name:  # which stands between names on the command line
                 raise StudyError(
-                    f"metric={shortened(repr(name))} is no name of a metric",
+                    f"metric={shortened(repr(name))} is not the name of a metric",
                     next=f"give it text of 1 to {LONGEST_NAME} printable characters, without a comma",
                 )
 

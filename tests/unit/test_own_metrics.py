@@ -70,7 +70,7 @@ def test_what_others_put_there_is_as_if_it_were_not(stored: Any) -> None:
 
 @pytest.mark.parametrize("metric", ["a,b", "x" * 101, "a\nb", ""])
 def test_an_objective_is_not_called_what_no_metric_may_be_called(metric: str) -> None:
-    with pytest.raises(StudyError, match="is no name of a metric"):
+    with pytest.raises(StudyError, match="is not the name of a metric"):
         Objective("train:objective", metric=metric, direction="minimize")
 
 

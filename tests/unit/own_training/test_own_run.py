@@ -176,8 +176,8 @@ def odd(body: str) -> Any:
         ("run.report(f1=nan)", "diverged", "f1 is nan in report 1"),
         ("run.report(f1=1); return {'f1': nan}", "diverged", "it returned f1 = nan"),
         ("return float('inf')", "diverged", "it returned f1 = inf"),
-        ("return 'good'", "failed", "train: it returned what is no metric: the metric 'f1' is of type str, and "
-         "should be one number"),
+        ("return 'good'", "failed", "train: it returned something that is not a metric: the metric 'f1' is of "
+         "type str, and should be one number"),
         ("return 0.5", "complete", ""),
         ("[run.epochs(2) for _ in run.epochs(2)]", "failed", "RuntimeError: run.epochs(...) is being iterated already; "
          "one loop goes over the epochs"),
