@@ -15,8 +15,8 @@ from run_coordinator import Coordinator
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from hpo.messages import Protocol
-from hpo.own_messages import Attribute
+from hpo.messages import Message, Protocol
+from hpo.own_messages import NO_QUESTION, Answer, Attribute, Question
 from hpo.own_training.run import Run
 
 
@@ -252,3 +252,88 @@ def test_another_function_is_another_job(job: Any) -> None:
     here, there, other = (replace(one, own=replace(one.own, function=name)).key for name in names)
     assert here == there != other
     assert here != replace(one, own=replace(one.own, function="/a/x.py:train", final="/a/x.py:other")).key
+
+
+class Late(Coordinator):
+    """Decides to end the trial only when it is asked whether to go on, as one in another process does."""
+
+    def send(self, message: Message) -> None:
+        if isinstance(message, Question) and len(self.epochs) == 2:
+            self.stop.asked = True
+            self.answers.put(Answer(message.trial_id, NO_QUESTION))
+        super().send(message)
+
+
+def test_no_epoch_begins_before_the_coordinator_has_decided(job: Any) -> None:
+    """Without a loader nothing would end it until its next report."""
+    begun: list[int] = []
+
+    def function(run: Run) -> None:
+        for epoch in run.epochs():
+            begun.append(epoch)
+            run.report(f1=epoch)
+
+    assert Late(keep=False).train(job(function)).outcome == "stopped"
+    assert begun == [0, 1]
+
+
+def test_each_pass_of_a_loader_has_an_order_of_its_own_that_follows_from_the_seed(job: Any) -> None:
+    orders: list[list[int]] = []
+
+    def function(run: Run) -> None:
+        loader = run.loader(range(16), batch_size=16, shuffle=True)
+        other = run.loader(range(16), batch_size=16, shuffle=True)
+        for epoch in run.epochs(2):
+            for source in (loader, loader, other):
+                orders.extend(batch.tolist() for batch in source)
+            run.report(f1=epoch)
+
+    Coordinator().train(job(function, checkpoint=""))
+    assert len({tuple(order) for order in orders}) == 6
+    first, orders[:] = list(orders), []
+    Coordinator().train(job(function, checkpoint=""))
+    assert orders == first
+    orders.clear()
+    Coordinator().train(job(function, checkpoint="", seed=8))
+    assert orders != first
+
+
+def test_a_loop_that_is_left_has_ended_its_epoch(job: Any) -> None:
+    def function(run: Run) -> None:
+        for epoch in run.epochs():
+            run.report(f1=epoch)
+            if epoch == 1:
+                break
+        run.report(f1=7)
+        for epoch in run.epochs(5):
+            run.report(f1=epoch)
+
+    coordinator = Coordinator()
+    coordinator.train(job(function))
+    assert [(number, own["f1"]) for number, own in coordinator.curve] == [(1, 0), (2, 1), (3, 7), (4, 3), (5, 4)]
+
+
+def batches_until_stopped(job: Any, *, keep: bool) -> int:
+    """Of two epochs of sixteen, where the request comes in the third batch."""
+    coordinator, batches = Coordinator(keep=keep), list[int]()
+
+    def function(run: Run) -> None:
+        run.resume(done=0)
+        for epoch in run.epochs(2):
+            for batch in run.loader(range(16)):
+                batches.append(int(batch))
+                coordinator.stop.asked = len(batches) == 3 or coordinator.stop.asked
+            run.report(f1=epoch)
+
+    assert coordinator.train(job(function)).outcome == "stopped"
+    return len(batches)
+
+
+def test_a_pruned_trial_ends_at_its_next_batch_and_a_paused_one_may_reach_the_end_of_its_epoch(job: Any) -> None:
+    assert batches_until_stopped(job, keep=False) == 3
+    assert batches_until_stopped(job, keep=True) == 16
+
+
+def test_a_pause_does_not_wait_for_the_end_of_a_long_epoch(job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hpo.own_training.run.LONGEST_PAUSE", 0.0)
+    assert batches_until_stopped(job, keep=True) == 4
