@@ -79,10 +79,13 @@ class _Courier:
         if what != "step" or self._queue.qsize() < MOST_BEHIND:
             self._queue.put(_Heard(what, arguments, options))
 
-    def close(self, seconds: float) -> None:
-        """Wait until everything is heard, but no longer than `seconds`."""
+    def close(self) -> None:
+        """Nothing more comes."""
         self._queue.put(None)
-        self._thread.join(seconds)
+
+    def join(self, seconds: float, began: float) -> None:
+        """Wait until everything is heard, but no longer than `seconds` after `began`, a moment of time.monotonic()."""
+        self._thread.join(max(0.0, began + seconds - time.monotonic()))
         if self._thread.is_alive():
             self._say(f"{self.listener.name} was still busy after {seconds:.0f} s and was left")
 
@@ -124,7 +127,10 @@ class Listeners:
             courier.put(what, *arguments, **options)
 
     def close(self, *, interrupted: bool) -> None:
-        """Wait for those that are behind, each for as long as it may take."""
+        """Wait for those that are behind, for all of them at once, and for each as long as it may take."""
+        began = time.monotonic()
         for courier in self._couriers:
-            courier.close(INTERRUPTED_SECONDS if interrupted else courier.listener.patience_seconds)
+            courier.close()
+        for courier in self._couriers:
+            courier.join(INTERRUPTED_SECONDS if interrupted else courier.listener.patience_seconds, began)
         self._couriers = []

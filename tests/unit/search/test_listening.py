@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
+import time
+from collections.abc import Container
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,16 +27,18 @@ class Recorder(Listener):
         self.heard: list[Any] = []
         self.go_on = threading.Event()
         self.go_on.set()
-        self.broken = False
+        self.broken: Container[int] = ()
+        self.over = threading.Event()
 
     def step(self, number: int, params: Any, step: int, metrics: Any) -> None:
         self.go_on.wait(20)
-        if self.broken:
+        if step in self.broken:
             raise SystemExit("postgresql://me:pw@host")
         self.heard.append(step)
 
     def ended(self, result: Result) -> None:
         self.heard.append(result.stopped)
+        self.over.set()
 
     def failed(self, error: BaseException) -> None:
         self.heard.append(error)
@@ -50,7 +56,7 @@ def test_everything_is_heard_in_its_order_before_the_run_ends() -> None:
 
 def test_one_that_raises_is_said_once_without_its_words_and_hears_the_rest() -> None:
     recorder, other, said = Recorder(), Recorder(), list[str]()
-    recorder.broken = True
+    recorder.broken = range(3)
     listeners = Listeners([recorder, other], said.append)
     for step in range(3):
         listeners.tell("step", 0, {}, step, {})
@@ -70,7 +76,41 @@ def test_one_that_hangs_holds_up_neither_the_run_nor_the_others_and_is_left(monk
     assert said == ["recorder was still busy after 0 s and was left"]
     assert other.heard[-1] == "trials"
     recorder.go_on.set()
-    assert len(recorder.heard) < 10
+    assert recorder.over.wait(20)
+    assert len(recorder.heard) <= 5 + 2, "the one it was busy with, those that may wait, and the end"
+
+
+def test_after_an_error_it_is_left_alone_for_its_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that moves on by ten seconds with each look: one look for an event, another for an error."""
+    clock = itertools.count(0, 10)
+    recorder, said = Recorder(), list[str]()
+    recorder.pause_seconds, recorder.broken = 25.0, (0,)
+    monkeypatch.setattr(listening, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    listeners = Listeners([recorder], said.append)
+    for step in range(5):
+        listeners.tell("step", 0, {}, step, {})
+    listeners.tell("ended", RESULT)
+    assert recorder.over.wait(20)
+    assert recorder.heard == [3, 4, "trials"], "the pause lasts from 10 to 35; 1 comes at 20, 2 at 30"
+    assert len(said) == 1
+    listeners.close(interrupted=False)
+
+
+def test_a_run_that_a_signal_ended_waits_for_all_listeners_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has eight seconds in all, and three listeners that hang would take most of them one after the other."""
+    monkeypatch.setattr(listening, "INTERRUPTED_SECONDS", 0.5)
+    recorders, said = [Recorder() for _ in range(4)], list[str]()
+    for recorder in recorders:
+        recorder.patience_seconds = 20.0
+        recorder.go_on.clear()
+    listeners = Listeners(recorders, said.append)
+    listeners.tell("step", 0, {}, 1, {})
+    began = time.monotonic()
+    heard(listeners, lambda: Result("s", "interrupted", None, {}, ()))
+    assert 0.4 < time.monotonic() - began < 1.5
+    assert len(said) == 4
+    for recorder in recorders:
+        recorder.go_on.set()
 
 
 def test_a_run_that_ends_by_an_error_is_told_too() -> None:
