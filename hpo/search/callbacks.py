@@ -28,7 +28,7 @@ class Callbacks(Listener):
         self, study: Study, functions: Mapping[str, Sequence[Callable[..., Any]]], say: Callable[[str], None]
     ) -> None:
         self._study, self._functions, self._say = study, functions, say
-        self._broken: set[Callable[..., Any]] = set()
+        self._broken: set[int] = set()  # by id: a callable object may have no hash
 
     def trial_ended(self, trial: FrozenTrial, trials: Callable[[], Sequence[FrozenTrial]], *, is_best: bool) -> None:
         study = self._study
@@ -47,8 +47,8 @@ class Callbacks(Listener):
             try:
                 function(*arguments)
             except BaseException as error:  # noqa: BLE001 - the user's code, which may even call sys.exit
-                if function not in self._broken:
-                    self._broken.add(function)
+                if id(function) not in self._broken:
+                    self._broken.add(id(function))
                     said = f"{type(error).__name__}: {error}".removesuffix(": ")
                     where = line_of(error)
                     self._say(f"{name} failed: {said}{f' ({where})' if where else ''}; the run goes on")
