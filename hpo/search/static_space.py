@@ -31,7 +31,8 @@ class StaticSpace:
         ended = [one for one in finished if one.state in (TrialState.COMPLETE, TrialState.PRUNED)]
         for trial in ended[-STATIC_TRIALS:]:
             space = trial.distributions
-            self._alike = self._alike + 1 if space == self._space else 1
+            same = list(space.items()) == list(self._space.items())  # in the same order, too: values depend on it
+            self._alike = self._alike + 1 if same else 1
             self._space = space
         return self._space if self._alike >= STATIC_TRIALS else {}
 
