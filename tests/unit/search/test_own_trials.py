@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from hpo import TPE, CmaEs, MedianPruner, NoPruner, Objective, Random, Study
 from hpo.errors import UsageError
 from hpo.messages import Message
-from hpo.own_messages import Answer, Question, Report
+from hpo.own_messages import Answer, Attribute, Question, Report
 from hpo.search.ask_tell import AskTell
 from hpo.search.options import RunOptions
 from hpo.search.own_trials import OwnTrials
@@ -148,6 +148,78 @@ def test_a_function_that_does_not_hear_is_ended_after_ten_seconds() -> None:
         own.end_the_deaf([cast(Slot, slot)])
         assert slot.ended is ended
     own.close()
+
+
+def begun(parts: AskTell, number: int, attempt: int = 1) -> Trial:
+    return parts.sample(Claim(trial_id=number, number=number, attempt=attempt, checkpoint=None, fresh=attempt == 1))
+
+
+def test_a_step_that_an_earlier_attempt_reported_is_told_again_and_is_no_progress() -> None:
+    """With the objective, which the study keeps, or with other metrics alone."""
+    parts, works = ask_tell(Random()), list[int]()
+    own, slot = OwnTrials(parts), cast(Slot, SimpleNamespace(health=SimpleNamespace(works=lambda: works.append(1))))
+
+    def replayed(trial: Trial, step: int, **metrics: float) -> bool:
+        epoch = own.reported(slot, trial, Report(trial.trial_id, step, metrics, 0.1))
+        for at, value in epoch.report:
+            parts.cache.set_trial_intermediate_value(trial.trial_id, at, value)
+        return epoch.replayed
+
+    first = begun(parts, 0)
+    assert not replayed(first, 0, value=0.5)
+    assert not replayed(first, 1, loss=0.5)
+    assert not replayed(first, 1, loss=0.5, f1=0.5), "it has more to say of that step"
+    assert (len(works), first.epoch) == (2, 2)
+    parts.requeue(first, trainer_died=True)
+    again = begun(parts, 0, attempt=2)
+    assert replayed(again, 0, value=0.5)
+    assert replayed(again, 1, loss=0.5)
+    assert (again.got_on, len(works)) == (False, 2)
+    assert not replayed(again, 2, loss=0.5)
+    assert (again.got_on, len(works), again.epoch) == (True, 3, 3)
+    own.close()
+
+
+def test_an_objective_sets_no_attribute_or_parameter_that_is_not_its_own_to_set() -> None:
+    parts = ask_tell(Random())
+    own, trial = OwnTrials(parts), begun(parts, 0)
+    trial.ahead = {"n": [distribution_to_json(IntDistribution(0, 9)), 3]}
+    for kind, name in (("system", "fixed_params"), ("param", "other"), ("nonsense", "x")):
+        own.note(trial, Attribute(0, kind, name, {"n": 1}))
+    frozen = parts.cache.get_trial(0)
+    assert (frozen.params, frozen.system_attrs, frozen.user_attrs) == ({}, {}, {})
+    own.note(trial, Attribute(0, "system", "artifacts:1", "a file"))
+    own.note(trial, Attribute(0, "param", "n"))
+    frozen = parts.cache.get_trial(0)
+    assert (frozen.params, frozen.system_attrs) == ({"n": 3}, {"artifacts:1": "a file"})
+    own.close()
+
+
+def test_values_are_drawn_once_for_a_trial_that_waits_and_no_failure_ends_the_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parts = ask_tell(Random())
+    own, trial, lost, drawn = OwnTrials(parts), begun(parts, 0), begun(parts, 1), list[int]()
+
+    def foresee(trial: Trial, _: Any) -> Any:
+        drawn.append(trial.number)
+        raise ValueError("as a sampler may")
+
+    monkeypatch.setattr(parts, "foresee", foresee)
+    monkeypatch.setattr(own._space, "refresh", lambda: {"x": FloatDistribution(0, 1)})
+    parts.tell(1, TrialState.FAIL, None, {}, {})
+    for waiting in ([trial, lost], [trial], [], [trial]):
+        own.attend([], waiting)
+    assert [answer.value for answer in answers(own, Heard(trial), Question(0, 7, "user_attrs"))] == [{}]
+    assert drawn == [0, 0], "once each time it begins to wait; never for one that is no longer ours"
+
+
+def test_a_trainer_that_has_gone_on_to_another_trial_is_sent_no_answer() -> None:
+    parts = ask_tell(Random())
+    own, before, slot = OwnTrials(parts), begun(parts, 0), Heard(begun(parts, 1))
+    own.ask(cast(Slot, slot), before, Question(0, 0, "should_prune"))
+    own.ask(cast(Slot, slot), before, Question(0, 1, "user_attrs"))
+    assert [answer.number for answer in answers(own, slot, Question(1, 2, "go_on"))] == [2]
 
 
 def test_trainers_per_gpu_are_not_measured_by_an_objective(tmp_path: Path) -> None:
