@@ -71,7 +71,7 @@ class _Tracker(Listener):
         new = {name: value for name, value in params.items() if name not in given}
         if new:
             self._add_params(self._runs[number], new)
-            given |= new.keys()
+            given.update(new)
         return self._runs[number]
 
     def _begin(self, number: int) -> Any:
