@@ -49,16 +49,16 @@ class _Tracker(Listener):
             told |= {(step, name) for name in new}
 
     def trial_ended(self, trial: FrozenTrial, trials: Callable[[], Sequence[FrozenTrial]], *, is_best: bool) -> None:
-        run = self._run(trial.number, trial.params)
-        values = dict(zip(self._study.objectives, trial.values or (), strict=False))
-        self._end(run, trial.state, {f"objective/{name}": value for name, value in values.items()})
-        self._runs.pop(trial.number)
-        self._given.pop(trial.number, None)
-        self._told.pop(trial.number, None)
+        self._end_run(trial)
 
     def ended(self, result: Result) -> None:
-        for run in self._runs.values():  # of trials that wait for another run
-            self._pause(run)
+        for trial in [one for one in result.frozen if one.number in self._runs]:
+            if trial.state.is_finished():  # and the tracker did not answer when it ended
+                self._end_run(trial)
+        self._pause_runs()
+
+    def failed(self, error: BaseException) -> None:
+        self._pause_runs()
 
     def described(self, error: BaseException) -> str:
         seconds = f"{self.pause_seconds:.0f} s"
@@ -73,6 +73,18 @@ class _Tracker(Listener):
             self._add_params(self._runs[number], new)
             given.update(new)
         return self._runs[number]
+
+    def _end_run(self, trial: FrozenTrial) -> None:
+        run = self._run(trial.number, trial.params)
+        values = dict(zip(self._study.objectives, trial.values or (), strict=False))
+        self._end(run, trial.state, {f"objective/{name}": value for name, value in values.items()})
+        self._runs.pop(trial.number)
+        self._given.pop(trial.number, None)
+        self._told.pop(trial.number, None)
+
+    def _pause_runs(self) -> None:
+        for run in self._runs.values():  # of trials that wait for another run
+            self._pause(run)
 
     def _begin(self, number: int) -> Any:
         """A new run, or that of an earlier attempt."""

@@ -72,6 +72,25 @@ def test_a_run_is_told_each_parameter_and_each_metric_of_a_step_once() -> None:
     ]
 
 
+def test_a_trial_that_ended_while_the_tracker_was_down_does_not_wait_for_another_run() -> None:
+    tracker = Told()
+    for number in range(2):
+        tracker.step(number, {"x": 0.1}, 0, {})
+    tracker.down = True
+    with pytest.raises(ConnectionError):
+        tracker.trial_ended(trial(0), list, is_best=False)
+    tracker.down, tracker.heard = False, []
+    tracker.ended(Result("own", "deadline", None, {}, (trial(0), trial(1, TrialState.WAITING), trial(2))))
+    assert tracker.heard == [("end", "run 0", "COMPLETE", {"objective/loss": 0.5}), ("pause", "run 1")]
+
+
+def test_a_run_that_ends_by_an_error_leaves_no_trial_running_there() -> None:
+    tracker = Told()
+    tracker.step(0, {}, 0, {"loss": 0.5})
+    tracker.failed(OSError())
+    assert tracker.heard[-1] == ("pause", "run 0")
+
+
 def test_a_package_that_is_missing_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trackers, "find_spec", lambda _: None)
     with pytest.raises(UsageError, match="--tracker wandb needs wandb") as refused:
