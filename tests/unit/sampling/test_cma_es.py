@@ -146,6 +146,28 @@ def test_a_generation_is_those_that_ended_first_whatever_is_heard_later() -> Non
     assert asked_of(evolution, [*trials, late]) == told([*trials, late])
 
 
+def test_a_trial_that_is_taken_back_or_ends_late_changes_its_generation() -> None:
+    """Of the same Drawn, which keeps what it has found."""
+    drawn = Drawn()
+    drawn.take(finished(number, 0, {}) for number in range(5))
+
+    def first(size: int) -> list[int]:
+        return [trial.number for trial in drawn.first(0, size)]
+
+    assert first(4) == [0, 1, 2, 3]
+    late = finished(7, 0, {})
+    late.datetime_complete = EPOCH - timedelta(seconds=1)
+    drawn.take([late])
+    assert first(4) == [0, 1, 2, 7]
+    back = finished(7, 0, {})
+    back.state = TrialState.WAITING
+    drawn.take([back])
+    assert first(4) == [0, 1, 2, 3]
+    drawn.take([finished(number, 1, {}) for number in range(2)])
+    assert first(4) == []
+    assert drawn.generations == {0, 1}
+
+
 def test_another_space_begins_anew() -> None:
     trials = [finished(number, 0, {}) for number in range(8)]
     evolution = Evolution()

@@ -79,3 +79,57 @@ def test_ranks_do_not_depend_on_how_many_came_at_once(at_once: int) -> None:
         (number for number in range(400) if number % 7), key=lambda number: (-values[number], number)
     )
     assert sorted(round(value * 1e4) for value in below["x"]) == sorted(complete_ones[:30])
+
+
+def observed(*trials: FrozenTrial) -> tuple[StudyCache, TrialObservations]:
+    cache = StudyCache(0, "s", (StudyDirection.MINIMIZE,))
+    cache.apply(trials)
+    columns = TrialObservations(cache, StudyDirection.MINIMIZE)
+    columns.refresh()
+    return cache, columns
+
+
+def seen(columns: TrialObservations, name: str, n_below: int) -> tuple[list[float], list[float]]:
+    below, above = columns.split([name], n_below, {})
+    return below[name].tolist(), above[name].tolist()
+
+
+def pruned(number: int, *reports: float) -> FrozenTrial:
+    trial = complete(number)
+    trial.state, trial.values, trial.intermediate_values = TrialState.PRUNED, None, dict(enumerate(reports))
+    return trial
+
+
+def test_a_trial_that_was_taken_back_counts_no_more_and_then_as_it_ends_anew() -> None:
+    cache, columns = observed(*map(complete, range(4)))
+    again = complete(0)
+    again.state, again.values = TrialState.WAITING, None
+    cache.drop(0)  # what was told of it was not saved, so the database's word counts
+    cache.apply([again])
+    columns.refresh()
+    assert len(columns) == 3
+    assert seen(columns, "x", 1) == ([1e-4], [2e-4, 3e-4])
+    other = create_trial(value=9.0, params={"y": 0.5}, distributions={"y": FloatDistribution(0, 1)})
+    other.number = other._trial_id = 0
+    cache.apply([other])
+    columns.refresh()
+    assert len(columns) == 4
+    assert seen(columns, "x", 1) == ([1e-4], [2e-4, 3e-4])
+    assert seen(columns, "y", 0) == ([], [0.5])
+
+
+def test_the_best_trials_count_only_where_they_have_the_parameter() -> None:
+    best = create_trial(value=-1.0, params={"y": 0.5}, distributions={"y": FloatDistribution(0, 1)})
+    best.number = best._trial_id = 7
+    _, columns = observed(*map(complete, range(3)), best)
+    assert seen(columns, "x", 2) == ([0.0], [1e-4, 2e-4])
+
+
+def test_of_pruned_trials_the_furthest_come_first_and_a_nan_last_of_its_step() -> None:
+    _, columns = observed(
+        pruned(0, 0.5, np.nan), pruned(1, 0.1), pruned(2, 0.5, 0.4), pruned(3), pruned(4, 0.5, 0.3), pruned(5, 0.5, 0.5)
+    )
+    order = [seen(columns, "x", count)[0] for count in range(1, 7)]
+    assert [set(more) - set(fewer) for fewer, more in zip([[], *order], order, strict=False)] == [
+        {number / 1e4} for number in (4, 2, 5, 0, 1, 3)
+    ]
