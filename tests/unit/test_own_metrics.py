@@ -34,6 +34,18 @@ def test_a_metric_is_whatever_is_one_number() -> None:
     assert math.isnan(kept["e"])
 
 
+def test_a_loss_that_is_still_to_be_differentiated_brings_no_warning() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert checked_metrics({"loss": torch.tensor(0.5, requires_grad=True) * 1}) == {"loss": 0.5}
+
+
+def test_a_name_that_is_far_too_long_is_shown_in_part() -> None:
+    with pytest.raises(ValueError, match="is not the name of a metric") as refused:
+        checked_metrics({"x" * 100_000: 0.5})
+    assert len(str(refused.value)) < 300
+
+
 @pytest.mark.parametrize("value", ["0.5", None, [0.5], torch.zeros(2), 10**400, {"f1": 0.5}])
 def test_what_is_no_number_is_refused_with_its_name_and_type(value: Any) -> None:
     with pytest.raises(TypeError, match=f"'val_f1' is of type {type(value).__name__}, and should be one number"):
