@@ -82,10 +82,7 @@ class _Coordinator:
         from hpo import api
 
         try:
-            self.result = api.run(
-                found, foreground=foreground, on_started=self._started, on_notice=notice, devices=options["device"],
-                **{name: value for name, value in options.items() if name != "device"},
-            )  # fmt: skip
+            self.result = api.run(found, foreground=foreground, on_started=self._started, on_notice=notice, **options)
         except BaseException as error:  # noqa: BLE001 - raised again by the main thread, which is waiting
             self.error = error
         finally:

@@ -108,7 +108,7 @@ def run(
         if ray is not None:
             raise UsageError("--debug trains on this terminal, and --ray on others", next="leave one of them out")
         return debugging.debug(
-            found, storage=storage, device=device, name=name, subset=subset, changed_code=changed_code
+            found, storage=storage, devices=device, name=name, subset=subset, changed_code=changed_code
         )
     with watcher(quiet=quiet) as display:
         result = api.run(
