@@ -5,7 +5,9 @@ Known by the names of its classes: a declaration imports neither torch nor Light
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from hpo.errors import StudyError
@@ -53,15 +55,14 @@ def check_model_given(model: object) -> None:
     """Raise StudyError for a network, its class or its builder where the name of a builder belongs."""
     model = getattr(model, "builder", model)  # Model(build), too
     if "LightningModule" in _ancestors(model):
-        name = model.__name__ if isinstance(model, type) else type(model).__name__
         raise StudyError(
-            f"model={name} is a LightningModule, and hpo's own training never calls its training_step", next=_LIGHTNING
+            f"model={_name(model)} is a LightningModule, and hpo's own training never calls its training_step",
+            next=_LIGHTNING,
         )
     if "Module" in _ancestors(model):
-        name = model.__name__ if isinstance(model, type) else type(model).__name__
         raise StudyError(
-            f"model={name} is a network, and each trial builds its own",
-            next=f"def build(shape, classes, **parameters): return {name}(...) at the top of a file; then "
+            f"model={_name(model)} is a network, and each trial builds its own",
+            next=f"def build(shape, classes, **parameters): return {_name(model)}(...) at the top of a file; then "
             'model=Model("that_file:build"), from hpo.models import Model',
         )
     if callable(model) and not isinstance(model, type):
@@ -102,4 +103,7 @@ def _name(given: Any) -> str:
 
 def _place(given: Any) -> str:
     """The module, by the name that a trainer imports it by: a study's own file is imported under another one."""
-    return str(getattr(given, "__module__", "my_file")).removeprefix("_hpo_study_")
+    module = str(getattr(given, "__module__", "my_file"))
+    if module == "__main__":  # a script, which is imported by the name of its file
+        module = Path(getattr(sys.modules[module], "__file__", None) or "my_file").stem
+    return module.removeprefix("_hpo_study_")

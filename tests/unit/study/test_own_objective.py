@@ -215,6 +215,17 @@ def test_what_is_handed_in_wrongly_is_told_the_door_that_fits(given: dict[str, A
     assert door in caught.value.next
 
 
+@pytest.mark.parametrize(("file", "place"), [("/home/me/train.py", "train"), (None, "my_file")])
+def test_a_function_of_a_script_is_named_by_its_file(
+    file: str | None, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", file)
+    monkeypatch.setattr(build, "__module__", "__main__")
+    with pytest.raises(StudyError) as caught:
+        Study(**{**TABLE, "model": build})
+    assert f'model=Model("{place}:build")' in caught.value.next
+
+
 @pytest.mark.parametrize(
     ("text", "fact", "door"),
     [
