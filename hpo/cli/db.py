@@ -17,6 +17,7 @@ from hpo.cli.options import (
     objective_options,
     timeout_option,
     trials_option,
+    typed_options,
 )
 from hpo.cli.output import emit, notice
 
@@ -93,13 +94,10 @@ def init(
 
 
 def _check_nothing_of_a_study(context: typer.Context) -> None:
-    """What was said of a study is refused where none is named. A variable may be set for other commands."""
+    """What was said of a study is refused where none is named."""
     from hpo.errors import UsageError
 
-    typed = [
-        name for name in context.params if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
-    ]
-    said = [f"--{name}" for name in typed if name != "storage"]
+    said = [option for name, option in typed_options(context).items() if name != "storage"]
     if said:
         raise UsageError(
             f"{', '.join(said)} without --study: only the tables would be made",

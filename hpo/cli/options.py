@@ -42,6 +42,7 @@ __all__ = [
     "read_stored",
     "timeout_option",
     "trials_option",
+    "typed_options",
 ]
 
 
@@ -267,6 +268,15 @@ def found_study(reference: str, options: ObjectiveOptions) -> FoundStudy:
     from hpo.study.discovery import find_study
 
     return find_study(reference, options)
+
+
+def typed_options(context: typer.Context) -> dict[str, str]:
+    """What stands on the command line, by parameter: `--its-name`. A variable may be set for other commands."""
+    return {
+        name: f"--{name.replace('_', '-')}"
+        for name in context.params
+        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    }
 
 
 def declared_study(reference: str) -> Study:

@@ -28,13 +28,19 @@ from hpo.cli.options import (
     objective_options,
     timeout_option,
     trials_option,
+    typed_options,
 )
 from hpo.errors import UsageError
 
 __all__ = ["run", "worker"]
 
+DEBUGGED = {"study", "storage", "device", "subset", "name", "changed_code", "direction", "directions", "metric",
+            "sampler", "pruner", "debug", "quiet"}  # fmt: skip
+"""The options that go together with --debug."""
+
 
 def run(
+    context: typer.Context,
     study: StudyOption,
     timeout: Annotated[
         str | None,
@@ -105,8 +111,7 @@ def run(
     if debug:
         from hpo.cli import debug as debugging
 
-        if ray is not None:
-            raise UsageError("--debug trains on this terminal, and --ray on others", next="leave one of them out")
+        _check_debugged(context)
         return debugging.debug(
             found, storage=storage, devices=device, name=name, subset=subset, changed_code=changed_code
         )
@@ -133,6 +138,16 @@ def run(
         )
     emit_summary(result, found.study, reference=study, name=name or found.study.name, storage=storage)
     return result.exit_code
+
+
+def _check_debugged(context: typer.Context) -> None:
+    """Raise UsageError for options that say nothing to one trial on this terminal."""
+    said = [option for name, option in typed_options(context).items() if name not in DEBUGGED]
+    if said:
+        raise UsageError(
+            f"--debug trains one trial on this terminal, which {', '.join(said)} would not change",
+            next=f"leave {' and '.join(said)} out, or --debug",
+        )
 
 
 def worker(

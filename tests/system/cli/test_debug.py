@@ -195,6 +195,15 @@ def test_a_study_without_a_trial_left_is_not_extended(debug: Debug, engine: Engi
     assert states(engine) == ["FAIL"]
 
 
-def test_a_debugger_is_not_offered_on_a_cluster(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command(["run", "--study", "mlp_digits", "--debug", "--ray", "local"]) == 2
-    assert "--debug" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    "words",
+    [("--ray", "local"), ("--trials", "5"), ("--timeout", "1m"), ("--tracker", "mlflow"), ("--retry-failed",)],
+    ids=" ".join,
+)
+def test_what_would_change_nothing_about_one_trial_is_refused(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HPO_TRAINERS", "2")  # which may be set for other runs
+    assert run_command(["run", "--study", "mlp_digits", "--debug", "--device", "cpu", *words]) == 2
+    shown = " ".join(capsys.readouterr().err.split())
+    assert f"--debug trains one trial on this terminal, which {words[0]} would not change" in shown
