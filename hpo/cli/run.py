@@ -39,60 +39,68 @@ DEBUGGED = {"study", "storage", "device", "subset", "name", "changed_code", "dir
 """The options that go together with --debug."""
 
 
+BudgetOption = Annotated[
+    str | None,
+    timeout_option(
+        "Wall-clock budget of the whole study: 90s, 10m, 3h, 1h30m. Unfinished trials resume next time.",
+        envvar="HPO_TIMEOUT",
+    ),
+]
+LeaveOption = Annotated[
+    str | None,
+    timeout_option(
+        "Leave after this long, as a batch job must, while the study continues. Default: when the study is over."
+    ),
+]
+TrialsOption = Annotated[int | None, trials_option("Finish exactly N trials in total, however many workers take part.")]
+EnqueueKnownOption = Annotated[
+    bool,
+    typer.Option("--enqueue-known", help="After the baseline, try the configurations that the study lists as known."),
+]
+RetryFailedOption = Annotated[
+    bool, typer.Option("--retry-failed", help="Try failed trials again, once the bug that failed them is fixed.")
+]
+RayOption = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Search on every node of this Ray cluster; local starts one here. Needs pip install ray.",
+        show_default=False,
+    ),
+]
+DebugOption = Annotated[
+    bool,
+    typer.Option(
+        "--debug", help="Train one trial in this process, on this terminal: breakpoint(), pdb and print work."
+    ),
+]
+
+
 def run(
     context: typer.Context,
     study: StudyOption,
-    timeout: Annotated[
-        str | None,
-        timeout_option(
-            "Wall-clock budget of the whole study: 90s, 10m, 3h, 1h30m. Unfinished trials resume next time.",
-            envvar="HPO_TIMEOUT",
-        ),
-    ] = None,
-    trials: Annotated[
-        int | None,
-        trials_option("Finish exactly N trials in total, however many workers take part."),
-    ] = None,
+    timeout: BudgetOption = None,
+    trials: TrialsOption = None,
     storage: StorageOption = None,
     device: DeviceOption = None,
     trainers: TrainersOption = None,
     trainers_per_gpu: TrainersPerGpuOrAutoOption = 1,
-    enqueue_known: Annotated[
-        bool,
-        typer.Option(
-            "--enqueue-known", help="After the baseline, try the configurations that the study lists as known."
-        ),
-    ] = False,
+    enqueue_known: EnqueueKnownOption = False,
     tensorboard: TensorBoardOption = None,
     tracker: TrackerOption = None,
     notify: NotifyOption = None,
     subset: SubsetOption = None,
     name: NameOption = None,
     changed_code: ChangedCodeOption = False,
-    retry_failed: Annotated[
-        bool,
-        typer.Option("--retry-failed", help="Try failed trials again, once the bug that failed them is fixed."),
-    ] = False,
-    ray: Annotated[
-        str | None,
-        typer.Option(
-            "--ray",
-            metavar="ADDRESS",
-            help="Search on every node of this Ray cluster; local starts one here. Needs pip install ray.",
-            show_default=False,
-        ),
-    ] = None,
+    retry_failed: RetryFailedOption = False,
+    ray: RayOption = None,
     direction: DirectionOption = None,
     directions: DirectionsOption = None,
     metric: MetricOption = None,
     sampler: SamplerOption = None,
     pruner: PrunerOption = None,
-    debug: Annotated[
-        bool,
-        typer.Option(
-            "--debug", help="Train one trial in this process, on this terminal: breakpoint(), pdb and print work."
-        ),
-    ] = False,
+    debug: DebugOption = False,
     quiet: QuietOption = False,
 ) -> int:
     """Search until the budget is used up or you press Ctrl-C. Run the same command again to resume.
@@ -152,12 +160,7 @@ def _check_debugged(context: typer.Context) -> None:
 
 def worker(
     study: StudyOption,
-    timeout: Annotated[
-        str | None,
-        timeout_option(
-            "Leave after this long, as a batch job must, while the study continues. Default: when the study is over."
-        ),
-    ] = None,
+    timeout: LeaveOption = None,
     storage: StorageOption = None,
     device: DeviceOption = None,
     trainers: TrainersOption = None,
