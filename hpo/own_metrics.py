@@ -1,5 +1,4 @@
-"""Metrics that a user's own code reports, under names of its own: what may be one, and how a row of hpo_epochs holds
-them.
+"""Metrics that a user's own code reports, under names of its own: what may be one, and how hpo_epochs stores them.
 
 A few dozen numbers a step are what a person looks at; more is a mistake (the weights, a metric for each image), and
 would be written for every step of every trial.
@@ -15,7 +14,7 @@ from typing import Any
 __all__ = ["LONGEST_NAME", "MOST_METRICS", "checked_metrics", "is_metric_name", "metrics_from", "metrics_text"]
 
 MOST_METRICS = 64
-"""Of one step."""
+"""In the report of one step."""
 LONGEST_NAME = 100
 """Characters of a metric's name."""
 _NOT_FINITE = ("NaN", "Infinity", "-Infinity")
@@ -40,8 +39,8 @@ def metrics_text(metrics: Mapping[str, float] | None) -> str | None:
 
 
 def metrics_from(value: Any) -> dict[str, float]:
-    """What `metrics_text` wrote, decoded. Whoever may write to the database may have put anything: no metric is as if
-    it were not there."""
+    """What `metrics_text` wrote, decoded from JSON. Others may have written anything there: what is no metric is left
+    out."""
     found: dict[str, float] = {}
     for name, number in value.items() if isinstance(value, Mapping) else ():
         is_whole = isinstance(number, int) and not isinstance(number, bool) and abs(number) < 2**1000

@@ -1,7 +1,7 @@
 """Who else hears of a run: callbacks, notifications, trackers. Each has a thread of its own: none holds up a device.
 
-The loop puts what happened into a queue and goes on. What a listener raises is said once and harms nothing; one that is
-slow is behind, and at the end the run waits for it only so long.
+The loop puts what happened into a queue and goes on. The first error of a listener is shown, and none harms the run. A
+slow listener falls behind, and the end of the run waits for it for a limited time.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from hpo.result import Result
 __all__ = ["Listener", "Listeners", "heard"]
 
 MOST_BEHIND = 10_000
-"""Events that may wait for a listener; then epochs are left out, which are many and small, and never a trial's end."""
+"""Events that may wait for a listener. Beyond that epochs are left out, which are many, but no end of a trial."""
 INTERRUPTED_SECONDS = 2.0
-"""How long a run that a signal ended waits for its listeners: it has eight seconds in all."""
+"""How long a run that a signal ended waits for all of its listeners. The whole run has eight seconds to end."""
 
 
 class Listener:
@@ -127,7 +127,7 @@ class Listeners:
             courier.put(what, *arguments, **options)
 
     def close(self, *, interrupted: bool) -> None:
-        """Wait for those that are behind, for all of them at once, and for each as long as it may take."""
+        """Wait for those that are behind. Their times run side by side."""
         began = time.monotonic()
         for courier in self._couriers:
             courier.close()

@@ -98,7 +98,7 @@ class OwnTrials:
         self.end_the_deaf(slots)
 
     def end_the_deaf(self, slots: Iterable[Slot]) -> None:
-        """Kill trainers whose function was to stop long ago, for a trial that is no longer ours, and never looked."""
+        """Kill trainers whose trial was taken from them long ago, and whose function has not noticed."""
         for slot in slots:
             if slot.stopping is not None and slot.stopping_seconds > DEAF_SECONDS and slot.process is not None:
                 slot.process.end()

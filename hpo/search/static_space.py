@@ -12,7 +12,7 @@ from hpo.storage.study_cache import StudyCache
 __all__ = ["STATIC_TRIALS", "StaticSpace"]
 
 STATIC_TRIALS = 10
-"""So many trials in a row that asked for the same names and distributions: then the next is expected to do so too."""
+"""After so many trials in a row that asked for the same, in the same order, the next one is expected to do so too."""
 
 
 class StaticSpace:

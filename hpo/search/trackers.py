@@ -24,7 +24,7 @@ __all__ = ["TRACKERS", "make_tracker"]
 
 
 class _Tracker(Listener):
-    """Begins a trial's run with the first that is heard of it, and ends it with the trial."""
+    """Begins a trial's run with the first event of the trial, and ends it with the trial."""
 
     pause_seconds = 60.0
     patience_seconds = 30.0

@@ -1,8 +1,8 @@
 """Reading a study for work: finished trials in bulk, from the rows of the database to what memory keeps of each.
 
-A study of weeks has a million. `reads.read_changes` makes a FrozenTrial of each and decodes every attribute, to be
-packed again; here each table is read for itself and no attribute of the user's is decoded. Trials that are not
-finished, and those that are not as hpo and Optuna leave them, still come from there.
+A study of weeks has a million of them. `reads.read_changes` makes a FrozenTrial of each and decodes every attribute,
+only to pack it again. Here each table is read by itself, and the user's attributes stay encoded. Unfinished trials, and
+those that are not as hpo and Optuna leave them, are still read by `read_changes`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from hpo.storage.save import local_time
 __all__ = ["Measure", "read_history"]
 
 PAGE = 1000
-"""Trials that are read at once. The rows of many more would not fit into the memory in which PostgreSQL sorts."""
+"""Trials that are read at once. With many more, their rows would not fit into the memory in which PostgreSQL sorts."""
 BLOCK = 64
 """Trials whose attributes are compressed together."""
 

@@ -1,6 +1,6 @@
-"""What was handed in where a Study takes something else, and the way that fits it; what needs a model and finds none.
+"""Refusals that show the way: of what a Study does not take, and of commands that need a model where there is none.
 
-Known by the names of its classes: a declaration imports neither torch nor Lightning.
+A network is recognized by the names of its classes, because a declaration imports neither torch nor Lightning.
 """
 
 from __future__ import annotations

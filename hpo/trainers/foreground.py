@@ -49,7 +49,7 @@ class ForegroundTrainer(TrainerProcess):
         return super().send(message)
 
     def hang_up(self) -> None:
-        """Let both ends see the connection closed, also one that waits for a message. From any thread."""
+        """Close the connection for both ends; one that waits for a message wakes up. Any thread may do this."""
         self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> str:
@@ -59,7 +59,7 @@ class ForegroundTrainer(TrainerProcess):
         """Nothing ends it but its user."""
 
     def kill(self) -> str:
-        """The trial ends at its next step, or at its next word."""
+        """Hang up: the trial ends at its next step, or when it next says or asks something."""
         self.hang_up()
         self.connection.close()
         return "left by its user"
