@@ -97,9 +97,9 @@ def test_after_an_error_it_is_left_alone_for_its_pause(monkeypatch: pytest.Monke
 
 
 def test_a_run_that_a_signal_ended_waits_for_all_listeners_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It has eight seconds in all, and three listeners that hang would take most of them one after the other."""
+    """It has eight seconds in all, and eight listeners that hang would take four, one after the other."""
     monkeypatch.setattr(listening, "INTERRUPTED_SECONDS", 0.5)
-    recorders, said = [Recorder() for _ in range(4)], list[str]()
+    recorders, said = [Recorder() for _ in range(8)], list[str]()
     for recorder in recorders:
         recorder.patience_seconds = 20.0
         recorder.go_on.clear()
@@ -107,8 +107,8 @@ def test_a_run_that_a_signal_ended_waits_for_all_listeners_together(monkeypatch:
     listeners.tell("step", 0, {}, 1, {})
     began = time.monotonic()
     heard(listeners, lambda: Result("s", "interrupted", None, {}, ()))
-    assert 0.4 < time.monotonic() - began < 1.5
-    assert len(said) == 4
+    assert 0.4 < time.monotonic() - began < 2.5
+    assert len(said) == 8
     for recorder in recorders:
         recorder.go_on.set()
 
