@@ -139,7 +139,7 @@ def check_command(study: str, command: Command, rows: Space, objectives: Sequenc
     _check_objectives(study, command, objectives)
     if command.shell:
         check_quoting(study, command.template[0])
-        _check_always_there(study, command, rows)
+    _check_always_there(study, command, rows)
 
 
 def _check_objectives(study: str, command: Command, objectives: Sequence[str]) -> None:
@@ -159,16 +159,20 @@ def _check_objectives(study: str, command: Command, objectives: Sequence[str]) -
 
 
 def _check_always_there(study: str, command: Command, rows: Space) -> None:
-    """A shell's command is text: an argument cannot be left out of it, as it can of words."""
-    for config in islice(rows.branches(), BRANCHES):
-        for name in names_in(command.template):
-            if name in rows.rows and config.get(name) is None:
-                raise StudyError(
-                    f'study "{study}": "{name}" is not always there, and a shell\'s command cannot leave it out',
-                    evidence=[f"{name}   {rows.rows[name]}"],
-                    next="give the command as words (without shell=True), which leaves out the argument, "
-                    "or read the value from HPO_PARAMS",
-                )
+    """An argument can be left out of words, but not the program, their first, and nothing of a shell's one text."""
+    needed = [name for name in names_in(command.template[:1]) if name in rows.rows]
+    for config in islice(rows.branches(), BRANCHES if needed else 0):
+        name = next((name for name in needed if config.get(name) is None), None)
+        if name is not None:
+            raise StudyError(
+                f'study "{study}": "{name}" is not always there, and '
+                + ("a shell's command cannot leave it out" if command.shell else "it names the program"),
+                evidence=[f"{name}   {rows.rows[name]}"],
+                next="give the command as words (without shell=True), which leaves out the argument, "
+                "or read the value from HPO_PARAMS"
+                if command.shell
+                else f"give the row {name} a program in every branch",
+            )
 
 
 def _is_small_file(path: Path) -> bool:

@@ -127,6 +127,8 @@ def test_a_row_that_is_not_always_there_is_left_out_of_words_and_refused_in_a_sh
     assert study.program.argv(study.baseline_config) == ["train", "--optimizer", "adam"]
     with pytest.raises(StudyError, match='"momentum" is not always there'):
         sweep(Command(text, shell=True), **fields)
+    with pytest.raises(StudyError, match='"program" is not always there, and it names the program'):
+        sweep("{program} x", space={"program": Categorical("train", None)}, baseline={"program": "train"})
     with pytest.raises(StudyError, match='"clip" is not always there'):
         sweep(Command("x {clip}", shell=True), space={"clip": Categorical(None, 1.0)}, baseline={"clip": 1.0})
 
