@@ -75,11 +75,13 @@ def line_of(words: Sequence[str], *, shell: bool) -> str:
 
 
 def check_quoting(study: str, text: str) -> None:
-    """Raise StudyError for a placeholder between quotation marks: hpo quotes a value itself, and one in the other would
-    undo both."""
+    """Raise StudyError for a placeholder between quotation marks, or right after a backslash or a $: hpo quotes a value
+    itself, and they would undo that."""
     quote, escaped = "", False
     for literal, name in _pieces(text):
+        before = ""
         for mark in literal:
+            before = "" if escaped else mark
             if escaped:
                 escaped = False
             elif mark == "\\" and quote != "'":
@@ -90,6 +92,11 @@ def check_quoting(study: str, text: str) -> None:
             raise StudyError(
                 f'study "{study}": {{{name}}} stands between quotation marks, and hpo quotes values itself',
                 next=f"write {{{name}}} outside of them",
+            )
+        if name is not None and before in ("\\", "$"):
+            raise StudyError(
+                f'study "{study}": {{{name}}} stands right after a {before}, and hpo quotes values itself',
+                next=f"write {{{name}}} without it; a variable of the shell is ${{{{{name}}}}}",
             )
 
 

@@ -55,6 +55,11 @@ def test_a_shell_gets_values_as_words_of_its_own() -> None:
     assert text.endswith("""'x; echo hacked' 1 '$HOME' --u='1,$HOME' -1 ${HOME}""")
 
 
+@pytest.mark.parametrize("text", [r"echo '\'{lr}", r"echo \'{lr}", r"echo \\{lr}", r"echo \${lr}", "echo ${{lr}} {lr}"])
+def test_marks_that_are_over_or_mean_nothing_leave_a_value_quoted(text: str) -> None:
+    sweep(Command(text + " {epochs}", shell=True))
+
+
 def test_the_line_to_repeat_a_trial_is_quoted_for_a_terminal() -> None:
     command = Command(["train", "--params", "{params}", "--dir", "{checkpoint_dir}", "{number}", "{seed}"])
     line = command.line(placeholders({"a": "x y"}, 3, 7, "/c/3"))
@@ -74,6 +79,9 @@ def test_the_line_to_repeat_a_trial_is_quoted_for_a_terminal() -> None:
         (["train", 3], {}, "neither text nor a list of words"),
         (["train", "a\0b"], {}, "a zero byte"),
         (Command("echo '{lr}' {epochs}", shell=True), {}, "stands between quotation marks"),
+        (Command('echo "\\"{lr}" {epochs}', shell=True), {}, "stands between quotation marks"),
+        (Command("echo ${lr} {epochs}", shell=True), {}, "{lr} stands right after a $"),
+        (Command("echo \\{lr} {epochs}", shell=True), {}, "{lr} stands right after a \\"),
         ("train {params}", {"space": {"seed": Int(1, 3)}, "baseline": {"seed": 1}}, "a name that hpo uses itself"),
         ("train {params}", {"dataset": "digits"}, "the command trains by itself, so dataset="),
         ("train {params}", {"folds": 2}, "the command trains by itself, so folds="),
