@@ -47,10 +47,7 @@ class Command:
     def __post_init__(self) -> None:
         template = words_of(self.words, shell=self.shell)
         object.__setattr__(self, "words", self.words if isinstance(self.words, str) else template)
-        patterns = (self.metrics,) if isinstance(self.metrics, str) else tuple(self.metrics)
-        object.__setattr__(self, "metrics", patterns)
-        for pattern in patterns:
-            _check_pattern(pattern)
+        object.__setattr__(self, "metrics", _patterns_of(self.metrics))
         if self.value not in ("last", "best"):
             raise StudyError(f"value={self.value!r} is neither last nor best", next='Command(..., value="best")')
 
@@ -184,13 +181,16 @@ def _quoted(word: str) -> str:
     return word if word and not set(word) & set(" \t\n'\"") else shlex.quote(word)
 
 
-def _check_pattern(pattern: object) -> None:
-    try:
-        found = re.compile(pattern) if isinstance(pattern, str) else None
-    except re.error as error:
-        raise StudyError(f"metrics={pattern!r} is no regular expression: {error}") from error
-    if found is None or not found.groupindex:
-        raise StudyError(
-            f"metrics={pattern!r} has no named group",
-            next='metrics=r"loss (?P<val_loss>\\S+)": the name of the group is the metric\'s',
-        )
+def _patterns_of(metrics: object) -> tuple[str, ...]:
+    next = 'metrics=r"loss (?P<val_loss>\\S+)": the name of the group is the metric\'s'
+    patterns = (metrics,) if isinstance(metrics, str) else metrics
+    if not isinstance(patterns, list | tuple) or not all(isinstance(pattern, str) for pattern in patterns):
+        raise StudyError(f"metrics={metrics!r} is neither the text of a regular expression nor several", next=next)
+    for pattern in patterns:
+        try:
+            found = re.compile(pattern)
+        except re.error as error:
+            raise StudyError(f"metrics={pattern!r} is no regular expression: {error}", next=next) from error
+        if not found.groupindex:
+            raise StudyError(f"metrics={pattern!r} has no named group", next=next)
+    return tuple(patterns)

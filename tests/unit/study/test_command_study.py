@@ -105,6 +105,9 @@ def test_what_could_not_run_is_refused(command: Any, fields: Any, wrong: str) ->
     [
         ({"metrics": "loss (\\S+"}, "is no regular expression"),
         ({"metrics": "loss (\\S+)"}, "has no named group"),
+        ({"metrics": None}, "metrics=None is neither the text of a regular expression nor several"),
+        ({"metrics": re.compile("(?P<a>x)")}, "is neither the text of a regular expression nor several"),
+        ({"metrics": ["(?P<a>x)", 3]}, "is neither the text of a regular expression nor several"),
         ({"value": "first"}, "neither last nor best"),
         ({"words": ["a", "b"], "shell": True}, "a shell reads one text"),
     ],
