@@ -20,7 +20,7 @@ LINE = 500
 """Characters of a line that stands in a reason."""
 WRITE_SECONDS = 1.0
 """At most this much of it is lost when a trainer is killed."""
-_LEFT_OUT = re.compile(rb"\n\[hpo: (\d+) bytes left out\]\n")
+_LEFT_OUT = re.compile(rb"\n\[hpo: (\d{1,18}) bytes left out\]\n")
 
 
 class Output:

@@ -182,6 +182,41 @@ def test_output_keeps_its_beginning_and_its_end(tmp_path: Any) -> None:
     assert kept.endswith(b"199999\n\n[hpo: once more]\nend\n")
 
 
+def test_a_program_that_prints_what_hpo_does_goes_on(tmp_path: Path) -> None:
+    """A number that Python does not read is none."""
+    path = tmp_path / "s" / "1.txt"
+    path.parent.mkdir()
+    path.write_bytes(b"a\n[hpo: " + b"9" * 5000 + b" bytes left out]\nb")
+    assert Output(path, "once more").content.endswith(b"b\n[hpo: once more]\n")
+
+
+def test_output_is_neither_read_nor_written_where_it_is_not_hpos(tmp_path: Path) -> None:
+    """Through a link; a file too large to be one of hpo's; a folder that cannot be made."""
+    for name in ("elsewhere", "folder", "file"):
+        (tmp_path / name).mkdir() if name != "file" else (tmp_path / name).touch()
+    (tmp_path / "elsewhere" / "1.txt").write_text("kept")
+    (tmp_path / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "folder" / "1.txt").write_bytes(b"x" * 10 * MOST_BYTES)
+    for name, before in (("linked", "kept"), ("folder", None), ("file", None)):
+        output = Output(tmp_path / name / "1.txt", "once more")
+        assert b"x" not in output.content
+        output.add(b"new")
+        output.write(now=True)
+        assert before is None or (tmp_path / name / "1.txt").read_text() == before
+
+
+def test_output_is_written_once_a_second_and_where_something_came_in(tmp_path: Path) -> None:
+    path = tmp_path / "s" / "1.txt"
+    output = Output(path)
+    output.write(now=True)
+    assert not path.exists()
+    output.add(b"a")
+    output.write(now=True)
+    output.add(b"b")
+    output.write()
+    assert path.read_bytes() == b"a"
+
+
 def test_the_last_lines_are_text_and_what_a_progress_bar_left() -> None:
     output = Output(None)
     output.add(b"\xff\xfe\0binary\n 10%\r 20%\r\n\n  \nlast" + b"x" * 1000)
