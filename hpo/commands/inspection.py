@@ -33,7 +33,8 @@ def _check(command: OwnCommand, environ: Mapping[str, str]) -> None:
     if not folder.is_dir():
         raise StudyError(f"the command runs in {folder}, which is no folder here", next="Command(..., folder=...)")
     path = environ.get("PATH", os.defpath)
-    named = folder / program if "/" in program else Path(shutil.which(program, path=path) or "")
+    seen = os.pathsep.join(str(folder / entry) for entry in path.split(os.pathsep))  # "." and "" are that folder
+    named = folder / program if "/" in program else Path(shutil.which(program, path=seen) or "")
     if not named.name:
         raise StudyError(
             f'the command\'s program "{program}" is not on the PATH',

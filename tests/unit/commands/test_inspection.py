@@ -35,8 +35,18 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_program_is_looked_for_as_it_will_be_run(folder: Path) -> None:
-    for argv in ([PYTHON.name, "train.py"], ["./run"], [str(folder / "run"), "3"], [PYTHON.name, "-m", "train.py"]):
+    for argv in ([PYTHON.name, "train.py"], ["./run"], [str(folder / "run"), "3"], [PYTHON.name, "--load=old.py"]):
         assert problem(command(folder, *argv)) is None
+
+
+@pytest.mark.parametrize("path", [".", "", "/nowhere:.", "/nowhere:"])
+def test_a_path_that_is_relative_begins_in_the_folder_of_the_command(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """As the program is looked for when it runs there, and not where hpo was started."""
+    monkeypatch.chdir(folder / "sub")
+    assert inspect_command(command(folder, "run"), {"PATH": path}).problem is None
+    assert "not on the PATH" in str(inspect_command(command(folder / "sub", "run"), {"PATH": path}).problem)
 
 
 @pytest.mark.parametrize(
