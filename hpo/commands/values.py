@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from hpo.own_metrics import MOST_METRICS, is_metric_name
@@ -101,9 +102,10 @@ class Values:
         return step, known
 
     def _note(self, record: Mapping[str, float]) -> None:
-        for name in record:
-            if name not in (*self.objectives, *STEPS, *self.names) and len(self.names) < MOST_NAMES:
-                self.names.append(name)
+        others = (
+            name for name in record if is_metric_name(name) and name not in (*self.objectives, *STEPS, *self.names)
+        )
+        self.names += islice(others, MOST_NAMES - len(self.names))
         self.last |= {name: record[name] for name in self.objectives if name in record}
         value = record.get(self.objectives[0], math.nan)
         if not math.isnan(value) and (self.best is None or (value > self.best) == self.maximize):

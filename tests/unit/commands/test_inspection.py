@@ -100,6 +100,9 @@ def test_the_kernels_kills_are_those_of_this_control_group(monkeypatch: pytest.M
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     assert memory.kernel_kills() == 2 + 5 + 7
+    (tmp_path / "proc/vmstat").write_text("oom_kill many\n")
+    (tmp_path / "sys/fs/cgroup/work/memory.events").write_text("low\n")
+    assert memory.kernel_kills() == 5
 
 
 def test_the_message_to_a_trainer_comes_through_json(folder: Path) -> None:

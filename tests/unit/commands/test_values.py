@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from hpo.commands import history
 from hpo.commands.history import History
 from hpo.commands.lines import LONGEST, Lines
 from hpo.commands.memory import ran_out_of_memory, sign_of
 from hpo.commands.output import HEAD_BYTES, MOST_BYTES, TAIL_BYTES, Output
 from hpo.commands.program import how_it_ended
-from hpo.commands.values import Values, json_records, pattern_records
+from hpo.commands.values import MOST_NAMES, Values, json_records, pattern_records
 from hpo.own_metrics import MOST_METRICS
 
 
@@ -96,13 +97,30 @@ def test_what_is_known_of_a_step_comes_together() -> None:
     assert len(report[1]) == MOST_METRICS
     assert {"val_loss", "m0"} <= report[1].keys()
     assert not {"x\n", ""} & report[1].keys()
-    assert found.names[:2] == ["train_loss", "acc"]
+
+
+def test_the_other_names_are_a_few_that_a_message_can_show() -> None:
+    """A key of JSON may be a whole line, or end one."""
+    found = values()
+    found.take({"x" * 60_000: 1.0, "x\n": 2.0, "epoch": 3.0, "loss": 4.0})
+    found.take({f"m{number}": 1.0 for number in range(1000)} | {"val_loss": 5.0, "loss": 6.0})
+    assert found.names == ["loss", *(f"m{number}" for number in range(MOST_NAMES - 1))]
+
+
+def test_what_waits_for_its_step_is_bounded_and_what_was_told_of_a_step_stays() -> None:
+    found = values()
+    for start in range(0, 1000, 10):
+        found.take({f"m{number}": 1.0 for number in range(start, start + 10)})
+        assert len(found.waiting) <= MOST_METRICS
+    found = values()
+    found.take({"epoch": 1, "acc": 0.1})
+    assert found.take({"epoch": 1, "acc": 0.2, "val_loss": 1.0}) == (1, {"acc": 0.1, "val_loss": 1.0})
 
 
 @pytest.mark.parametrize(("maximize", "best"), [(True, 3.0), (False, 1.0)])
 def test_the_last_value_counts_or_the_best(maximize: bool, best: float) -> None:
     found = values(maximize=maximize)
-    for value in (2.0, 3.0, math.nan, 1.0, 2.5):
+    for value in (math.nan, 2.0, 3.0, math.nan, 1.0, 2.5):
         found.take({"val_loss": value})
     assert found.result(best=False) == {"val_loss": 2.5}
     assert found.result(best=True) == {"val_loss": best}
@@ -140,6 +158,24 @@ def test_the_attempt_that_goes_on_hears_what_was_reported_before(tmp_path: Path)
     path.symlink_to(tmp_path / "other")
     History(path, goes_on=True).add([{"a": 1.0}])
     assert (tmp_path / "other").read_text() == "kept"
+    (tmp_path / "other").write_text('{"a": 1}')
+    assert History(path, goes_on=True).earlier == []
+
+
+def test_a_program_that_reports_without_end_fills_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one attempt keeps counts for the next; a file that is larger still is none of hpo's."""
+    monkeypatch.setattr(history, "MOST_BYTES", 100)
+    path = tmp_path / "3.jsonl"
+    sizes = []
+    for _ in range(3):
+        kept = History(path, goes_on=True)
+        for _ in range(100):
+            kept.add([{"val_loss": 0.5}])
+        sizes.append(path.stat().st_size)
+    assert sizes == [sizes[0]] * 3
+    assert sizes[0] < 150
+    path.write_bytes(b'\n{"val_loss": 0.5}' * 100)
+    assert History(path, goes_on=True).earlier == []
 
 
 def test_lines_are_found_in_whatever_pieces_they_come() -> None:
@@ -249,4 +285,9 @@ def test_memory_that_ran_out_is_recognised(code: int, line: str, kills: int, ran
 
 
 def test_an_end_is_told_in_words() -> None:
-    assert [how_it_ended(code) for code in (3, -11, -64)] == ["exit code 3", "killed by SIGSEGV", "killed by SIGRTMAX"]
+    assert [how_it_ended(code) for code in (3, -11, -64, -99)] == [
+        "exit code 3",
+        "killed by SIGSEGV",
+        "killed by SIGRTMAX",
+        "killed by signal 99",
+    ]
