@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -38,14 +39,14 @@ class FrameworkFiles:
                 other.unlink(missing_ok=True)
 
     def state_dict(self) -> dict[str, Any]:
-        """The name and digest of the one that holds the state now."""
+        """The name and digest of the one that holds the state now. OSError where it cannot be written or read."""
         self.write()
         if self.newest is None:
             return {"name": None}
         return {"name": self.newest.name, "digest": _digest(self.newest)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """ValueError unless the file is there, and is what it was when its digest was taken."""
+        """ValueError or OSError unless the file is there, and is what it was when its digest was taken."""
         if state["name"] is None:
             return
         path = self.folder / Path(state["name"]).name
@@ -57,7 +58,10 @@ class FrameworkFiles:
 
 
 def _digest(path: Path) -> str:
-    """SHA-256 of a file, or of every file in a folder with its name. They are on the disk when this returns."""
+    """SHA-256 of a file, or of every file in a folder with its name. They are on the disk when this returns.
+
+    OSError where one of them is a link, or no plain file.
+    """
     total = hashlib.sha256()
     for file in _files(path):
         total.update(file.relative_to(path.parent).as_posix().encode() + b"\0")
@@ -73,6 +77,6 @@ def _files(path: Path) -> Iterator[Path]:
         return
     for file in sorted(path.rglob("*")):
         if file.is_symlink() or not (file.is_file() or file.is_dir()):
-            raise ValueError(f"{file.name} is a link or no plain file, and a framework writes none")
+            raise OSError(errno.EINVAL, f"{file.name} is a link or no plain file", str(file))
         if file.is_file():
             yield file
