@@ -39,6 +39,8 @@ def sweep(command: Any = "train --lr {lr} --epochs {epochs}", **fields: Any) -> 
         ("train --momentum={momentum} last", {}, ["train", "last"]),
         ("train {momentum} last", {}, ["train", "last"]),
         ("train --a {b} {momentum}", {"b": 1}, ["train", "--a", "1"]),
+        ("train --a={b} {momentum} last", {"b": 1}, ["train", "--a=1", "last"]),
+        ("-train {momentum} last", {}, ["-train", "last"]),
     ],
 )
 def test_a_value_fills_its_place_and_adds_no_word(words: Any, values: Any, executed: list[str]) -> None:
@@ -53,6 +55,17 @@ def test_a_shell_gets_values_as_words_of_its_own() -> None:
     assert text == command.line(values)
     assert shlex.split(text)[2:] == ["x; echo hacked", "1", "$HOME", "--u=1,$HOME", "-1", "${HOME}"]
     assert text.endswith("""'x; echo hacked' 1 '$HOME' --u='1,$HOME' -1 ${HOME}""")
+
+
+def test_a_list_is_words_in_a_shell_where_it_stands_alone() -> None:
+    values = {"units": [8, 16], "n": 7}
+    for text, filled in (
+        ("{units} x", "8 16 x"),
+        ("x {n}{units}", "x 78,16"),
+        ("x {units}{n}", "x 8,167"),
+        ("x {units}", "x 8 16"),
+    ):
+        assert Command(text, shell=True).line(values) == filled
 
 
 @pytest.mark.parametrize("text", [r"echo '\'{lr}", r"echo \'{lr}", r"echo \\{lr}", r"echo \${lr}", "echo ${{lr}} {lr}"])
@@ -74,6 +87,8 @@ def test_the_line_to_repeat_a_trial_is_quoted_for_a_terminal() -> None:
         ("train {lr} {epochs} {", {}, "Single '{'|expected '}'"),
         ("train {lr:.3f} {epochs}", {}, "{lr:.3f} in the command is no placeholder"),
         ("train {0} {lr} {epochs}", {}, "{0} in the command is no placeholder"),
+        ("train {lr!r} {epochs}", {}, "{lr!r} in the command is no placeholder"),
+        (["", "{lr}", "{epochs}"], {}, "the command is empty"),
         ("train {lr} 'x", {}, "cannot be split into words"),
         ("", {}, "the command is empty"),
         (["train", 3], {}, "neither text nor a list of words"),
@@ -182,6 +197,18 @@ def test_a_command_runs_in_the_folder_of_its_study(tmp_path: Path, monkeypatch: 
     assert found.study.program.folder == str(tmp_path / "code")
     assert found.study.program.files == [tmp_path / "code" / "train.py"]
     assert found.study.declaration()["(command)"] == "python train.py big.py {a}"
+
+
+def test_the_code_of_a_command_is_the_files_with_an_ending_that_it_names(tmp_path: Path) -> None:
+    """An interpreter has none, and differs between hosts; what a placeholder names is another one in each trial."""
+    for name in ("train.py", "prepare.sh", "python", "{a}.py"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "folder.py").mkdir()
+    words = ["python", "train.py", "{a}.py", "folder.py", "prepare.sh", "gone.py"]
+    both = [tmp_path / "prepare.sh", tmp_path / "train.py"]
+    assert Command(words, folder=str(tmp_path)).files == both
+    text = "./prepare.sh>log; (python 'train.py' {a}.py)|cat"
+    assert Command(text, shell=True, folder=str(tmp_path)).files == both
 
 
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "own-training.md").read_text(encoding="utf-8")
