@@ -17,6 +17,9 @@ __all__ = ["RESERVED", "argv", "check_quoting", "line_of", "names_in", "words_of
 RESERVED = ("number", "seed", "checkpoint_dir", "params")
 """Placeholders beside the rows."""
 
+_BETWEEN_WORDS = ";|&()"
+"""What ends a word of a shell's, beside a space."""
+
 Pieces = list[tuple[str, str | None]]  # text, and the placeholder after it
 
 
@@ -126,7 +129,7 @@ def _shell_text(text: str, values: Mapping[str, Any]) -> str:
         if name is not None:
             before = literal[-1:] or ("" if place == 0 else "}")
             after = pieces[place + 1][0][:1] or "}" if place + 1 < len(pieces) else ""
-            alone = not before.strip() and not after.strip()
+            alone = all(mark.strip() in _BETWEEN_WORDS for mark in (before, after))
             values_of = _texts(values[name]) if alone else [_joined(name, values)]
             filled.append(" ".join(map(shlex.quote, values_of)))
     return "".join(filled)

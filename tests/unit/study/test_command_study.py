@@ -64,6 +64,7 @@ def test_a_list_is_words_in_a_shell_where_it_stands_alone() -> None:
         ("x {n}{units}", "x 78,16"),
         ("x {units}{n}", "x 8,167"),
         ("x {units}", "x 8 16"),
+        ("for u in {units}; do ({units})|x; done", "for u in 8 16; do (8 16)|x; done"),
     ):
         assert Command(text, shell=True).line(values) == filled
 
