@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from hpo.errors import StudyError
 from hpo.messages import Job
-from hpo.results.reading import read_study
+from hpo.results.reading import find_trial, read_study
 from hpo.storage import queries
 from hpo.storage.engine import storage_error
 from hpo.storage.optuna_schema import STATES
@@ -63,10 +63,7 @@ def read_record(engine: Engine, name: str, number: int) -> Record:
 def _read(connection: Connection, name: str, trials: Sequence[FrozenTrial], number: int) -> Record:
     found = queries.find_study(connection, name)
     assert found is not None
-    trial = next((one for one in trials if one.number == number), None)
-    if trial is None:
-        there = f"it has trials 0 to {len(trials) - 1}" if trials else "it has no trial yet"
-        raise StudyError(f'study "{name}" has no trial {number}', evidence=[there])
+    trial = find_trial(name, trials, number)
     stored = queries.declaration(connection, found.study_id)
     ending, facts = _ending(trial), record_of(trial)
     if stored is None or "job" not in stored.facts:

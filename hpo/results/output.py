@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hpo.errors import StudyError
 from hpo.ownership import links_below, read_bounded
-from hpo.results.reading import StudyView
+from hpo.results.reading import StudyView, find_trial
 from hpo.storage.trial_record import record_of
 from hpo.study.command import output_of
 
@@ -26,9 +26,7 @@ def trial_output(view: StudyView, number: int, checkpoints: Path) -> str:
             f'study "{view.name}" runs no command: what its trainers print is not kept',
             next=f"`hpo trials --study {view.name} --state failed` has the tracebacks",
         )
-    trial = next((trial for trial in view.trials if trial.number == number), None)
-    if trial is None:
-        raise StudyError(f'study "{view.name}" has no trial {number}', evidence=[f"it has {len(view.trials)}"])
+    trial = find_trial(view.name, view.trials, number)
     path = output_of(checkpoints / f"{view.name}-{view.uid}" / str(number))
     try:
         if links_below(path, checkpoints):

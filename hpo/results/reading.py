@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -32,6 +32,7 @@ from hpo.study.doors import stored_training
 
 __all__ = [
     "StudyView",
+    "find_trial",
     "open_for_reading",
     "place_of",
     "read_study",
@@ -162,6 +163,15 @@ def read_study(engine: Engine, name: str, *, history: bool = False, metrics: boo
 def _of_one_number_each(trials: list[FrozenTrial]) -> tuple[FrozenTrial, ...]:
     """By number, as Optuna gives them; where somebody wrote one number twice, the later trial of it."""
     return tuple(sorted({trial.number: trial for trial in trials}.values(), key=lambda trial: trial.number))
+
+
+def find_trial(name: str, trials: Sequence[FrozenTrial], number: int) -> FrozenTrial:
+    """Trial `number` of the study `name`. StudyError says which there are."""
+    found = next((trial for trial in trials if trial.number == number), None)
+    if found is None:
+        there = f"it has trials 0 to {trials[-1].number}" if trials else "it has no trial yet"
+        raise StudyError(f'study "{name}" has no trial {number}', evidence=[there])
+    return found
 
 
 def stored_declaration(engine: Engine, name: str) -> tuple[Mapping[str, Any] | None, int]:
