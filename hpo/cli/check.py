@@ -6,7 +6,7 @@ import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
-from hpo.cli.declarations import space_tables
+from hpo.cli.declarations import heading, space_tables
 from hpo.cli.options import DeviceOption, JsonOption, StudyOption, SubsetOption, TrainersOption, timeout_option
 from hpo.cli.output import cell, emit_json, emit_rich, progress_console
 
@@ -85,7 +85,7 @@ def _check_objective(found: FoundStudy, device: str, *, as_json: bool) -> None:
         f"[bold]{function}[/]  can be imported, and takes a trial",
         "[dim]kept[/]   exact --trials, one deadline for all hosts, no trial lost, pruning, workers, report",
         "[dim]not[/]    resuming a trial where it was cut short (it starts again), evaluate, reproduce, export",
-        f"[green]ok[/]   next: hpo run --study {found.reference}{_direction(found)} --timeout 10m",
+        f"[green]ok[/]   next: hpo run --study {cell(found.reference)}{_direction(found)} --timeout 10m",
     )
 
 
@@ -110,7 +110,7 @@ def _check_training(found: FoundStudy, device: str, *, as_json: bool) -> None:
         table.add_row(ended, bytes_text(one["peak_memory_bytes"]), cell(params_text(one["config"])))
     final = "" if study.has_final else "; add final= for hpo evaluate"
     emit_rich(
-        f"[bold]{study.name}[/]  {study.description.strip()}",
+        heading(study),
         "",
         space_tables(study),
         "",
@@ -118,7 +118,7 @@ def _check_training(found: FoundStudy, device: str, *, as_json: bool) -> None:
         "",
         f"[dim]kept[/]   everything that a declared study has, resume where the function calls run.resume(...){final}",
         "[dim]not[/]    export, predict, compress, which need a model that hpo trains",
-        f"[green]ok[/]   next: hpo run --study {found.reference} --timeout 10m",
+        f"[green]ok[/]   next: hpo run --study {cell(found.reference)} --timeout 10m",
     )
 
 
@@ -145,7 +145,7 @@ def _show(study: Study, inspection: Inspection, facts: dict[str, Any], command: 
             f"on {facts['slots']} slots if each trains every epoch; early stopping and pruning make room for more"
         )
     emit_rich(
-        f"[bold]{study.name}[/]  {study.description.strip()}",
+        heading(study),
         "",
         space_tables(study),
         "",
@@ -158,7 +158,7 @@ def _show(study: Study, inspection: Inspection, facts: dict[str, Any], command: 
         _estimates(inspection.estimates, inspection),
         "",
         *lines,
-        f"[green]ok[/]   next: {command}",
+        f"[green]ok[/]   next: {cell(command)}",
     )
 
 

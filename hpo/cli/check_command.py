@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from hpo.cli.declarations import space_tables
+from hpo.cli.declarations import heading, space_tables
 from hpo.cli.output import cell, emit_json, emit_rich
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def check_command(found: FoundStudy, device: str, note: str, *, as_json: bool) -
     labels = {"in": command.folder, "baseline": baseline, **{f"end {n}": line for n, line in enumerate(ends, 1)}}
     widest = max(map(len, labels))
     emit_rich(
-        f"[bold]{study.name}[/]  {study.description.strip()}",
+        heading(study),
         "",
         space_tables(study),
         "",
@@ -43,7 +43,7 @@ def check_command(found: FoundStudy, device: str, note: str, *, as_json: bool) -
         *([f"[dim]note[/]   {cell(note)}"] if note else []),
         "[dim]kept[/]   exact --trials, one deadline for all hosts, no trial lost, pruning, workers, report",
         "[dim]not[/]    evaluate, reproduce, export; a trial cut short goes on from what it left in {checkpoint_dir}",
-        f"[green]ok[/]   next: hpo run --study {found.reference} --timeout 10m",
+        f"[green]ok[/]   next: hpo run --study {cell(found.reference)} --timeout 10m",
     )
 
 

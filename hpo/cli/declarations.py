@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hpo.cli.options import JsonOption, StudyOption, declared_study
-from hpo.cli.output import emit_json, emit_rich
+from hpo.cli.output import cell, emit_json, emit_rich
+from hpo.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from hpo.study.study import Study
 
-__all__ = ["space", "space_tables", "studies"]
+__all__ = ["heading", "space", "space_tables", "studies"]
 
 NARROW = 100
 """Below this many columns most lines of the table of studies would be folded."""
@@ -72,7 +73,14 @@ def space(study: StudyOption, as_json: JsonOption = False) -> None:
             }
         )
         return
-    emit_rich(f"[bold]{found.name}[/]  {found.description.strip()}", "", space_tables(found))
+    emit_rich(heading(found), "", space_tables(found))
+
+
+def heading(study: Study) -> str:
+    """The study's name and description for Rich, whatever stands in them: [x] is no markup."""
+    from rich.markup import escape
+
+    return f"[bold]{cell(study.name)}[/]  {escape(printable(study.description.strip()))}"
 
 
 def space_tables(study: Study) -> Group:
