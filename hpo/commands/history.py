@@ -30,10 +30,10 @@ class History:
         self._path = path
         self.earlier: list[dict[str, float]] = []
         self._size = 0
-        if not goes_on:
-            self.remove()
-            return
         with suppress(OSError):
+            if not goes_on:
+                path.unlink(missing_ok=True)
+                return
             content = read_bounded(path, 2 * MOST_BYTES, links=False)
             self._size = len(content)
             lines = content.decode(errors="replace").splitlines()
@@ -49,7 +49,3 @@ class History:
             descriptor = open_no_link(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(lines)
-
-    def remove(self) -> None:
-        with suppress(OSError):
-            self._path.unlink(missing_ok=True)

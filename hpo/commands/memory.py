@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["kernel_kills", "ran_out_of_memory"]
+__all__ = ["kernel_kills", "ran_out_of_memory", "sign_of"]
 
 _SIGNS = re.compile(
     r"CUDA out of memory|OutOfMemoryError|\b_?(Array)?MemoryError\b"

@@ -51,11 +51,6 @@ class Program:
             return True
         return self._code is not None and not descendants()
 
-    @property
-    def asked(self) -> bool:
-        """Whether it has been asked to end."""
-        return self._asked_at is not None
-
     def ask_to_end(self) -> None:
         """SIGTERM for its whole group, once."""
         if self._asked_at is None:

@@ -99,8 +99,7 @@ def placeholders(config: Mapping[str, Any], number: int, seed: int, checkpoint_d
 
 
 def output_of(checkpoint: Path) -> Path:
-    """The file that keeps what the command of a trial prints, by the trial's folder of checkpoints, which goes with its
-    end."""
+    """The file that keeps what the command of a trial prints. It stays when the checkpoints beside it go."""
     return checkpoint.with_name(f"{checkpoint.name}.txt")
 
 
