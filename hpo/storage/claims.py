@@ -61,7 +61,8 @@ _NEXT = (
 _TARGET = "(SELECT trials_target FROM hpo_studies WHERE study_id = :study)"
 
 # All trials but the waiting ones have begun, and there is an index on the waiting ones.
-_BEGUN = f"({_NEXT} - (SELECT count(*) FROM {TRIALS} WHERE study_id = :study AND state = '{WAITING}'))"
+_WAITING = f"SELECT count(*) FROM {TRIALS} t WHERE t.study_id = :study AND t.state = '{WAITING}' AND {NUMBERED}"
+_BEGUN = f"({_NEXT} - ({_WAITING}))"
 _ROOM = f"greatest(0, least(CAST(:limit AS bigint), coalesce({_TARGET} - {_BEGUN}, CAST(:limit AS bigint))))"
 
 # Every host of a study waits for this lock. Both statements are sent as one, so that the lock lasts only for one answer

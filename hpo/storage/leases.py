@@ -10,7 +10,7 @@ from typing import Any
 from optuna.trial import TrialState
 from sqlalchemy import Connection, text
 
-from hpo.storage.optuna_schema import FAIL, RUNNING, STATE_TYPE, TRIALS, USER_ATTRS, WAITING
+from hpo.storage.optuna_schema import FAIL, NUMBERED, RUNNING, STATE_TYPE, TRIALS, USER_ATTRS, WAITING
 from hpo.storage.tables import COUNTED_ATTEMPTS, COUNTED_DEATHS, UTC_NOW
 from hpo.storage.trial_record import TrialFailure
 
@@ -72,8 +72,8 @@ _RENEW = text(
 _HELD_ELSEWHERE = text(
     "SELECT t.number, CASE WHEN l.worker_id IS NULL THEN NULL ELSE coalesce(l.host, l.worker_id) END"
     f" FROM {TRIALS} t LEFT JOIN hpo_leases l ON l.trial_id = t.trial_id"
-    f" WHERE t.study_id = :study AND t.state = '{RUNNING}' AND l.worker_id IS DISTINCT FROM CAST(:worker AS text)"
-    " ORDER BY t.number"
+    f" WHERE t.study_id = :study AND t.state = '{RUNNING}' AND {NUMBERED}"
+    " AND l.worker_id IS DISTINCT FROM CAST(:worker AS text) ORDER BY t.number"
 )
 _EXPIRED = text(
     "SELECT trial_id, worker_id, expires_at, attempt, host FROM hpo_leases"

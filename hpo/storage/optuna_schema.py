@@ -33,6 +33,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
+from sqlalchemy.sql import ColumnElement
 
 REVISIONS = ("v3.2.0.a",)
 """The schema revisions that hpo was written for and tried with. `ensure_schema` makes the tables of the last one."""
@@ -130,6 +131,11 @@ Table(REVISION_TABLE, metadata, Column("version_num", String(32), nullable=False
 def table(name: str) -> Table:
     """One of Optuna's tables by its name in the database."""
     return metadata.tables[name]
+
+
+def is_numbered(trials: Table) -> ColumnElement[bool]:
+    """NUMBERED for a query that SQLAlchemy builds."""
+    return trials.c.number.between(0, trials.c.trial_id)
 
 
 def stamp(connection: Connection) -> None:

@@ -25,6 +25,7 @@ from hpo.storage.optuna_schema import (
     VALUES,
     as_value,
     distribution_from,
+    is_numbered,
     table,
 )
 from hpo.storage.save import local_time
@@ -49,7 +50,7 @@ def read_changes(
     which = _trials.c.trial_id > after_trial_id
     if also:
         which |= _trials.c.trial_id.in_(list(also))
-    which &= (_trials.c.study_id == study_id) & _trials.c.number.between(0, _trials.c.trial_id)
+    which &= (_trials.c.study_id == study_id) & is_numbered(_trials)
     directions = table(DIRECTIONS)
     objectives = select(func.count()).where(directions.c.study_id == study_id).scalar_subquery()
     rows = connection.execute(

@@ -26,6 +26,7 @@ from hpo.storage.optuna_schema import (
     STUDY_USER_ATTRS,
     TRIALS,
     USER_ATTRS,
+    is_numbered,
     metadata,
     table,
 )
@@ -248,10 +249,11 @@ def budget(connection: Connection, study_id: int) -> Budget:
 
 
 def counts(connection: Connection, study_id: int) -> dict[TrialState, int]:
-    """How many trials the study has in each state; also on SQLite."""
+    """How many trials the study has in each state, those without a number of Optuna's aside; also on SQLite."""
     trials = table(TRIALS)
-    query = select(trials.c.state, func.count()).where(trials.c.study_id == study_id).group_by(trials.c.state)
-    return dict.fromkeys(TrialState, 0) | {row[0]: row[1] for row in connection.execute(query)}
+    query = select(trials.c.state, func.count()).where(trials.c.study_id == study_id, is_numbered(trials))
+    rows = connection.execute(query.group_by(trials.c.state))
+    return dict.fromkeys(TrialState, 0) | {row[0]: row[1] for row in rows}
 
 
 def _studies(connection: Connection, name: str | None) -> list[StudyRow]:

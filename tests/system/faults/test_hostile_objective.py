@@ -69,9 +69,25 @@ def test_a_search_of_an_objective_goes_on_whatever_stands_in_every_column_but_it
                     write(connection, column, rotated(ODD.get(column.kind, texts), index + shift * 9))
             connection.execute(text("UPDATE hpo_workers SET seen_at = now() - interval '1 hour'"))
         said = commands.run(url, 3, f"everything, shifted by {shift}", timeout="5m")
-        assert "all trials are done" in said, said
+        # Trials that somebody took out of the study are missing from its target, and their numbers are not given again.
+        assert "all trials are done" in said or "nothing is left to try" in said, said
         for command in ("status", "trials json", "best", "report", "reproduce", "evaluate")[shift::2]:
             commands(command, url, f"after the search, shifted by {shift}")
+
+
+@pytest.mark.parametrize("state", ["WAITING", "RUNNING"])
+def test_a_trial_without_a_number_of_optunas_keeps_no_run_waiting(
+    seeded_objective: str, commands: Commands, state: str
+) -> None:
+    """It is never claimed; the trials that were taken out of the study keep the target from being reached."""
+    with database_of(seeded_objective, "hostile_objective") as url:
+        with altered(url) as connection:
+            ids = list(connection.execute(text("SELECT trial_id FROM trials ORDER BY trial_id")).scalars())
+            odd = {"state": state, "odd": ids[3], "out": ids[:3]}
+            connection.execute(text("UPDATE trials SET state = :state, number = NULL WHERE trial_id = :odd"), odd)
+            connection.execute(text("UPDATE trials SET study_id = NULL WHERE trial_id = ANY(:out)"), odd)
+        said = commands.run(url, 2, f"a {state} trial without a number", timeout="60s")
+        assert "nothing is left to try" in said, said
 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))

@@ -219,7 +219,7 @@ def test_what_is_handed_in_wrongly_is_told_the_door_that_fits(given: dict[str, A
 def test_a_function_of_a_script_is_named_by_its_file(
     file: str | None, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys.modules["__main__"], "__file__", file)
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", file, raising=False)  # a worker of xdist has none
     monkeypatch.setattr(build, "__module__", "__main__")
     with pytest.raises(StudyError) as caught:
         Study(**{**TABLE, "model": build})
