@@ -15,6 +15,7 @@ from typing import Any
 from hpo.errors import StudyError, near_miss
 from hpo.study.command_words import RESERVED, argv, check_quoting, line_of, names_in, words_of
 from hpo.study.space import Space
+from hpo.wording import shortened
 
 __all__ = ["Command", "check_command", "history_of", "output_of", "placeholders"]
 
@@ -50,6 +51,9 @@ class Command:
         object.__setattr__(self, "metrics", _patterns_of(self.metrics))
         if self.value not in ("last", "best"):
             raise StudyError(f"value={self.value!r} is neither last nor best", next='Command(..., value="best")')
+        if not isinstance(self.folder, str | os.PathLike):
+            raise StudyError(f"folder={shortened(repr(self.folder))} is no path", next='Command(..., folder="src")')
+        object.__setattr__(self, "folder", os.fspath(self.folder))
 
     @property
     def template(self) -> tuple[str, ...]:

@@ -125,6 +125,7 @@ def test_what_could_not_run_is_refused(command: Any, fields: Any, wrong: str) ->
         ({"metrics": re.compile("(?P<a>x)")}, "is neither the text of a regular expression nor several"),
         ({"metrics": ["(?P<a>x)", 3]}, "is neither the text of a regular expression nor several"),
         ({"value": "first"}, "neither last nor best"),
+        ({"folder": 5}, "folder=5 is no path"),
         ({"words": ["a", "b"], "shell": True}, "a shell reads one text"),
     ],
 )
