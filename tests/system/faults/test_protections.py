@@ -25,6 +25,11 @@ def test_a_protection_is_where_the_table_says_and_has_its_test_and_its_row(prote
     assert f"| {protection.name} | {protection.file}, `{protection.function}` |" in DOCUMENT
 
 
+def test_what_happens_and_what_protects_from_it_have_one_row_each() -> None:
+    rows = [line.split(" | ")[0] for line in DOCUMENT.splitlines() if line.startswith("| ")]
+    assert [row for row in rows if rows.count(row) > 1] == []
+
+
 CODE = """
 LIMITS = (1, 2)
 
