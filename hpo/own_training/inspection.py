@@ -14,12 +14,12 @@ from hpo.errors import HpoError, StudyError
 from hpo.messages import Inspect, Inspected, Job
 from hpo.own_messages import OwnTraining
 from hpo.own_training.link import Link
-from hpo.own_training.load import load_function
 from hpo.own_training.run import Run
 from hpo.own_training.training import call
 from hpo.training.device import peak_memory_bytes, release_memory, reset_peak_memory
 from hpo.training.progress import StopRequest
 from hpo.user_code import definition_of
+from hpo.user_function import load_function
 from hpo.wording import params_text
 
 __all__ = ["inspect_function"]

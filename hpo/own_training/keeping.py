@@ -13,9 +13,9 @@ from typing import Any
 import torch
 
 from hpo.messages import Job
-from hpo.own_training.state import generators, restore, state_of, tree_of, value_of
 from hpo.ownership import links_below
 from hpo.training.checkpoint import Checkpoints, TrainingSnapshot
+from hpo.training.object_state import generators, restore, state_of, tree_of, value_of
 
 __all__ = ["BeginAgain", "Keeping"]
 

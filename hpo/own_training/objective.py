@@ -12,11 +12,11 @@ from typing import Any
 from hpo.messages import Finished, Job, Message
 from hpo.own_messages import Answer
 from hpo.own_training.link import Link, Paused
-from hpo.own_training.load import load_function
 from hpo.own_training.remote_trial import RemoteTrial
 from hpo.own_training.undisturbed import undisturbed
 from hpo.training.outcomes import failure
 from hpo.training.progress import StopRequest
+from hpo.user_function import load_function
 
 __all__ = ["run_objective"]
 

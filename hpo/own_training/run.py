@@ -19,7 +19,7 @@ from hpo.own_metrics import checked_metrics
 from hpo.own_training.keeping import BeginAgain, Keeping
 from hpo.own_training.link import Link
 from hpo.own_training.loader import EpochLoader, loader_seed
-from hpo.own_training.state import restore_generators
+from hpo.training.object_state import restore_generators
 
 __all__ = ["BeginAgain", "Ended", "Run"]
 

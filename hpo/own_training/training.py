@@ -15,13 +15,13 @@ from hpo.messages import Finished, Job, Message
 from hpo.own_messages import Answer, final_names
 from hpo.own_metrics import checked_metrics
 from hpo.own_training.link import Link, Paused
-from hpo.own_training.load import load_function
 from hpo.own_training.run import BeginAgain, Run
 from hpo.own_training.undisturbed import undisturbed
 from hpo.training.checkpoint import Checkpoints
 from hpo.training.device import peak_memory_bytes, reset_peak_memory
 from hpo.training.outcomes import failure
 from hpo.training.progress import StopRequest
+from hpo.user_function import load_function
 
 __all__ = ["call", "run_training"]
 

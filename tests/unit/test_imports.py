@@ -18,7 +18,7 @@ ROOMS = [
     ["json_values", "own_messages", "own_metrics", "printable"],
     ["errors", "former_names", "names", "wording", "seeds", "signals", "atomic_file", "disk", "messages"],
     ["torch_internals", "user_code"],
-    ["duration", "ownership", "decoding", "conforming", "models"],
+    ["duration", "ownership", "decoding", "conforming", "user_function", "models"],
     ["settings", "storage.embedded"],
     ["data", "training.kernels"],
     ["study", "testing"],

@@ -16,9 +16,9 @@ from hpo.messages import Inspect, Job, Message, Protocol
 from hpo.own_messages import Answer, OwnTraining, Question
 from hpo.own_training.inspection import inspect_function
 from hpo.own_training.link import Link, Paused
-from hpo.own_training.load import load_function
 from hpo.own_training.objective import run_objective
 from hpo.training.progress import StopRequest
+from hpo.user_function import load_function
 
 
 def written(folder: Path, name: str, text: str) -> str:

@@ -1,4 +1,4 @@
-"""The function that an OwnTraining names, imported as `import` would import its file."""
+"""A function of the user's own by its name, imported as `import` would import its file."""
 
 from __future__ import annotations
 
