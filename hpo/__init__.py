@@ -21,8 +21,17 @@ from hpo.errors import HpoError
 from hpo.study.command import Command
 from hpo.study.objective import Objective
 from hpo.study.protocol import AtMost, EarlyStopping, StopWhen
-from hpo.study.pruners import Hyperband, MedianPruner, NoPruner, PercentilePruner, SuccessiveHalving
-from hpo.study.samplers import GP, NSGAII, QMC, TPE, CmaEs, Grid, Random
+from hpo.study.pruners import (
+    Hyperband,
+    MedianPruner,
+    NoPruner,
+    Patient,
+    PercentilePruner,
+    SuccessiveHalving,
+    Threshold,
+    Wilcoxon,
+)
+from hpo.study.samplers import GP, NSGAII, NSGAIII, QMC, TPE, BruteForce, CmaEs, Fixed, Grid, Random
 from hpo.study.space import Categorical, Float, Int
 from hpo.study.study import Study
 
@@ -36,13 +45,16 @@ __version__ = "0.1.0"
 __all__ = [
     "GP",
     "NSGAII",
+    "NSGAIII",
     "QMC",
     "TPE",
     "AtMost",
+    "BruteForce",
     "Categorical",
     "CmaEs",
     "Command",
     "EarlyStopping",
+    "Fixed",
     "Float",
     "Grid",
     "HpoError",
@@ -51,6 +63,7 @@ __all__ = [
     "MedianPruner",
     "NoPruner",
     "Objective",
+    "Patient",
     "PercentilePruner",
     "Random",
     "Result",
@@ -58,6 +71,8 @@ __all__ = [
     "StopWhen",
     "Study",
     "SuccessiveHalving",
+    "Threshold",
+    "Wilcoxon",
     "run",
 ]
 

@@ -13,12 +13,22 @@ from typing import Any
 
 from hpo.errors import HpoError, StudyError, near_miss
 from hpo.user_code import line_of, mend_import
+from hpo.wording import shortened
 
-__all__ = ["load_function"]
+__all__ = ["load_function", "load_named"]
 
 
 def load_function(reference: str) -> Callable[..., Any]:
     """The function of "module:name" or "/folder/file.py:name". Raises StudyError with the user's line that fails."""
+    found = load_named(reference)
+    if not callable(found):
+        place, _, name = reference.rpartition(":")
+        raise StudyError(f"{place} has no function {name}: that is {shortened(repr(found))}")
+    return found  # type: ignore[no-any-return]
+
+
+def load_named(reference: str) -> Any:
+    """What "module:name" or "/folder/file.py:name" names. Raises StudyError with the user's line that fails."""
     place, _, name = reference.rpartition(":")
     argv, sys.argv = sys.argv, [place]  # a script that reads its arguments at the top finds none, not the trainer's
     try:
@@ -39,10 +49,10 @@ def load_function(reference: str) -> Callable[..., Any]:
     found: Any = module
     for part in name.split("."):
         found = getattr(found, part, None)
-    if not callable(found):
+    if found is None:
         functions = [key for key, value in vars(module).items() if inspect.isroutine(value) and key[0] != "_"]
         raise StudyError(f"{place} has no function {name}", evidence=[near_miss(name, functions)])
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def _module(place: str) -> ModuleType:

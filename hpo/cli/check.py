@@ -38,6 +38,7 @@ def check(
     Like `hpo run`, it refuses a study that HPO_STORAGE, or .hpo/ in this folder, holds with a different table.
     """
     from hpo.duration import parse_duration
+    from hpo.sampling.choose import check_search
     from hpo.settings import Settings
     from hpo.study.discovery import find_study
     from hpo.trainers.devices import find_slots
@@ -45,6 +46,7 @@ def check(
 
     seconds = parse_duration(timeout) if timeout is not None else None
     found = find_study(study)  # declaring it has checked its table
+    check_search(found.study)
     if found.study.define_by_run:
         _check_objective(found, device or "cpu", as_json=as_json)
         return
@@ -53,8 +55,11 @@ def check(
         return
     if found.study.program is not None:
         from hpo.cli.check_command import check_command
+        from hpo.study.advice import wasteful
 
-        check_command(found, device or "cpu", compare_stored(found.study, Settings.read()), as_json=as_json)
+        not_compared = compare_stored(found.study, Settings.read())
+        said = [*wasteful(found.study), *([not_compared] if not_compared else [])]
+        check_command(found, device or "cpu", said, as_json=as_json)
         return
     found = _subset(found, subset)
     not_compared = compare_stored(found.study, Settings.read()) if subset is None else ""
@@ -74,15 +79,18 @@ def check(
 
 def _check_objective(found: FoundStudy, device: str, *, as_json: bool) -> None:
     """Import the user's own function in a trainer, as a search would. It is not called."""
+    from hpo.study.advice import wasteful
     from hpo.trainers.preflight import rehearse
 
     ready, _ = rehearse(found, device)
     function = found.study.model_name
     if as_json:
-        emit_json({"study": found.study.name, "ok": True, "function": function, "versions": ready.versions})
+        facts = {"study": found.study.name, "ok": True, "function": function, "notes": wasteful(found.study)}
+        emit_json({**facts, "versions": ready.versions})
         return
     emit_rich(
         f"[bold]{function}[/]  can be imported, and takes a trial",
+        *_notes(wasteful(found.study)),
         "[dim]kept[/]   exact --trials, one deadline for all hosts, no trial lost, pruning, workers, report",
         "[dim]not[/]    resuming a trial where it was cut short (it starts again), evaluate, reproduce, export",
         f"[green]ok[/]   next: hpo run --study {cell(found.reference)}{_direction(found)} --timeout 10m",
@@ -93,6 +101,7 @@ def _check_training(found: FoundStudy, device: str, *, as_json: bool) -> None:
     """Have a trainer call the user's own function with the baseline and both ends of each row, until it reports."""
     from hpo.cli.layout import plain_table
     from hpo.duration import format_short
+    from hpo.study.advice import wasteful
     from hpo.trainers.preflight import rehearse
     from hpo.wording import bytes_text, params_text
 
@@ -102,7 +111,7 @@ def _check_training(found: FoundStudy, device: str, *, as_json: bool) -> None:
     tried = inspected.rehearsals
     if as_json:
         facts = {"study": study.name, "ok": True, "fingerprint": study.fingerprint(), "function": study.model_name}
-        emit_json({**facts, "rehearsals": tried, "versions": ready.versions})
+        emit_json({**facts, "rehearsals": tried, "notes": wasteful(study), "versions": ready.versions})
         return
     table = plain_table("to its first report", "memory", "configuration", right=("to its first report", "memory"))
     for one in tried:
@@ -116,10 +125,15 @@ def _check_training(found: FoundStudy, device: str, *, as_json: bool) -> None:
         "",
         table,
         "",
+        *_notes(wasteful(study)),
         f"[dim]kept[/]   everything that a declared study has, resume where the function calls run.resume(...){final}",
         "[dim]not[/]    export, predict, compress, which need a model that hpo trains",
         f"[green]ok[/]   next: hpo run --study {cell(found.reference)} --timeout 10m",
     )
+
+
+def _notes(sentences: Sequence[str]) -> list[str]:
+    return [f"[dim]note[/]   {cell(sentence)}" for sentence in sentences]
 
 
 def _direction(found: FoundStudy) -> str:
@@ -137,7 +151,7 @@ def _show(study: Study, inspection: Inspection, facts: dict[str, Any], command: 
     from hpo.duration import format_short
 
     by_model, by_recipe = ", ".join(facts["read_by_model"]) or "nothing", ", ".join(facts["read_by_recipe"])
-    lines = [f"[dim]note[/]   {cell(note)}" for note in facts["notes"]]
+    lines = _notes(facts["notes"])
     if facts["trials_within"] is not None:
         fewest, most = facts["trials_within"]
         lines.append(

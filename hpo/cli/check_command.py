@@ -9,6 +9,8 @@ from hpo.cli.declarations import heading, space_tables
 from hpo.cli.output import cell, emit_json, emit_rich
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hpo.study.command import Command
     from hpo.study.discovery import FoundStudy
     from hpo.study.study import Study
@@ -19,7 +21,7 @@ SHOWN = 16
 """Lines of a space with many branches, besides the baseline's."""
 
 
-def check_command(found: FoundStudy, device: str, note: str, *, as_json: bool) -> None:
+def check_command(found: FoundStudy, device: str, notes: Sequence[str], *, as_json: bool) -> None:
     """Have a trainer look for the program, and show the command for the baseline and both ends of every row."""
     from hpo.trainers.preflight import rehearse
 
@@ -29,7 +31,7 @@ def check_command(found: FoundStudy, device: str, note: str, *, as_json: bool) -
     baseline, ends = _lines(study, command)
     if as_json:
         facts = {"study": study.name, "ok": True, "fingerprint": study.fingerprint(), "folder": command.folder}
-        emit_json({**facts, "baseline": baseline, "ends": ends, "notes": [note] if note else []})
+        emit_json({**facts, "baseline": baseline, "ends": ends, "notes": list(notes)})
         return
     labels = {"in": command.folder, "baseline": baseline, **{f"end {n}": line for n, line in enumerate(ends, 1)}}
     widest = max(map(len, labels))
@@ -40,7 +42,7 @@ def check_command(found: FoundStudy, device: str, note: str, *, as_json: bool) -
         "",
         *(f"[dim]{name:<{widest}}[/]   {cell(line)}" for name, line in labels.items()),
         "",
-        *([f"[dim]note[/]   {cell(note)}"] if note else []),
+        *(f"[dim]note[/]   {cell(note)}" for note in notes),
         "[dim]kept[/]   exact --trials, one deadline for all hosts, no trial lost, pruning, workers, report",
         "[dim]not[/]    evaluate, reproduce, export; a trial cut short goes on from what it left in {checkpoint_dir}",
         f"[green]ok[/]   next: hpo run --study {cell(found.reference)} --timeout 10m",

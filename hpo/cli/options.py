@@ -239,10 +239,12 @@ MetricOption = Annotated[
     str | None, _objective_option("--metric", "NAME", "the name of its value, or of several: loss,seconds.")
 ]
 SamplerOption = Annotated[
-    str | None, _objective_option("--sampler", "NAME", "tpe (default), random, gp, cmaes, qmc or nsga2.")
+    str | None,
+    _objective_option("--sampler", "NAME", "tpe (default), random, gp, cmaes, or another (docs/samplers.md)."),
 ]
 PrunerOption = Annotated[
-    str | None, _objective_option("--pruner", "NAME", "median (default), hyperband, halving or none.")
+    str | None,
+    _objective_option("--pruner", "NAME", "median (default), hyperband, none, or another (docs/samplers.md)."),
 ]
 
 

@@ -6,6 +6,7 @@ import optuna
 from optuna.samplers import BaseSampler
 from optuna.search_space import IntersectionSearchSpace
 
+from hpo.errors import StudyError
 from hpo.sampling.cma_es import Evolution, TrialsCmaEs
 from hpo.sampling.column_tpe import ColumnTPE
 from hpo.sampling.observations import TrialObservations
@@ -13,10 +14,10 @@ from hpo.sampling.rehearsal import rehearse
 from hpo.seeds import sampler_seed
 from hpo.storage.study_cache import StudyCache
 from hpo.study.pruners import Hyperband
-from hpo.study.samplers import TPE, CmaEs
+from hpo.study.samplers import TPE, CmaEs, Fixed, Sampler
 from hpo.study.study import Study
 
-__all__ = ["Sampling"]
+__all__ = ["Sampling", "check_search"]
 
 
 class Sampling:
@@ -31,7 +32,8 @@ class Sampling:
         self._study = study
         directions = cache.directions
         # With several objectives TPE ranks by fronts, and Hyperband shows a sampler only the trials of one bracket.
-        plain = isinstance(study.sampler, TPE) and len(directions) == 1 and not isinstance(study.pruner, Hyperband)
+        stock = isinstance(study.sampler, TPE) and not study.sampler.arguments
+        plain = stock and len(directions) == 1 and not isinstance(study.pruner, Hyperband)
         self.note = _note(rehearse()) if plain else ""
         self._columns = TrialObservations(cache, directions[0]) if plain and not self.note else None
         self._space = IntersectionSearchSpace(include_pruned=isinstance(study.sampler, TPE))
@@ -41,6 +43,11 @@ class Sampling:
     def sampler(self, number: int) -> BaseSampler:
         """A sampler for trial `number` alone; it knows the study as it is now."""
         declared, seed = self._study.sampler, sampler_seed(self._study.seed, number)
+        if isinstance(declared, Fixed):
+            return declared.around(self._one(declared.sampler, seed), self._study.rows)
+        return self._one(declared, seed)
+
+    def _one(self, declared: Sampler, seed: int) -> BaseSampler:
         if isinstance(declared, CmaEs):
             known = self._cache, self._evolution, self._space
             return TrialsCmaEs(*known, startup_trials=declared.startup_trials, seed=seed)
@@ -48,6 +55,20 @@ class Sampling:
             return declared.build(self._study.rows, seed)
         assert isinstance(declared, TPE)
         return ColumnTPE(self._columns, self._space, startup_trials=declared.startup_trials, seed=seed)
+
+
+def check_search(study: Study) -> None:
+    """Raise StudyError for a sampler or a pruner that cannot be made or used: an argument that it does not take, an
+    error in a file of the user's own, CmaEs with several objectives."""
+    sampler = study.sampler.sampler if isinstance(study.sampler, Fixed) else study.sampler
+    if isinstance(sampler, CmaEs) and len(study.directions) > 1:
+        raise StudyError(
+            f"CmaEs() goes by one objective, and this study has {len(study.directions)}",
+            next="sampler=NSGAII(), which is for several, or TPE()",
+        )
+    if not isinstance(sampler, CmaEs):  # which takes no arguments, and Optuna's own is not used
+        study.sampler.build(study.rows, 0)
+    study.pruner.build(study.epochs, 1)
 
 
 def _note(reason: str) -> str:

@@ -19,6 +19,7 @@ from sqlalchemy.engine import Connection
 
 from hpo.sampling.choose import Sampling
 from hpo.sampling.distributions import suggest, suggest_from
+from hpo.sampling.exhaustion import Exhaustion
 from hpo.sampling.foreseeing import ForeseeingSampler
 from hpo.sampling.intake import intake_for
 from hpo.sampling.pruning import make_pruner
@@ -59,7 +60,7 @@ class AskTell:
         self._host = host
         self._intake = intake_for(study)
         self._refusals: dict[int, str] = {}  # by trial id: why a claimed trial cannot be trained
-        self._sampling = Sampling(study, cache)
+        self._sampling, self._exhaustion = Sampling(study, cache), Exhaustion(study, cache)
         self.note = self._sampling.note  # what the user should know of the sampler, or ""
         self._pruner = make_pruner(study, cache, workers)
         self._pruning = _FirstObjective(study_name=study.name, storage=cache, pruner=self._pruner)
@@ -77,8 +78,10 @@ class AskTell:
     def claim(self, connection: Connection, worker_id: str, lease_seconds: float, limit: int) -> list[queries.Claim]:
         """Lease up to `limit` trials: waiting ones (this host's own first), then new ones within the budget. Call
         `synchronise` before sampling them, and outside this transaction: it needs no lock on the study."""
-        new = not isinstance(self.study.sampler, Grid)
-        return queries.claim(connection, self.study_id, worker_id, self._host, lease_seconds, limit, new=new)
+        room = 0 if isinstance(self.study.sampler, Grid) else self._exhaustion.room(limit)
+        return queries.claim(
+            connection, self.study_id, worker_id, self._host, lease_seconds, room or limit, new=room > 0
+        )
 
     def count(self, connection: Connection, *, exhausted: bool = False) -> Counts:
         """The study as the database has it."""

@@ -16,6 +16,7 @@ from sqlalchemy.engine import Engine
 
 from hpo.errors import StorageError
 from hpo.result import Result
+from hpo.sampling.choose import check_search
 from hpo.search.code import code_facts
 from hpo.search.identity import own_identity
 from hpo.search.listening import Listeners, heard
@@ -43,6 +44,7 @@ from hpo.storage.journal import Origin, keep, replay
 from hpo.storage.optuna_schema import STATES
 from hpo.storage.queries import WriteBatch
 from hpo.storage.schema import ensure_schema
+from hpo.study.advice import wasteful
 from hpo.study.discovery import FoundStudy
 from hpo.trainers.jobs import trainer_for
 from hpo.trainers.memory import available_bytes, check_memory
@@ -126,6 +128,7 @@ class Search:
         Every refusal happens here, before the first trial, and leaves no trainer running.
         """
         timeout_seconds = options.timeout_seconds
+        check_search(found.study)
         specs = slot_specs(found, options, settings)
         check_memory(len(specs), available_bytes())
         options = replace(options, trainer=tuple(trainer_for(found, options.trainer)))
@@ -165,7 +168,8 @@ class Search:
         facts = {**facts, "worker": identity.worker_id, "host": identity.host}
         listeners.tell("opened", found.study.name, opened.uid)
         progress = search_progress(found, options, thread, facts, listeners)
-        notes = [opened.agreed.message, opened.note, opened.retried, thread.sampler_note]
+        wastes = [f"note: {sentence}" for sentence in wasteful(found.study)]
+        notes = [opened.agreed.message, opened.note, opened.retried, thread.sampler_note, *wastes]
         say(options, [*replayed, *notes, endless(found, options, opened.agreed)])
         made = Loop if options.foreground is None else OneTrialLoop
         loop = made(found, thread, slots, progress, wakeup.sleeper, settings.patience_seconds, own_trials)

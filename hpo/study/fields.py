@@ -13,7 +13,7 @@ from hpo.errors import StudyError
 from hpo.models import Model
 from hpo.names import is_file_name
 from hpo.own_metrics import is_metric_name
-from hpo.study.declared import is_number
+from hpo.study.declared import check_arguments, is_number
 from hpo.study.doors import check_dataset_given, check_model_given, check_objective_given
 from hpo.study.protocol import METRICS, AtMost, EarlyStopping, StopWhen, check_metric
 from hpo.study.pruners import Pruner
@@ -186,6 +186,8 @@ def _check_parts(values: Mapping[str, Any]) -> None:
             raise StudyError(f"{name}={values[name]!r} is not a function", next=f"def {name}({takes}): ...")
     _choice("sampler", values["sampler"], Sampler, "TPE", hpo.study.samplers.__all__)
     _choice("pruner", values["pruner"], Pruner, "MedianPruner", hpo.study.pruners.__all__)
+    check_arguments(values["sampler"])
+    check_arguments(values["pruner"])
     if values["early_stopping"] is not None:
         example = "early_stopping=EarlyStopping(patience=3), from hpo import EarlyStopping"
         _of_type("early_stopping", values["early_stopping"], EarlyStopping, "an EarlyStopping", example)
@@ -227,7 +229,10 @@ def _choice(field: str, value: object, kind: type, usual: str, names: Sequence[s
     shown = f"the class {called}" if isinstance(value, type) else repr(value)
     raise StudyError(
         f"{field} is {shown}, not a {field}",
-        evidence=[f"known: {', '.join(sorted(by_lower.values()))}"],
+        evidence=[
+            f"known: {', '.join(sorted(by_lower.values()))}",
+            f'or one of your own: {field}="my_module:function", which returns a {field} of Optuna\'s',
+        ],
         next=f"{field}={meant}(), from hpo import {meant}",
     )
 

@@ -9,19 +9,22 @@ from typing import Any
 
 from hpo.errors import UsageError, near_miss
 from hpo.study.objective import Objective
-from hpo.study.pruners import Hyperband, MedianPruner, NoPruner, Pruner, SuccessiveHalving
-from hpo.study.samplers import GP, NSGAII, QMC, TPE, CmaEs, Random, Sampler
+from hpo.study.own_search import pruner_of, sampler_of
+from hpo.study.pruners import Hyperband, MedianPruner, NoPruner, Patient, Pruner, SuccessiveHalving, Wilcoxon
+from hpo.study.samplers import GP, NSGAII, NSGAIII, QMC, TPE, BruteForce, CmaEs, Random, Sampler
 from hpo.study.script import Script
 from hpo.study.study import Study
 
 __all__ = ["PRUNERS", "SAMPLERS", "ObjectiveOptions", "objective_study", "study_of"]
 
 SAMPLERS: dict[str, type[Sampler]] = {
-    "tpe": TPE, "random": Random, "gp": GP, "cmaes": CmaEs, "qmc": QMC, "nsga2": NSGAII,
+    "tpe": TPE, "random": Random, "gp": GP, "cmaes": CmaEs, "qmc": QMC, "nsga2": NSGAII, "nsga3": NSGAIII,
+    "bruteforce": BruteForce,
 }  # fmt: skip
 """What --sampler may name."""
 PRUNERS: dict[str, type[Pruner]] = {
-    "median": MedianPruner, "hyperband": Hyperband, "halving": SuccessiveHalving, "none": NoPruner,
+    "median": MedianPruner, "hyperband": Hyperband, "halving": SuccessiveHalving, "patient": Patient,
+    "wilcoxon": Wilcoxon, "none": NoPruner,
 }  # fmt: skip
 """What --pruner may name."""
 
@@ -70,8 +73,8 @@ def objective_study(reference: str, script: Script, options: ObjectiveOptions) -
 
 def study_of(objective: Objective, options: ObjectiveOptions) -> Study:
     chosen: dict[str, Any] = {
-        "sampler": _chosen("--sampler", options.sampler, SAMPLERS),
-        "pruner": _chosen("--pruner", options.pruner, PRUNERS),
+        "sampler": sampler_of(_chosen("--sampler", options.sampler, SAMPLERS)),
+        "pruner": pruner_of(_chosen("--pruner", options.pruner, PRUNERS)),
     }
     return Study(
         name=_study_name(objective),
@@ -88,8 +91,12 @@ def _study_name(objective: Objective) -> str:
 
 
 def _chosen(option: str, said: Any, known: dict[str, Any]) -> Any:
-    if not isinstance(said, str):
+    if not isinstance(said, str) or ":" in said:
         return said
     if said.lower() not in known:
-        raise UsageError(f'{option} "{said}"', evidence=[near_miss(said.lower(), known)])
+        raise UsageError(
+            f'{option} "{said}"',
+            evidence=[near_miss(said.lower(), known)],
+            next=f"{option} my_file.py:function names one of your own, which returns one of Optuna's",
+        )
     return known[said.lower()]()

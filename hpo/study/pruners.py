@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from hpo.errors import StudyError
-from hpo.study.declared import DeclaredOption, at_least, is_number
+from hpo.study.declared import DeclaredOption, at_least, is_number, made_by_optuna
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
 
-__all__ = ["Hyperband", "MedianPruner", "NoPruner", "PercentilePruner", "Pruner", "SuccessiveHalving"]
+__all__ = [
+    "Hyperband",
+    "MedianPruner",
+    "NoPruner",
+    "Patient",
+    "PercentilePruner",
+    "Pruner",
+    "SuccessiveHalving",
+    "Threshold",
+    "Wilcoxon",
+]
 
 
 @dataclass(frozen=True)
@@ -22,6 +32,7 @@ class Pruner(DeclaredOption):
     """
 
     def build(self, epochs: int, workers: int) -> BasePruner:
+        """Optuna's pruner. Raises StudyError for arguments that it does not take."""
         raise NotImplementedError
 
 
@@ -30,9 +41,7 @@ class NoPruner(Pruner):
     """Every trial runs to its end."""
 
     def build(self, epochs: int, workers: int) -> BasePruner:
-        from optuna.pruners import NopPruner
-
-        return NopPruner()
+        return _made(self, "NopPruner")
 
 
 @dataclass(frozen=True)
@@ -56,10 +65,10 @@ class PercentilePruner(Pruner):
             at_least(name, field_name, getattr(self, field_name), least)
 
     def build(self, epochs: int, workers: int) -> BasePruner:
-        from optuna.pruners import PercentilePruner as OptunaPercentilePruner
-
-        return OptunaPercentilePruner(
-            self.percentile,
+        return _made(
+            self,
+            "PercentilePruner",
+            percentile=self.percentile,
             n_startup_trials=self.enough_trials(workers),
             n_warmup_steps=self.first_step,
             interval_steps=self.interval,
@@ -94,9 +103,12 @@ class SuccessiveHalving(Pruner):
         at_least("SuccessiveHalving", "reduction_factor", self.reduction_factor, 2)
 
     def build(self, epochs: int, workers: int) -> BasePruner:
-        from optuna.pruners import SuccessiveHalvingPruner
-
-        return SuccessiveHalvingPruner(min_resource=self.min_epochs, reduction_factor=self.reduction_factor)
+        return _made(
+            self,
+            "SuccessiveHalvingPruner",
+            min_resource=self.min_epochs,
+            reduction_factor=self.reduction_factor,
+        )
 
 
 @dataclass(frozen=True)
@@ -111,10 +123,91 @@ class Hyperband(Pruner):
         at_least("Hyperband", "reduction_factor", self.reduction_factor, 2)
 
     def build(self, epochs: int, workers: int) -> BasePruner:
-        from optuna.pruners import HyperbandPruner
-
-        return HyperbandPruner(
+        return _made(
+            self,
+            "HyperbandPruner",
             min_resource=self.min_epochs,
             max_resource=max(epochs, self.min_epochs) if epochs else "auto",
             reduction_factor=self.reduction_factor,
         )
+
+
+@dataclass(frozen=True)
+class Threshold(Pruner):
+    """Ends a trial whose last report is below `lower`, above `upper`, or not a number."""
+
+    lower: float | None = None
+    upper: float | None = None
+    warmup_epochs: int = 0
+    interval: int = 1
+
+    def __post_init__(self) -> None:
+        given = [bound for bound in (self.lower, self.upper) if bound is not None]
+        if not given or not all(map(is_number, given)):
+            raise StudyError(
+                f"Threshold(lower={self.lower!r}, upper={self.upper!r}) has no bound that is a number",
+                next="Threshold(lower=0.5, warmup_epochs=3)",
+            )
+        if len(given) == 2 and given[0] > given[1]:
+            raise StudyError(f"Threshold(lower={self.lower!r}, upper={self.upper!r}): no value lies between these")
+        at_least("Threshold", "warmup_epochs", self.warmup_epochs, 0)
+        at_least("Threshold", "interval", self.interval, 1)
+
+    def build(self, epochs: int, workers: int) -> BasePruner:
+        # Epochs count from 1, Optuna's warm-up steps from 0.
+        return _made(
+            self, "ThresholdPruner", lower=self.lower, upper=self.upper, n_warmup_steps=self.warmup_epochs + 1,
+            interval_steps=self.interval,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Patient(Pruner):
+    """Ends a trial only where `pruner` would, and only after `patience` epochs without a gain of `min_delta`.
+
+    pruner: None ends it for the lack of a gain alone
+    """
+
+    pruner: Pruner | None = field(default_factory=MedianPruner)
+    patience: int = 3
+    min_delta: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.pruner is not None and (not isinstance(self.pruner, Pruner) or isinstance(self.pruner, Patient)):
+            raise StudyError(
+                f"Patient(pruner={self.pruner}) is no other pruner", next="Patient(MedianPruner(), patience=3)"
+            )
+        at_least("Patient", "patience", self.patience, 0)
+        if not is_number(self.min_delta) or self.min_delta < 0:
+            raise StudyError(f"Patient(min_delta={self.min_delta!r}) must be a number of at least 0")
+
+    def build(self, epochs: int, workers: int) -> BasePruner:
+        return self.around(self.pruner.build(epochs, workers) if self.pruner is not None else None)
+
+    def around(self, pruner: BasePruner | None) -> BasePruner:
+        """`pruner`, asked only when a trial has not got better for a while."""
+        return _made(self, "PatientPruner", wrapped_pruner=pruner, patience=self.patience, min_delta=self.min_delta)
+
+
+@dataclass(frozen=True)
+class Wilcoxon(Pruner):
+    """Ends a trial that is worse than the best one beyond chance, step by step (Wilcoxon's signed-rank test).
+
+    For an objective whose steps are equal tasks in any order (folds, instances, seeds), not epochs of one curve.
+    """
+
+    p_threshold: float = 0.1
+    startup_steps: int = 2
+
+    def __post_init__(self) -> None:
+        if not is_number(self.p_threshold) or not 0.0 <= self.p_threshold <= 1.0:
+            raise StudyError(f"Wilcoxon(p_threshold={self.p_threshold!r}) must lie between 0 and 1")
+        at_least("Wilcoxon", "startup_steps", self.startup_steps, 0)
+
+    def build(self, epochs: int, workers: int) -> BasePruner:
+        return _made(self, "WilcoxonPruner", p_threshold=self.p_threshold, n_startup_steps=self.startup_steps)
+
+
+def _made(option: Pruner, name: str, **own: Any) -> BasePruner:
+    pruner: BasePruner = made_by_optuna(option, "pruners", name, **own)
+    return pruner

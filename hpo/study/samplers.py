@@ -7,18 +7,32 @@ from __future__ import annotations
 
 import itertools
 import random
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hpo.errors import StudyError
-from hpo.study.declared import DeclaredOption, at_least
+from hpo.study.declared import DeclaredOption, at_least, made_by_optuna
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
     from hpo.study.space import Space
 
-__all__ = ["GP", "NSGAII", "QMC", "TPE", "CmaEs", "Grid", "Random", "Sampler", "check_grid"]
+__all__ = [
+    "GP",
+    "NSGAII",
+    "NSGAIII",
+    "QMC",
+    "TPE",
+    "BruteForce",
+    "CmaEs",
+    "Fixed",
+    "Grid",
+    "Random",
+    "Sampler",
+    "check_sampler",
+]
 
 MOST_POINTS = 100_000
 """The most points of a grid: all of them are enqueued when the study is made."""
@@ -29,6 +43,7 @@ class Sampler(DeclaredOption):
     """How the next configuration is chosen. `build` derives everything random from `seed`."""
 
     def build(self, space: Space, seed: int) -> BaseSampler:
+        """Optuna's sampler. Raises StudyError for arguments that it does not take."""
         raise NotImplementedError
 
 
@@ -42,9 +57,7 @@ class TPE(Sampler):
         at_least("TPE", "startup_trials", self.startup_trials, 1)
 
     def build(self, space: Space, seed: int) -> BaseSampler:
-        from optuna.samplers import TPESampler
-
-        return TPESampler(n_startup_trials=self.startup_trials, seed=seed)
+        return _made(self, "TPESampler", n_startup_trials=self.startup_trials, seed=seed)
 
 
 @dataclass(frozen=True)
@@ -52,9 +65,7 @@ class Random(Sampler):
     """Every row drawn independently."""
 
     def build(self, space: Space, seed: int) -> BaseSampler:
-        from optuna.samplers import RandomSampler
-
-        return RandomSampler(seed=seed)
+        return _made(self, "RandomSampler", seed=seed)
 
 
 @dataclass(frozen=True)
@@ -71,9 +82,7 @@ class Grid(Sampler):
         return points
 
     def build(self, space: Space, seed: int) -> BaseSampler:
-        from optuna.samplers import RandomSampler
-
-        return RandomSampler(seed=seed)  # never asked: every trial of a grid comes from the queue
+        return _made(self, "RandomSampler", seed=seed)  # never asked: every trial of a grid comes from the queue
 
 
 @dataclass(frozen=True)
@@ -87,28 +96,31 @@ class QMC(Sampler):
             raise StudyError(f'QMC(kind={self.kind!r}) must be "sobol" or "halton"')
 
     def build(self, space: Space, seed: int) -> BaseSampler:
-        from optuna.samplers import QMCSampler
-
         # One scrambled sequence for the whole study: a seed of each trial's own would break the even spread.
-        return QMCSampler(qmc_type=self.kind, scramble=True, seed=0, warn_independent_sampling=False)
+        return _made(self, "QMCSampler", qmc_type=self.kind, scramble=True, seed=0, warn_independent_sampling=False)
 
 
 @dataclass(frozen=True)
 class CmaEs(Sampler):
     """Covariance matrix adaptation; categorical and conditional rows are drawn at random.
 
-    A search uses hpo.sampling.cma_es, which proposes the same without the pickles that Optuna's sampler stores.
+    A search uses hpo.sampling.cma_es, which proposes the same without the pickles that Optuna's sampler stores, and
+    takes no arguments.
     """
 
     startup_trials: int = 1
 
     def __post_init__(self) -> None:
         at_least("CmaEs", "startup_trials", self.startup_trials, 0)
+        if self.arguments:
+            raise StudyError(
+                "CmaEs takes no arguments: hpo rebuilds its state from the trials, in the way that Optuna's defaults go"
+            )
 
     def build(self, space: Space, seed: int) -> BaseSampler:
-        from optuna.samplers import CmaEsSampler
-
-        return CmaEsSampler(n_startup_trials=self.startup_trials, seed=seed, warn_independent_sampling=False)
+        return _made(
+            self, "CmaEsSampler", n_startup_trials=self.startup_trials, seed=seed, warn_independent_sampling=False
+        )
 
 
 @dataclass(frozen=True)
@@ -121,9 +133,9 @@ class GP(Sampler):
         at_least("GP", "startup_trials", self.startup_trials, 0)
 
     def build(self, space: Space, seed: int) -> BaseSampler:
-        from optuna.samplers import GPSampler
-
-        return GPSampler(n_startup_trials=self.startup_trials, seed=seed, warn_independent_sampling=False)
+        return _made(
+            self, "GPSampler", n_startup_trials=self.startup_trials, seed=seed, warn_independent_sampling=False
+        )
 
 
 @dataclass(frozen=True)
@@ -136,13 +148,78 @@ class NSGAII(Sampler):
         at_least("NSGAII", "population", self.population, 2)
 
     def build(self, space: Space, seed: int) -> BaseSampler:
-        from optuna.samplers import NSGAIISampler
-
-        return NSGAIISampler(population_size=self.population, seed=seed)
+        return _made(self, "NSGAIISampler", population_size=self.population, seed=seed)
 
 
-def check_grid(space: Space) -> None:
-    """Raise StudyError where a row has no list of values, or there are more than MOST_POINTS combinations."""
+@dataclass(frozen=True)
+class NSGAIII(Sampler):
+    """NSGA-III, for three objectives or more; `population` trials make a generation."""
+
+    population: int = 50
+
+    def __post_init__(self) -> None:
+        at_least("NSGAIII", "population", self.population, 2)
+
+    def build(self, space: Space, seed: int) -> BaseSampler:
+        return _made(self, "NSGAIIISampler", population_size=self.population, seed=seed)
+
+
+@dataclass(frozen=True)
+class BruteForce(Sampler):
+    """Every combination that a function of your own can ask for, once each; for declared rows there is Grid().
+
+    Hosts that begin trials in the same moment may meet in a combination now and then.
+    """
+
+    def build(self, space: Space, seed: int) -> BaseSampler:
+        return _made(self, "BruteForceSampler", seed=seed)
+
+
+@dataclass(frozen=True)
+class Fixed(Sampler):
+    """Some parameters held at a value, the others proposed by `sampler`: Fixed({"lr": 1e-3}, TPE())."""
+
+    params: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    sampler: Sampler = field(default_factory=TPE)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.params, Mapping) or not self.params:
+            raise StudyError(f"Fixed({self.params!r}) fixes nothing", next='Fixed({"lr": 1e-3}, TPE())')
+        if not isinstance(self.sampler, Sampler) or isinstance(self.sampler, Grid | BruteForce | Fixed):
+            raise StudyError(
+                f"Fixed(..., {self.sampler}) has no sampler that proposes the other parameters",
+                next=f"Fixed({dict(self.params)!r}, TPE())",
+            )
+
+    def build(self, space: Space, seed: int) -> BaseSampler:
+        return self.around(self.sampler.build(space, seed), space)
+
+    def around(self, sampler: BaseSampler, space: Space) -> BaseSampler:
+        """`sampler`, with the fixed parameters left out of what it proposes."""
+        params = space.parameters(self.params, what="Fixed(...)", complete=False) if space.rows else dict(self.params)
+        return _made(self, "PartialFixedSampler", fixed_params=params, base_sampler=sampler)
+
+
+def _made(option: Sampler, name: str, **own: Any) -> BaseSampler:
+    sampler: BaseSampler = made_by_optuna(option, "samplers", name, **own)
+    return sampler
+
+
+def check_sampler(sampler: Sampler, space: Space) -> None:
+    """Raise StudyError for a sampler that cannot search these rows."""
+    if isinstance(sampler, Grid):
+        _check_grid(space)
+    if isinstance(sampler, BruteForce):
+        raise StudyError(
+            "BruteForce() is for a function of your own that suggests as it goes, and these rows are declared",
+            next="sampler=Grid(), which tries every combination once, whatever dies meanwhile",
+        )
+    if isinstance(sampler, Fixed):
+        space.parameters(sampler.params, what="Fixed(...)", complete=False)
+
+
+def _check_grid(space: Space) -> None:
+    """A row has no list of values, or there are more than MOST_POINTS combinations."""
     for name, row in space.searched.items():
         values = row.values()
         if values is None:

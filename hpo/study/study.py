@@ -22,10 +22,11 @@ from hpo.study.command import Command, check_command
 from hpo.study.doors import has_no_model
 from hpo.study.function import function_reference
 from hpo.study.objective import Objective
+from hpo.study.own_search import pruner_of, sampler_of
 from hpo.study.protocol import METRICS, AtMost, EarlyStopping, StopWhen
 from hpo.study.pruners import MedianPruner, Pruner
 from hpo.study.recipe import RECIPE, REQUIRED
-from hpo.study.samplers import TPE, Grid, Sampler, check_grid
+from hpo.study.samplers import TPE, Sampler, check_sampler
 from hpo.study.space import Space
 from hpo.study.training import Training
 from hpo.study.validation import check_reads, check_shape
@@ -86,6 +87,7 @@ class Study:
     on_end: Callable[..., object] | None = None
 
     def __post_init__(self) -> None:
+        self._set(sampler=sampler_of(self.sampler), pruner=pruner_of(self.pruner))
         if self.command is not None:
             self._check_with_command(self.command)
         elif self.train is not None:
@@ -97,8 +99,7 @@ class Study:
             return
         else:
             self._check_with_model()
-        if isinstance(self.sampler, Grid):
-            check_grid(self.rows)
+        check_sampler(self.sampler, self.rows)
         self.rows.parameters(self.baseline, what="the baseline")
         for index, config in enumerate(self.known):
             self.rows.parameters(config, what=f"known[{index}]", complete=False)

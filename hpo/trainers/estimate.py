@@ -9,6 +9,7 @@ from typing import Any
 from hpo.errors import StorageError
 from hpo.messages import Inspected
 from hpo.settings import Settings
+from hpo.study.advice import wasteful
 from hpo.study.declaration import check_same_declaration
 from hpo.study.discovery import FoundStudy
 from hpo.study.pruners import NoPruner
@@ -86,7 +87,7 @@ def inspect_study(found: FoundStudy, device: str) -> Inspection:
 
 def notes(study: Study) -> list[str]:
     """What may surprise people about a study's protocol."""
-    said = []
+    said = wasteful(study)
     if len(study.objectives) > 1 and not isinstance(study.pruner, NoPruner):
         said.append(
             f"Optuna prunes no study of {len(study.objectives)} objectives; {study.pruner} prunes this one "

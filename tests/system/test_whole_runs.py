@@ -193,6 +193,40 @@ def test_a_grid_is_walked_once_and_then_the_run_ends(run: Any, database_url: str
     assert sorted(points) == [(32, 8), (32, 16), (64, 8), (64, 16)]
 
 
+def test_brute_force_tries_every_combination_of_an_objective_once_and_then_the_run_ends(
+    run: Any, database_url: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "branches.py"
+    file.write_text(
+        "def objective(trial):\n"
+        "    layers = trial.suggest_int('layers', 1, 2)\n"
+        "    width = trial.suggest_categorical('width', (8, 16)) if layers == 2 else 4\n"
+        "    return layers * width\n"
+    )
+    result = run(f"{file}:objective", direction="minimize", sampler="bruteforce", pruner="none", timeout="2m")
+    assert result.stopped == "exhausted"
+    points = sorted(tuple(trial.params.values()) for trial in trials_of(database_url, "branches"))
+    assert points == [(1,), (2, 8), (2, 16)]
+
+
+def test_a_search_goes_by_a_sampler_and_a_pruner_of_the_users_own(run: Any, database_url: str, tmp_path: Path) -> None:
+    file = tmp_path / "my_search.py"
+    file.write_text(
+        "import optuna\n"
+        "class Halves(optuna.samplers.RandomSampler):\n"
+        "    def sample_independent(self, study, trial, name, distribution):\n"
+        "        value = super().sample_independent(study, trial, name, distribution)\n"
+        "        return 9 if name == 'hidden_units' else value\n"
+        "sampler = Halves(seed=1)\n"
+        "def pruner():\n"
+        "    return optuna.pruners.ThresholdPruner(lower=2.0, n_warmup_steps=2)\n"
+    )
+    run(quick(sampler=f"{file}:sampler", pruner=f"{file}:pruner"), trials=3)
+    trials = trials_of(database_url)
+    assert [trial.params["hidden_units"] for trial in trials] == [16, 9, 9], "the baseline, and then its own"
+    assert [(trial.state.name, trial.last_step) for trial in trials] == [("PRUNED", 2)] * 3
+
+
 def test_known_configurations_are_enqueued_only_on_request(run: Any, database_url: str) -> None:
     study = quick(known=[{"batch_size": 32, "hidden_units": 31, "lr": 0.05}])
     run(study, trials=2)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hpo.errors import StudyError
 from hpo.sampling.distributions import distribution, suggest
-from hpo.study.samplers import Grid, check_grid
+from hpo.study.samplers import Grid, check_sampler
 from hpo.study.space import Categorical, Float, Int, Space
 
 ROWS: dict[str, Any] = {
@@ -169,7 +169,7 @@ def test_a_grid_walks_conditional_rows_where_they_are_active_and_each_layer_of_i
 )
 def test_a_grid_that_cannot_be_walked_is_refused(rows: dict[str, Any], complaint: str, instead: str) -> None:
     with pytest.raises(StudyError, match=complaint) as refused:
-        check_grid(Space(rows))
+        check_sampler(Grid(), Space(rows))
     assert instead in str(refused.value.next)
 
 
