@@ -20,6 +20,7 @@ if not (Path(__file__).parent / "models").is_dir():
 from hpo.errors import HpoError
 from hpo.study.command import Command
 from hpo.study.objective import Objective
+from hpo.study.parts import Loss, Metric, Optimizer, Schedule
 from hpo.study.protocol import AtMost, EarlyStopping, StopWhen
 from hpo.study.pruners import (
     Hyperband,
@@ -60,14 +61,18 @@ __all__ = [
     "HpoError",
     "Hyperband",
     "Int",
+    "Loss",
     "MedianPruner",
+    "Metric",
     "NoPruner",
     "Objective",
+    "Optimizer",
     "Patient",
     "PercentilePruner",
     "Random",
     "Result",
     "Run",
+    "Schedule",
     "StopWhen",
     "Study",
     "SuccessiveHalving",

@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from hpo.own_messages import Answer, Attribute, OwnCommand, OwnTraining, Question, Report
+from hpo.own_messages import Answer, Attribute, OwnCommand, OwnTraining, Question, Report, without_folders
 
 __all__ = [
+    "EPOCH_METRICS",
     "EarlyStoppingRule",
     "Epoch",
     "Finished",
@@ -113,6 +114,8 @@ class Job:
     phase:       "search" trains on the train part and scores the validation part; "final" trains on both and scores
                  the test split (hpo evaluate only)
     sys_path:    folders to add to sys.path, so that a study's own modules are found
+    parts:       what of training is the user's own: {"loss": {shown: {"function", "reads"}}, "optimizer", "schedule"
+                 likewise, "metrics": {name: {"function", "reads", "direction"}}}; without what there is not
     own, command: the user's own training, a function or a program; then the model and the data set are empty
     """
 
@@ -128,11 +131,14 @@ class Job:
     sys_path: list[str] = field(default_factory=list)
     own: OwnTraining | None = None
     command: OwnCommand | None = None
+    parts: dict[str, Any] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
         """32 hexadecimal digits that change with anything that decides the job's result, and with nothing else."""
         what = [self.config, asdict(self.protocol), self.model, self.dataset, self.seed, self.phase]
+        if self.parts:
+            what.append(without_folders(self.parts))
         if self.own is not None:  # by the names that every host has: without the folder of a file
             what += [name.rpartition("/")[2] for name in (self.own.function, self.own.final)]
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
@@ -199,13 +205,17 @@ class Ready:
     versions: dict[str, str]
 
 
+EPOCH_METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr")
+"""Those that have a column each in hpo_epochs; any other is kept by its name."""
+
+
 @dataclass(frozen=True)
 class Epoch:
     """Trainer to coordinator: an epoch has finished.
 
     epoch:   counted from 1 (with folds: counted through all folds)
     metrics: train_loss, train_accuracy, val_loss, val_accuracy, lr
-    own:     metrics that the user's own code reports, under any other or the same names
+    own:     every other metric: of the study's own, or that the user's own training reports, under any names
     seconds: the time of training in this epoch, without validation
     report:  (step, value) pairs for the pruner; one per epoch without folds, one per finished fold with folds
     replayed: the epoch was trained before a resume and is sent again, in case the first message got lost

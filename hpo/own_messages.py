@@ -5,7 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["NO_QUESTION", "Answer", "Attribute", "OwnCommand", "OwnTraining", "Question", "Report", "final_names"]
+__all__ = [
+    "NO_QUESTION",
+    "Answer",
+    "Attribute",
+    "OwnCommand",
+    "OwnTraining",
+    "Question",
+    "Report",
+    "final_names",
+    "without_folders",
+]
 
 
 NO_QUESTION = -1
@@ -40,6 +50,15 @@ class OwnTraining:
 def final_names(objective: str) -> tuple[str, ...]:
     """What `final(run)` may call the objective, as measured on test data: test_f1, or val_f1 as in the search."""
     return f"test_{objective.removeprefix('val_')}", objective
+
+
+def without_folders(parts: Any) -> Any:
+    """Parts by the names that every host has: without the folder of a file."""
+    if not isinstance(parts, dict):
+        return parts
+    return {
+        name: str(one).rpartition("/")[2] if name == "function" else without_folders(one) for name, one in parts.items()
+    }
 
 
 @dataclass(frozen=True)

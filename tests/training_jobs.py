@@ -82,7 +82,8 @@ def data(folders: Folders) -> DataCache:
 
 @pytest.fixture
 def make_job() -> MakeJob:
-    """make_job(model="mlp", builder=None, checkpoint="", phase="search", protocol={}, **config) -> Job on digits."""
+    """make_job(model="mlp", builder=None, checkpoint="", phase="search", protocol={}, parts={}, **config) -> Job on
+    digits."""
 
     def make(
         model: str = "mlp",
@@ -92,6 +93,7 @@ def make_job() -> MakeJob:
         phase: str = "search",
         protocol: dict[str, Any] | None = None,
         dataset: dict[str, Any] | None = None,
+        parts: dict[str, Any] | None = None,
         **config: Any,
     ) -> Job:
         row = DATASETS["digits"]
@@ -112,6 +114,7 @@ def make_job() -> MakeJob:
             seed=42,
             checkpoint=str(checkpoint),
             phase=phase,
+            parts=parts or {},
         )
 
     return make

@@ -36,18 +36,18 @@ def evaluation_parts(document: EvaluationDocument, folder: Path, reference: str)
     """
     rows = document["configurations"]
     best = next(row for row in rows if row["name"] == document["winner"])
-    if "metric" in document:
-        own = _own_table(document, rows)
-        return [_own_heading(document), "", own, "", _ending(document, best, folder, reference)]
+    scores = _own_table(document, rows) if "metric" in document else _scores(rows, document["winner"])
+    if _by_own_function(document):
+        return [_own_heading(document), "", scores, "", _ending(document, best, folder, reference)]
     parts: list[RenderableType] = [
         _heading(document),
         "",
-        _scores(rows, document["winner"]),
+        scores,
         "",
         _costs(rows, document["winner"]),
         "",
     ]
-    if len(document["classes"]) <= CLASSES_SHOWN:
+    if best["confusion"] and len(document["classes"]) <= CLASSES_SHOWN:
         parts += [
             f"[dim]{cell(best['name'])} class by class, {_runs(best)} together: "
             "a row is what the image is, a column what was predicted[/]",
@@ -55,6 +55,11 @@ def evaluation_parts(document: EvaluationDocument, folder: Path, reference: str)
             "",
         ]
     return [*parts, _ending(document, best, folder, reference)]
+
+
+def _by_own_function(document: EvaluationDocument) -> bool:
+    """Whether `final(run)` trained, and there is no model of hpo's."""
+    return "metric" in document and document["test_images"] is None
 
 
 def _heading(document: EvaluationDocument) -> str:
@@ -159,7 +164,7 @@ def _ending(document: EvaluationDocument, best: ConfigurationRow, folder: Path, 
             table.add_row("failed", f"[red]{cell(text)}[/]")
     table.add_row("files", cell(f"{_short(folder)}/evaluation.json, {_short(folder)}/winner/"))
     commands = _next(document["study"], folder, reference)
-    for index, command in enumerate(commands[:1] if "metric" in document else commands):
+    for index, command in enumerate(commands[:1] if _by_own_function(document) else commands):
         table.add_row("" if index else "next", cell(f"{program()} {command}"))
     return table
 

@@ -114,7 +114,7 @@ def _of_trial(study: Study, trial: FrozenTrial) -> Candidate:
         trial=trial.number,
         epochs=best_epoch,
         epochs_from=f"best epoch of trial {trial.number}" if best_epoch else "",
-        search_score=metrics.get("val_accuracy" if study.own is None else study.objectives[0]),
+        search_score=metrics.get(study.judged_by),
         trial_seed=record.get("seed"),
     )
 

@@ -15,10 +15,11 @@ from typing import Any
 
 from hpo.atomic_file import write_atomically
 from hpo.evaluation.candidates import Candidate
-from hpo.evaluation.own_rows import final_metric, own_configuration
+from hpo.evaluation.own_rows import add_metrics, final_metric, own_configuration
 from hpo.evaluation.rows import mean_row, row_of
 from hpo.evaluation.runs import RunResult
 from hpo.evaluation.statistics import Comparison, compare, estimate, estimate_accuracy
+from hpo.own_messages import final_names
 from hpo.results.evaluation import ConfigurationRow, EvaluationDocument, MeanRow, RunRow, Verdict, score_of
 from hpo.storage.evaluations import EVALUATION_FORMAT
 from hpo.study.study import Study
@@ -33,7 +34,7 @@ def document(study: Study, candidates: Sequence[Candidate], results: Results, *,
     own = study.own is not None
     make = own_configuration if own else configuration
     rows = [make(study, candidate, results[candidate.key]) for candidate in candidates]
-    direction = study.directions[0] if own else "maximize"
+    direction = study.judged_direction
     best = winner(rows, direction)
     images = [row["test_images"] for row in rows if row["test_images"]]
     made: EvaluationDocument = {
@@ -49,7 +50,9 @@ def document(study: Study, candidates: Sequence[Candidate], results: Results, *,
         "winner": best["name"] if best else None,
         "verdict": verdict(rows, direction),
     }
-    return {**made, "metric": final_metric(study, rows), "direction": direction} if own else made
+    if study.judged_by == "val_accuracy":
+        return made
+    return {**made, "metric": final_metric(study, rows), "direction": direction}
 
 
 def write_document(path: Path, document: EvaluationDocument) -> None:
@@ -71,8 +74,8 @@ def configuration(study: Study, candidate: Candidate, results: Sequence[RunResul
     test = mean_row(estimate_accuracy(scores, done[0].finished.facts["test_images"]), scores) if done else None
     facts = [result.finished.facts for result in done]
     first: Mapping[str, Any] = facts[0] if facts else {}
-    found = candidate.search_score
-    return {
+    found = candidate.search_score if study.judged_by == "val_accuracy" else None
+    row: ConfigurationRow = {
         **row_of(candidate, results),
         "search_val_accuracy": found,
         "test_accuracy": test,
@@ -92,6 +95,10 @@ def configuration(study: Study, candidate: Candidate, results: Sequence[RunResul
         "device": done[0].device if done else None,
         "runs": [_run(result) for result in done],
     }
+    names = [final_names(name)[0] for name in study.parts.metrics]
+    if done and names:
+        add_metrics(study, candidate, row, done, names)
+    return row
 
 
 def _per_class(classes: Sequence[str], facts: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -169,10 +169,9 @@ class _Session:
         row = winner(made["configurations"], self._direction)
         assert row is not None
         final, search = self._winning_runs(row["key"])
-        judged_by = "val_accuracy" if study.own is None else study.objectives[0]
-        again, before = self.results[search.key].finished.metrics.get(judged_by), search_score_of(row)
+        again, before = self.results[search.key].finished.metrics.get(study.judged_by), search_score_of(row)
         made["search_rerun"] = {"val_accuracy": None, "same": again == before if before is not None else None}
-        made["search_rerun"]["val_accuracy" if study.own is None else "score"] = again
+        made["search_rerun"]["val_accuracy" if study.judged_by == "val_accuracy" else "score"] = again
         facts = {"study": made["study"], "evaluated_at": made["evaluated_at"], "verdict": made["verdict"]["sentence"]}
         pairs = [(run, self.results[run.key]) for run in (final, search)]
         save = save_winner if study.own is None else save_own_winner
@@ -218,8 +217,7 @@ class _Session:
 
     @property
     def _direction(self) -> str:
-        study = self.opened.found.study
-        return "maximize" if study.own is None else study.directions[0]
+        return self.opened.found.study.judged_direction
 
     def _document(self) -> EvaluationDocument:
         results = {candidate.key: self._results_of(candidate) for candidate in self.candidates}

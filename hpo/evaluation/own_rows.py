@@ -21,16 +21,8 @@ def own_configuration(study: Study, candidate: Candidate, results: Sequence[RunR
     row = row_of(candidate, results)
     if not done:
         return row
-    everywhere = [name for name in done[0].finished.metrics if all(name in one.finished.metrics for one in done)]
-    columns = {name: [float(one.finished.metrics[name]) for one in done] for name in everywhere}
-    metrics = {name: mean_row(estimate(values), values) for name, values in columns.items()}
-    score = next(metrics[name] for name in final_names(study.objectives[0]) if name in metrics)
-    gap = None
-    if candidate.search_score is not None:
-        gap = candidate.search_score - score["mean"]
-        gap = gap if study.directions[0] == "maximize" else -gap
+    add_metrics(study, candidate, row, done, list(done[0].finished.metrics))
     seconds = [float(one.finished.facts["train_seconds"]) for one in done]
-    row["score"], row["metrics"], row["search_score"], row["optimism_gap"] = score, metrics, candidate.search_score, gap
     row["train_seconds"], row["device"] = mean_row(estimate(seconds, least=0.0), seconds), done[0].device
     row["runs"] = [
         {
@@ -42,6 +34,22 @@ def own_configuration(study: Study, candidate: Candidate, results: Sequence[RunR
         for one in done
     ]
     return row
+
+
+def add_metrics(
+    study: Study, candidate: Candidate, row: ConfigurationRow, done: Sequence[RunResult], names: Sequence[str]
+) -> None:
+    """Add the metrics called `names` of the complete runs, and the score where one of them decides."""
+    everywhere = [name for name in names if all(name in one.finished.metrics for one in done)]
+    columns = {name: [float(one.finished.metrics[name]) for one in done] for name in everywhere}
+    row["metrics"] = metrics = {name: mean_row(estimate(values), values) for name, values in columns.items()}
+    score = next((metrics[name] for name in final_names(study.judged_by) if name in metrics), None)
+    if score is None:
+        return
+    row["score"], row["search_score"] = score, candidate.search_score
+    if candidate.search_score is not None:
+        gap = candidate.search_score - score["mean"]
+        row["optimism_gap"] = gap if study.judged_direction == "maximize" else -gap
 
 
 def final_metric(study: Study, rows: Sequence[ConfigurationRow]) -> str:

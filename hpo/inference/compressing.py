@@ -77,7 +77,10 @@ def compress(
     if epochs < 0:
         raise UsageError(f"--epochs {epochs} must be at least 0")
     recipe = replace(
-        Recipe.read(job.config), lr=LR_SHARE * Recipe.read(job.config).lr, schedule="cosine", freeze_epochs=0
+        Recipe.read(job.config, job.parts),
+        lr=LR_SHARE * Recipe.read(job.config, job.parts).lr,
+        schedule="cosine",
+        freeze_epochs=0,
     )
     job = replace(job, protocol=replace(job.protocol, epochs=max(epochs, 1)))
     use_settings(settings)

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hpo.messages import EPOCH_METRICS
 from hpo.reproduction.record import Record
 
 __all__ = ["CURVE", "Change", "Mismatch", "changed_rows", "changes", "mismatches"]
 
-CURVE = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr")
+CURVE = EPOCH_METRICS
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from hpo.settings import Settings
 from hpo.study.discovery import FoundStudy, as_stored, find_again
 from hpo.study.doors import check_stored_training
 from hpo.study.function import shown_reference
-from hpo.study.own import is_own_builder, is_own_loader, todays_name
+from hpo.study.own import foreign_parts, is_own_builder, is_own_loader, shown_parts, todays_name
 from hpo.trainers.devices import find_slots
 from hpo.trainers.jobs import study_job
 from hpo.trainers.process import TrainerProcess, next_after
@@ -80,6 +80,8 @@ def reproduce(
     found, notes = _declared(reference, record)
     if found is not None and found.study.own is not None:
         record = _own_record(found, record)
+    elif found is not None and record.job.parts:  # from the files that are here
+        record = replace(record, job=replace(record.job, parts=found.study.parts.as_job()))
     wanted = device or str(record.facts.get("device") or "cpu")
     spec = find_slots(wanted, trainers=1, trainers_per_gpu=1, environ=os.environ)[0]
     process = TrainerProcess(spec.device, arguments=spec.arguments, environ=os.environ)
@@ -156,7 +158,7 @@ def _declared(reference: str, record: Record) -> tuple[FoundStudy | None, list[s
     declaration, because the database may name anything.
     """
     builder, loader = str(record.job.model.get("builder")), str(record.job.dataset.get("loader"))
-    own = is_own_builder(builder) and is_own_loader(loader)
+    own = is_own_builder(builder) and is_own_loader(loader) and not foreign_parts(record.job.parts)
     check_stored_training("reproduce", record.declaration, record.study)
     try:
         found = find_again(reference, record.study, record.source)
@@ -170,7 +172,8 @@ def _declared(reference: str, record: Record) -> tuple[FoundStudy | None, list[s
     if found.study.own is not None:
         return found, []
     named = found.study.model_row.builder, found.study.dataset_row.loader
-    if own or (builder, loader) == named:
+    parts_then, parts_now = (shown_parts(parts) for parts in (record.job.parts, found.study.parts.as_job()))
+    if own or ((builder, loader) == named and parts_then == parts_now):
         return found, []
     if named == (todays_name(builder) or builder, todays_name(loader) or loader):
         raise StudyError(
@@ -178,7 +181,10 @@ def _declared(reference: str, record: Record) -> tuple[FoundStudy | None, list[s
             evidence=[f"{old} is now {now}" for old, now in zip((builder, loader), named, strict=True) if old != now],
             next="`hpo run` the study under another --name and reproduce a trial of that one",
         )
-    then, now = (f"model {model}, data set {dataset}" for model, dataset in ((builder, loader), named))
+    then, now = (
+        ", ".join([f"model {model}, data set {dataset}", *parts])
+        for (model, dataset), parts in (((builder, loader), parts_then), (named, parts_now))
+    )
     raise StudyError(
         f"trial {record.number} was trained by code that the study's file does not name",
         evidence=[f"the database says  {shortened(then, 200)}", f"{found.source} says  {now}"],

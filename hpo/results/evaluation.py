@@ -65,7 +65,7 @@ class ConfigurationRow(TypedDict):
 
     search_score, score: what it was judged by in the search, and by the runs here, as `score_of` reads them
     optimism_gap: how much better it was in the search than its mean here
-    metrics:      of a training of the user's own: each metric that `final(run)` reported
+    metrics:      each metric of the study's own on the test split, or that `final(run)` reported
     confusion:    counts of all runs together, a row for each label: each test image appears once per run
     """
 

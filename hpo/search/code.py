@@ -27,6 +27,8 @@ __all__ = ["check_finished_code", "check_same_code", "code_digest", "code_facts"
 
 _TRAINING = ("hpo/training/", "hpo/models/", "hpo/data/")
 """The files of ours that decide what a trial's result is."""
+_INSTALLED = ("hpo", "torch")
+"""Packages whose files are compared by other means: hpo's all at once, torch by its version."""
 
 
 def code_facts() -> dict[str, Any]:
@@ -126,10 +128,10 @@ def _sources(study: Study) -> Iterator[tuple[str, Path]]:
     if study.program is not None:
         yield from ((path.name, path) for path in study.program.files)
         return
-    for reference in sorted({study.model_row.builder, study.dataset_row.loader}):
-        module = reference.partition(":")[0]
-        if module.partition(".")[0] != "hpo":
-            yield from ((module, path) for path in _module_file(module))
+    references = {study.model_row.builder, study.dataset_row.loader, *(part.reference for part in study.parts)}
+    for place in sorted({reference.rpartition(":")[0] for reference in references}):
+        if place.partition(".")[0] not in _INSTALLED:
+            yield from ((Path(place).name, path) for path in _own_file(place))
 
 
 def _file_of(study: Study, name: str) -> list[Path]:

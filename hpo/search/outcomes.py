@@ -43,13 +43,15 @@ def classify(study: Study, trial: Trial, message: Finished, baseline: Mapping[st
     """The outcome of a trial whose training ended. `baseline`: metrics of the baseline trial, empty until then."""
     attributes = _attributes(trial, message)
     if message.outcome == "complete":
-        values = tuple(float(message.metrics[metric]) for metric in study.objectives)
-        if all(value == value for value in values):
+        values = tuple(float(message.metrics.get(metric, math.nan)) for metric in study.objectives)
+        limited = [rule.metric for rule in study.constraints]
+        unknown = [name for name in (*study.objectives, *limited) if math.isnan(message.metrics.get(name, math.nan))]
+        if not unknown:
             shown = ", ".join(
                 f"{metric} {score(value)}" for metric, value in zip(study.objectives, values, strict=True)
             )
             return Outcome(TrialState.COMPLETE, values, attributes, _limits(study, message.metrics, baseline), shown)
-        message = Finished(trial.trial_id, "diverged", reason="the objective is not a number")
+        message = Finished(trial.trial_id, "diverged", reason=f"{', '.join(unknown)} is not a number")
     if message.outcome == "pruned":
         return Outcome(TrialState.PRUNED, _last(study, trial), attributes)
     if message.outcome in CONSTRAINTS:

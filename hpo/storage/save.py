@@ -11,6 +11,7 @@ from typing import Any
 from optuna.trial import TrialState
 from sqlalchemy import Connection, text
 
+from hpo.messages import EPOCH_METRICS
 from hpo.own_metrics import metrics_text
 from hpo.storage.optuna_schema import (
     INTERMEDIATE,
@@ -144,7 +145,7 @@ _VALUES = _Upsert(
     ("int", "int", "double precision", VALUE_TYPE),
     2,
 )
-_EPOCH_COLUMNS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr", "seconds")
+_EPOCH_COLUMNS = (*EPOCH_METRICS, "seconds")
 _EPOCHS = _Upsert(
     "hpo_epochs",
     ("trial_id", "epoch", *_EPOCH_COLUMNS, "metrics"),

@@ -1,13 +1,14 @@
-"""Is a study declared as it was when its first trial ran?"""
+"""A study's table as text, and whether it is as it was when its first trial ran."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from hpo.errors import DeclarationChanged
 from hpo.wording import shortened
 
-__all__ = ["check_same_declaration"]
+__all__ = ["check_same_declaration", "declared"]
 
 SHOWN = 20
 """The most changed rows that an error shows; a database may hold any number."""
@@ -28,3 +29,39 @@ def check_same_declaration(name: str, now: Mapping[str, str], stored: Mapping[st
         ],
         next=f"give the study a new name (--name), or restore the row{'s' if len(changed) > 1 else ''} above",
     )
+
+
+def declared(study: Any) -> dict[str, str]:
+    """Every row of a hpo.study.study.Study that decides what a trial means, as text."""
+    values = ", ".join(f"{d} {m}" for m, d in zip(study.objectives, study.directions, strict=True))
+    if study.own is not None:
+        return _own(study, {"(function)": study.own.shown}, values)
+    if study.program is not None:
+        return _own(study, study.program.declaration(), values)
+    protocol: dict[str, Any] = {
+        "dataset": study.dataset_name,
+        "model": study.model_name,
+        "objective": values,
+        "epochs": study.epochs,
+        "early_stopping": study.early_stopping,
+        "stop_when": study.stop_when,
+        "max_seconds": study.max_seconds,
+        "constraints": ", ".join(str(c) for c in study.constraints) or None,
+        "validation": study.validation,
+        "folds": study.folds,
+        "subset": study.subset,
+        "seed": study.seed,
+        "sampler": study.sampler,
+        "pruner": study.pruner,
+    }
+    return {**study.rows.describe(), **study.parts.declaration(), **_shown(protocol)}
+
+
+def _own(study: Any, training: Mapping[str, str], values: str) -> dict[str, str]:
+    lasts = {"epochs": study.epochs, "max_seconds": study.max_seconds} if study.train is not None else {}
+    search = {"seed": study.seed, "sampler": study.sampler, "pruner": study.pruner}
+    return {**study.rows.describe(), **training, "(objective)": values, **_shown(lasts), **_shown(search)}
+
+
+def _shown(settings: Mapping[str, Any]) -> dict[str, str]:
+    return {f"({name})": str(value) for name, value in settings.items() if value is not None}

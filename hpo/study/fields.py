@@ -15,7 +15,7 @@ from hpo.names import is_file_name
 from hpo.own_metrics import is_metric_name
 from hpo.study.declared import check_arguments, is_number
 from hpo.study.doors import check_dataset_given, check_model_given, check_objective_given
-from hpo.study.protocol import METRICS, AtMost, EarlyStopping, StopWhen, check_metric
+from hpo.study.protocol import AtMost, EarlyStopping, StopWhen, check_metric
 from hpo.study.pruners import Pruner
 from hpo.study.recipe import REQUIRED
 from hpo.study.samplers import Grid, Sampler
@@ -25,8 +25,8 @@ __all__ = [
     "CALLBACKS",
     "check_command_fields",
     "check_fields",
+    "check_metrics",
     "check_objective_fields",
-    "check_objectives",
     "check_train_fields",
 ]
 
@@ -61,6 +61,7 @@ def check_fields(values: Mapping[str, Any]) -> None:
 
 _HPO_TRAINS = (
     "dataset", "model", "early_stopping", "stop_when", "constraints", "validation", "folds", "subset",
+    "loss", "optimizer", "schedule", "metrics",
 )  # fmt: skip
 """Fields about how hpo trains a model."""
 
@@ -142,18 +143,28 @@ def _is_absent(value: object) -> bool:
     return value in (REQUIRED, None, (), "") or (isinstance(value, Space) and not value.rows)
 
 
-def check_objectives(values: Mapping[str, Any]) -> None:
-    """Raise StudyError unless every objective is a metric, with a direction, and the first can decide pruning."""
+def check_metrics(values: Mapping[str, Any], known: Mapping[str, str]) -> None:
+    """Raise StudyError unless every metric that something goes by is `known`; every epoch has the first objective."""
+    _check_objectives(values, known)
+    if values["early_stopping"] is not None:
+        check_metric("EarlyStopping(monitor=...)", values["early_stopping"].monitor, known, per_epoch=True)
+    if values["stop_when"] is not None:
+        check_metric("StopWhen(metric=...)", values["stop_when"].metric, known, per_epoch=True)
+    for rule in values["constraints"]:
+        check_metric("AtMost(...)", rule.metric, known)
+
+
+def _check_objectives(values: Mapping[str, Any], known: Mapping[str, str]) -> None:
     study, objective, direction = (values[name] for name in ("name", "objective", "direction"))
-    _texts("objective", objective, f'objective="{next(iter(METRICS))}"')
+    _texts("objective", objective, f'objective="{next(iter(known))}"')
     if direction is not None:
         _texts("direction", direction, 'direction="maximize", or leave it out: each metric knows its own')
     objectives = (objective,) if isinstance(objective, str) else tuple(objective)
     if not objectives:
-        raise StudyError(f'study "{study}" has no objective', evidence=[f"known: {', '.join(METRICS)}"])
+        raise StudyError(f'study "{study}" has no objective', evidence=[f"known: {', '.join(known)}"])
     for metric in objectives:
-        check_metric(f'study "{study}": objective', metric)
-    check_metric("the first objective, which decides pruning,", objectives[0], per_epoch=True)
+        check_metric(f'study "{study}": objective', metric, known)
+    check_metric("the first objective, which decides pruning,", objectives[0], known, per_epoch=True)
     if direction is not None:
         directions = (direction,) if isinstance(direction, str) else tuple(direction)
         if len(directions) != len(objectives) or set(directions) - {"maximize", "minimize"}:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hpo.errors import StudyError, near_miss
 from hpo.messages import EarlyStoppingRule, StopRule
+from hpo.own_metrics import is_metric_name
 from hpo.study.declared import at_least, is_number
 
-__all__ = ["METRICS", "NETWORK_METRICS", "AtMost", "EarlyStopping", "StopWhen"]
+__all__ = ["METRICS", "NETWORK_METRICS", "OWN_METRIC", "AtMost", "EarlyStopping", "StopWhen", "check_metric"]
 
 METRICS = {
     "val_accuracy": "maximize",
@@ -25,6 +27,10 @@ NETWORK_METRICS = ("parameters", "macs", "latency_ms")
 """What follows from the network alone, trained or not."""
 
 
+OWN_METRIC = 'metrics={"f1": Metric("my_parts:f1", direction="maximize")} in the study, from hpo import Metric'
+"""How a study brings a metric of its own."""
+
+
 @dataclass(frozen=True)
 class EarlyStopping:
     """Ends a trial after `patience` epochs without an improvement of `min_delta`; the best weights are kept."""
@@ -37,7 +43,7 @@ class EarlyStopping:
         at_least("EarlyStopping", "patience", self.patience, 1)
         if not is_number(self.min_delta) or self.min_delta < 0:
             raise StudyError(f"EarlyStopping(min_delta={self.min_delta!r}) must be a number of at least 0")
-        check_metric("EarlyStopping(monitor=...)", self.monitor, per_epoch=True)
+        _check_per_epoch("EarlyStopping(monitor=...)", self.monitor)
 
     def rule(self) -> EarlyStoppingRule:
         """As a job carries it."""
@@ -56,7 +62,7 @@ class StopWhen:
         at_least("StopWhen", "epoch", self.epoch, 1)
         if not is_number(self.at_least):
             raise StudyError(f"StopWhen(at_least={self.at_least!r}) must be a number")
-        check_metric("StopWhen(metric=...)", self.metric, per_epoch=True)
+        _check_per_epoch("StopWhen(metric=...)", self.metric)
 
     def rule(self) -> StopRule:
         """As a job carries it."""
@@ -78,7 +84,8 @@ class AtMost:
     tolerance: float = 0.0
 
     def __post_init__(self) -> None:
-        check_metric("AtMost(...)", self.metric)
+        if not is_metric_name(self.metric):
+            raise StudyError(f"AtMost({self.metric!r}) is not given the name of a metric")
         if (self.limit is None) == (self.times_baseline is None):
             raise StudyError(f'AtMost("{self.metric}") needs either limit= or times_baseline=')
         for name in ("limit", "times_baseline"):
@@ -106,10 +113,18 @@ class AtMost:
         return f"{self.metric} <= {limit}" + (f" (+{self.tolerance:.0%})" if self.tolerance else "")
 
 
-def check_metric(where: str, metric: str, *, per_epoch: bool = False) -> None:
-    """Raise StudyError unless `metric` is one that training reports (in every epoch, if `per_epoch`)."""
-    known = [name for name in METRICS if not per_epoch or ("_" in name and name.split("_")[0] in ("val", "train"))]
-    if metric not in known:
+def check_metric(where: str, metric: str, known: Mapping[str, str], *, per_epoch: bool = False) -> None:
+    """Raise StudyError unless `metric` is among the `known` ones (and is one of every epoch, if `per_epoch`)."""
+    names = [name for name in known if not per_epoch or name not in NETWORK_METRICS]
+    if metric not in names:
         raise StudyError(
-            f'{where} names "{metric}", which training does not report', evidence=[near_miss(str(metric), known)]
+            f'{where} names "{metric}", which training does not report',
+            evidence=[near_miss(str(metric), names)],
+            next=f"correct the name, or bring a metric of your own: {OWN_METRIC}",
         )
+
+
+def _check_per_epoch(where: str, metric: str) -> None:
+    """Raise StudyError for what is no metric of an epoch whatever the study is; the study knows the others."""
+    if not is_metric_name(metric) or metric in NETWORK_METRICS:
+        check_metric(where, metric, METRICS, per_epoch=True)

@@ -12,10 +12,11 @@ from typing import Any
 
 from hpo.errors import StudyError, near_miss
 
-__all__ = ["OPTIMIZERS", "RECIPE", "SCHEDULES", "Setting", "check_value"]
+__all__ = ["LOSSES", "OPTIMIZERS", "RECIPE", "SCHEDULES", "Setting", "check_value"]
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop")
 SCHEDULES = ("none", "cosine", "step", "plateau", "one_cycle")
+LOSSES = ("cross_entropy",)
 PRECISIONS = ("float32", "bf16")
 
 REQUIRED: Any = object()
@@ -28,6 +29,9 @@ class Setting:
 
     needs: other settings that must have one of the given values for this one to matter, as in
            `{"optimizer": ("sgd", "rmsprop")}` for momentum; otherwise its value is not read.
+    unset: what training takes where no configuration gives it and the default is None. A setting that is added later
+           has one, so that configurations which were trained before stay the same to the letter.
+    own:   how a study brings one of its own, where the choices are not all there is
     """
 
     kind: type
@@ -39,19 +43,41 @@ class Setting:
     open_high: bool = False
     choices: tuple[str, ...] = ()
     needs: Mapping[str, tuple[str, ...]] | None = None
+    unset: Any = None
+    own: str = ""
 
 
 RECIPE: dict[str, Setting] = {
     "batch_size": Setting(int, REQUIRED, "images per step", low=1),
     "lr": Setting(float, REQUIRED, "peak learning rate", low=0.0, open_low=True),
-    "optimizer": Setting(str, "adam", "torch.optim class", choices=OPTIMIZERS),
+    "loss": Setting(
+        str,
+        None,
+        "what training minimizes",
+        choices=LOSSES,
+        unset="cross_entropy",
+        own='loss=Loss("my_parts:focal") in the study, from hpo import Loss',
+    ),
+    "optimizer": Setting(
+        str,
+        "adam",
+        "torch.optim class",
+        choices=OPTIMIZERS,
+        own='optimizer=Optimizer("my_parts:build") in the study, from hpo import Optimizer',
+    ),
     "momentum": Setting(
         float, 0.0, "of SGD and RMSprop", low=0.0, high=1.0, open_high=True, needs={"optimizer": ("sgd", "rmsprop")}
     ),
     "nesterov": Setting(bool, False, "Nesterov momentum of SGD", needs={"optimizer": ("sgd",)}),
     "weight_decay": Setting(float, 0.0, "L2 for adam, sgd, rmsprop; decoupled for adamw", low=0.0),
     "decay_norm_and_bias": Setting(bool, True, "false: no weight decay on one-dimensional parameters"),
-    "schedule": Setting(str, "none", "learning rate over the epochs", choices=SCHEDULES),
+    "schedule": Setting(
+        str,
+        "none",
+        "learning rate over the epochs",
+        choices=SCHEDULES,
+        own='schedule=Schedule("my_parts:factor") in the study, from hpo import Schedule',
+    ),
     "schedule_epochs": Setting(
         int, 10, "epochs between two drops of the step schedule", low=1, needs={"schedule": ("step",)}
     ),
@@ -70,6 +96,13 @@ RECIPE: dict[str, Setting] = {
         3,
         "epochs without a better validation loss before a drop (plateau)",
         low=0,
+        needs={"schedule": ("plateau",)},
+    ),
+    "schedule_metric": Setting(
+        str,
+        None,
+        "the metric that plateau watches in place of the validation loss",
+        unset="val_loss",
         needs={"schedule": ("plateau",)},
     ),
     "warmup_epochs": Setting(float, 0.0, "linear warm-up from lr/100, in epochs", low=0.0),
@@ -101,7 +134,14 @@ def check_value(name: str, value: Any, setting: Setting) -> None:
     """Raise StudyError, with the rule and the value, unless `setting` accepts `value`."""
     if setting.choices:
         if value not in setting.choices:
-            raise StudyError(f"{name}={value!r} is not a choice", evidence=[near_miss(str(value), setting.choices)])
+            instead = f"one of them, or one of your own: {setting.own}" if setting.own else ""
+            raise StudyError(
+                f"{name}={value!r} is not a choice", evidence=[near_miss(str(value), setting.choices)], next=instead
+            )
+        return
+    if setting.kind is str:
+        if not isinstance(value, str):
+            raise StudyError(f"{name}={value!r} must be text")
         return
     if setting.kind is bool:
         if not isinstance(value, bool):

@@ -14,22 +14,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hpo.data import DATASETS, Dataset
-from hpo.errors import StudyError, near_miss
 from hpo.messages import Protocol
 from hpo.models import MODELS, Model
 from hpo.study import fields
 from hpo.study.command import Command, check_command
+from hpo.study.declaration import declared
 from hpo.study.doors import has_no_model
 from hpo.study.function import function_reference
 from hpo.study.objective import Objective
 from hpo.study.own_search import pruner_of, sampler_of
+from hpo.study.parts import CHOSEN, Metric, Parts, parts_given
 from hpo.study.protocol import METRICS, AtMost, EarlyStopping, StopWhen
 from hpo.study.pruners import MedianPruner, Pruner
 from hpo.study.recipe import RECIPE, REQUIRED
 from hpo.study.samplers import TPE, Sampler, check_sampler
 from hpo.study.space import Space
 from hpo.study.training import Training
-from hpo.study.validation import check_reads, check_shape
+from hpo.study.validation import check_metric_rows, check_reads, check_shape, table_row
 
 __all__ = ["Study"]
 
@@ -55,6 +56,8 @@ class Study:
     folds:          k-fold cross-validation: the objective is the mean over folds, pruning happens between them
     max_seconds:    a trial that trains longer ends as complete, with its best so far
     subset:         train on this many images only (for trying things out); seed: of the study, trial n has (seed, n)
+    loss, optimizer, schedule: of your own, "module:name", a function, or a Loss, Optimizer or Schedule that says what
+                    it reads; several where a row of the space chooses. metrics: by name, each a Metric
     on_trial_end, on_new_best, on_end: functions of your own, called by every host of what ends there, in a thread of
                     their own: (study, trial), (study, trial) and (result); hpo.search.callbacks
     """
@@ -85,6 +88,10 @@ class Study:
     on_trial_end: Callable[..., object] | None = None
     on_new_best: Callable[..., object] | None = None
     on_end: Callable[..., object] | None = None
+    loss: Any = None
+    optimizer: Any = None
+    schedule: Any = None
+    metrics: Mapping[str, Metric] | None = None
 
     def __post_init__(self) -> None:
         self._set(sampler=sampler_of(self.sampler), pruner=pruner_of(self.pruner))
@@ -118,10 +125,12 @@ class Study:
 
     def _check_with_model(self) -> None:
         fields.check_fields(vars(self))
-        self._set(space=_space(self.space))
-        fields.check_objectives(vars(self))
+        parts = parts_given(vars(self))
+        self._set(space=_space(self.space), metrics=parts.metrics, **parts.chosen)
+        fields.check_metrics(vars(self), self.known_metrics)
         check_shape(self.name, self.dataset_row, self.model_row)
-        check_reads(self.name, self.rows, self.model_row, self.model_name)
+        check_reads(self.name, self.rows, self.model_row, self.model_name, parts)
+        check_metric_rows(self.name, self.rows, self.known_metrics)
 
     def _set(self, **values: Any) -> None:
         for name, value in values.items():
@@ -175,11 +184,11 @@ class Study:
 
     @property
     def dataset_row(self) -> Dataset:
-        return self.dataset if isinstance(self.dataset, Dataset) else _row("data set", self.dataset, DATASETS)
+        return self.dataset if isinstance(self.dataset, Dataset) else table_row("data set", self.dataset, DATASETS)
 
     @property
     def model_row(self) -> Model:
-        return self.model if isinstance(self.model, Model) else _row("model", self.model, MODELS)
+        return self.model if isinstance(self.model, Model) else table_row("model", self.model, MODELS)
 
     @property
     def dataset_name(self) -> str:
@@ -194,6 +203,16 @@ class Study:
         return self.model if isinstance(self.model, str) else self.model.builder
 
     @property
+    def parts(self) -> Parts:
+        """What of training is the user's own."""
+        return Parts({kind: getattr(self, kind) or () for kind in CHOSEN}, self.metrics or {})
+
+    @property
+    def known_metrics(self) -> dict[str, str]:
+        """Every metric that training can report, and which way is better."""
+        return {**METRICS, **{name: metric.direction for name, metric in (self.metrics or {}).items()}}
+
+    @property
     def objectives(self) -> tuple[str, ...]:
         return self.objective.metrics if isinstance(self.objective, Objective) else _as_tuple(self.objective)
 
@@ -202,8 +221,18 @@ class Study:
         if self.own is not None:
             return self.own.directions
         if self.direction is None:
-            return tuple(METRICS[metric] for metric in self.objectives)
+            return tuple(self.known_metrics[metric] for metric in self.objectives)
         return _as_tuple(self.direction)
+
+    @property
+    def judged_by(self) -> str:
+        """What `hpo evaluate` goes by: accuracy, or the objective where it is a metric of the user's own."""
+        first = self.objectives[0]
+        return first if self.brings_training or first in self.parts.metrics else "val_accuracy"
+
+    @property
+    def judged_direction(self) -> str:
+        return self.directions[0] if self.judged_by == self.objectives[0] else self.known_metrics[self.judged_by]
 
     @property
     def has_baseline(self) -> bool:
@@ -228,7 +257,7 @@ class Study:
         defaults: dict[str, Any] = {name: reads.default for name, reads in self.model_row.reads.items()}
         defaults |= {name: setting.default for name, setting in RECIPE.items()}
         resolved = {name: value for name, value in defaults.items() if value is not REQUIRED and value is not None}
-        return resolved | dict(config)
+        return resolved | self.parts.resolve(config) | dict(config)
 
     def protocol(self) -> Protocol:
         """The rules of every trial, as a job carries them."""
@@ -248,42 +277,12 @@ class Study:
 
     def declaration(self) -> dict[str, str]:
         """Every row that decides what a trial means, as text: compared when a study is opened again."""
-        values = ", ".join(f"{d} {m}" for m, d in zip(self.objectives, self.directions, strict=True))
-        if self.own is not None:
-            return self._own_declaration({"(function)": self.own.shown}, values)
-        if self.program is not None:
-            return self._own_declaration(self.program.declaration(), values)
-        protocol: dict[str, Any] = {
-            "dataset": self.dataset_name,
-            "model": self.model_name,
-            "objective": values,
-            "epochs": self.epochs,
-            "early_stopping": self.early_stopping,
-            "stop_when": self.stop_when,
-            "max_seconds": self.max_seconds,
-            "constraints": ", ".join(str(c) for c in self.constraints) or None,
-            "validation": self.validation,
-            "folds": self.folds,
-            "subset": self.subset,
-            "seed": self.seed,
-            "sampler": self.sampler,
-            "pruner": self.pruner,
-        }
-        return {**self.rows.describe(), **_shown(protocol)}
-
-    def _own_declaration(self, training: Mapping[str, str], values: str) -> dict[str, str]:
-        lasts = {"epochs": self.epochs, "max_seconds": self.max_seconds} if self.train is not None else {}
-        search = {"seed": self.seed, "sampler": self.sampler, "pruner": self.pruner}
-        return {**self.rows.describe(), **training, "(objective)": values, **_shown(lasts), **_shown(search)}
+        return declared(self)
 
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits that change with the declaration and with nothing else."""
         text = json.dumps(self.declaration(), sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _shown(settings: Mapping[str, Any]) -> dict[str, str]:
-    return {f"({name})": str(value) for name, value in settings.items() if value is not None}
 
 
 def _space(given: Any) -> Space:
@@ -292,9 +291,3 @@ def _space(given: Any) -> Space:
 
 def _as_tuple(given: str | Sequence[str]) -> tuple[str, ...]:
     return (given,) if isinstance(given, str) else tuple(given)
-
-
-def _row(kind: str, name: object, table: Mapping[str, Any]) -> Any:
-    if not isinstance(name, str) or name not in table:
-        raise StudyError(f'unknown {kind} "{name}"', evidence=[near_miss(str(name), table)])
-    return table[name]

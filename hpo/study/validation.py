@@ -9,28 +9,42 @@ from hpo.data import Dataset
 from hpo.errors import StudyError, near_miss
 from hpo.models import Model
 from hpo.study.parameters import Parameter
+from hpo.study.parts import Parts
+from hpo.study.protocol import check_metric
 from hpo.study.recipe import RECIPE, REQUIRED, check_value
 from hpo.study.space import Space
 
-__all__ = ["check_reads", "check_shape"]
+__all__ = ["check_metric_rows", "check_reads", "check_shape", "table_row"]
 
 
-def check_reads(study: str, space: Space, model: Model, model_name: str) -> None:
-    """Raise StudyError for a row that neither the model nor the recipe reads, for a missing row, for a bad value."""
-    readers: dict[str, Any] = {**RECIPE, **model.reads}
+def check_reads(study: str, space: Space, model: Model, model_name: str, parts: Parts) -> None:
+    """Raise StudyError for a row that neither model nor recipe nor parts read, for a missing row, for a bad value."""
+    own = list(parts.readers(space.rows))
+    recipe = parts.settings()
     for name, row in space.rows.items():
-        if name not in readers:
+        readers: list[Any] = [reads for other, reads, _ in own if other == name]
+        readers += [table[name] for table in (model.reads, recipe) if name in table][:1]
+        if not readers:
+            known = {**recipe, **model.reads, **{other: reads for other, reads, _ in own}}
             raise StudyError(
                 f'study "{study}": nothing reads "{name}"',
-                evidence=[near_miss(name, readers), f"{model_name} reads: {', '.join(model.reads) or 'no parameter'}"],
+                evidence=[near_miss(name, known), f"{model_name} reads: {', '.join(model.reads) or 'no parameter'}"],
                 next="rename the row, or take it out",
             )
-        _check_repeat(study, name, row, getattr(readers[name], "per", None))
-        for value in _edge_values(row):
-            if value is not None:
-                check_value(f'study "{study}": {name}', value, readers[name])
-    _check_required(study, space, model, model_name)
-    _check_never_read(study, space)
+        for reads in readers:
+            _check_repeat(study, name, row, getattr(reads, "per", None))
+            for value in _edge_values(row):
+                if value is not None:
+                    check_value(f'study "{study}": {name}', value, reads)
+    _check_chosen(study, space, parts)
+    _check_required(study, space, model, model_name, parts)
+    _check_never_read(study, space, model, parts)
+
+
+def check_metric_rows(study: str, space: Space, known: Mapping[str, str]) -> None:
+    """Raise StudyError for a row of the recipe that names a metric which no epoch of the study has."""
+    for value in _edge_values(space.rows.get("schedule_metric", "val_loss")):
+        check_metric(f'study "{study}": schedule_metric', value, known, per_epoch=True)
 
 
 def check_shape(study: str, dataset: Dataset, model: Model) -> None:
@@ -46,6 +60,21 @@ def check_shape(study: str, dataset: Dataset, model: Model) -> None:
                 f'study "{study}": the model takes images of {smallest} to {largest} pixels a side, '
                 f"the data set's are {height}x{width}"
             )
+
+
+def table_row(kind: str, name: object, table: Mapping[str, Any]) -> Any:
+    """The row `name` of the models or the data sets that come with hpo. Raises StudyError for another name."""
+    if not isinstance(name, str) or name not in table:
+        own = {
+            "model": 'Model("my_models:build", reads={...}), from hpo.models import Model',
+            "data set": 'Dataset("my_data:load", shape=..., classes=...), from hpo.data import Dataset',
+        }[kind]
+        raise StudyError(
+            f'unknown {kind} "{name}"',
+            evidence=[near_miss(str(name), table)],
+            next=f"correct the name, or bring your own: {kind.replace(' ', '')}={own}",
+        )
+    return table[name]
 
 
 def _edge_values(row: Any) -> list[Any]:
@@ -65,11 +94,27 @@ def _check_repeat(study: str, name: str, row: Any, per: str | None) -> None:
     raise StudyError(f'study "{study}": "{name}" is read as one value per "{per}"', next=f'add .per("{per}")')
 
 
-def _check_required(study: str, space: Space, model: Model, model_name: str) -> None:
-    needed: Mapping[str, str] = {
+def _check_chosen(study: str, space: Space, parts: Parts) -> None:
+    """Each part can be had: it is the only one of its kind, or a row chooses it."""
+    for kind, several in parts.chosen.items():
+        if not several or parts.only(kind, space.rows) is not None:
+            continue
+        choices = _edge_values(space.rows.get(kind, ""))
+        for part in several:
+            if part.shown not in choices:
+                given = ", ".join(f'"{one.shown}"' for one in several)
+                raise StudyError(
+                    f'study "{study}": no row chooses the {kind} {part.shown}', next=f'"{kind}": Categorical({given})'
+                )
+
+
+def _check_required(study: str, space: Space, model: Model, model_name: str, parts: Parts) -> None:
+    needed: dict[str, str] = {
         **{name: f"model {model_name}" for name, reads in model.reads.items() if reads.default is None},
         **{name: "training" for name, setting in RECIPE.items() if setting.default is REQUIRED},
     }
+    sometimes = {name: needs for name, reads, needs in parts.readers(space.rows) if reads.default is None}
+    needed |= {name: "a part of your own" for name in sometimes if name not in needed and name not in RECIPE}
     for name, reader in needed.items():
         if space.rows.get(name) is None:
             near = near_miss(name, set(space.rows) - set(needed)) if set(space.rows) - set(needed) else ""
@@ -79,18 +124,21 @@ def _check_required(study: str, space: Space, model: Model, model_name: str) -> 
                 next=f'add a row such as "{name}": Int(...) or Float(...), or a fixed value',
             )
         row = space.rows[name]
-        if isinstance(row, Parameter) and row.conditions:
+        if isinstance(row, Parameter) and row.conditions and not sometimes.get(name):
             raise StudyError(f'study "{study}": {reader} always needs "{name}", but its row is conditional: {row}')
 
 
-def _check_never_read(study: str, space: Space) -> None:
+def _check_never_read(study: str, space: Space, model: Model, parts: Parts) -> None:
     """A row such as momentum is pointless if the rows it depends on can never take a value for which it is read."""
+    own = {name for name, _, _ in parts.readers(space.rows)}
     for name, row in space.rows.items():
         needs = RECIPE[name].needs if name in RECIPE else None
-        if not needs or not isinstance(row, Parameter):
+        if not needs or not isinstance(row, Parameter) or name in own or name in model.reads:
             continue
         for other, wanted in needs.items():
-            given = _edge_values(space.rows.get(other, RECIPE[other].default))
+            part = parts.only(other, space.rows) if other in parts.chosen else None
+            usual = part.shown if part else RECIPE[other].default or RECIPE[other].unset
+            given = _edge_values(space.rows.get(other, usual))
             if not set(given) & set(wanted):
                 raise StudyError(
                     f'study "{study}": nothing reads "{name}": it matters for {other}={"|".join(wanted)} only',

@@ -69,6 +69,7 @@ def study_job(found: FoundStudy, config: Mapping[str, Any]) -> Job:
         },
         seed=trial_seed(study.seed, 0),
         sys_path=list(found.sys_path),
+        parts=study.parts.as_job(),
     )
 
 

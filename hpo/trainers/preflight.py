@@ -14,6 +14,7 @@ from hpo import errors
 from hpo.errors import DeviceError, HpoError, StudyError
 from hpo.messages import Inspect, Inspected, Ready
 from hpo.study.discovery import FoundStudy
+from hpo.study.parts import CHOSEN
 from hpo.trainers.jobs import study_job, trainer_for
 from hpo.trainers.process import TrainerProcess, next_after
 
@@ -24,11 +25,13 @@ MOST = 200
 
 
 def configurations(found: FoundStudy) -> list[dict[str, Any]]:
-    """Both ends of every branch and the baseline, resolved; the same network with the same batch size only once."""
+    """Both ends of every branch and the baseline, resolved; the same network, batch size and parts only once."""
     study = found.study
     if study.define_by_run or study.program is not None:
         return []
     reads = list(study.rows.rows) if study.own is not None else [*study.model_row.reads, "batch_size"]
+    if study.own is None and (own := list(study.parts)):
+        reads += [*CHOSEN, *(name for part in own for name in part.reads)]
     different: dict[str, dict[str, Any]] = {}
     for resolved in [study.baseline_config, *map(study.resolve, study.rows.branches())]:
         different.setdefault(json.dumps([resolved.get(name) for name in reads]), resolved)

@@ -19,6 +19,7 @@ class Recipe:
 
     batch_size: int
     lr: float
+    loss: str
     optimizer: str
     momentum: float
     nesterov: bool
@@ -28,6 +29,7 @@ class Recipe:
     schedule_epochs: int
     schedule_factor: float
     schedule_patience: int
+    schedule_metric: str
     warmup_epochs: float
     gradient_clip: float
     ema_decay: float
@@ -43,16 +45,22 @@ class Recipe:
     deterministic: bool
 
     @classmethod
-    def read(cls, config: Mapping[str, Any]) -> Recipe:
-        """The settings in `config`, which also has model parameters. StudyError names a bad or missing one."""
+    def read(cls, config: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]] | None = None) -> Recipe:
+        """The settings in `config`, which also has model parameters. StudyError names a bad or missing one.
+
+        parts: the parts of the study's own (Job.parts): only these may be chosen beside hpo's
+        """
         values: dict[str, Any] = {}
         for field in fields(cls):
             setting = RECIPE[field.name]
             value = config.get(field.name, setting.default)
             if value is REQUIRED:
                 raise StudyError(f"the configuration gives no {field.name}", next=f"add a row {field.name!r}")
-            check_value(field.name, value, setting)
-            values[field.name] = float(value) if setting.kind is float else value
+            if value is None:
+                value = setting.unset
+            elif not isinstance(value, str) or value not in (parts or {}).get(field.name, ()):
+                check_value(field.name, value, setting)
+            values[field.name] = float(value) if setting.kind is float and value is not None else value
         return cls(**values)
 
 

@@ -15,9 +15,12 @@ from hpo.atomic_file import write_atomically
 from hpo.data.image_set import ImageSet
 from hpo.messages import Job
 from hpo.models.build import size_bytes
+from hpo.own_messages import final_names
 from hpo.training.augmenting import laid_out
 from hpo.training.checkpoint import separate
 from hpo.training.configuration import Recipe
+from hpo.training.losses import losses
+from hpo.training.metrics import MetricSet
 from hpo.training.scoring import latency_ms, score_test
 from hpo.training.train_state import TrainState, model_parameters
 from hpo.training.train_val_split import DataCache
@@ -30,16 +33,18 @@ def score_final(
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """(metrics, facts) of the test split.
 
-    metrics: test_accuracy, test_loss, latency_ms
+    metrics: test_accuracy, test_loss, latency_ms, and each metric of the study's own as test_NAME
     facts:   confusion, per_class_accuracy, macro_f1, images_per_second, test_images, latency_p50_ms,
              latency_p95_ms, model_bytes
     """
     test = data.test(job, data.parts(job).images)
     batch = laid_out(test, recipe)
     index = torch.arange(len(test), device=device)
-    report = score_test(model, batch, index, len(job.dataset["classes"]), recipe, device)
+    found, loss = MetricSet(job, device), losses(job, recipe, device).validation
+    report = score_test(model, batch, index, len(job.dataset["classes"]), recipe, device, loss=loss, metrics=found)
     median, slow = latency_ms(model, batch(index[:1])[0], recipe, device)
     metrics = {"test_accuracy": report.accuracy, "test_loss": report.loss, "latency_ms": median}
+    metrics |= {final_names(name)[0]: value for name, value in report.metrics.items()}
     facts = {
         **report.facts(),
         "test_images": len(test),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -11,10 +12,14 @@ from torch.optim import Optimizer
 
 from hpo.torch_internals import spare_the_compiler
 from hpo.training.configuration import Recipe
+from hpo.training.own_parts import OwnPart
 
 __all__ = ["OPTIMIZERS", "build_optimizer", "optimizer_tensors", "restore_optimizer", "set_lr"]
 
 Groups = list[dict[str, Any]]
+
+SHARE = "hpo_lr_share"
+"""In a group of an optimizer of the user's own: its learning rate over the recipe's."""
 
 
 def _adam(groups: Groups, recipe: Recipe, on_gpu: bool) -> Optimizer:
@@ -47,12 +52,14 @@ OPTIMIZERS: dict[str, Callable[[Groups, Recipe, bool], Optimizer]] = {
 }
 
 
-def build_optimizer(model: nn.Module, recipe: Recipe, device: torch.device) -> Optimizer:
-    """The optimizer that `recipe` names over the parameters of `model`, which are on `device`.
+def build_optimizer(model: nn.Module, recipe: Recipe, device: torch.device, own: OwnPart | None = None) -> Optimizer:
+    """The optimizer that `recipe` names, or the user's `own`, over the parameters of `model`, which are on `device`.
 
     On CUDA the learning rate is a tensor on the device, so that a captured graph sees it change.
     """
     spare_the_compiler()
+    if own is not None:
+        return _own_optimizer(own, model, recipe)
     on_gpu = device.type == "cuda"
     groups = _groups(model.parameters(), recipe)
     for group in groups:
@@ -60,9 +67,53 @@ def build_optimizer(model: nn.Module, recipe: Recipe, device: torch.device) -> O
     return OPTIMIZERS[recipe.optimizer](groups, recipe, on_gpu)
 
 
+def _own_optimizer(part: OwnPart, model: nn.Module, recipe: Recipe) -> Optimizer:
+    """Groups that have a learning rate of their own keep their share of the scheduled one."""
+    wants_model = next(iter(parameters_of(part.function)), "") == "model"
+    part.check_takes("model" if wants_model else "parameters", "lr")
+    groups = _groups(model.parameters(), recipe)
+    made = part.function(model if wants_model else _plain(groups), recipe.lr, **part.parameters)
+    if not isinstance(made, Optimizer):
+        raise part.error(f"returned {type(made).__name__}, not a torch.optim.Optimizer", next="return the optimizer")
+    if needs_closure(made):
+        raise part.error(
+            "needs a closure that computes the loss again, which a step of hpo's does not give",
+            next="train it by a function of your own: train=, docs/own-training.md",
+        )
+    for group in made.param_groups:
+        group[SHARE] = float(group["lr"]) / recipe.lr
+    return made
+
+
+def _plain(groups: Groups) -> Any:
+    """The parameters alone where there is one group: what an optimizer of one's own may expect."""
+    return groups[0]["params"] if len(groups) == 1 else groups
+
+
+def parameters_of(function: Callable[..., Any]) -> list[str]:
+    """The names of its parameters; none where they are not known."""
+    try:
+        return list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        return []
+
+
+def needs_closure(optimizer: Optimizer) -> bool:
+    """Whether `step` cannot be called without an argument, as that of LBFGS."""
+    try:
+        inspect.signature(optimizer.step).bind()
+    except TypeError:
+        return True
+    except ValueError:
+        return False
+    return False
+
+
 def set_lr(optimizer: Optimizer, lr: float) -> None:
     for group in optimizer.param_groups:
-        if isinstance(group["lr"], Tensor):
+        if SHARE in group:
+            group["lr"] = lr * group[SHARE]
+        elif isinstance(group["lr"], Tensor):
             group["lr"].fill_(lr)
         else:
             group["lr"] = lr

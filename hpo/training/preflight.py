@@ -7,17 +7,19 @@ Networks are built on the meta device, where a thousand layers take no memory an
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from time import perf_counter
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hpo.errors import DataError, HpoError
 from hpo.messages import Inspect, Inspected, Job
 from hpo.models.build import build_model, count_parameters, resolve, trace
 from hpo.training.configuration import Recipe
 from hpo.training.device import peak_memory_bytes, reset_peak_memory, set_deterministic, synchronize
+from hpo.training.parts_check import check_parts
 from hpo.training.scoring import score
 from hpo.training.train_state import TrainState, model_parameters
 from hpo.training.train_val_split import DataCache
@@ -41,7 +43,10 @@ def inspect_study(request: Inspect, data: DataCache, device: torch.device) -> In
             return Inspected(problem=cost)
         costs.append(cost)
     try:
-        data.parts(jobs[0])
+        split = data.parts(jobs[0])
+        for job in jobs:
+            if job.parts:
+                check_parts(job, split, partial(_random_logits, len(job.dataset["classes"])), device)
         return Inspected(None, costs, _rehearsals(jobs, costs, data, device) if request.rehearse else [])
     except HpoError as error:
         return Inspected(problem=_described(error))
@@ -82,6 +87,10 @@ def _on(device: torch.device, job: Job, shape: Any, classes: int) -> tuple[nn.Mo
             raise
 
 
+def _random_logits(classes: int, labels: Tensor) -> Tensor:
+    return torch.randn(len(labels), classes, device=labels.device, requires_grad=True)
+
+
 def _rehearsals(
     jobs: list[Job], costs: list[dict[str, Any]], data: DataCache, device: torch.device
 ) -> list[dict[str, Any]]:
@@ -94,7 +103,7 @@ def _rehearsals(
 def _rehearse(job: Job, data: DataCache, device: torch.device) -> dict[str, Any]:
     """train_images, step_seconds, epoch_seconds (validation included) and peak_memory_bytes of real steps."""
     reset_peak_memory(device)
-    recipe, parts = Recipe.read(job.config), data.parts(job)
+    recipe, parts = Recipe.read(job.config, job.parts), data.parts(job)
     set_deterministic(recipe.deterministic)
     state = TrainState(job, recipe, parts, device, fold=0)
     state.begin_epoch(recipe.freeze_epochs)
@@ -109,7 +118,8 @@ def _rehearse(job: Job, data: DataCache, device: torch.device) -> dict[str, Any]
     step_seconds = (perf_counter() - start) / steps
     sample = parts.validation[:512]
     start = perf_counter()
-    score(state.model, parts.images.batch, sample, recipe, device, lambda: False)
+    loss, metrics = state.losses.validation, state.metrics
+    score(state.model, parts.images.batch, sample, recipe, device, lambda: False, loss=loss, metrics=metrics)
     validation_seconds = (perf_counter() - start) * len(parts.validation) / len(sample)
     return {
         "train_images": len(parts.train),

@@ -13,8 +13,8 @@ from hpo.messages import Epoch
 __all__ = ["StopRequest", "TrainingProgress", "divergence"]
 
 EXPLODED = 1e3
-"""A validation loss of this many times ln(classes), the loss of a guess, counts as diverged: no model recovers from it
-within a trial, and its accuracy would only mislead the sampler."""
+"""A validation loss of this many times the loss of a guess counts as diverged: no model recovers from it within a
+trial, and its accuracy would only mislead the sampler."""
 
 
 @dataclass
@@ -76,11 +76,16 @@ class TrainingProgress:
         return {name: fmean(result[name] for result in self.results) for name in self.results[0]}
 
 
-def divergence(metrics: Mapping[str, float], classes: int) -> str | None:
-    """Which loss of an epoch is not finite or has exploded, in words; None when training may continue."""
+def divergence(metrics: Mapping[str, float], guess: float | None) -> str | None:
+    """Which loss of an epoch is not finite or has exploded, in words; None when training may continue.
+
+    guess: the loss of a model that only guesses; None where nobody can say what a large loss is
+    """
     for name in ("train_loss", "val_loss"):
         loss = metrics.get(name, 0.0)
         if not math.isfinite(loss):
             return f"{name} is {loss}"
-    loss, limit = metrics.get("val_loss", 0.0), EXPLODED * math.log(max(classes, 2))
+    if guess is None:
+        return None
+    loss, limit = metrics.get("val_loss", 0.0), EXPLODED * guess
     return f"val_loss is {loss:.3g}, above {limit:.0f}" if loss > limit else None

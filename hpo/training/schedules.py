@@ -6,13 +6,15 @@ All but one are pure functions of the step, so they have nothing to save. `plate
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from hpo.training.configuration import Recipe
+from hpo.training.own_parts import OwnPart
 
-__all__ = ["SCHEDULES", "Plateau", "Schedule", "TrainLength"]
+__all__ = ["SCHEDULES", "LearningRate", "Plateau", "TrainLength"]
 
 WARMUP_START = 0.01
 """Share of the peak learning rate at the first step of a warm-up."""
@@ -73,15 +75,23 @@ SCHEDULES: dict[str, Callable[[int, TrainLength, Recipe], float]] = {
 
 @dataclass
 class Plateau:
-    """Times `schedule_factor` after more than `schedule_patience` epochs without a loss 0.01 % below the best."""
+    """Times `schedule_factor` after more than `schedule_patience` epochs without a value 0.01 % better than the best.
+
+    The first value is the best so far. `maximize` is whether more is better: of a loss, less is.
+    """
 
     factor: float = 1.0
     best: float = math.inf
     waited: int = 0
 
-    def update(self, loss: float, recipe: Recipe) -> None:
-        if loss < self.best * (1.0 - 1e-4):
-            self.best, self.waited = loss, 0
+    def update(self, value: float, recipe: Recipe, *, maximize: bool = False) -> None:
+        better = math.isfinite(value) and math.isinf(self.best)  # the first
+        if maximize:
+            better |= value > self.best * (1.0 + math.copysign(1e-4, self.best))
+        else:
+            better |= value < self.best * (1.0 - math.copysign(1e-4, self.best))
+        if better:
+            self.best, self.waited = value, 0
             return
         self.waited += 1
         if self.waited > recipe.schedule_patience:
@@ -89,13 +99,24 @@ class Plateau:
             self.waited = 0
 
 
-class Schedule:
-    """The learning rate of every step: `lr(step)`. `epoch_done` takes each epoch's validation loss."""
+class LearningRate:
+    """The learning rate of every step: `lr(step)`. `epoch_done` takes each epoch's metrics.
 
-    def __init__(self, recipe: Recipe, horizon: TrainLength) -> None:
+    own: a schedule of the user's own; maximize: whether more is better of the metric that plateau watches
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        horizon: TrainLength,
+        own: OwnPart | None = None,
+        *,
+        maximize: bool = False,
+    ) -> None:
         self._recipe = recipe
         self._horizon = horizon
-        self._factor = SCHEDULES[recipe.schedule]
+        self._factor = SCHEDULES[recipe.schedule] if own is None else partial(_own_factor, own)
+        self._maximize = maximize
         self._plateau = Plateau() if recipe.schedule == "plateau" else None
 
     def lr(self, step: int) -> float:
@@ -105,9 +126,12 @@ class Schedule:
             factor *= self._plateau.factor
         return self._recipe.lr * factor
 
-    def epoch_done(self, loss: float) -> None:
-        if self._plateau is not None:
-            self._plateau.update(loss, self._recipe)
+    def epoch_done(self, metrics: Mapping[str, float]) -> None:
+        """Without validation, as in the final phase, plateau watches the training loss."""
+        if self._plateau is not None and (watched := self._recipe.schedule_metric) in metrics:
+            self._plateau.update(metrics[watched], self._recipe, maximize=self._maximize)
+        elif self._plateau is not None:
+            self._plateau.update(metrics["train_loss"], self._recipe)
 
     def state_dict(self) -> dict[str, Any]:
         return asdict(self._plateau) if self._plateau is not None else {}
@@ -115,6 +139,20 @@ class Schedule:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if self._plateau is not None:
             self._plateau = Plateau(**state)
+
+
+def _own_factor(part: OwnPart, step: int, horizon: TrainLength, recipe: Recipe) -> float:
+    """That of the user's own function, times the warm-up."""
+    found = part.function(step, horizon.steps, horizon.steps_per_epoch, **part.parameters)
+    try:
+        factor = float(found)
+    except (TypeError, ValueError):
+        factor = math.nan
+    if isinstance(found, str) or not 0.0 <= factor < math.inf:
+        raise part.error(
+            f"gave {found!r} at step {step} of {horizon.steps}, not a factor of at least 0", next="return a number"
+        )
+    return factor * _warmup(step, horizon, recipe)
 
 
 def _warmup(step: int, horizon: TrainLength, recipe: Recipe) -> float:

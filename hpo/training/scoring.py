@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import quantiles
 from time import perf_counter, thread_time
 from typing import Any
@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from hpo.training.configuration import Recipe
 from hpo.training.device import synchronize
+from hpo.training.losses import LossFunction
+from hpo.training.metrics import MetricSet
 from hpo.training.running_metrics import RunningMetrics, count_hits
 from hpo.training.step import Batch, precision
 
@@ -33,32 +35,42 @@ def score(
     interrupted: Callable[[], bool],
     *,
     logits_of: Callable[[Tensor], Tensor] | None = None,
-) -> tuple[float, float] | None:
-    """(mean loss, accuracy) over the images at `index` int64 [N]; None when `interrupted` between two batches.
+    loss: LossFunction = F.cross_entropy,
+    metrics: MetricSet | None = None,
+) -> dict[str, float] | None:
+    """val_loss, val_accuracy and `metrics` over the images at `index` int64 [N]; None when `interrupted` between two
+    batches.
 
     logits_of: a faster way to `model`'s forward pass in evaluation mode (Step.logits).
     The model is in training mode again afterwards. It draws no random numbers.
     """
     running = RunningMetrics(device)
+    if metrics:
+        metrics.reset()
     with _judging(model, recipe, device):
         for part in index.split(_batch_size(device)):
             if interrupted():
                 return None
             images, labels = batch(part)
             logits = (logits_of or model)(images).float()
-            running.add(F.cross_entropy(logits, labels), count_hits(logits, labels), len(labels))
+            running.add(loss(logits, labels), count_hits(logits, labels), len(labels))
             running.images += len(labels)
-    return running.read()
+            if metrics:
+                metrics.add(logits, labels)
+        found = metrics.compute() if metrics else {}
+    mean_loss, accuracy = running.read()
+    return {"val_loss": mean_loss, "val_accuracy": accuracy, **found}
 
 
 @dataclass(frozen=True)
 class TestReport:
-    """The result on the test split: confusion[label][prediction] counts images."""
+    """The result on the test split: confusion[label][prediction] counts images; metrics: the study's own."""
 
     loss: float
     accuracy: float
     confusion: list[list[int]]
     images_per_second: float
+    metrics: dict[str, float] = field(default_factory=dict)
 
     def facts(self) -> dict[str, Any]:
         """confusion, per_class_accuracy, macro_f1 (the unweighted mean of the classes' F1) and throughput."""
@@ -74,7 +86,15 @@ class TestReport:
 
 
 def score_test(
-    model: nn.Module, batch: Batch, index: Tensor, classes: int, recipe: Recipe, device: torch.device
+    model: nn.Module,
+    batch: Batch,
+    index: Tensor,
+    classes: int,
+    recipe: Recipe,
+    device: torch.device,
+    *,
+    loss: LossFunction = F.cross_entropy,
+    metrics: MetricSet | None = None,
 ) -> TestReport:
     """One pass over the images at `index` int64 [N]."""
     running = RunningMetrics(device)
@@ -84,12 +104,16 @@ def score_test(
         for part in index.split(_batch_size(device)):
             images, labels = batch(part)
             logits = model(images).float()
-            running.add(F.cross_entropy(logits, labels), count_hits(logits, labels), len(labels))
+            running.add(loss(logits, labels), count_hits(logits, labels), len(labels))
             running.images += len(labels)
+            if metrics:
+                metrics.add(logits, labels)
             confusion += torch.bincount(labels * classes + logits.argmax(1), minlength=classes * classes)
-    loss, accuracy = running.read()
+        found = metrics.compute() if metrics else {}
+    mean_loss, accuracy = running.read()
     seconds = perf_counter() - start
-    return TestReport(loss, accuracy, confusion.reshape(classes, classes).tolist(), len(index) / seconds)
+    table = confusion.reshape(classes, classes).tolist()
+    return TestReport(mean_loss, accuracy, table, len(index) / seconds, found)
 
 
 def latency_ms(model: nn.Module, image: Tensor, recipe: Recipe, device: torch.device) -> tuple[float, float]:

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -19,6 +18,7 @@ from hpo.training.configuration import Recipe
 from hpo.training.device import supports_bf16
 from hpo.training.fast_paths import Fused, fast_layers
 from hpo.training.graphs import Replayed, Work, replayable
+from hpo.training.losses import LossFunction, cross_entropy
 from hpo.training.running_metrics import RunningMetrics, count_hits
 
 __all__ = ["Batch", "Mixup", "Step", "precision"]
@@ -33,6 +33,7 @@ Mixup = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 class Step:
     """`step(index)` trains on the images at `index` int64 [N].
 
+    loss:   what it minimizes; None: the recipe's cross entropy.
     chain:  trains the model without autograd (hpo.training.fast_paths.fused).
     graphs: record the step as a CUDA graph where the recipe allows it (hpo.training.graphs).
     `logits(images)` is the model's fastest forward pass in evaluation mode.
@@ -46,6 +47,7 @@ class Step:
         recipe: Recipe,
         device: torch.device,
         *,
+        loss: LossFunction | None = None,
         mixup: Mixup | None = None,
         average: WeightAverage | None = None,
         chain: Fused | None = None,
@@ -57,7 +59,7 @@ class Step:
         self._optimizer = optimizer
         self._model = model
         self._mixup = mixup
-        self._smoothing = recipe.label_smoothing
+        self._loss = loss or cross_entropy(recipe)
         self._precision = precision(recipe, device)
         self._fast = fast_layers(model, device)
         self._forward = self._mixed if mixup is not None else self._plain
@@ -94,7 +96,7 @@ class Step:
     def _plain(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         with self._precision(), self._fast():
             logits = self._model(images)
-            return F.cross_entropy(logits, labels, label_smoothing=self._smoothing), logits
+            return self._loss(logits, labels), logits
 
     def _mixed(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """As `_plain`, on mixed images; accuracy counts the original's label."""
@@ -102,8 +104,7 @@ class Step:
         images, others, share = self._mixup(images, labels)
         with self._precision(), self._fast():
             logits = self._model(images)
-            loss = share * F.cross_entropy(logits, labels, label_smoothing=self._smoothing)
-            loss = loss + (1.0 - share) * F.cross_entropy(logits, others, label_smoothing=self._smoothing)
+            loss = share * self._loss(logits, labels) + (1.0 - share) * self._loss(logits, others)
         return loss, logits
 
     def _composed_update(self, recipe: Recipe) -> Callable[[], None]:

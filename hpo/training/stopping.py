@@ -11,7 +11,7 @@ from hpo.messages import Protocol
 __all__ = ["SCORES", "Stopping"]
 
 SCORES = {"val_accuracy": True, "val_loss": False, "train_accuracy": True, "train_loss": False}
-"""The metrics that can score an epoch, and whether more is better."""
+"""The metrics that every epoch has, and whether more is better."""
 
 
 class Stopping:
@@ -21,18 +21,31 @@ class Stopping:
     score is better by more than `min_delta` than the last score that restarted it.
     """
 
-    def __init__(self, protocol: Protocol) -> None:
-        early = protocol.early_stopping
-        self.monitor = early.monitor if early else _scored_by(protocol)
-        self.maximize = SCORES[self.monitor]
+    def __init__(self, protocol: Protocol, directions: Mapping[str, str] | None = None) -> None:
+        """directions: "maximize" or "minimize" for each metric of the study's own"""
+        early, own = protocol.early_stopping, {name: way == "maximize" for name, way in (directions or {}).items()}
+        self._scores = scores = {**SCORES, **own}
+        self.monitor = early.monitor if early else _scored_by(protocol, scores)
+        self.maximize = scores[self.monitor]
         self.keeps_weights = early is not None or protocol.keep_weights
         self.best_epoch = 0
         self._patience = early.patience if early else math.inf
         self._min_delta = early.min_delta if early else 0.0
         self._target = protocol.stop_when
+        self._objectives = set(protocol.objectives)
         self._best = self._mark = -math.inf
         self._waited = 0
         self._rule_met = False
+
+    def maximizes(self, metric: str) -> bool:
+        """Whether more is better of a metric that an epoch has."""
+        return self._scores[metric]
+
+    @property
+    def goes_by(self) -> set[str]:
+        """The metrics of an epoch without which nothing can be decided."""
+        target = {self._target.metric} if self._target is not None else set()
+        return {self.monitor} | target | (self._objectives & self._scores.keys())
 
     def update(self, epoch: int, metrics: Mapping[str, float]) -> bool:
         """Take in `epoch` (from 1); true when it is the best so far."""
@@ -67,6 +80,6 @@ class Stopping:
         self._mark, self._waited, self._rule_met = state["mark"], state["waited"], state["rule_met"]
 
 
-def _scored_by(protocol: Protocol) -> str:
+def _scored_by(protocol: Protocol, scores: Mapping[str, bool]) -> str:
     """The first objective that an epoch has a value for; val_accuracy in a study of only size and speed."""
-    return next((name for name in protocol.objectives if name in SCORES), "val_accuracy")
+    return next((name for name in protocol.objectives if name in scores), "val_accuracy")

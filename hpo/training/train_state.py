@@ -16,8 +16,12 @@ from hpo.training.average import WeightAverage
 from hpo.training.checkpoint import TrainingSnapshot
 from hpo.training.configuration import Recipe, derive_seed
 from hpo.training.fast_paths import fused
+from hpo.training.losses import losses
+from hpo.training.metrics import MetricSet
+from hpo.training.object_state import tree_of, value_of
 from hpo.training.optimizers import build_optimizer, optimizer_tensors, restore_optimizer, set_lr
-from hpo.training.schedules import Schedule, TrainLength
+from hpo.training.own_parts import own_part
+from hpo.training.schedules import LearningRate, TrainLength
 from hpo.training.scoring import score
 from hpo.training.step import Batch, Step
 from hpo.training.stopping import Stopping
@@ -43,21 +47,29 @@ class TrainState:
         torch.manual_seed(derive_seed(job.seed, "weights", fold))
         self._order_seed = derive_seed(job.seed, "order", fold)
         self.model = network if network is not None else build_network(job, recipe, device)
-        self.optimizer = build_optimizer(self.model, recipe, device)
+        own_optimizer = own_part(job, "optimizer")
+        self._own_optimizer = own_optimizer is not None
+        self.optimizer = build_optimizer(self.model, recipe, device, own_optimizer)
         self.average = WeightAverage(self.model, recipe.ema_decay) if recipe.ema_decay > 0 else None
         self.generator = torch.Generator(device).manual_seed(derive_seed(job.seed, "augmentation", fold))
-        self.stopping = Stopping(job.protocol)
+        self.losses, self.metrics = losses(job, recipe, device), MetricSet(job, device)
+        self.stopping = Stopping(job.protocol, self.metrics.directions)
         self.steps_per_epoch = len(self.batches(0))
-        self.schedule = Schedule(recipe, TrainLength(self.steps_per_epoch, job.protocol.epochs))
+        length = TrainLength(self.steps_per_epoch, job.protocol.epochs)
+        self.schedule = LearningRate(
+            recipe, length, own_part(job, "schedule"), maximize=self.stopping.maximizes(recipe.schedule_metric)
+        )
         self.step = Step(
             self.model,
             training_batch(parts.images, recipe, self.generator),
             self.optimizer,
             recipe,
             device,
+            loss=self.losses.train,
             mixup=mixer(recipe, self.generator),
             average=self.average,
             chain=fused(self.model, _shape(job), self.optimizer, recipe, device),
+            graphs=not self._own_optimizer and own_part(job, "loss") is None,
         )
         self._best: dict[str, Tensor] = {}
         self._frozen = _body(self.model) if recipe.freeze_epochs else []
@@ -96,11 +108,20 @@ class TrainState:
         with self.average.in_place():
             yield self.model
 
-    def score(self, batch: Batch, interrupted: Callable[[], bool]) -> tuple[float, float] | None:
-        """(loss, accuracy) of the validation part; None when `interrupted`."""
-        index = self.parts.validation
+    def score(self, batch: Batch, interrupted: Callable[[], bool]) -> dict[str, float] | None:
+        """val_loss, val_accuracy and the study's own metrics of the validation part; None when `interrupted`."""
         with self.eval_weights() as model:
-            return score(model, batch, index, self.recipe, self.device, interrupted, logits_of=self.step.logits)
+            return score(
+                model,
+                batch,
+                self.parts.validation,
+                self.recipe,
+                self.device,
+                interrupted,
+                logits_of=self.step.logits,
+                loss=self.losses.validation,
+                metrics=self.metrics,
+            )
 
     def keep_weights(self) -> None:
         """Remember its current weights for evaluation as the best."""
@@ -130,9 +151,11 @@ class TrainState:
         return weights * (1 + bool(self._best) + (self.average is not None)) + state
 
     def snapshot(self) -> TrainingSnapshot:
+        own: dict[str, Tensor] = {}
+        own_state = tree_of(self.optimizer.state_dict(), own, "own_optimizer") if self._own_optimizer else None
         tensors = {
             **_named("model", self.model.state_dict()),
-            **_named("optimizer", optimizer_tensors(self.optimizer)),
+            **(own if self._own_optimizer else _named("optimizer", optimizer_tensors(self.optimizer))),
             **_named("average", self.average.tensors() if self.average else {}),
             **_named("best", self._best),
             "sums.loss": self.step.running.loss,
@@ -146,6 +169,7 @@ class TrainState:
             {
                 "stopping": self.stopping.state_dict(),
                 "schedule": self.schedule.state_dict(),
+                **({"own_optimizer": own_state} if self._own_optimizer else {}),
                 "average_updates": self.average.updates if self.average else 0,
                 "sum_images": self.step.running.images,
             },
@@ -156,7 +180,10 @@ class TrainState:
         """Restore `snapshot`, which was taken of the same job and fold."""
         tensors, progress = snapshot.tensors, snapshot.progress
         self.model.load_state_dict(_under("model", tensors))
-        restore_optimizer(self.optimizer, _under("optimizer", tensors))
+        if self._own_optimizer:
+            self.optimizer.load_state_dict(value_of(progress["own_optimizer"], tensors))
+        else:
+            restore_optimizer(self.optimizer, _under("optimizer", tensors))
         if self.average is not None:
             self.average.load(_under("average", tensors), progress["average_updates"])
         self._best = {name: value.to(self.device) for name, value in _under("best", tensors).items()}

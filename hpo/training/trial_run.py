@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from hpo.messages import Epoch, Finished, Job
+from hpo.messages import EPOCH_METRICS, Epoch, Finished, Job
 from hpo.models.build import count_macs, count_parameters
 from hpo.training.augmenting import laid_out
 from hpo.training.checkpoint import Checkpoints, TrainingSnapshot
@@ -41,7 +41,7 @@ class TrialRun:
     ) -> None:
         self.job, self.protocol, self.data, self.device = job, job.protocol, data, device
         self.checkpoints = Checkpoints(job, self._warn)
-        self.recipe = Recipe.read(job.config)
+        self.recipe = Recipe.read(job.config, job.parts)
         self._on_epoch, self._on_warning, self._stop = on_epoch, on_warning, stop
         self._final = job.phase == "final"
         self._folds: int = 1 if self._final else job.protocol.folds or 1
@@ -86,9 +86,10 @@ class TrialRun:
             "eval_seconds": progress.eval_seconds,
             "peak_memory_bytes": peak_memory_bytes(self.device),
             "initial_loss": progress.initial_loss,
-            "expected_initial_loss": math.log(self._classes),
             "out_of_time": self._out_of_time,
         }
+        if self.state.losses.knows_guess:
+            facts["expected_initial_loss"] = math.log(self._classes)
         if self._folds > 1:
             facts["folds"] = progress.results
         metrics = best | self._metrics
@@ -96,7 +97,15 @@ class TrialRun:
 
     def diverged(self, metrics: Mapping[str, float]) -> str | None:
         """Why it is no use to continue after an epoch with these metrics, in words."""
-        reason = divergence(metrics, self._classes)
+        state, guess = self.state, math.log(max(self._classes, 2))
+        reason = divergence(metrics, guess if state.losses.knows_guess else None)
+        for name, value in metrics.items():
+            if math.isfinite(value) or reason:
+                continue
+            if name in state.stopping.goes_by or name == self.recipe.schedule_metric:
+                reason = f"{name} is {value}"
+            else:
+                self._warn_once(f"{name} is {value} in some epochs")
         return f"{reason} in epoch {len(self.progress.curve) + 1}" if reason else None
 
     def _snapshot(self, checksum: str) -> TrainingSnapshot | None:
@@ -163,7 +172,7 @@ class TrialRun:
         self.progress.eval_seconds += perf_counter() - start
         if scored is None:
             return None
-        return metrics | {"val_loss": scored[0], "val_accuracy": scored[1]}
+        return metrics | scored
 
     def _last_lr(self) -> float:
         before = self.progress.epoch * self.state.steps_per_epoch
@@ -179,12 +188,14 @@ class TrialRun:
             progress.best = {**metrics, "epoch": progress.epoch + 1}
             if state.stopping.keeps_weights:
                 state.keep_weights()
-        state.schedule.epoch_done(metrics.get("val_loss", metrics["train_loss"]))
+        state.schedule.epoch_done(metrics)
         self._note_initial_loss()
         seconds = progress.end_epoch()
         state.step.running.reset()
         number = len(progress.curve) + 1
-        epoch = Epoch(self.job.trial_id, number, metrics, seconds, self._reports(metrics), at=time())
+        known = {name: metrics[name] for name in EPOCH_METRICS if name in metrics}
+        own = {name: value for name, value in metrics.items() if name not in known}
+        epoch = Epoch(self.job.trial_id, number, known, seconds, self._reports(metrics), at=time(), own=own)
         progress.report(epoch)
         self._on_epoch(epoch)
         if self.checkpoints.due(state.size_bytes()):
@@ -230,7 +241,7 @@ class TrialRun:
             return
         loss, expected = float(first), math.log(self._classes)
         self.progress.initial_loss = loss
-        if not 0.5 * expected < loss < 2.0 * expected:
+        if self.state.losses.knows_guess and not 0.5 * expected < loss < 2.0 * expected:
             self._warn(f"the first batch has a loss of {loss:.3g}, where guessing among the classes has {expected:.3g}")
 
     def pause(self) -> None:
@@ -242,6 +253,10 @@ class TrialRun:
     def _save(self) -> None:
         state = self.state.snapshot()
         self.checkpoints.save(TrainingSnapshot({**state.progress, "trial": self.progress.as_json()}, state.tensors))
+
+    def _warn_once(self, sentence: str) -> None:
+        if sentence not in self._facts["warnings"]:
+            self._warn(sentence)
 
     def _warn(self, sentence: str) -> None:
         self._facts["warnings"].append(sentence)

@@ -42,7 +42,7 @@ def test_a_trial_that_returns_no_number_is_pruned_and_the_sampler_learns_of_it()
     metrics = dict(zip(TWO.objectives, (0.5, math.nan), strict=True))
     outcome = classify(TWO, trial(), Finished(7, "complete", metrics=metrics), {})
     assert (outcome.state, outcome.values, outcome.constraints) == (TrialState.PRUNED, None, {"finite": 1.0})
-    assert outcome.line == "diverged: the objective is not a number"
+    assert outcome.line == "diverged: value_1 is not a number"
     metrics = dict(zip(TWO.objectives, (0.5, 2.0), strict=True))
     outcome = classify(TWO, trial(), Finished(7, "complete", metrics=metrics), {})
     assert (outcome.state, outcome.values, outcome.constraints) == (TrialState.COMPLETE, (0.5, 2.0), {})

@@ -21,7 +21,7 @@ from hpo.training.average import WeightAverage
 from hpo.training.configuration import Recipe, derive_seed
 from hpo.training.device import open_device
 from hpo.training.optimizers import OPTIMIZERS, build_optimizer, optimizer_tensors, restore_optimizer, set_lr
-from hpo.training.schedules import SCHEDULES, Schedule, TrainLength
+from hpo.training.schedules import SCHEDULES, LearningRate, TrainLength
 from hpo.training.stopping import Stopping
 
 pytestmark = pytest.mark.numeric
@@ -140,7 +140,7 @@ def test_norm_and_bias_are_left_without_decay_where_asked() -> None:
 
 
 def rates(settings: Recipe, horizon: TrainLength) -> list[float]:
-    schedule = Schedule(settings, horizon)
+    schedule = LearningRate(settings, horizon)
     return [schedule.lr(step) for step in range(horizon.steps)]
 
 
@@ -185,11 +185,11 @@ def test_plateau_drops_as_torch_does_and_can_be_put_back() -> None:
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
     reference = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=1)
     settings = recipe(schedule="plateau", schedule_patience=1)
-    schedule = Schedule(settings, TrainLength(1, 20))
+    schedule = LearningRate(settings, TrainLength(1, 20))
     for loss in losses:
         reference.step(loss)
-        schedule.epoch_done(loss)
-        fresh = Schedule(settings, TrainLength(1, 20))
+        schedule.epoch_done({"val_loss": loss})
+        fresh = LearningRate(settings, TrainLength(1, 20))
         fresh.load_state_dict(schedule.state_dict())
         schedule = fresh
         assert schedule.lr(0) == pytest.approx(optimizer.param_groups[0]["lr"])

@@ -1,0 +1,73 @@
+"""What training minimizes, and the loss that validation reports: functions of a batch's outputs and targets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hpo.messages import Job
+from hpo.training.configuration import Recipe
+from hpo.training.own_parts import OwnPart, own_part
+
+__all__ = ["LossFunction", "Losses", "cross_entropy", "losses"]
+
+LossFunction = Callable[[Tensor, Tensor], Tensor]
+"""Outputs [N, ...] and targets [N, ...] to the mean loss []."""
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The loss of a training step, and that of an epoch's validation, which leaves out what only regularizes.
+
+    knows_guess: whether a model that only guesses has a loss of ln(classes)
+    """
+
+    train: LossFunction
+    validation: LossFunction
+    knows_guess: bool
+
+
+def losses(job: Job, recipe: Recipe, device: torch.device) -> Losses:
+    """The losses of the job's recipe. StudyError for a loss of the user's own that cannot be made."""
+    own = own_part(job, "loss")
+    if own is not None:
+        function = _own_loss(own, device)
+        return Losses(function, function, knows_guess=False)
+    return Losses(cross_entropy(recipe), F.cross_entropy, knows_guess=True)
+
+
+def cross_entropy(recipe: Recipe) -> LossFunction:
+    """With the recipe's label smoothing."""
+    return partial(F.cross_entropy, label_smoothing=recipe.label_smoothing)
+
+
+def _own_loss(part: OwnPart, device: torch.device) -> LossFunction:
+    function: Callable[..., Any]
+    if not part.is_class:
+        part.check_takes("outputs", "targets")
+        function = partial(part.function, **part.parameters)
+    else:
+        part.check_takes()
+        function = part.function(**part.parameters)
+        if isinstance(function, nn.Module):
+            function = function.to(device)
+            if any(True for _ in function.parameters()):
+                raise part.error(
+                    "has parameters that train, which no optimizer of hpo's updates",
+                    next="put them into the model, whose outputs the loss gets",
+                )
+    return partial(_checked, part, function)
+
+
+def _checked(part: OwnPart, function: Callable[..., Any], outputs: Tensor, targets: Tensor) -> Tensor:
+    loss = function(outputs, targets)
+    if not isinstance(loss, Tensor) or loss.ndim:
+        got = f"a tensor of shape {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+        raise part.error(f"returned {got}, not a tensor of one number", next="return the mean over the batch")
+    return loss

@@ -1,0 +1,192 @@
+"""Losses, metrics, optimizers and schedules of the user's own in a trial: what they do, resumed, and when they fail."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from hpo.errors import StudyError
+from hpo.messages import Epoch, Finished, Inspect, Job
+from hpo.training.fit import fit, train
+from hpo.training.outcomes import failure
+from hpo.training.preflight import inspect_study
+from hpo.training.progress import StopRequest
+from hpo.training.schedules import LearningRate, Plateau
+from hpo.training.trial_run import TrialRun
+
+pytestmark = pytest.mark.numeric
+
+
+def part(name: str, *reads: str, direction: str = "") -> dict[str, Any]:
+    described: dict[str, Any] = {"function": f"parts_of_training:{name}", "reads": list(reads)}
+    return {**described, "direction": direction} if direction else described
+
+
+def chosen(kind: str, name: str, *reads: str) -> dict[str, Any]:
+    return {kind: {name: part(name, *reads)}}
+
+
+METRICS = {
+    "errors": part("error_rate", direction="minimize"),
+    "counted": part("Counted", "weight", direction="maximize"),
+}
+CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "loss": (chosen("loss", "softened", "gamma"), {"loss": "softened", "gamma": 2.0, "dropout": 0.2}),
+    "loss of a class": (chosen("loss", "Margin", "margin"), {"loss": "Margin", "margin": 1.0}),
+    "optimizer with a count": (chosen("optimizer", "sign_descent"), {"optimizer": "sign_descent", "lr": 1e-3}),
+    "optimizer by layer": (chosen("optimizer", "by_layer", "share"), {"optimizer": "by_layer", "share": 0.1}),
+    "schedule": (chosen("schedule", "triangle"), {"schedule": "triangle", "warmup_epochs": 0.5}),
+    "metrics": ({"metrics": METRICS}, {"weight": 2.0, "schedule": "plateau", "schedule_metric": "counted"}),
+}
+
+
+def straight(job: Job, data: Any, device: torch.device) -> tuple[Finished, list[Epoch]]:
+    epochs: list[Epoch] = []
+    return fit(job, data, device, epochs.append, StopRequest()), epochs
+
+
+class StopAtRead(StopRequest):
+    def __init__(self, reads: int) -> None:
+        self.keep, self._reads = True, reads
+
+    @property
+    def asked(self) -> bool:
+        self._reads -= 1
+        return self._reads < 0
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_part_of_ones_own_is_resumed_bit_for_bit(
+    name: str, make_job: Any, data: Any, device: torch.device, tmp_path: Path
+) -> None:
+    parts, config = CASES[name]
+    expected, curve = straight(make_job(parts=parts, **config), data, device)
+    job = make_job(parts=parts, checkpoint=tmp_path / "trial", **config)
+    told: dict[int, Epoch] = {}
+    for _attempt in range(20):
+        trial = TrialRun(job, data, device, lambda epoch: told.update({epoch.epoch: epoch}), StopAtRead(9), print)
+        trial.begin()
+        outcome, _ = train(trial)
+        if outcome == "complete":
+            break
+    assert (outcome, _attempt > 1) == ("complete", True)
+    assert trial.finished(outcome).metrics == expected.metrics
+    seen = [(epoch.metrics, epoch.own) for epoch in curve]
+    assert [(epoch.metrics, epoch.own) for epoch in told.values()] == seen
+
+
+def test_a_loss_of_ones_own_that_is_the_cross_entropy_trains_as_hpos(
+    make_job: Any, data: Any, device: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes by autograd, which is the specification of the faster ways."""
+    monkeypatch.setenv("HPO_NATIVE", "0")
+    _, plain = straight(make_job(), data, device)
+    parts = chosen("loss", "softened", "gamma")
+    _, own = straight(make_job(parts=parts, loss="softened", gamma=0.0), data, device)
+    assert [epoch.metrics["val_accuracy"] for epoch in own] == [epoch.metrics["val_accuracy"] for epoch in plain]
+    for mine, hpos in zip(own, plain, strict=True):
+        assert mine.metrics["val_loss"] == pytest.approx(hpos.metrics["val_loss"], rel=1e-4)
+
+
+def test_metrics_are_of_the_whole_validation_part(make_job: Any, data: Any, device: torch.device) -> None:
+    """A function and a class say the same as hpo's accuracy; they are told by their names, not as hpo's."""
+    finished, epochs = straight(make_job(parts={"metrics": METRICS}, weight=3.0), data, device)
+    for epoch in epochs:
+        assert epoch.own["errors"] == pytest.approx(1.0 - epoch.metrics["val_accuracy"], abs=1e-6)
+        assert epoch.own["counted"] == pytest.approx(3.0 * epoch.metrics["val_accuracy"])
+        assert "errors" not in epoch.metrics
+    assert finished.metrics["errors"] == epochs[finished.best_epoch - 1].own["errors"]
+
+
+def test_objective_stopping_and_rules_go_by_a_metric_of_ones_own(
+    make_job: Any, data: Any, device: torch.device
+) -> None:
+    protocol = {"objectives": ["errors"], "epochs": 6}
+    finished, epochs = straight(make_job(parts={"metrics": METRICS}, protocol=protocol), data, device)
+    assert [epoch.report for epoch in epochs] == [[(epoch.epoch, epoch.own["errors"])] for epoch in epochs]
+    assert finished.best_epoch == min(epochs, key=lambda epoch: epoch.own["errors"]).epoch
+    early = {"early_stopping": {"monitor": "counted", "patience": 1, "min_delta": 10.0}}
+    assert straight(make_job(parts={"metrics": METRICS}, protocol=protocol | early), data, device)[0].epoch == 2
+    rule = {"stop_when": {"metric": "counted", "epoch": 1, "at_least": 0.0}}
+    assert straight(make_job(parts={"metrics": METRICS}, protocol=protocol | rule), data, device)[0].epoch == 1
+
+
+def test_a_metric_that_is_nan_is_told_by_its_name(make_job: Any, data: Any, device: torch.device) -> None:
+    """Where something goes by it the trial has diverged; otherwise it is a warning, once."""
+    parts = {"metrics": {"odd": part("not_a_number", direction="maximize")}}
+    finished, _ = straight(make_job(parts=parts, protocol={"objectives": ["odd"]}), data, device)
+    assert (finished.outcome, finished.reason) == ("diverged", "odd is nan in epoch 1")
+    finished, epochs = straight(make_job(parts=parts), data, device)
+    assert finished.outcome == "complete"
+    assert [line for line in finished.facts["warnings"] if "odd" in line] == ["odd is nan in some epochs"]
+    assert len(epochs) == 3
+
+
+def test_a_metric_that_is_no_number_fails_the_trial_by_its_name(make_job: Any, data: Any, device: torch.device) -> None:
+    job = make_job(parts={"metrics": {"odd": part("words", direction="maximize")}})
+    with pytest.raises(StudyError, match="the metric odd returned str, not one number") as caught:
+        straight(job, data, device)
+    assert "parts_of_training.py" in failure(job, caught.value).details[0]
+
+
+def test_a_group_keeps_its_share_of_the_learning_rate(make_job: Any, data: Any, device: torch.device) -> None:
+    parts, config = CASES["optimizer by layer"]
+    job = make_job(parts=parts, **config, schedule="cosine")
+    trial = TrialRun(job, data, device, lambda epoch: None, StopRequest(), print)
+    trial.begin()
+    train(trial)
+    low, high = (group["lr"] for group in trial.state.optimizer.param_groups)
+    assert 0.0 < low == pytest.approx(0.1 * high)
+
+
+def test_what_a_job_does_not_name_is_not_imported(make_job: Any, data: Any, device: torch.device) -> None:
+    """A configuration may come from a database, where anybody may have put a name."""
+    with pytest.raises(StudyError, match="optimizer='os:system' is not a choice"):
+        straight(make_job(optimizer="os:system"), data, device)
+
+
+def test_plateau_takes_the_larger_value_as_the_better_one_where_told() -> None:
+    from test_training_recipe import recipe
+
+    settings = recipe(schedule="plateau", schedule_patience=0, schedule_factor=0.5)
+    best = Plateau()
+    for value, factor in ((-0.5, 1.0), (-0.4, 1.0), (-0.4, 0.5), (0.1, 0.5), (0.05, 0.25), (0.2, 0.25)):
+        best.update(value, settings, maximize=True)
+        assert best.factor == factor
+    assert issubclass(LearningRate, object)
+
+
+BROKEN = [
+    (chosen("loss", "each_image"), {"loss": "each_image"}, r"a tensor of shape \[\d+\], not a tensor of one number"),
+    (chosen("loss", "detached"), {"loss": "detached"}, "has no gradient"),
+    (chosen("loss", "raises"), {"loss": "raises"}, "does not work: ValueError: no such class"),
+    (chosen("loss", "softened", "dropout"), {"loss": "softened", "dropout": 0.1}, "unexpected keyword argument"),
+    (chosen("loss", "absent"), {"loss": "absent"}, "parts_of_training has no function absent"),
+    (chosen("optimizer", "no_optimizer"), {"optimizer": "no_optimizer"}, "returned float, not a torch.optim.Optimizer"),
+    (chosen("optimizer", "with_closure"), {"optimizer": "with_closure"}, "needs a closure"),
+    (chosen("schedule", "negative"), {"schedule": "negative"}, "gave -1.0 at step 0"),
+    ({"metrics": {"odd": part("words", direction="maximize")}}, {}, "the metric odd returned str"),
+    ({"metrics": {"odd": part("NoUpdate", direction="maximize")}}, {}, r"is a class without update\(\)"),
+]
+
+
+@pytest.mark.parametrize(("parts", "config", "complaint"), BROKEN)
+def test_a_broken_part_is_found_before_the_first_trial(
+    parts: dict[str, Any], config: dict[str, Any], complaint: str, make_job: Any, data: Any, device: torch.device
+) -> None:
+    job = make_job(parts=parts, **config)
+    problem = inspect_study(Inspect(job, [job.config]), data, device).problem
+    assert problem is not None
+    with pytest.raises(StudyError, match=complaint):
+        raise StudyError(problem["fact"], evidence=problem["evidence"], next=problem["next"])
+
+
+def test_parts_that_work_pass_the_inspection(make_job: Any, data: Any, device: torch.device) -> None:
+    for parts, config in CASES.values():
+        job = make_job(parts=parts, **config)
+        inspected = inspect_study(Inspect(job, [job.config], rehearse=True), data, device)
+        assert inspected.problem is None
+        assert inspected.rehearsals
