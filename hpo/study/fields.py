@@ -15,6 +15,7 @@ from hpo.names import is_file_name
 from hpo.own_metrics import is_metric_name
 from hpo.study.declared import check_arguments, is_number
 from hpo.study.doors import check_dataset_given, check_model_given, check_objective_given
+from hpo.study.parameters import edge_values
 from hpo.study.protocol import AtMost, EarlyStopping, StopWhen, check_metric
 from hpo.study.pruners import Pruner
 from hpo.study.recipe import REQUIRED
@@ -28,6 +29,7 @@ __all__ = [
     "check_metrics",
     "check_objective_fields",
     "check_train_fields",
+    "metrics_named",
 ]
 
 MOST_EPOCHS = 1_000_000
@@ -152,6 +154,17 @@ def check_metrics(values: Mapping[str, Any], known: Mapping[str, str]) -> None:
         check_metric("StopWhen(metric=...)", values["stop_when"].metric, known, per_epoch=True)
     for rule in values["constraints"]:
         check_metric("AtMost(...)", rule.metric, known)
+
+
+def metrics_named(values: Mapping[str, Any]) -> list[str]:
+    """The metrics that something in a checked study goes by, each once."""
+    objective, space = values["objective"], values["space"]
+    names = [objective] if isinstance(objective, str) else list(objective)
+    names += [values["early_stopping"].monitor] if values["early_stopping"] is not None else []
+    names += [values["stop_when"].metric] if values["stop_when"] is not None else []
+    names += [rule.metric for rule in values["constraints"]]
+    rows = space.rows if isinstance(space, Space) else space
+    return list(dict.fromkeys([*names, *edge_values(rows.get("schedule_metric", "val_loss"))]))
 
 
 def _check_objectives(values: Mapping[str, Any], known: Mapping[str, str]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from hpo.data import DATASETS
 from hpo.models import MODELS
 from hpo.study.function import shown_reference
+from hpo.study.tasks import COMPUTED
 
 __all__ = ["foreign_parts", "is_own_builder", "is_own_loader", "shown_parts", "todays_name"]
 
@@ -22,7 +23,7 @@ def is_own_loader(loader: object) -> bool:
     return loader in [dataset.loader for dataset in DATASETS.values()]
 
 
-_OF_HPO: tuple[str, ...] = ()
+_OF_HPO = [metric.reference for metric in COMPUTED.values()]
 """The functions of parts that come with hpo."""
 
 

@@ -197,6 +197,13 @@ class Categorical(Parameter):
         return " | ".join(str(choice) for choice in self.choices)
 
 
+def edge_values(row: Any) -> list[Any]:
+    """The values of a row at the ends of its range, all choices, or the fixed value or values."""
+    if isinstance(row, Parameter):
+        return list(row.ends())
+    return list(row) if isinstance(row, (list, tuple)) else [row]
+
+
 def _is_finite(value: float) -> bool:
     try:
         return math.isfinite(value)

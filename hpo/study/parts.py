@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-from hpo.errors import StudyError
+from hpo.errors import StudyError, near_miss
 from hpo.models import Reads
 from hpo.own_metrics import is_metric_name
 from hpo.study.function import function_reference, shown_reference
@@ -190,13 +190,18 @@ def _defaults(parts: Any) -> dict[str, Any]:
     return {name: reads.default for part in parts for name, reads in part.reads.items() if reads.default is not None}
 
 
-def parts_given(given: Mapping[str, Any]) -> Parts:
-    """The fields loss, optimizer, schedule and metrics of a study. StudyError for what is no part."""
+def parts_given(given: Mapping[str, Any], computed: Mapping[str, Metric]) -> Parts:
+    """The fields loss, optimizer, schedule and metrics of a study. StudyError for what is no part.
+
+    computed: metrics that come with hpo, which a study may ask for by name
+    """
     chosen = {kind: _of_kind(kind, given[kind]) for kind in CHOSEN}
     metrics = {} if given["metrics"] is None else given["metrics"]
+    if isinstance(metrics, list | tuple) and all(isinstance(name, str) for name in metrics):
+        metrics = {name: name for name in metrics}  # hpo's own
     if not isinstance(metrics, Mapping):
         raise StudyError(f"metrics is {metrics!r}, not a mapping of names to metrics", next=OWN_METRIC)
-    return Parts(chosen, {name: _metric(name, metric) for name, metric in metrics.items()})
+    return Parts(chosen, {name: _metric(name, metric, computed) for name, metric in metrics.items()})
 
 
 def _of_kind(kind: str, given: Any) -> tuple[Part, ...]:
@@ -219,10 +224,18 @@ def _of_kind(kind: str, given: Any) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def _metric(name: Any, given: Any) -> Metric:
+def _metric(name: Any, given: Any, computed: Mapping[str, Metric]) -> Metric:
+    if name in computed and given in (name, computed[name]):
+        return computed[name]
+    if isinstance(given, str) and given == name:
+        raise StudyError(
+            f'metrics names "{name}", which hpo does not compute here',
+            evidence=[near_miss(name, computed)],
+            next=f"correct the name, or bring a metric of your own: {OWN_METRIC}",
+        )
     if not is_metric_name(name) or set(name) & set(" ,\t\n"):
         raise StudyError(f"metrics: {name!r} is not the name of a metric", next="use a word, such as macro_f1")
-    if name in METRICS or name in RESERVED:
+    if name in METRICS or name in computed or name in RESERVED:
         raise StudyError(f"metrics: hpo reports a {name} of its own", next=f'another name, such as "my_{name}"')
     if not isinstance(given, Metric):
         raise StudyError(f"metrics[{name!r}] is {given!r}, not a Metric with a direction", next=OWN_METRIC)

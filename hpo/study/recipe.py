@@ -14,9 +14,9 @@ from hpo.errors import StudyError, near_miss
 
 __all__ = ["LOSSES", "OPTIMIZERS", "RECIPE", "SCHEDULES", "Setting", "check_value"]
 
-OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop")
+OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "nadam", "radam", "adafactor", "lion", "muon")
 SCHEDULES = ("none", "cosine", "step", "plateau", "one_cycle")
-LOSSES = ("cross_entropy",)
+LOSSES = ("cross_entropy", "focal")
 PRECISIONS = ("float32", "bf16")
 
 REQUIRED: Any = object()
@@ -49,6 +49,7 @@ class Setting:
 
 RECIPE: dict[str, Setting] = {
     "batch_size": Setting(int, REQUIRED, "images per step", low=1),
+    "accumulate": Setting(int, None, "batches whose gradients add up to one update of the weights", low=1, unset=1),
     "lr": Setting(float, REQUIRED, "peak learning rate", low=0.0, open_low=True),
     "loss": Setting(
         str,
@@ -57,6 +58,17 @@ RECIPE: dict[str, Setting] = {
         choices=LOSSES,
         unset="cross_entropy",
         own='loss=Loss("my_parts:focal") in the study, from hpo import Loss',
+    ),
+    "focal_gamma": Setting(
+        float, None, "of the focal loss: 0 is the cross entropy", low=0.0, unset=2.0, needs={"loss": ("focal",)}
+    ),
+    "class_weights": Setting(
+        str,
+        None,
+        "balanced: each class counts the same in the loss, however many images it has",
+        choices=("none", "balanced"),
+        unset="none",
+        needs={"loss": LOSSES},
     ),
     "optimizer": Setting(
         str,
@@ -69,7 +81,35 @@ RECIPE: dict[str, Setting] = {
         float, 0.0, "of SGD and RMSprop", low=0.0, high=1.0, open_high=True, needs={"optimizer": ("sgd", "rmsprop")}
     ),
     "nesterov": Setting(bool, False, "Nesterov momentum of SGD", needs={"optimizer": ("sgd",)}),
-    "weight_decay": Setting(float, 0.0, "L2 for adam, sgd, rmsprop; decoupled for adamw", low=0.0),
+    "beta1": Setting(
+        float,
+        None,
+        "decay of the average of gradients; of muon, its momentum. Without a row: the optimizer's own, 0.9 or 0.95",
+        low=0.0,
+        high=1.0,
+        open_high=True,
+        needs={"optimizer": ("adam", "adamw", "nadam", "radam", "lion", "muon")},
+    ),
+    "beta2": Setting(
+        float,
+        None,
+        "decay of the average of their squares; of lion, of its state. Without a row: 0.999, of lion 0.99",
+        low=0.0,
+        high=1.0,
+        open_high=True,
+        needs={"optimizer": ("adam", "adamw", "nadam", "radam", "lion")},
+    ),
+    "eps": Setting(
+        float,
+        None,
+        "added to the denominator; without a row 1e-8",
+        low=0.0,
+        open_low=True,
+        needs={"optimizer": ("adam", "adamw", "rmsprop", "nadam", "radam")},
+    ),
+    "weight_decay": Setting(
+        float, 0.0, "L2 for adam, sgd, rmsprop, nadam, radam; decoupled for adamw, adafactor, lion, muon", low=0.0
+    ),
     "decay_norm_and_bias": Setting(bool, True, "false: no weight decay on one-dimensional parameters"),
     "schedule": Setting(
         str,
@@ -115,7 +155,9 @@ RECIPE: dict[str, Setting] = {
         high=1.0,
         open_high=True,
     ),
-    "label_smoothing": Setting(float, 0.0, "of the cross entropy", low=0.0, high=1.0, open_high=True),
+    "label_smoothing": Setting(
+        float, 0.0, "of the cross entropy", low=0.0, high=1.0, open_high=True, needs={"loss": ("cross_entropy",)}
+    ),
     "mixup_alpha": Setting(float, 0.0, "Beta(alpha, alpha) of mixup; 0 means none", low=0.0),
     "crop_padding": Setting(int, 0, "random crop after padding each side with this many zero pixels", low=0),
     "flip": Setting(bool, False, "random horizontal flip"),

@@ -29,8 +29,9 @@ from hpo.study.pruners import MedianPruner, Pruner
 from hpo.study.recipe import RECIPE, REQUIRED
 from hpo.study.samplers import TPE, Sampler, check_sampler
 from hpo.study.space import Space
+from hpo.study.tasks import COMPUTED
 from hpo.study.training import Training
-from hpo.study.validation import check_metric_rows, check_reads, check_shape, table_row
+from hpo.study.validation import check_metric_rows, check_one_loss, check_reads, check_shape, table_row
 
 __all__ = ["Study"]
 
@@ -57,7 +58,8 @@ class Study:
     max_seconds:    a trial that trains longer ends as complete, with its best so far
     subset:         train on this many images only (for trying things out); seed: of the study, trial n has (seed, n)
     loss, optimizer, schedule: of your own, "module:name", a function, or a Loss, Optimizer or Schedule that says what
-                    it reads; several where a row of the space chooses. metrics: by name, each a Metric
+                    it reads; several where a row of the space chooses. metrics: by name, each a Metric; or
+                    the names of some of hpo.study.tasks.COMPUTED
     on_trial_end, on_new_best, on_end: functions of your own, called by every host of what ends there, in a thread of
                     their own: (study, trial), (study, trial) and (result); hpo.search.callbacks
     """
@@ -125,12 +127,13 @@ class Study:
 
     def _check_with_model(self) -> None:
         fields.check_fields(vars(self))
-        parts = parts_given(vars(self))
+        parts = parts_given(vars(self), COMPUTED)
         self._set(space=_space(self.space), metrics=parts.metrics, **parts.chosen)
         fields.check_metrics(vars(self), self.known_metrics)
         check_shape(self.name, self.dataset_row, self.model_row)
         check_reads(self.name, self.rows, self.model_row, self.model_name, parts)
         check_metric_rows(self.name, self.rows, self.known_metrics)
+        check_one_loss(self.name, self.rows, self.objectives, parts)
 
     def _set(self, **values: Any) -> None:
         for name, value in values.items():
@@ -204,13 +207,16 @@ class Study:
 
     @property
     def parts(self) -> Parts:
-        """What of training is the user's own."""
-        return Parts({kind: getattr(self, kind) or () for kind in CHOSEN}, self.metrics or {})
+        """What of training is the user's own, and the metrics that are computed because the study names them."""
+        named = fields.metrics_named(vars(self)) if not self.brings_training else ()
+        metrics = {name: COMPUTED[name] for name in named if name in COMPUTED}
+        return Parts({kind: getattr(self, kind) or () for kind in CHOSEN}, {**metrics, **(self.metrics or {})})
 
     @property
     def known_metrics(self) -> dict[str, str]:
         """Every metric that training can report, and which way is better."""
-        return {**METRICS, **{name: metric.direction for name, metric in (self.metrics or {}).items()}}
+        computed = {**COMPUTED, **(self.metrics or {})}
+        return {**METRICS, **{name: metric.direction for name, metric in computed.items()}}
 
     @property
     def objectives(self) -> tuple[str, ...]:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hpo.data import Dataset
 from hpo.errors import StudyError, near_miss
 from hpo.models import Model
-from hpo.study.parameters import Parameter
+from hpo.study.parameters import Parameter, edge_values
 from hpo.study.parts import Parts
 from hpo.study.protocol import check_metric
 from hpo.study.recipe import RECIPE, REQUIRED, check_value
 from hpo.study.space import Space
 
-__all__ = ["check_metric_rows", "check_reads", "check_shape", "table_row"]
+__all__ = ["check_metric_rows", "check_one_loss", "check_reads", "check_shape", "table_row"]
 
 
 def check_reads(study: str, space: Space, model: Model, model_name: str, parts: Parts) -> None:
@@ -33,7 +33,7 @@ def check_reads(study: str, space: Space, model: Model, model_name: str, parts: 
             )
         for reads in readers:
             _check_repeat(study, name, row, getattr(reads, "per", None))
-            for value in _edge_values(row):
+            for value in edge_values(row):
                 if value is not None:
                     check_value(f'study "{study}": {name}', value, reads)
     _check_chosen(study, space, parts)
@@ -43,8 +43,19 @@ def check_reads(study: str, space: Space, model: Model, model_name: str, parts: 
 
 def check_metric_rows(study: str, space: Space, known: Mapping[str, str]) -> None:
     """Raise StudyError for a row of the recipe that names a metric which no epoch of the study has."""
-    for value in _edge_values(space.rows.get("schedule_metric", "val_loss")):
+    for value in edge_values(space.rows.get("schedule_metric", "val_loss")):
         check_metric(f'study "{study}": schedule_metric', value, known, per_epoch=True)
+
+
+def check_one_loss(study: str, space: Space, objectives: Sequence[str], parts: Parts) -> None:
+    """Raise StudyError where the objective is a loss that the search itself changes: trials could not be compared."""
+    reads = {name for loss in parts.chosen["loss"] for name in loss.reads} | {"loss", "focal_gamma"}
+    searched = sorted(name for name in reads & space.searched.keys())
+    if "val_loss" in objectives and searched:
+        raise StudyError(
+            f'study "{study}": the objective val_loss is another measure in each trial, as {searched[0]} is searched',
+            next=f'take a metric as the objective, such as "val_accuracy", or fix {searched[0]}',
+        )
 
 
 def check_shape(study: str, dataset: Dataset, model: Model) -> None:
@@ -77,12 +88,6 @@ def table_row(kind: str, name: object, table: Mapping[str, Any]) -> Any:
     return table[name]
 
 
-def _edge_values(row: Any) -> list[Any]:
-    if isinstance(row, Parameter):
-        return list(row.ends())
-    return list(row) if isinstance(row, (list, tuple)) else [row]
-
-
 def _check_repeat(study: str, name: str, row: Any, per: str | None) -> None:
     repeat = row.repeat if isinstance(row, Parameter) else (per if isinstance(row, (list, tuple)) else None)
     if repeat == per or (per is not None and not isinstance(row, Parameter)):
@@ -99,7 +104,7 @@ def _check_chosen(study: str, space: Space, parts: Parts) -> None:
     for kind, several in parts.chosen.items():
         if not several or parts.only(kind, space.rows) is not None:
             continue
-        choices = _edge_values(space.rows.get(kind, ""))
+        choices = edge_values(space.rows.get(kind, ""))
         for part in several:
             if part.shown not in choices:
                 given = ", ".join(f'"{one.shown}"' for one in several)
@@ -138,7 +143,7 @@ def _check_never_read(study: str, space: Space, model: Model, parts: Parts) -> N
         for other, wanted in needs.items():
             part = parts.only(other, space.rows) if other in parts.chosen else None
             usual = part.shown if part else RECIPE[other].default or RECIPE[other].unset
-            given = _edge_values(space.rows.get(other, usual))
+            given = edge_values(space.rows.get(other, usual))
             if not set(given) & set(wanted):
                 raise StudyError(
                     f'study "{study}": nothing reads "{name}": it matters for {other}={"|".join(wanted)} only',

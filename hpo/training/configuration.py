@@ -18,11 +18,17 @@ class Recipe:
     """Every setting of `hpo.study.recipe.RECIPE`, with its default where a configuration does not name it."""
 
     batch_size: int
+    accumulate: int
     lr: float
     loss: str
+    focal_gamma: float
+    class_weights: str
     optimizer: str
     momentum: float
     nesterov: bool
+    beta1: float | None
+    beta2: float | None
+    eps: float | None
     weight_decay: float
     decay_norm_and_bias: bool
     schedule: str
@@ -43,6 +49,16 @@ class Recipe:
     precision: str
     channels_last: bool
     deterministic: bool
+
+    @property
+    def batch_images(self) -> int:
+        """Images for one update of the weights."""
+        return self.batch_size * self.accumulate
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is one of those that the faster ways of training are made for."""
+        return self.loss == "cross_entropy" and self.class_weights == "none" and self.accumulate == 1
 
     @classmethod
     def read(cls, config: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]] | None = None) -> Recipe:

@@ -55,7 +55,7 @@ def fused(
     model: nn.Module, shape: tuple[int, int, int], optimizer: Optimizer, recipe: Recipe, device: torch.device
 ) -> Fused | None:
     """`model` on images [C, H, W] = `shape`, trained without autograd; None where it or the recipe needs autograd."""
-    if recipe.loss != "cross_entropy":
+    if not recipe.plain:
         return None
     if recipe.freeze_epochs or recipe.mixup_alpha or (recipe.precision != "float32" and supports_bf16(device)):
         return None

@@ -15,7 +15,7 @@ from hpo.messages import Job
 from hpo.training.configuration import Recipe
 from hpo.training.own_parts import OwnPart, own_part
 
-__all__ = ["LossFunction", "Losses", "cross_entropy", "losses"]
+__all__ = ["LossFunction", "Losses", "balanced_weights", "cross_entropy", "focal", "losses"]
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 """Outputs [N, ...] and targets [N, ...] to the mean loss []."""
@@ -33,18 +33,48 @@ class Losses:
     knows_guess: bool
 
 
-def losses(job: Job, recipe: Recipe, device: torch.device) -> Losses:
-    """The losses of the job's recipe. StudyError for a loss of the user's own that cannot be made."""
+def losses(job: Job, recipe: Recipe, device: torch.device, labels: Tensor | None = None) -> Losses:
+    """The losses of the job's recipe. StudyError for a loss of the user's own that cannot be made.
+
+    labels: int64 [N] of the images that are trained on, by which "balanced" weighs the classes; None where none are
+    """
     own = own_part(job, "loss")
     if own is not None:
         function = _own_loss(own, device)
         return Losses(function, function, knows_guess=False)
-    return Losses(cross_entropy(recipe), F.cross_entropy, knows_guess=True)
+    weights = None
+    if recipe.class_weights == "balanced" and labels is not None:
+        weights = balanced_weights(labels, len(job.dataset["classes"])).to(device)
+    if recipe.loss == "focal":
+        train, validation = (partial(focal, gamma=recipe.focal_gamma, weight=weight) for weight in (weights, None))
+        return Losses(train, validation, knows_guess=False)
+    return Losses(cross_entropy(recipe, weights), F.cross_entropy, knows_guess=True)
 
 
-def cross_entropy(recipe: Recipe) -> LossFunction:
-    """With the recipe's label smoothing."""
-    return partial(F.cross_entropy, label_smoothing=recipe.label_smoothing)
+def cross_entropy(recipe: Recipe, weights: Tensor | None = None) -> LossFunction:
+    """With the recipe's label smoothing, and `weights` [classes] of the classes."""
+    if weights is None:
+        return partial(F.cross_entropy, label_smoothing=recipe.label_smoothing)
+    return partial(F.cross_entropy, label_smoothing=recipe.label_smoothing, weight=weights)
+
+
+def focal(logits: Tensor, labels: Tensor, gamma: float, weight: Tensor | None = None) -> Tensor:
+    """The mean of (1 - p)^gamma times the cross entropy, p the share of the right class (Lin et al. 2017), over labels.
+
+    weight: [classes]; the mean is then weighted as that of torch's cross entropy.
+    """
+    each = F.cross_entropy(logits, labels, reduction="none")
+    each = (1.0 - torch.exp(-each)).clamp_min(0.0) ** gamma * each
+    if weight is None:
+        return each.mean()
+    shares = weight[labels]
+    return (shares * each).sum() / shares.sum()
+
+
+def balanced_weights(labels: Tensor, classes: int) -> Tensor:
+    """[classes]: all images over classes times the images of each, as scikit-learn's "balanced"; 0 for one without."""
+    counts = torch.bincount(labels, minlength=classes).float()
+    return torch.where(counts > 0, len(labels) / (classes * counts.clamp_min(1.0)), 0.0)
 
 
 def _own_loss(part: OwnPart, device: torch.device) -> LossFunction:

@@ -12,6 +12,8 @@ from torch.optim import Optimizer
 
 from hpo.torch_internals import spare_the_compiler
 from hpo.training.configuration import Recipe
+from hpo.training.lion import Lion
+from hpo.training.muon import MuonWithAdamW
 from hpo.training.own_parts import OwnPart
 
 __all__ = ["OPTIMIZERS", "build_optimizer", "optimizer_tensors", "restore_optimizer", "set_lr"]
@@ -23,11 +25,11 @@ SHARE = "hpo_lr_share"
 
 
 def _adam(groups: Groups, recipe: Recipe, on_gpu: bool) -> Optimizer:
-    return torch.optim.Adam(groups, weight_decay=recipe.weight_decay, fused=True, capturable=on_gpu)
+    return torch.optim.Adam(groups, **_averages(recipe), fused=True, capturable=on_gpu)
 
 
 def _adamw(groups: Groups, recipe: Recipe, on_gpu: bool) -> Optimizer:
-    return torch.optim.AdamW(groups, weight_decay=recipe.weight_decay, fused=True, capturable=on_gpu)
+    return torch.optim.AdamW(groups, **_averages(recipe), fused=True, capturable=on_gpu)
 
 
 def _sgd(groups: Groups, recipe: Recipe, on_gpu: bool) -> Optimizer:
@@ -40,8 +42,43 @@ def _sgd(groups: Groups, recipe: Recipe, on_gpu: bool) -> Optimizer:
 def _rmsprop(groups: Groups, recipe: Recipe, on_gpu: bool) -> Optimizer:
     # torch has no fused RMSprop; on a CPU the plain loop was measured no slower than foreach.
     return torch.optim.RMSprop(
-        groups, momentum=recipe.momentum, weight_decay=recipe.weight_decay, foreach=on_gpu, capturable=on_gpu
+        groups,
+        momentum=recipe.momentum,
+        eps=1e-8 if recipe.eps is None else recipe.eps,
+        weight_decay=recipe.weight_decay,
+        foreach=on_gpu,
+        capturable=on_gpu,
     )
+
+
+def _nadam(groups: Groups, recipe: Recipe, on_gpu: bool) -> Optimizer:
+    return torch.optim.NAdam(groups, **_averages(recipe), foreach=on_gpu)
+
+
+def _radam(groups: Groups, recipe: Recipe, on_gpu: bool) -> Optimizer:
+    return torch.optim.RAdam(groups, **_averages(recipe), foreach=on_gpu)
+
+
+def _adafactor(groups: Groups, recipe: Recipe, on_gpu: bool) -> Optimizer:
+    return torch.optim.Adafactor(groups, weight_decay=recipe.weight_decay, foreach=on_gpu)
+
+
+def _lion(groups: Groups, recipe: Recipe, on_gpu: bool) -> Optimizer:
+    return Lion(groups, betas=_betas(recipe, 0.99), weight_decay=recipe.weight_decay)
+
+
+def _betas(recipe: Recipe, second: float = 0.999) -> tuple[float, float]:
+    """The recipe's, or the usual ones."""
+    return (
+        0.9 if recipe.beta1 is None else recipe.beta1,
+        second if recipe.beta2 is None else recipe.beta2,
+    )
+
+
+def _averages(recipe: Recipe) -> dict[str, Any]:
+    """What all of Adam's family takes."""
+    eps = 1e-8 if recipe.eps is None else recipe.eps
+    return {"betas": _betas(recipe), "eps": eps, "weight_decay": recipe.weight_decay}
 
 
 OPTIMIZERS: dict[str, Callable[[Groups, Recipe, bool], Optimizer]] = {
@@ -49,7 +86,14 @@ OPTIMIZERS: dict[str, Callable[[Groups, Recipe, bool], Optimizer]] = {
     "adamw": _adamw,
     "sgd": _sgd,
     "rmsprop": _rmsprop,
+    "nadam": _nadam,
+    "radam": _radam,
+    "adafactor": _adafactor,
+    "lion": _lion,
 }
+
+RECORDED = ("adam", "adamw", "sgd", "rmsprop")
+"""Those whose step can be recorded as a CUDA graph: their learning rate is a tensor there."""
 
 
 def build_optimizer(model: nn.Module, recipe: Recipe, device: torch.device, own: OwnPart | None = None) -> Optimizer:
@@ -63,7 +107,10 @@ def build_optimizer(model: nn.Module, recipe: Recipe, device: torch.device, own:
     on_gpu = device.type == "cuda"
     groups = _groups(model.parameters(), recipe)
     for group in groups:
-        group["lr"] = torch.tensor(recipe.lr, device=device) if on_gpu else recipe.lr
+        recorded = on_gpu and recipe.optimizer in RECORDED
+        group["lr"] = torch.tensor(recipe.lr, device=device) if recorded else recipe.lr
+    if recipe.optimizer == "muon":
+        return MuonWithAdamW(model, groups, 0.95 if recipe.beta1 is None else recipe.beta1, recipe.weight_decay)
     return OPTIMIZERS[recipe.optimizer](groups, recipe, on_gpu)
 
 

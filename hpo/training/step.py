@@ -60,6 +60,7 @@ class Step:
         self._model = model
         self._mixup = mixup
         self._loss = loss or cross_entropy(recipe)
+        self._turns, self._batch_size = recipe.accumulate, recipe.batch_size
         self._precision = precision(recipe, device)
         self._fast = fast_layers(model, device)
         self._forward = self._mixed if mixup is not None else self._plain
@@ -80,12 +81,31 @@ class Step:
 
     def eager(self, index: Tensor) -> None:
         """The part that can be recorded: kernels on tensors; from the second call on the host decides nothing."""
-        images, labels = self._batch(index)
-        loss, hits = self._learn(images, labels)
+        if self._turns == 1:
+            images, labels = self._batch(index)
+            loss, hits = self._learn(images, labels)
+        else:
+            loss, hits = self._in_turns(index)
         self._update()
         if self.first_loss is None:
             self.first_loss = loss.clone()
-        self.running.add(loss, hits, len(labels))
+        self.running.add(loss, hits, len(index))
+
+    def _in_turns(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """As `_by_autograd` for all of `index`, in parts of about equal size whose gradients add up.
+
+        Of equal size, so that no part has a single image, which batch normalisation refuses.
+        """
+        total = torch.zeros((), device=index.device)
+        hits = torch.zeros((), dtype=torch.int64, device=index.device)
+        for part in index.tensor_split(-(-len(index) // self._batch_size)):
+            images, labels = self._batch(part)
+            loss, logits = self._forward(images, labels)
+            loss = loss * (len(part) / len(index))
+            loss.backward()
+            total += loss.detach()
+            hits += count_hits(logits, labels)
+        return total, hits
 
     def _by_autograd(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """(mean loss [], hits []), and a gradient for every parameter: the specification of the faster ways."""

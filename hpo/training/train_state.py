@@ -19,7 +19,7 @@ from hpo.training.fast_paths import fused
 from hpo.training.losses import losses
 from hpo.training.metrics import MetricSet
 from hpo.training.object_state import tree_of, value_of
-from hpo.training.optimizers import build_optimizer, optimizer_tensors, restore_optimizer, set_lr
+from hpo.training.optimizers import RECORDED, build_optimizer, optimizer_tensors, restore_optimizer, set_lr
 from hpo.training.own_parts import own_part
 from hpo.training.schedules import LearningRate, TrainLength
 from hpo.training.scoring import score
@@ -52,7 +52,8 @@ class TrainState:
         self.optimizer = build_optimizer(self.model, recipe, device, own_optimizer)
         self.average = WeightAverage(self.model, recipe.ema_decay) if recipe.ema_decay > 0 else None
         self.generator = torch.Generator(device).manual_seed(derive_seed(job.seed, "augmentation", fold))
-        self.losses, self.metrics = losses(job, recipe, device), MetricSet(job, device)
+        self.losses = losses(job, recipe, device, parts.images.labels[parts.train])
+        self.metrics = MetricSet(job, device)
         self.stopping = Stopping(job.protocol, self.metrics.directions)
         self.steps_per_epoch = len(self.batches(0))
         length = TrainLength(self.steps_per_epoch, job.protocol.epochs)
@@ -69,20 +70,20 @@ class TrainState:
             mixup=mixer(recipe, self.generator),
             average=self.average,
             chain=fused(self.model, _shape(job), self.optimizer, recipe, device),
-            graphs=not self._own_optimizer and own_part(job, "loss") is None,
+            graphs=recipe.plain and recipe.optimizer in RECORDED,
         )
         self._best: dict[str, Tensor] = {}
         self._frozen = _body(self.model) if recipe.freeze_epochs else []
         self._lr = recipe.lr
 
     def batches(self, epoch: int) -> tuple[Tensor, ...]:
-        """The indices of every step of `epoch` (from 0), int64 [batch_size] each; the last one may be shorter.
+        """The indices of every step of `epoch` (from 0), int64 [batch_images] each; the last one may be shorter.
 
         The order depends only on the seed and the epoch. A last batch of one image is left out: batch normalisation
         cannot train on it.
         """
         generator = torch.Generator().manual_seed(derive_seed(self._order_seed, epoch))
-        train, size = self.parts.train, self.recipe.batch_size
+        train, size = self.parts.train, self.recipe.batch_images
         order = train[torch.randperm(len(train), generator=generator).to(train.device)]
         batches: tuple[Tensor, ...] = order.split(size)
         return batches[:-1] if len(batches) > 1 and len(batches[-1]) == 1 < size else batches

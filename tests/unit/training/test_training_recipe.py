@@ -54,7 +54,7 @@ def descend(
 def test_the_record_has_every_setting_of_the_table() -> None:
     """A setting added to RECIPE without a field here would silently not be read."""
     assert [field.name for field in fields(Recipe)] == list(RECIPE)
-    assert set(OPTIMIZERS) == set(OPTIMIZER_NAMES)
+    assert {*OPTIMIZERS, "muon"} == set(OPTIMIZER_NAMES)
     assert set(SCHEDULES) == set(SCHEDULE_NAMES)
 
 
@@ -72,10 +72,13 @@ REFERENCES = {
     "adamw": lambda p: torch.optim.AdamW(p, **PLAIN),
     "sgd": lambda p: torch.optim.SGD(p, momentum=0.9, nesterov=True, **PLAIN),
     "rmsprop": lambda p: torch.optim.RMSprop(p, momentum=0.9, **PLAIN),
+    "nadam": lambda p: torch.optim.NAdam(p, **PLAIN),
+    "radam": lambda p: torch.optim.RAdam(p, **PLAIN),
+    "adafactor": lambda p: torch.optim.Adafactor(p, **PLAIN),
 }
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", [name for name in REFERENCES if name != "adafactor"])
 def test_an_optimizer_steps_as_plain_torch_does(name: str) -> None:
     """Five steps of the fast implementation end as near to where they exactly end as the plain one's."""
     found = []
@@ -90,7 +93,7 @@ def test_an_optimizer_steps_as_plain_torch_does(name: str) -> None:
     assert_as_exact(ours.state_dict(), torchs, exact)
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", REFERENCES)
 def test_an_optimizer_has_the_options_that_torch_gives_it(name: str) -> None:
     """But for those that choose the implementation: eps, above all, which steps tell little of."""
     model = network()
@@ -103,7 +106,7 @@ def test_an_optimizer_has_the_options_that_torch_gives_it(name: str) -> None:
     assert {name: ours[name] for name in ours.keys() - ways} == {name: torchs[name] for name in torchs.keys() - ways}
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", OPTIMIZER_NAMES)
 def test_an_optimizer_put_back_goes_on_bit_for_bit(name: str) -> None:
     """State saved after 3 steps and restored gives the weights of 6 steps, also with channels-last weights."""
     settings = recipe(optimizer=name, momentum=0.9, weight_decay=0.01, decay_norm_and_bias=False)
