@@ -6,35 +6,18 @@ too, and imported on demand: Folders, RawImages, and `cached`, which makes a Raw
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from hpo.data.dataset import Dataset
+from hpo.data.image_folder import ImageFolder
 
 if TYPE_CHECKING:
     from hpo.data.files import Folders, RawImages, cached, checksum
 
-__all__ = ["DATASETS", "Dataset", "Folders", "RawImages", "cached", "checksum"]
+__all__ = ["DATASETS", "Dataset", "Folders", "ImageFolder", "RawImages", "cached", "checksum"]
 
 if __name__ != "hpo.data":
     raise ImportError("hpo's own data package is imported as hpo.data", name=__name__)
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A row of the table.
-
-    loader:       "module:function", called with a split ("train" or "test") and the folders to read and to cache in
-    shape:        (channels, height, width) of an image
-    classes:      names of the classes, in label order
-    validation:   share of the train split held out for validation by default
-    download:     whether torchvision fetches it; False for what comes with an installed package
-    """
-
-    loader: str
-    shape: tuple[int, int, int]
-    classes: tuple[str, ...]
-    validation: float = 0.2
-    download: bool = True
-    help: str = ""
 
 
 _DIGITS = tuple("0123456789")

@@ -42,18 +42,25 @@ class Folders:
 
 @dataclass(frozen=True)
 class RawImages:
-    """One split: images uint8 [N, C, H, W], labels int64 [N], and the SHA-256 of both."""
+    """One split: images uint8 [N, C, H, W], labels int64 [N], and the SHA-256 of both.
+
+    groups:     int64 [N] or None: images of one number, such as those of one patient, stay on one side of every split
+    validation: bool [N] or None: which images of the train split validate; None leaves that to the study
+    """
 
     images: Tensor
     labels: Tensor
     checksum: str
+    groups: Tensor | None = None
+    validation: Tensor | None = None
 
 
 def cached(
-    name: str, split: Split, version: str, folders: Folders, decode: Callable[[], tuple[Tensor, Tensor]]
+    name: str, split: Split, version: str, folders: Folders, decode: Callable[[], tuple[Tensor, Tensor] | RawImages]
 ) -> RawImages:
     """The split from the cache, or from `decode` and then into the cache.
 
+    decode:  gives (images, labels), or a RawImages
     version: of what is decoded, for example the sources' checksums. A file of another version is decoded again, and so
              is one that is torn or altered.
     A cache that cannot be written costs speed, not the study: the split is then decoded in memory.
@@ -66,8 +73,8 @@ def cached(
         found = _read(path, version)  # another process may have made it meanwhile
         if found is not None:
             return found
-        images, labels = decode()
-        made = RawImages(images, labels, checksum(images, labels))
+        decoded = decode()
+        made = decoded if isinstance(decoded, RawImages) else RawImages(*decoded, checksum(*decoded))
         _write(path, made, version)
     return made
 
@@ -103,6 +110,7 @@ def _read(path: Path, version: str) -> RawImages | None:
             if facts.get("version") != version:
                 return None
             images, labels = file.get_tensor("images"), file.get_tensor("labels")
+            more = {name: file.get_tensor(name) for name in ("groups", "validation") if name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
         return None
     except (OSError, SafetensorError) as error:
@@ -111,7 +119,7 @@ def _read(path: Path, version: str) -> RawImages | None:
     if checksum(images, labels) != facts.get("checksum"):
         log.warning("%s does not match its checksum and is made anew", path)
         return None
-    return RawImages(images, labels, facts["checksum"])
+    return RawImages(images, labels, facts["checksum"], **more)
 
 
 def _write(path: Path, data: RawImages, version: str) -> None:
@@ -121,7 +129,9 @@ def _write(path: Path, data: RawImages, version: str) -> None:
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".part")
         os.close(handle)
-        save_file({"images": data.images.contiguous(), "labels": data.labels.to(torch.int64)}, temporary, facts)
+        more = {name: value for name in ("groups", "validation") if (value := getattr(data, name)) is not None}
+        tensors = {"images": data.images.contiguous(), "labels": data.labels.to(torch.int64), **more}
+        save_file(tensors, temporary, facts)
         _flush(temporary)
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:

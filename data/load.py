@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import json
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 
@@ -11,27 +14,44 @@ from hpo.errors import DataError, StudyError
 from hpo.models.build import resolve
 from hpo.user_code import definition_of
 
-__all__ = ["load_split"]
+__all__ = ["identity", "load_split", "loader_options"]
+
+
+def identity(dataset: Mapping[str, Any]) -> str:
+    """What tells a job's data set from any other, on any host: its loader and what decides the loader's result."""
+    return json.dumps([dataset["loader"], dataset.get("options")], sort_keys=True)
+
+
+def loader_options(dataset: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that the loader of a job's data set takes after split and folders (Dataset.for_trainer)."""
+    return {**dataset.get("options", {}), **dataset.get("place", {})}
 
 
 def load_split(
-    name: str, loader: str, split: Split, folders: Folders, shape: tuple[int, int, int], classes: int
+    name: str,
+    loader: str,
+    split: Split,
+    folders: Folders,
+    shape: tuple[int, int, int],
+    classes: int,
+    options: Mapping[str, Any] | None = None,
 ) -> RawImages:
     """The split that `loader` ("module:function") gives: uint8 [N, *shape], labels int64 [N] in 0..classes-1.
 
+    options: more arguments for a loader of hpo's own
     Raises StudyError for a loader that cannot be imported or called, DataError for files that are missing or altered
     and for images or labels that are not what the table says.
     """
     function = resolve(loader, "data loader")
     try:
-        inspect.signature(function).bind(split, folders)
+        inspect.signature(function).bind(split, folders, **(options or {}))
     except TypeError as error:
         raise StudyError(
             f"data loader {loader} cannot be called as load(split, folders): {error}",
             evidence=[definition_of(function)],
             next='let it take a split, "train" or "test", and the folders to read and to cache in',
         ) from error
-    data = function(split, folders)
+    data = function(split, folders, **(options or {}))
     kinds = _wrong_types(data)
     if kinds:
         raise DataError(
@@ -52,6 +72,8 @@ def load_split(
         problems.append("there are no images")
     elif int(labels.min()) < 0 or int(labels.max()) >= classes:
         problems.append(f"labels run from {int(labels.min())} to {int(labels.max())}, expected 0..{classes - 1}")
+    elif absent := sorted(set(range(classes)) - set(labels.unique().tolist())):
+        problems.append(f"{len(absent)} of {classes} classes have no image: labels {', '.join(map(str, absent[:5]))}")
     if problems:
         raise DataError(
             f"{split} split of {name} is not what the table of data sets says",

@@ -6,6 +6,7 @@ The permutations come from numpy's RandomState, whose stream is frozen (NEP 19);
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from hpo.errors import StudyError
 
-__all__ = ["channel_statistics", "folds", "split", "subset"]
+__all__ = ["channel_statistics", "folds", "folds_apart", "split", "split_apart", "subset"]
 
 Index = NDArray[np.int64]
 
@@ -31,6 +32,45 @@ def split(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
     held_out = _stratified_draw(_by_class(labels, seed), count)
     everything = np.arange(len(labels), dtype=np.int64)
     return _tensor(np.setdiff1d(everything, held_out, assume_unique=True)), _tensor(held_out)
+
+
+def split_apart(labels: Tensor, groups: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """As `split`, where the samples of one group (groups int64 [N]) stay on one side; every class of two groups or more
+    is on both.
+
+    Shares are as near to `fraction` as whole groups allow.
+    """
+    members = _tables(labels, groups, seed)
+    sizes = members.tables.sum(0)
+    wanted, held = fraction * sizes, np.zeros(len(sizes))
+    taken = np.zeros(len(members.tables), bool)
+    for at in members.order:
+        more = held + members.tables[at]
+        if (((more - wanted) ** 2 - (held - wanted) ** 2) / sizes).sum() < 0:
+            taken[at], held = True, more
+    for label in np.flatnonzero(held == 0):
+        of_class = [at for at in members.order if members.tables[at][label]]
+        if len(of_class) > 1:
+            taken[of_class[-1]] = True  # the smallest
+    held_out = taken[members.number]
+    if held_out.all() or not held_out.any():
+        raise StudyError(f"{fraction:g} of {len(taken)} groups leaves nothing to train or to validate on")
+    return _tensor(np.flatnonzero(~held_out)), _tensor(np.flatnonzero(held_out))
+
+
+def folds_apart(labels: Tensor, groups: Tensor, k: int, seed: int) -> list[tuple[Tensor, Tensor]]:
+    """As `folds`, where the samples of one group (groups int64 [N]) validate together."""
+    members = _tables(labels, groups, seed)
+    if not 2 <= k <= len(members.tables):
+        raise StudyError(f"folds={k} must be at least 2 and at most the number of groups, {len(members.tables)}")
+    sizes, held = members.tables.sum(0), np.zeros((k, members.tables.shape[1]))
+    fold_of = np.zeros(len(members.tables), np.int64)
+    for at in members.order:  # to where it adds least to what is there already
+        cost = ((2 * held + members.tables[at]) * members.tables[at] / sizes**2).sum(1) + 1e-9 * held.sum(1)
+        fold_of[at] = int(cost.argmin())
+        held[fold_of[at]] += members.tables[at]
+    of_sample = fold_of[members.number]
+    return [(_tensor(np.flatnonzero(of_sample != f)), _tensor(np.flatnonzero(of_sample == f))) for f in range(k)]
 
 
 def folds(labels: Tensor, k: int, seed: int) -> list[tuple[Tensor, Tensor]]:
@@ -89,12 +129,35 @@ def _mean_and_deviation(totals: list[int], squares: list[int], pixels: int) -> t
     return torch.tensor(means), torch.tensor(deviations)
 
 
+class _Members(NamedTuple):
+    """Groups by number: number [N] of each sample's; tables [G, classes] of how many it has of each class; order: the
+    numbers, the largest group first and equal ones shuffled."""
+
+    number: Index
+    tables: NDArray[np.float64]
+    order: list[int]
+
+
+def _tables(labels: Tensor, groups: Tensor, seed: int) -> _Members:
+    _, number = np.unique(groups.cpu().numpy(), return_inverse=True)
+    _, label = np.unique(labels.cpu().numpy(), return_inverse=True)
+    tables = np.zeros((int(number.max()) + 1, int(label.max()) + 1))
+    np.add.at(tables, (number, label), 1)
+    shuffled = _random(seed).permutation(len(tables))
+    order = shuffled[np.argsort(-tables.sum(1)[shuffled], kind="stable")]
+    return _Members(number.astype(np.int64), tables, order.tolist())
+
+
+def _random(seed: int) -> np.random.RandomState:
+    if seed < 0:
+        raise StudyError(f"seed={seed} must not be negative")
+    return np.random.RandomState(np.random.MT19937(np.random.SeedSequence(seed)))
+
+
 def _by_class(labels: Tensor, seed: int) -> list[Index]:
     """The positions of each class, shuffled, in label order."""
     values = labels.cpu().numpy()
-    if seed < 0:
-        raise StudyError(f"seed={seed} must not be negative")
-    random = np.random.RandomState(np.random.MT19937(np.random.SeedSequence(seed)))
+    random = _random(seed)
     return [random.permutation(np.flatnonzero(values == label)).astype(np.int64) for label in np.unique(values)]
 
 

@@ -108,7 +108,8 @@ class Job:
     config:      the resolved configuration: model parameters and recipe settings, lists for one value per layer
     protocol:    when the trial ends, how its images are split and how it is scored
     model:       {"builder": "module:function", "reads": [names]}
-    dataset:     {"name", "loader", "shape", "classes", "validation"}
+    dataset:     {"name", "loader", "shape", "classes", "validation"}; of the user's own files also "options", which
+                 decide what is loaded, "place", where this host has them, and "fit", how images come to their size
     seed:        the trial's seed, from (study seed, trial number)
     checkpoint:  folder of this trial's checkpoints; training resumes from what is there; "" keeps none
     phase:       "search" trains on the train part and scores the validation part; "final" trains on both and scores
@@ -136,7 +137,8 @@ class Job:
     @property
     def key(self) -> str:
         """32 hexadecimal digits that change with anything that decides the job's result, and with nothing else."""
-        what = [self.config, asdict(self.protocol), self.model, self.dataset, self.seed, self.phase]
+        dataset = {name: value for name, value in self.dataset.items() if name != "place"}
+        what = [self.config, asdict(self.protocol), self.model, dataset, self.seed, self.phase]
         if self.parts:
             what.append(without_folders(self.parts))
         if self.own is not None:  # by the names that every host has: without the folder of a file

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from hpo.data import DATASETS, Dataset
 from hpo.data.files import Folders, RawImages, Split
-from hpo.data.load import load_split
+from hpo.data.load import load_split, loader_options
 from hpo.errors import StudyError, near_miss
 from hpo.models import MODELS, Model
 from hpo.models.build import build_model, resolve
@@ -89,9 +89,7 @@ def check_dataset(dataset: Dataset | str, folders: Folders | None = None) -> Non
     Raises DataError for missing or altered files and for images that are not what the row says, StudyError for a loader
     that cannot be imported.
     """
-    name, row = (
-        (dataset, _row("data set", dataset, DATASETS)) if isinstance(dataset, str) else (dataset.loader, dataset)
-    )
+    name, row = (dataset, _row("data set", dataset, DATASETS)) if isinstance(dataset, str) else (dataset.name, dataset)
     folders = folders or _folders()
     if not 0 < row.validation < 1:
         raise _broken(f"data set {name} holds out {row.validation} of its images", "validation", "a share such as 0.2")
@@ -209,14 +207,15 @@ def _check_learns(network: _Network) -> None:
 
 def _check_split(name: str, row: Dataset, split: Split, folders: Folders) -> RawImages:
     def load() -> RawImages:
-        return load_split(name, row.loader, split, folders, row.shape, len(row.classes))
+        job = row.for_trainer(name)
+        return load_split(name, row.loader, split, folders, row.shape, len(job["classes"]), loader_options(job))
 
     first, again = load(), load()
-    missing = sorted(set(range(len(row.classes))) - set(first.labels.unique().tolist()))
+    missing = sorted(set(range(len(row.class_names))) - set(first.labels.unique().tolist()))
     if missing:
         raise _broken(
             f"the {split} split of data set {name} has no image of some classes",
-            _listed([row.classes[label] for label in missing]),
+            _listed([row.class_names[label] for label in missing]),
             "take these names out of the row's classes, or give the split images of them",
         )
     same = torch.equal(first.images, again.images) and torch.equal(first.labels, again.labels)

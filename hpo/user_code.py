@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import linecache
 import os
 import sys
 import sysconfig
@@ -13,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-__all__ = ["definition_of", "frame_of", "line_of", "mend_import"]
+__all__ = ["calling_line", "definition_of", "frame_of", "line_of", "mend_import"]
 
 
 def frame_of(error: BaseException, *, or_ours: bool = False) -> traceback.FrameSummary | None:
@@ -36,6 +37,21 @@ def line_of(error: BaseException) -> str:
         return f"{error.filename}, line {error.lineno}" + (f": {error.text.strip()}" if error.text else "")
     frame = frame_of(error)
     return f"{frame.filename}, line {frame.lineno}: {frame.line}" if frame is not None else ""
+
+
+def calling_line() -> tuple[str, str]:
+    """(file, `file, line 7: the text of the line`) of the user's line that called into hpo; ("", "") if there is none.
+
+    In a notebook or at a prompt there is none: only a file has a place on the disk.
+    """
+    frame = sys._getframe(1)
+    while frame.f_back is not None:
+        name = frame.f_code.co_filename
+        if not _is_library(name) and not name.startswith(_ours()) and os.path.isfile(name):
+            text = linecache.getline(name, frame.f_lineno).strip()
+            return name, f"{name}, line {frame.f_lineno}" + (f": {text}" if text else "")
+        frame = frame.f_back
+    return "", ""
 
 
 def mend_import(error: BaseException) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torchvision.transforms.functional import pil_to_tensor
 
+from hpo.data.pixels import Unreadable, fitted, opened, squeezed
 from hpo.errors import UsageError
 from hpo.inference.model import SavedModel
 
@@ -27,48 +27,40 @@ class Prediction:
 
 
 def predict(model: SavedModel, paths: Sequence[Path], *, resize: bool = False) -> list[Prediction]:
-    """The class of each image, in the given order. Raises UsageError for a file that it cannot read."""
-    images = torch.stack([read_image(path, model.shape, resize=resize) for path in paths])
+    """The class of each image, in the given order. Raises UsageError for a file that it cannot read.
+
+    resize: scale images of another size; those of a model that was trained on a folder of images always are, as then
+    """
+    cover = model.about.get("fit") == "cover"
+    images = torch.stack([read_image(path, model.shape, resize=resize, cover=cover) for path in paths])
     with torch.inference_mode():
         found = model.classifier(images).softmax(dim=1)
     return [_prediction(path, row, model.classes) for path, row in zip(paths, found, strict=True)]
 
 
-def read_image(path: Path, shape: tuple[int, int, int], *, resize: bool) -> Tensor:
+def read_image(path: Path, shape: tuple[int, int, int], *, resize: bool, cover: bool = False) -> Tensor:
     """The image as uint8 [C, H, W] = `shape`.
 
     Colour is converted to grey, and grey to colour, as the model needs; transparency becomes black. A different size is
-    an error unless `resize`, because few people mean to squeeze a photograph into 28 x 28 pixels.
+    an error unless `resize`, because few people mean to squeeze a photograph into 28 x 28 pixels; or `cover`: it is
+    scaled until it covers H x W, and cut to its middle.
     """
-    from PIL import Image, UnidentifiedImageError
-
-    channels, height, width = shape
-    if channels not in (1, 3):
-        raise UsageError(f"the model reads {channels} channels, and image files have 1 or 3")
+    if shape[0] not in (1, 3):
+        raise UsageError(f"the model reads {shape[0]} channels, and image files have 1 or 3")
     try:
-        with Image.open(path) as file:
-            image = file.convert("RGBA") if "transparency" in file.info or file.mode in ("LA", "PA") else file.copy()
-    except FileNotFoundError:
-        raise UsageError(f"no such image: {path}", next="check the path") from None
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
-        said = str(error).replace(f" {str(path)!r}", "")
-        raise UsageError(f"{path} is not an image that can be read", evidence=[said]) from None
-    if image.mode == "RGBA":
-        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
-    if image.mode.startswith(("I", "F")):
-        raise UsageError(
-            f"{path} has more than 8 bits per channel (mode {image.mode})", next="save it as an 8-bit PNG or JPEG"
-        )
-    image = image.convert("L" if channels == 1 else "RGB")
-    if image.size != (width, height):
-        if not resize:
+        wide, high = opened(path, shape).size
+        if (high, wide) != shape[1:] and not (resize or cover):
             raise UsageError(
-                f"{path} is {image.width} x {image.height} pixels, and the model reads {width} x {height}",
+                f"{path} is {wide} x {high} pixels, and the model reads {shape[2]} x {shape[1]}",
                 next="give --resize to scale it, or crop it to that size",
             )
-        image = image.resize((width, height), Image.Resampling.LANCZOS)
-    pixels: Tensor = pil_to_tensor(image)
-    return pixels
+        return torch.from_numpy((fitted if cover else squeezed)(path, shape).copy())
+    except FileNotFoundError:
+        raise UsageError(f"no such image: {path}", next="check the path") from None
+    except Unreadable as error:
+        raise UsageError(
+            f"{path} is not an image that can be read", evidence=[str(error)], next="save it as an 8-bit PNG or JPEG"
+        ) from None
 
 
 def _prediction(path: Path, row: Tensor, classes: Sequence[str]) -> Prediction:

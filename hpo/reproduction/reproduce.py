@@ -80,8 +80,8 @@ def reproduce(
     found, notes = _declared(reference, record)
     if found is not None and found.study.own is not None:
         record = _own_record(found, record)
-    elif found is not None and record.job.parts:  # from the files that are here
-        record = replace(record, job=replace(record.job, parts=found.study.parts.as_job()))
+    elif found is not None:
+        record = _from_here(found, record)
     wanted = device or str(record.facts.get("device") or "cpu")
     spec = find_slots(wanted, trainers=1, trainers_per_gpu=1, environ=os.environ)[0]
     process = TrainerProcess(spec.device, arguments=spec.arguments, environ=os.environ)
@@ -205,6 +205,16 @@ def _own_record(found: FoundStudy, record: Record) -> Record:
             next="restore the file as it was; code that only the database names is not run",
         )
     return replace(record, job=replace(record.job, own=study_job(found, {}).own))
+
+
+def _from_here(found: FoundStudy, record: Record) -> Record:
+    """The record with the files that the study names here: the database's word for a file or a folder is not taken."""
+    job = record.job
+    if job.parts:
+        job = replace(job, parts=found.study.parts.as_job())
+    if found.dataset.get("place"):
+        job = replace(job, dataset=found.dataset)
+    return replace(record, job=job)
 
 
 def _result(record: Record, done: _Retraining, device: str, found: FoundStudy | None, notes: list[str]) -> Reproduction:

@@ -7,7 +7,7 @@ import importlib.util
 import os
 import platform
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -55,8 +55,9 @@ def code_digest(study: Study) -> str:
 
 
 def source_digests(study: Study) -> dict[str, str]:
-    """The files that `code_digest` is made of: name -> sixteen hexadecimal digits."""
-    return {name: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for name, path in _sources(study)}
+    """What `code_digest` is made of, the files of code and the user's own data: name -> sixteen hexadecimal digits."""
+    code = {name: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for name, path in _sources(study)}
+    return code | {name: digest[:16] for name, digest in _data(study).items()}
 
 
 def check_same_code(
@@ -93,8 +94,8 @@ def check_finished_code(
     ours = sorted(name for name in changed if name.startswith(_TRAINING))
     if own and not accepted:
         raise CodeMismatch(
-            f'study "{study.name}" was trained with other code ({len(results)} finished trials)',
-            evidence=[f"{path}   {before[name]}   ->   {now[name]}" for name in own for path in _file_of(study, name)],
+            f'study "{study.name}" was trained with other {_kind(study, own)} ({len(results)} finished trials)',
+            evidence=[f"{_file_of(study, name)}   {before[name]}   ->   {now[name]}" for name in own],
             next=f"give the study a new name (--name), restore the file{'s' if len(own) > 1 else ''} above, or add "
             "--changed-code: the study then mixes old and new trials",
         )
@@ -134,9 +135,20 @@ def _sources(study: Study) -> Iterator[tuple[str, Path]]:
             yield from ((Path(place).name, path) for path in _own_file(place))
 
 
-def _file_of(study: Study, name: str) -> list[Path]:
-    """The file that `_sources` gave this name."""
-    return [path for other, path in _sources(study) if other == name]
+def _data(study: Study) -> Mapping[str, str]:
+    """The study's own data by name, with the digest of each; empty where the data set's loader is the only source."""
+    return {} if study.brings_training else study.dataset_row.sources()
+
+
+def _kind(study: Study, changed: Sequence[str]) -> str:
+    """What is among the `changed` names: code, data or both."""
+    data = _data(study).keys() & set(changed)
+    return "code" if not data else "data" if len(data) == len(changed) else "code and data"
+
+
+def _file_of(study: Study, name: str) -> str:
+    """The file that `_sources` gave this name, or the name of the data."""
+    return next((str(path) for other, path in _sources(study) if other == name), name)
 
 
 def _own_file(place: str) -> list[Path]:

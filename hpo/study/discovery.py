@@ -11,6 +11,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -40,6 +41,11 @@ class FoundStudy:
     source: Path
     sys_path: tuple[str, ...] = ()
     reference: str = ""
+
+    @cached_property
+    def dataset(self) -> dict[str, Any]:
+        """The study's data set as its jobs carry it, looked at once: it may be a folder of a million files."""
+        return self.study.dataset_row.for_trainer(self.study.dataset_name)
 
 
 def find_study(reference: str, options: ObjectiveOptions | None = None) -> FoundStudy:

@@ -195,7 +195,7 @@ class Study:
 
     @property
     def dataset_name(self) -> str:
-        return self.dataset if isinstance(self.dataset, str) else self.dataset.loader
+        return self.dataset if isinstance(self.dataset, str) else self.dataset.name
 
     @property
     def model_name(self) -> str:

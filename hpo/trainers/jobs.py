@@ -53,20 +53,14 @@ def study_job(found: FoundStudy, config: Mapping[str, Any]) -> Job:
     if study.program is not None:
         job = _own_job(found, config)
         return replace(job, command=_filled(found, study.program, job)) if config else job
-    dataset, model = study.dataset_row, study.model_row
+    model = study.model_row
     return Job(
         trial_id=0,
         number=0,
         config=dict(config),
         protocol=study.protocol(),
         model={"builder": model.builder, "reads": list(model.reads)},
-        dataset={
-            "name": study.dataset_name,
-            "loader": dataset.loader,
-            "shape": list(dataset.shape),
-            "classes": list(dataset.classes),
-            "validation": dataset.validation,
-        },
+        dataset=found.dataset,
         seed=trial_seed(study.seed, 0),
         sys_path=list(found.sys_path),
         parts=study.parts.as_job(),

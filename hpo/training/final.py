@@ -76,6 +76,7 @@ def export(
         "subset": job.protocol.subset,
         "seed": job.seed,
         "metrics": dict(metrics),
+        **({"fit": job.dataset["fit"]} if "fit" in job.dataset else {}),
     }
     _save_weights(job, "model", model, warn)
     _write(job, "config.json", json.dumps(description, indent=1).encode(), warn)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from hpo.data.files import Folders, RawImages, Split
 from hpo.data.image_set import ImageSet
-from hpo.data.load import load_split
-from hpo.data.splits import channel_statistics, folds, split, subset
+from hpo.data.load import identity, load_split, loader_options
+from hpo.data.splits import channel_statistics, folds, folds_apart, split, split_apart, subset
+from hpo.errors import StudyError
 from hpo.messages import Job
 
 __all__ = ["DataCache", "TrainValSplit"]
@@ -54,14 +55,14 @@ class DataCache:
         count = None if whole else protocol.folds
         share = protocol.validation if protocol.validation is not None else job.dataset["validation"]
         division = (whole, fold, count, share, protocol.split_seed, protocol.subset)
-        key = (job.dataset["loader"], *division)
+        key = (identity(job.dataset), *division)
         if key not in self._parts:
             raw = self._split(job, "train")
             labels = raw.labels.cpu()
             index = torch.arange(len(labels))
             if protocol.subset:
                 index = subset(index, labels, protocol.subset, protocol.split_seed)
-            train, validation = _divide(labels[index], whole, fold, count, share, protocol.split_seed)
+            train, validation = _divide(raw, index, job, fold)
             self._parts[key] = self._assemble(raw, index[train], index[validation])
         self._parts.move_to_end(key)
         while len(self._parts) > self.KEPT:
@@ -80,7 +81,7 @@ class DataCache:
 
     def _split(self, job: Job, name: Split) -> RawImages:
         dataset = job.dataset
-        key = (str(dataset["loader"]), name)
+        key = (identity(dataset), name)
         if key not in self._splits:
             if not any(loader == key[0] for loader, _ in self._splits):
                 self._splits.clear()
@@ -93,18 +94,31 @@ class DataCache:
                 self._folders,
                 (channels, height, width),
                 len(dataset["classes"]),
+                loader_options(dataset),
             )
             # On the device once; every ImageSet of this split shares it.
-            self._splits[key] = RawImages(raw.images.to(self._device), raw.labels.to(self._device), raw.checksum)
+            self._splits[key] = replace(raw, images=raw.images.to(self._device), labels=raw.labels.to(self._device))
         return self._splits[key]
 
 
-def _divide(
-    labels: Tensor, whole: bool, fold: int, count: int | None, share: float, seed: int
-) -> tuple[Tensor, Tensor]:
-    """(train, validation) indices int64 into labels [N]."""
-    if whole:
-        return torch.arange(len(labels)), torch.empty(0, dtype=torch.int64)
+def _divide(raw: RawImages, index: Tensor, job: Job, fold: int) -> tuple[Tensor, Tensor]:
+    """(train, validation) indices int64 into `index`, which is into `raw`."""
+    given, count, seed = job.protocol.validation, job.protocol.folds, job.protocol.split_seed
+    share = given if given is not None else job.dataset["validation"]
+    if job.phase == "final":
+        return torch.arange(len(index)), torch.empty(0, dtype=torch.int64)
+    labels = raw.labels.cpu()[index]
+    if raw.groups is not None and (count or raw.validation is None):
+        groups = raw.groups[index]
+        return folds_apart(labels, groups, count, seed)[fold] if count else split_apart(labels, groups, share, seed)
     if count:
         return folds(labels, count, seed)[fold]
+    if raw.validation is not None:
+        if given is not None:
+            raise StudyError(
+                f"validation={given:g}, and the data set says itself which samples validate",
+                next="leave validation out of the study",
+            )
+        own = raw.validation[index]
+        return torch.nonzero(~own)[:, 0], torch.nonzero(own)[:, 0]
     return split(labels, share, seed)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numerics import assert_as_exact
 
-from hpo.data.splits import channel_statistics, folds, split, subset
+from hpo.data.splits import channel_statistics, folds, folds_apart, split, split_apart, subset
 from hpo.errors import StudyError
 
 label_lists = st.lists(st.integers(0, 4), min_size=10, max_size=120).map(lambda values: torch.tensor(values))
@@ -115,3 +116,33 @@ def test_statistics_of_nothing_are_refused() -> None:
     """An empty index is an error, not NaN."""
     with pytest.raises(StudyError, match="no images"):
         channel_statistics(torch.zeros(3, 1, 2, 2, dtype=torch.uint8), torch.empty(0, dtype=torch.int64))
+
+
+@given(st.integers(0, 2**31 - 1), st.integers(2, 4), st.floats(0.1, 0.5))
+def test_a_group_stays_on_one_side(seed: int, classes: int, fraction: float) -> None:
+    random = np.random.default_rng(seed)
+    labels = torch.from_numpy(random.integers(0, classes, 120))
+    groups = torch.from_numpy(random.integers(0, 30, 120))
+    train, held_out = split_apart(labels, groups, fraction, seed)
+    assert sorted([*train.tolist(), *held_out.tolist()]) == list(range(120))
+    assert not set(groups[train].tolist()) & set(groups[held_out].tolist())
+    assert set(labels[train].tolist()) == set(labels[held_out].tolist())
+    assert abs(len(held_out) / 120 - fraction) < 0.15
+    parts = folds_apart(labels, groups, 3, seed)
+    assert sorted(position for _, held in parts for position in held.tolist()) == list(range(120))
+    for train, held_out in parts:
+        assert not set(groups[train].tolist()) & set(groups[held_out].tolist())
+        assert 20 <= len(held_out) <= 60
+
+
+def test_groups_of_one_sample_are_split_as_evenly_as_classes() -> None:
+    labels = torch.arange(100) % 4
+    _, held_out = split_apart(labels, torch.arange(100), 0.2, seed=1)
+    assert labels[held_out].bincount().tolist() == [5, 5, 5, 5]
+
+
+def test_too_few_groups_are_refused() -> None:
+    with pytest.raises(StudyError, match="leaves nothing"):
+        split_apart(torch.tensor([0, 0]), torch.tensor([1, 1]), 0.2, seed=0)
+    with pytest.raises(StudyError, match="at most the number of groups, 1"):
+        folds_apart(torch.tensor([0, 0]), torch.tensor([1, 1]), 2, seed=0)
