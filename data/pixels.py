@@ -39,7 +39,7 @@ def opened(path: Path, shape: Shape, *, at_least: tuple[int, int] | None = None)
     try:
         with Image.open(path) as file:
             if at_least is not None and file.format == "JPEG":
-                side = 2 * max(at_least)  # its longer side too, whichever way it will be turned
+                side = max(at_least)  # whichever way it will be turned
                 file.draft(None, (side, side))
             file.load()
             image: Image.Image = file if file.mode == mode else file.copy()
