@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hpo.data.dataset import Dataset
+from hpo.data.dataset import Dataset, Tensor
 from hpo.data.image_folder import ImageFolder
 
 if TYPE_CHECKING:
     from hpo.data.files import Folders, RawImages, cached, checksum
+    from hpo.data.samples import Samples
 
-__all__ = ["DATASETS", "Dataset", "Folders", "ImageFolder", "RawImages", "cached", "checksum"]
+__all__ = ["DATASETS", "Dataset", "Folders", "ImageFolder", "RawImages", "Samples", "Tensor", "cached", "checksum"]
 
 if __name__ != "hpo.data":
     raise ImportError("hpo's own data package is imported as hpo.data", name=__name__)
@@ -44,6 +45,10 @@ DATASETS: dict[str, Dataset] = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "Samples":
+        from hpo.data.samples import Samples
+
+        return Samples
     if name in ("Folders", "RawImages", "cached", "checksum"):
         from hpo.data import files
 

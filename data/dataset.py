@@ -3,10 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["Dataset"]
+from hpo.errors import StudyError
+
+__all__ = ["Dataset", "Tensor"]
+
+DTYPES = ("float32", "int64", "uint8")
+
+
+@dataclass(frozen=True, init=False)
+class Tensor:
+    """An input of a network: its shape for one sample, and its type. Values go to the network as the loader gives them.
+
+    shape:     Tensor(30) is 30 numbers, Tensor(3, 32, 32) three planes of them, Tensor() a single one
+    dtype:     "float32", "int64" (such as the numbers of tokens), "uint8"
+    normalise: subtract the mean and divide by the deviation of the samples trained on, of each number of Tensor(30), of
+               each plane of Tensor(3, 32, 32); the network gets float32
+    below:     of int64: values run from 0 to below - 1, as an embedding needs them
+    """
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    normalise: bool = False
+    below: int | None = None
+
+    def __init__(self, *shape: int, dtype: str = "float32", normalise: bool = False, below: int | None = None) -> None:
+        if any(isinstance(size, bool) or not isinstance(size, int) or size < 1 for size in shape):
+            raise StudyError(
+                f"Tensor{shape!r} must have whole numbers of at least 1", next="Tensor(30), for 30 numbers"
+            )
+        if dtype not in DTYPES:
+            raise StudyError(f"Tensor(dtype={dtype!r}) is not one of {', '.join(DTYPES)}", next='dtype="float32"')
+        if normalise and (dtype == "int64" or not shape):
+            raise StudyError(
+                f"{'int64 values' if shape else 'Tensor()'} cannot be normalised",
+                next='leave normalise out; dtype="float32" for quantities, Tensor(1) for a single one',
+            )
+        if below is not None and (dtype != "int64" or isinstance(below, bool) or below < 1):
+            raise StudyError(f"Tensor(below={below!r}) goes with int64, and is at least 1")
+        for name, value in {"shape": shape, "dtype": dtype, "normalise": normalise, "below": below}.items():
+            object.__setattr__(self, name, value)
+
+    def __str__(self) -> str:
+        words = [*map(str, self.shape), *([f"dtype={self.dtype}"] if self.dtype != "float32" else [])]
+        words += ["normalise=True"] if self.normalise else []
+        return f"Tensor({', '.join([*words, *([f'below={self.below}'] if self.below is not None else [])])})"
 
 
 @dataclass(frozen=True)
@@ -18,14 +61,42 @@ class Dataset:
     classes:      names of the classes, in label order
     validation:   share of the train split held out for validation by default
     download:     whether torchvision fetches it; False for what comes with an installed package
+    inputs:       instead of `shape`, for samples that are no images: a Tensor, or several by name; the loader gives
+                  Samples
     """
 
     loader: str
-    shape: tuple[int, int, int]
-    classes: tuple[str, ...]
+    shape: tuple[int, ...] = ()
+    classes: tuple[str, ...] = ()
     validation: float = 0.2
     download: bool = True
     help: str = ""
+    inputs: Tensor | Mapping[str, Tensor] | None = field(default=None, hash=False)
+
+    def __post_init__(self) -> None:
+        if self.inputs is None:
+            return
+        if self.shape:
+            raise StudyError(
+                f"Dataset(shape={self.shape!r}, inputs=...) says twice what a sample is",
+                next="shape=(channels, height, width) for images in uint8, inputs=Tensor(...) for anything else",
+            )
+        given = self.inputs.values() if isinstance(self.inputs, Mapping) else [self.inputs]
+        names = list(self.inputs) if isinstance(self.inputs, Mapping) else ["inputs"]
+        if not names or not all(isinstance(one, Tensor) for one in given):
+            raise StudyError(
+                f"Dataset(inputs={self.inputs!r}) is neither a Tensor nor a dict of them",
+                next="inputs=Tensor(30), from hpo.data import Tensor",
+            )
+        if not all(isinstance(name, str) and name.isidentifier() for name in names):
+            raise StudyError(f"the inputs' names {names} must be words", next='inputs={"text": Tensor(128), ...}')
+
+    @property
+    def inputs_shown(self) -> str | None:
+        """The inputs as text, for a study's declaration; None for images."""
+        if self.inputs is None or isinstance(self.inputs, Tensor):
+            return None if self.inputs is None else str(self.inputs)
+        return ", ".join(f"{name}={one}" for name, one in self.inputs.items())
 
     @property
     def name(self) -> str:
@@ -53,4 +124,15 @@ class Dataset:
             "shape": list(self.shape),
             "classes": list(self.class_names),
             "validation": self.validation,
+            **_described(self.inputs),
         }
+
+
+def _described(inputs: Tensor | Mapping[str, Tensor] | None) -> dict[str, Any]:
+    """shape, dtype, below and normalise, each by the inputs' names where there are several."""
+    if inputs is None:
+        return {}
+    if isinstance(inputs, Tensor):
+        return asdict(inputs) | {"shape": list(inputs.shape)}
+    each = {name: _described(one) for name, one in inputs.items()}
+    return {key: {name: one[key] for name, one in each.items()} for key in ("shape", "dtype", "normalise", "below")}

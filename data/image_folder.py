@@ -96,7 +96,7 @@ class ImageFolder(Dataset):
 
 
 def _sides(size: int | tuple[int, int]) -> tuple[int, int]:
-    sides: tuple[int, int] = size if isinstance(size, tuple) and len(size) == 2 else (size, size)  # type: ignore[assignment]
+    sides: tuple[int, int] = size if isinstance(size, tuple) and len(size) == 2 else (size, size)
     if any(isinstance(side, bool) or not isinstance(side, int) or not 1 <= side <= 4096 for side in sides):
         raise StudyError(
             f"ImageFolder(size={size!r}) must be whole numbers of pixels, from 1 to 4096",

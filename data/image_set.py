@@ -58,6 +58,10 @@ class ImageSet:
         images, labels = self.raw(index)
         return self.normalise(images), labels
 
+    def describe(self) -> dict[str, list[float]]:
+        """The constants, as a saved model's config.json has them."""
+        return {"mean": self.mean.tolist(), "std": self.std.tolist()}
+
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """All images in order, `size` at a time (the last batch may be smaller), normalised; labels are views."""
         for start in range(0, len(self), size):

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 
 from hpo.data.files import Folders, RawImages, Split
+from hpo.data.samples import Samples, checked_samples
 from hpo.errors import DataError, StudyError
 from hpo.models.build import resolve
 from hpo.user_code import definition_of
 
-__all__ = ["identity", "load_split", "loader_options"]
+__all__ = ["check_every_class", "identity", "load", "load_split", "loader_options"]
 
 
 def identity(dataset: Mapping[str, Any]) -> str:
@@ -25,6 +26,31 @@ def identity(dataset: Mapping[str, Any]) -> str:
 def loader_options(dataset: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments that the loader of a job's data set takes after split and folders (Dataset.for_trainer)."""
     return {**dataset.get("options", {}), **dataset.get("place", {})}
+
+
+def load(dataset: Mapping[str, Any], split: Split, folders: Folders) -> RawImages | Samples:
+    """A split of a job's data set (Dataset.for_trainer), checked against what the study says of it.
+
+    Raises StudyError and DataError as `load_split` does.
+    """
+    name, loader, classes = str(dataset["name"]), str(dataset["loader"]), len(dataset["classes"])
+    if "dtype" in dataset:
+        function, data = _called(loader, split, folders, loader_options(dataset))
+        return checked_samples(data, function, f"{split} split of {name}", dataset, classes)
+    channels, height, width = dataset["shape"]
+    return load_split(name, loader, split, folders, (channels, height, width), classes, loader_options(dataset))
+
+
+def check_every_class(dataset: Mapping[str, Any], split: Split, labels: torch.Tensor) -> None:
+    """Raise DataError unless each of the job's classes occurs in `labels` int64 [N], those of a whole split."""
+    present = set(labels.unique().tolist())
+    absent = [name for label, name in enumerate(dataset["classes"]) if label not in present]
+    if absent:
+        raise DataError(
+            f"the {split} split of {dataset['name']} has nothing of {len(absent)} of {len(dataset['classes'])} classes",
+            evidence=[", ".join(absent[:5]) + (" ..." if len(absent) > 5 else ""), definition_of(_loader(dataset))],
+            next="take these names out of the classes, or give the split samples of them",
+        )
 
 
 def load_split(
@@ -42,16 +68,7 @@ def load_split(
     Raises StudyError for a loader that cannot be imported or called, DataError for files that are missing or altered
     and for images or labels that are not what the table says.
     """
-    function = resolve(loader, "data loader")
-    try:
-        inspect.signature(function).bind(split, folders, **(options or {}))
-    except TypeError as error:
-        raise StudyError(
-            f"data loader {loader} cannot be called as load(split, folders): {error}",
-            evidence=[definition_of(function)],
-            next='let it take a split, "train" or "test", and the folders to read and to cache in',
-        ) from error
-    data = function(split, folders, **(options or {}))
+    function, data = _called(loader, split, folders, options or {})
     kinds = _wrong_types(data)
     if kinds:
         raise DataError(
@@ -72,14 +89,32 @@ def load_split(
         problems.append("there are no images")
     elif int(labels.min()) < 0 or int(labels.max()) >= classes:
         problems.append(f"labels run from {int(labels.min())} to {int(labels.max())}, expected 0..{classes - 1}")
-    elif absent := sorted(set(range(classes)) - set(labels.unique().tolist())):
-        problems.append(f"{len(absent)} of {classes} classes have no image: labels {', '.join(map(str, absent[:5]))}")
     if problems:
         raise DataError(
             f"{split} split of {name} is not what the table of data sets says",
             evidence=[*problems, definition_of(function)],
         )
     return data
+
+
+def _loader(dataset: Mapping[str, Any]) -> Callable[..., Any]:
+    return resolve(str(dataset["loader"]), "data loader")
+
+
+def _called(
+    loader: str, split: Split, folders: Folders, options: Mapping[str, Any]
+) -> tuple[Callable[..., Any], object]:
+    """(the function that `loader` names, what it returned)."""
+    function = resolve(loader, "data loader")
+    try:
+        inspect.signature(function).bind(split, folders, **options)
+    except TypeError as error:
+        raise StudyError(
+            f"data loader {loader} cannot be called as load(split, folders): {error}",
+            evidence=[definition_of(function)],
+            next='let it take a split, "train" or "test", and the folders to read and to cache in',
+        ) from error
+    return function, function(split, folders, **options)
 
 
 def _wrong_types(data: object) -> str:

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from hpo.data import DATASETS, Dataset
 from hpo.data.files import Folders, RawImages, Split
-from hpo.data.load import load_split, loader_options
+from hpo.data.load import load
+from hpo.data.samples import Samples, named
 from hpo.errors import StudyError, near_miss
 from hpo.models import MODELS, Model
 from hpo.models.build import build_model, resolve
@@ -79,7 +80,8 @@ def check_model(
 def check_dataset(dataset: Dataset | str, folders: Folders | None = None) -> None:
     """The data set is what its row says, or AssertionError says which promise it breaks.
 
-    - Images are uint8 [N, C, H, W] of the row's shape, labels int64 [N] in its classes; each split has every class.
+    - Images are uint8 [N, C, H, W] of the row's shape, or the inputs what it says of them; labels are int64 [N] in its
+      classes; each split has every class.
     - The images, the labels and the checksum are the same when loaded again.
     - Train and test are different images.
     - The share held out for validation lies between 0 and 1.
@@ -205,12 +207,8 @@ def _check_learns(network: _Network) -> None:
     )
 
 
-def _check_split(name: str, row: Dataset, split: Split, folders: Folders) -> RawImages:
-    def load() -> RawImages:
-        job = row.for_trainer(name)
-        return load_split(name, row.loader, split, folders, row.shape, len(job["classes"]), loader_options(job))
-
-    first, again = load(), load()
+def _check_split(name: str, row: Dataset, split: Split, folders: Folders) -> RawImages | Samples:
+    first, again = (load(row.for_trainer(name), split, folders) for _ in range(2))
     missing = sorted(set(range(len(row.class_names))) - set(first.labels.unique().tolist()))
     if missing:
         raise _broken(
@@ -218,14 +216,23 @@ def _check_split(name: str, row: Dataset, split: Split, folders: Folders) -> Raw
             _listed([row.class_names[label] for label in missing]),
             "take these names out of the row's classes, or give the split images of them",
         )
-    same = torch.equal(first.images, again.images) and torch.equal(first.labels, again.labels)
-    if not same or first.checksum != again.checksum or len(first.checksum) != 64:
+    if not _same(first, again) or first.checksum != again.checksum or len(first.checksum) != 64:
         raise _broken(
             f"the {split} split of data set {name} is not the same when it is loaded again",
             f"checksum {first.checksum or 'none'}, then {again.checksum or 'none'}",
             "draw nothing at random in the loader, and use hpo.data.checksum",
         )
     return first
+
+
+def _same(first: RawImages | Samples, again: RawImages | Samples) -> bool:
+    pairs = [(first.labels, again.labels)]
+    if isinstance(first, RawImages) and isinstance(again, RawImages):
+        pairs.append((first.images, again.images))
+    elif isinstance(first, Samples) and isinstance(again, Samples):
+        one, other = named(first.inputs), named(again.inputs)
+        pairs += [(one[key], other[key]) for key in one]
+    return all(torch.equal(one, other) for one, other in pairs)
 
 
 def _parameters(name: str, row: Model, given: Mapping[str, Any]) -> dict[str, Any]:

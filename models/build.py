@@ -14,15 +14,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hpo.errors import HpoError, StudyError, near_miss
 from hpo.former_names import former_name, line_instead
+from hpo.models.inputs import Shape, zeros
 from hpo.user_code import definition_of, line_of
 
 __all__ = ["build_model", "count_macs", "count_parameters", "resolve", "size_bytes", "trace"]
 
-Shape = tuple[int, int, int]
-
 
 def build_model(builder: str, shape: Shape, classes: int, parameters: Mapping[str, Any]) -> nn.Module:
-    """The network that `builder` ("module:function") makes for images [C, H, W] = `shape`.
+    """The network that `builder` ("module:function") makes for samples of `shape`: (C, H, W) for images.
 
     Raises StudyError when the builder cannot be imported, does not take `parameters`, or gives no nn.Module.
     An error of the builder itself passes unchanged: it is a bug of the model, and its traceback helps.
@@ -96,28 +95,30 @@ def size_bytes(model: nn.Module) -> int:
     return sum(tensor.nbytes for tensor in [*model.parameters(), *model.buffers()])
 
 
-def count_macs(model: nn.Module, shape: Shape) -> int:
-    """Multiply-accumulates of one forward pass over one image [C, H, W] = `shape`: convolutions and matrix products.
+def count_macs(model: nn.Module, shape: Shape, dtypes: str | Mapping[str, str] = "float32") -> int:
+    """Multiply-accumulates of one forward pass over one sample of `shape`: convolutions and matrix products.
 
     Neither parameters nor buffers change, and no arithmetic is done: the pass runs on the meta device. A model whose
     forward reads values (`.item()`, `if x.sum() > 0`) cannot run there and is run on zeros on its own device instead.
     """
-    return trace(model, shape)[0]
+    return trace(model, shape, dtypes)[0]
 
 
-def trace(model: nn.Module, shape: Shape) -> tuple[int, list[int]]:
-    """(multiply-accumulates for one image, shape of the logits of a batch of two), as `count_macs` counts."""
+def trace(model: nn.Module, shape: Shape, dtypes: str | Mapping[str, str] = "float32") -> tuple[int, list[int]]:
+    """(multiply-accumulates for one sample, shape of the logits of a batch of two), as `count_macs` counts."""
     try:
-        return _trace(model, shape, lambda tensor: torch.empty_like(tensor, device="meta"))
+        return _trace(model, shape, dtypes, lambda tensor: torch.empty_like(tensor, device="meta"))
     except (RuntimeError, NotImplementedError):
-        return _trace(model, shape, torch.clone)
+        return _trace(model, shape, dtypes, torch.clone)
 
 
-def _trace(model: nn.Module, shape: Shape, stand_in: Callable[[Tensor], Tensor]) -> tuple[int, list[int]]:
+def _trace(
+    model: nn.Module, shape: Shape, dtypes: str | Mapping[str, str], stand_in: Callable[[Tensor], Tensor]
+) -> tuple[int, list[int]]:
     state = {name: stand_in(tensor.detach()) for name, tensor in model.state_dict(keep_vars=True).items()}
     device = next((tensor.device for tensor in state.values()), torch.device("meta"))
     images = 2  # batch normalisation over 1x1 maps refuses a single image
-    batch = torch.zeros(images, *shape, device=device)
+    batch = zeros(shape, dtypes, images, device)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         logits = functional_call(model, state, (batch,))
     return int(counter.get_total_flops()) // (2 * images), list(logits.shape)

@@ -1,7 +1,8 @@
-"""Fully connected networks. Each takes float images [N, C, H, W] and gives logits [N, classes]."""
+"""Fully connected networks. Each takes float images [N, C, H, W], or any [N, ...], and gives logits [N, classes]."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from torch import nn
@@ -10,7 +11,7 @@ from hpo.errors import StudyError
 
 __all__ = ["mlp", "perceptron", "shallow"]
 
-Shape = tuple[int, int, int]
+Shape = tuple[int, ...]
 
 
 def perceptron(shape: Shape, classes: int) -> nn.Module:
@@ -38,8 +39,7 @@ def mlp(shape: Shape, classes: int, layers: int, hidden_units: Sequence[int], dr
 
 
 def _dense(shape: Shape, classes: int, widths: Sequence[int], dropout: float) -> nn.Sequential:
-    channels, height, width = shape
-    inputs = channels * height * width
+    inputs = math.prod(shape)
     steps: list[nn.Module] = [nn.Flatten()]
     for units in widths:
         steps += [nn.Linear(inputs, units), nn.ReLU()]

@@ -6,6 +6,8 @@ import psutil
 import torch
 from torch import Tensor, nn
 
+from hpo.data import Samples
+from hpo.data import Tensor as Numbers
 from hpo.data.files import Folders, RawImages, checksum
 from hpo.errors import DataError
 
@@ -25,6 +27,34 @@ def load(split: str, folders: Folders) -> RawImages:
 def load_without_test(split: str, folders: Folders) -> RawImages:
     assert split == "train", "the test split was opened"
     return load(split, folders)
+
+
+TENSORS = {"values": Numbers(5, normalise=True), "tokens": Numbers(4, dtype="int64", below=10)}
+
+
+def load_tensors(split: str, folders: Folders) -> Samples:
+    """200 train and 50 test samples of two kinds of inputs, in groups of four."""
+    count = {"train": 200, "test": 50}[split]
+    random = torch.Generator().manual_seed(count)
+    labels = torch.arange(count) % 10
+    values = torch.randn(count, 5, generator=random) + labels.view(-1, 1)
+    tokens = (labels.view(-1, 1) + torch.randint(0, 2, (count, 4), generator=random)) % 10
+    return Samples({"values": values, "tokens": tokens}, labels, groups=torch.arange(count) // 4)
+
+
+class TwoInputs(nn.Module):
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(10, 8)
+        self.values = nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.Dropout(0.2))
+        self.out = nn.Linear(8, classes)
+
+    def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+        return self.out(self.tokens(inputs["tokens"]).mean(1) + self.values(inputs["values"]))
+
+
+def two_inputs(shape: dict[str, tuple[int, ...]], classes: int, **parameters: object) -> nn.Module:
+    return TwoInputs(classes)
 
 
 class Breaking(nn.Module):

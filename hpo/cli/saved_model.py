@@ -80,10 +80,13 @@ def export(
             }
         )
         return
-    shape = ", ".join(map(str, saved.shape))
+    if saved.dtypes is None:
+        reads = f"input images [N, {', '.join(map(str, saved.image_shape))}] {input_type}"
+    else:
+        reads = f"inputs {saved.shape} of {saved.dtypes}, N of each"
     emit(f"{_which(saved)}, the winner of `hpo evaluate`")
     emit(f"{done.path}  {size:,} bytes")
-    emit(f"input images [N, {shape}] {input_type}, output logits [N, {len(saved.classes)}]")
+    emit(f"{reads}, output logits [N, {len(saved.classes)}]")
     emit(f"same answers: logits differ by at most {done.max_difference:.2g} over {done.checked} images")
 
 

@@ -76,6 +76,7 @@ def compress(
         raise UsageError(f"--ratio {ratio:g} must lie between 0 and 1")
     if epochs < 0:
         raise UsageError(f"--epochs {epochs} must be at least 0")
+    _ = saved.image_shape  # UsageError for a model of other inputs
     recipe = replace(
         Recipe.read(job.config, job.parts),
         lr=LR_SHARE * Recipe.read(job.config, job.parts).lr,
@@ -88,6 +89,8 @@ def compress(
     data = DataCache(Folders(settings.data_dir or settings.home / "data", settings.home / "cache"), device)
     parts = data.parts(job)
     test = data.test(job, parts.images)
+    assert isinstance(test, ImageSet)
+    assert isinstance(saved.classifier, Classifier)
     original = _to(saved.classifier.network, recipe, device)
     pruned = _to(_pruned(saved, ratio), recipe, device)
     pruned_accuracy = _accuracy(pruned, test, recipe, device)
@@ -110,7 +113,7 @@ def _pruned(saved: SavedModel, ratio: float) -> nn.Module:
         warnings.simplefilter("ignore")  # it warns about every parameter that it leaves alone
         pruner = pruning.pruner.BasePruner(
             network,
-            torch.randn(2, *saved.shape),
+            torch.randn(2, *saved.image_shape),
             importance=pruning.importance.GroupMagnitudeImportance(p=2),
             pruning_ratio=ratio,
             ignored_layers=layers[-1:],
@@ -167,7 +170,7 @@ def _measure(
         Measured(
             test_accuracy=_accuracy(network, test, recipe, device),
             parameters=count_parameters(network),
-            macs=count_macs(network, saved.shape),
+            macs=count_macs(network, saved.image_shape),
             size_bytes=size_bytes(network),
             latency_ms=latency,
         )

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from torch.export import Dim
 
 from hpo.errors import HpoError, UsageError, near_miss
 from hpo.inference.model import SavedModel
+from hpo.models.inputs import Inputs
 
 __all__ = ["FORMATS", "INPUTS", "Exported", "export_model"]
 
@@ -29,7 +31,7 @@ INPUTS = {"float32": torch.float32, "uint8": torch.uint8}
 TOLERANCE = 1e-3
 """The largest difference of a logit, relative to the largest logit: float32 sums in another order differ by 1e-6."""
 
-Runtime = Callable[[Tensor], Tensor]
+Runtime = Callable[[Any], Tensor]
 
 
 @dataclass(frozen=True)
@@ -75,11 +77,11 @@ def _export_onnx(model: SavedModel, path: Path, dtype: torch.dtype) -> Runtime:
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             model.classifier,
-            (_images(model, 2, dtype),),
+            (_examples(model, 2, dtype), {}),  # without the last dict it would take the first one for keyword arguments
             dynamo=True,
-            input_names=["images"],
+            input_names=_names(model),
             output_names=["logits"],
-            dynamic_shapes=({0: Dim("N")},),
+            dynamic_shapes=(_any_count(model),),
             verbose=False,
         )
     assert program is not None
@@ -87,11 +89,17 @@ def _export_onnx(model: SavedModel, path: Path, dtype: torch.dtype) -> Runtime:
     onnx.helper.set_model_props(made, {"classes": json.dumps(model.classes), "study": str(model.about.get("study"))})
     path.write_bytes(made.SerializeToString())
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return lambda images: torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
+
+    def run(given: Inputs) -> Tensor:
+        fed = given if isinstance(given, dict) else {_names(model)[0]: given}
+        return torch.from_numpy(session.run(["logits"], {name: value.numpy() for name, value in fed.items()})[0])
+
+    return run
 
 
 def _export_torch(model: SavedModel, path: Path, dtype: torch.dtype) -> Runtime:
-    program = torch.export.export(model.classifier, (_images(model, 2, dtype),), dynamic_shapes=({0: Dim("N")},))
+    shapes = (_any_count(model),)
+    program = torch.export.export(model.classifier, (_examples(model, 2, dtype),), dynamic_shapes=shapes)
     with warnings.catch_warnings(), path.open("wb") as file:
         warnings.simplefilter("ignore")  # about weights that are views; the file is checked anyway
         torch.export.save(program, file, extra_files={"classes.json": json.dumps(model.classes)})
@@ -102,7 +110,8 @@ def _export_torch(model: SavedModel, path: Path, dtype: torch.dtype) -> Runtime:
 
 def _compare(model: SavedModel, runtime: Runtime, dtype: torch.dtype) -> tuple[float, int]:
     """(largest difference of any logit, images compared). Raises HpoError beyond the tolerance."""
-    batches = [_images(model, size, dtype) for size in (1, 3, 32)]
+    sizes = (1, 3, 32)
+    batches = [_examples(model, size, dtype) for size in sizes]
     largest = scale = 0.0
     with torch.inference_mode():
         for images in batches:
@@ -115,13 +124,43 @@ def _compare(model: SavedModel, runtime: Runtime, dtype: torch.dtype) -> tuple[f
             evidence=[f"the largest logit is {scale:.3g}"],
             next="try the other --format; if that fails too, please report a bug",
         )
-    return largest, sum(len(images) for images in batches)
+    return largest, sum(sizes)
+
+
+def _names(model: SavedModel) -> list[str]:
+    """What a file calls its inputs."""
+    return list(model.shape) if isinstance(model.shape, dict) else ["images" if model.dtypes is None else "inputs"]
+
+
+def _any_count(model: SavedModel) -> Any:
+    count = {0: Dim("N")}
+    return dict.fromkeys(model.shape, count) if isinstance(model.shape, dict) else count
+
+
+def _examples(model: SavedModel, count: int, dtype: torch.dtype) -> Inputs:
+    """Random inputs, the same each time; token numbers within what the data set's declaration allows."""
+    if model.dtypes is None:
+        return _images(model, count, dtype)
+    generator = torch.Generator().manual_seed(count)
+    below = model.about.get("below")
+
+    def one(shape: tuple[int, ...], kind: str, below: int | None) -> Tensor:
+        if kind == "float32":
+            return torch.randn(count, *shape, generator=generator)
+        most = below or (256 if kind == "uint8" else 2)
+        return torch.randint(0, most, (count, *shape), generator=generator, dtype=getattr(torch, kind))
+
+    if isinstance(model.shape, dict):
+        assert isinstance(model.dtypes, dict)
+        return {name: one(shape, model.dtypes[name], (below or {}).get(name)) for name, shape in model.shape.items()}
+    assert isinstance(model.dtypes, str)
+    return one(model.shape, model.dtypes, below)
 
 
 def _images(model: SavedModel, count: int, dtype: torch.dtype) -> Tensor:
     """Random images of every brightness, the same each time."""
     generator = torch.Generator().manual_seed(count)
-    pixels = torch.randint(0, 256, (count, *model.shape), generator=generator, dtype=torch.uint8)
+    pixels = torch.randint(0, 256, (count, *model.image_shape), generator=generator, dtype=torch.uint8)
     return pixels if dtype == torch.uint8 else pixels.float() / 255.0
 
 

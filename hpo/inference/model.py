@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
@@ -17,11 +17,12 @@ from hpo.conforming import conforms
 from hpo.decoding import decoded
 from hpo.errors import HpoError, UsageError
 from hpo.models.build import build_model
+from hpo.models.inputs import Inputs, Shape, shape_of
 from hpo.study.own import is_own_builder, todays_name
 from hpo.user_code import line_of
 from hpo.wording import shortened
 
-__all__ = ["Classifier", "SavedModel", "Trust", "load_model"]
+__all__ = ["Classifier", "SavedModel", "TensorClassifier", "Trust", "load_model"]
 
 
 class Classifier(nn.Module):
@@ -46,14 +47,57 @@ class Classifier(nn.Module):
         return logits
 
 
+class TensorClassifier(nn.Module):
+    """A network of other inputs than images, with the normalisation of those that it was trained on normalised.
+
+    forward: a tensor [N, *shape], or a dict of them, as the data set's loader gives them -> logits [N, classes]
+    """
+
+    def __init__(self, network: nn.Module, constants: Mapping[str, tuple[Tensor, Tensor]]) -> None:
+        super().__init__()
+        self.network = network
+        self._normalised = tuple(constants)
+        for name, (mean, std) in constants.items():
+            self.register_buffer(f"mean_{name}", mean)
+            self.register_buffer(f"std_{name}", std)
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        if isinstance(inputs, dict):
+            ready: Inputs = {name: self._ready(name, value) for name, value in inputs.items()}
+        else:
+            ready = self._ready("inputs", inputs)
+        logits: Tensor = self.network(ready)
+        return logits
+
+    def _ready(self, name: str, value: Tensor) -> Tensor:
+        if name not in self._normalised:
+            return value
+        return (value - self.get_buffer(f"mean_{name}")) / self.get_buffer(f"std_{name}")
+
+
 @dataclass(frozen=True)
 class SavedModel:
-    """`classifier` is in evaluation mode on the CPU; `shape` (C, H, W) of its images; `about`: all of config.json."""
+    """`classifier` is in evaluation mode on the CPU; `shape` (C, H, W) of its images; `about`: all of config.json.
 
-    classifier: Classifier
-    shape: tuple[int, int, int]
+    Of other inputs than images `dtypes` says the type of each, and `shape` is that of a sample of each.
+    """
+
+    classifier: Classifier | TensorClassifier
+    shape: Shape
     classes: tuple[str, ...]
     about: dict[str, Any]
+    dtypes: str | dict[str, str] | None = None
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W). Raises UsageError for a model of other inputs."""
+        if self.dtypes is not None or isinstance(self.shape, dict):
+            raise UsageError(
+                f"this model reads no images: its inputs are {self.shape} of {self.dtypes}",
+                next="`hpo export` gives a file that takes tensors",
+            )
+        channels, height, width = self.shape
+        return channels, height, width
 
 
 class _Description(TypedDict):
@@ -61,10 +105,11 @@ class _Description(TypedDict):
 
     model: str
     parameters: dict[str, Any]
-    shape: list[int]
+    shape: list[int] | dict[str, list[int]]
     classes: list[str]
-    mean: list[float]
-    std: list[float]
+    mean: list[float] | dict[str, Any]
+    std: list[float] | dict[str, Any]
+    dtype: NotRequired[str | dict[str, str]]
     config: NotRequired[dict[str, Any]]
     subset: NotRequired[int | None]
     sys_path: NotRequired[list[str]]
@@ -110,11 +155,11 @@ def load_model(folder: Path, study: str, trust: Trust | None = None) -> SavedMod
         about = decoded(description.read_text(encoding="utf-8"))
         if not conforms(about, _Description):
             raise ValueError("config.json is not as `hpo evaluate` writes it")
-        channels, height, width = about["shape"]
+        shape = shape_of(about)
         _make_importable(about, folder, trust or Trust())
-        network = _built(about, (channels, height, width), folder)
+        network = _built(about, shape, folder)
         network.load_state_dict(load_file(weights))
-        mean, std = torch.tensor(about["mean"]), torch.tensor(about["std"])
+        classifier = _classifier(network, about).eval()
     except _DAMAGE as error:
         said = next(iter(str(error).strip().splitlines()), "")
         kind = "" if said and isinstance(error, ValueError) else f"{type(error).__name__}{': ' if said else ''}"
@@ -123,11 +168,18 @@ def load_model(folder: Path, study: str, trust: Trust | None = None) -> SavedMod
             evidence=[f"{kind}{said}"],
             next=f"`hpo evaluate --study {study}` writes it again",
         ) from error
-    classifier = Classifier(network, mean, std).eval()
-    return SavedModel(classifier, (channels, height, width), tuple(about["classes"]), about)
+    return SavedModel(classifier, shape, tuple(about["classes"]), about, about.get("dtype"))
 
 
-def _built(about: dict[str, Any], shape: tuple[int, int, int], folder: Path) -> nn.Module:
+def _classifier(network: nn.Module, about: Mapping[str, Any]) -> Classifier | TensorClassifier:
+    mean, std = about["mean"], about["std"]
+    if "dtype" not in about:
+        return Classifier(network, torch.tensor(mean), torch.tensor(std))
+    constants = {name: (torch.tensor(mean[name]), torch.tensor(std[name])) for name in mean}
+    return TensorClassifier(network, constants)
+
+
+def _built(about: dict[str, Any], shape: Shape, folder: Path) -> nn.Module:
     """The network, still without its weights. An error of a builder that is not hpo's is told with its line."""
     builder = about["model"]
     try:

@@ -32,7 +32,8 @@ def predict(model: SavedModel, paths: Sequence[Path], *, resize: bool = False) -
     resize: scale images of another size; those of a model that was trained on a folder of images always are, as then
     """
     cover = model.about.get("fit") == "cover"
-    images = torch.stack([read_image(path, model.shape, resize=resize, cover=cover) for path in paths])
+    shape = model.image_shape
+    images = torch.stack([read_image(path, shape, resize=resize, cover=cover) for path in paths])
     with torch.inference_mode():
         found = model.classifier(images).softmax(dim=1)
     return [_prediction(path, row, model.classes) for path, row in zip(paths, found, strict=True)]

@@ -40,6 +40,7 @@ def declared(study: Any) -> dict[str, str]:
         return _own(study, study.program.declaration(), values)
     protocol: dict[str, Any] = {
         "dataset": study.dataset_name,
+        "inputs": study.dataset_row.inputs_shown,
         "model": study.model_name,
         "objective": values,
         "epochs": study.epochs,

@@ -31,7 +31,7 @@ from hpo.study.samplers import TPE, Sampler, check_sampler
 from hpo.study.space import Space
 from hpo.study.tasks import COMPUTED
 from hpo.study.training import Training
-from hpo.study.validation import check_metric_rows, check_one_loss, check_reads, check_shape, table_row
+from hpo.study.validation import check_images, check_metric_rows, check_one_loss, check_reads, check_shape, table_row
 
 __all__ = ["Study"]
 
@@ -132,6 +132,7 @@ class Study:
         fields.check_metrics(vars(self), self.known_metrics)
         check_shape(self.name, self.dataset_row, self.model_row)
         check_reads(self.name, self.rows, self.model_row, self.model_name, parts)
+        check_images(self.name, self.rows, self.dataset_row)
         check_metric_rows(self.name, self.rows, self.known_metrics)
         check_one_loss(self.name, self.rows, self.objectives, parts)
 

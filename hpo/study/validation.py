@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hpo.data import Dataset
+from hpo.data import Dataset, Tensor
 from hpo.errors import StudyError, near_miss
 from hpo.models import Model
 from hpo.study.parameters import Parameter, edge_values
@@ -14,7 +14,10 @@ from hpo.study.protocol import check_metric
 from hpo.study.recipe import RECIPE, REQUIRED, check_value
 from hpo.study.space import Space
 
-__all__ = ["check_metric_rows", "check_one_loss", "check_reads", "check_shape", "table_row"]
+__all__ = ["check_images", "check_metric_rows", "check_one_loss", "check_reads", "check_shape", "table_row"]
+
+OF_IMAGES = ("crop_padding", "flip", "rotation", "cutout", "channels_last")
+"""Settings of the recipe that are read for images alone."""
 
 
 def check_reads(study: str, space: Space, model: Model, model_name: str, parts: Parts) -> None:
@@ -59,7 +62,19 @@ def check_one_loss(study: str, space: Space, objectives: Sequence[str], parts: P
 
 
 def check_shape(study: str, dataset: Dataset, model: Model) -> None:
-    """Raise StudyError when the model cannot take the data set's images."""
+    """Raise StudyError when the model cannot take the data set's images, or needs images where there are none."""
+    if dataset.inputs is not None:
+        if model.channels is not None or model.image_sizes is not None:
+            raise StudyError(
+                f'study "{study}": the model takes images, and the data set has {dataset.inputs_shown}',
+                next='model="mlp" takes any numbers; else model=Model("my_models:build"), from hpo.models import Model',
+            )
+        return
+    if len(dataset.shape) != 3:
+        raise StudyError(
+            f'study "{study}": the data set\'s shape={dataset.shape!r} is not (channels, height, width)',
+            next="inputs=Tensor(30) for samples that are no images, from hpo.data import Tensor",
+        )
     channels, height, width = dataset.shape
     if model.channels is not None and channels not in model.channels:
         wanted = " or ".join(str(count) for count in model.channels)
@@ -86,6 +101,19 @@ def table_row(kind: str, name: object, table: Mapping[str, Any]) -> Any:
             next=f"correct the name, or bring your own: {kind.replace(' ', '')}={own}",
         )
     return table[name]
+
+
+def check_images(study: str, space: Space, dataset: Dataset) -> None:
+    """Raise StudyError for a row about images where the data set has none."""
+    if dataset.inputs is None:
+        return
+    mixable = isinstance(dataset.inputs, Tensor) and (dataset.inputs.dtype == "float32" or dataset.inputs.normalise)
+    for name in OF_IMAGES if mixable else (*OF_IMAGES, "mixup_alpha"):
+        if name in space.rows:
+            raise StudyError(
+                f'study "{study}": nothing reads "{name}": the data set has {dataset.inputs_shown}',
+                next="take the row out; images in uint8 are Dataset(..., shape=(channels, height, width))",
+            )
 
 
 def _check_repeat(study: str, name: str, row: Any, per: str | None) -> None:

@@ -7,16 +7,17 @@ from torch import Generator, Tensor
 
 from hpo.data.augment import Augment, mixup
 from hpo.data.image_set import ImageSet
+from hpo.data.tensor_set import TensorSet
 from hpo.training.configuration import Recipe
 from hpo.training.step import Batch, Mixup
 
 __all__ = ["laid_out", "mixer", "training_batch"]
 
 
-def training_batch(images: ImageSet, recipe: Recipe, generator: Generator) -> Batch:
+def training_batch(images: ImageSet | TensorSet, recipe: Recipe, generator: Generator) -> Batch:
     """Gather, augment and normalise one batch, in the memory format of the recipe."""
     augment = Augment(recipe.crop_padding, recipe.flip, recipe.rotation, recipe.cutout)
-    if not augment:
+    if not augment or isinstance(images, TensorSet):
         return laid_out(images, recipe)
 
     def batch(index: Tensor) -> tuple[Tensor, Tensor]:
@@ -27,8 +28,10 @@ def training_batch(images: ImageSet, recipe: Recipe, generator: Generator) -> Ba
     return _channels_last(batch) if recipe.channels_last else batch
 
 
-def laid_out(images: ImageSet, recipe: Recipe) -> Batch:
+def laid_out(images: ImageSet | TensorSet, recipe: Recipe) -> Batch:
     """Batches for evaluation: not augmented, in the memory format of the recipe."""
+    if isinstance(images, TensorSet):
+        return images.batch
     return _channels_last(images.batch) if recipe.channels_last else images.batch
 
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from hpo.atomic_file import write_atomically
 from hpo.data.image_set import ImageSet
+from hpo.data.tensor_set import TensorSet
 from hpo.messages import Job
 from hpo.models.build import size_bytes
 from hpo.own_messages import final_names
@@ -56,7 +57,7 @@ def score_final(
 
 
 def export(
-    job: Job, model: nn.Module, images: ImageSet, metrics: Mapping[str, float], warn: Callable[[str], None]
+    job: Job, model: nn.Module, images: ImageSet | TensorSet, metrics: Mapping[str, float], warn: Callable[[str], None]
 ) -> None:
     """Write model.safetensors and config.json into `job.checkpoint`: all that is needed to rebuild and use the model.
 
@@ -64,19 +65,18 @@ def export(
     """
     if not job.checkpoint:
         return
-    description = {
+    description: dict[str, Any] = {
         "model": job.model["builder"],
         "parameters": model_parameters(job),
         "dataset": job.dataset["name"],
-        "shape": list(job.dataset["shape"]),
+        "shape": job.dataset["shape"],
         "classes": list(job.dataset["classes"]),
-        "mean": images.mean.tolist(),
-        "std": images.std.tolist(),
+        **images.describe(),
         "config": job.config,
         "subset": job.protocol.subset,
         "seed": job.seed,
         "metrics": dict(metrics),
-        **({"fit": job.dataset["fit"]} if "fit" in job.dataset else {}),
+        **{name: job.dataset[name] for name in ("fit", "dtype", "below") if name in job.dataset},
     }
     _save_weights(job, "model", model, warn)
     _write(job, "config.json", json.dumps(description, indent=1).encode(), warn)

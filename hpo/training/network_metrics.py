@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from hpo.messages import Job
 from hpo.models.build import count_macs, count_parameters
+from hpo.models.inputs import shape_of
 from hpo.training.configuration import Recipe
 from hpo.training.scoring import latencies_ms, latency_ms
 from hpo.training.train_state import build_network
@@ -29,10 +30,9 @@ def network_metrics(
         return {"latency_ms": latency_ms(model, image, recipe, device)[0]} if job.protocol.measure_latency else {}
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         other = build_network(replace(job, config=baseline), recipe, device)
-    channels, height, width = job.dataset["shape"]
     compared: dict[str, float] = {
         "baseline_parameters": count_parameters(other),
-        "baseline_macs": count_macs(other, (channels, height, width)),
+        "baseline_macs": count_macs(other, shape_of(job.dataset), job.dataset.get("dtype", "float32")),
     }
     if job.protocol.measure_latency:
         (own, _), (others, _) = latencies_ms([model, other], image, recipe, device)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import traceback
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -60,8 +59,9 @@ def _out_of_memory(job: Job, error: BaseException) -> str:
     if job.own is not None:
         parameters = ", ".join(f"{name}={value}" for name, value in job.config.items())
         return f"{job.own.function.rpartition(':')[2]}({parameters}); {said[0]}"
-    shape: list[Any] = list(job.dataset.get("shape", ()))
+    shape = job.dataset.get("shape", ())
     size = job.config.get("batch_size")
     read = {name: job.config[name] for name in job.model.get("reads", ()) if name in job.config}
     parameters = ", ".join(f"{name}={value}" for name, value in read.items())
-    return f"batch {[size, *shape]}; {job.model.get('builder')}({parameters}); {said[0]}"
+    batch = {name: [size, *one] for name, one in shape.items()} if isinstance(shape, dict) else [size, *shape]
+    return f"batch {batch}; {job.model.get('builder')}({parameters}); {said[0]}"

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from hpo.errors import DataError, HpoError
 from hpo.messages import Inspect, Inspected, Job
 from hpo.models.build import build_model, count_parameters, resolve, trace
+from hpo.models.inputs import Shape, shape_of
 from hpo.training.configuration import Recipe
 from hpo.training.device import peak_memory_bytes, reset_peak_memory, set_deterministic, synchronize
 from hpo.training.parts_check import check_parts
@@ -56,7 +57,7 @@ def inspect_study(request: Inspect, data: DataCache, device: torch.device) -> In
 
 def _build(job: Job) -> dict[str, Any]:
     """What the job's network costs, or the problem with it."""
-    shape = tuple(job.dataset["shape"])
+    shape = shape_of(job.dataset)
     classes = len(job.dataset["classes"])
     try:
         try:
@@ -74,14 +75,14 @@ def _build(job: Job) -> dict[str, Any]:
     return {"parameters": count_parameters(network), "macs": macs, "batch_size": job.config.get("batch_size")}
 
 
-def _on(device: torch.device, job: Job, shape: Any, classes: int) -> tuple[nn.Module, tuple[int, list[int]]]:
+def _on(device: torch.device, job: Job, shape: Shape, classes: int) -> tuple[nn.Module, tuple[int, list[int]]]:
     with device:
         network = build_model(job.model["builder"], shape, classes, model_parameters(job))
         entered = [""]
         for name, module in network.named_modules():
             module.register_forward_pre_hook(lambda module, _, name=name: entered.append(f"{name}: {module}"))
         try:
-            return network, trace(network, shape)
+            return network, trace(network, shape, job.dataset.get("dtype", "float32"))
         except Exception as error:
             error.add_note(f"in its module {entered[-1].splitlines()[0]}")
             raise

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +24,8 @@ from hpo.training.running_metrics import RunningMetrics, count_hits
 
 __all__ = ["Batch", "Mixup", "Step", "precision"]
 
-Batch = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""Indices int64 [N] to (float images [N, C, H, W], labels int64 [N])."""
+Batch = Callable[[Tensor], tuple[Any, Tensor]]
+"""Indices int64 [N] to (float images [N, C, H, W], labels int64 [N]), or other inputs: a tensor or a dict of them."""
 
 Mixup = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 """(images, labels) to (mixed images, labels of the images mixed in, share of the original as a tensor [])."""

@@ -10,8 +10,10 @@ from torch import Tensor
 
 from hpo.data.files import Folders, RawImages, Split
 from hpo.data.image_set import ImageSet
-from hpo.data.load import identity, load_split, loader_options
+from hpo.data.load import check_every_class, identity, load
+from hpo.data.samples import Samples, named
 from hpo.data.splits import channel_statistics, folds, folds_apart, split, split_apart, subset
+from hpo.data.tensor_set import TensorSet, statistics
 from hpo.errors import StudyError
 from hpo.messages import Job
 
@@ -25,7 +27,7 @@ class TrainValSplit:
     checksum: SHA-256 of the whole train split.
     """
 
-    images: ImageSet
+    images: ImageSet | TensorSet
     train: Tensor
     validation: Tensor
     checksum: str
@@ -42,7 +44,7 @@ class DataCache:
     def __init__(self, folders: Folders, device: torch.device) -> None:
         self._folders = folders
         self._device = device
-        self._splits: dict[tuple[str, Split], RawImages] = {}
+        self._splits: dict[tuple[str, Split], RawImages | Samples] = {}
         self._parts: OrderedDict[tuple[object, ...], TrainValSplit] = OrderedDict()
 
     def parts(self, job: Job, fold: int = 0) -> TrainValSplit:
@@ -63,45 +65,55 @@ class DataCache:
             if protocol.subset:
                 index = subset(index, labels, protocol.subset, protocol.split_seed)
             train, validation = _divide(raw, index, job, fold)
-            self._parts[key] = self._assemble(raw, index[train], index[validation])
+            self._parts[key] = self._assemble(job, raw, index[train], index[validation])
         self._parts.move_to_end(key)
         while len(self._parts) > self.KEPT:
             self._parts.popitem(last=False)
         return self._parts[key]
 
-    def test(self, job: Job, train: ImageSet) -> ImageSet:
-        """The test split, normalised by the constants of the images that the model was trained on."""
+    def test(self, job: Job, train: ImageSet | TensorSet) -> ImageSet | TensorSet:
+        """The test split, normalised by the constants of the samples that the model was trained on."""
         raw = self._split(job, "test")
+        if isinstance(raw, Samples):
+            assert isinstance(train, TensorSet)
+            return train.with_constants(named(raw.inputs), raw.targets)
+        assert isinstance(train, ImageSet)
         return ImageSet(raw.images, raw.labels, train.mean, train.std, self._device)
 
-    def _assemble(self, raw: RawImages, train: Tensor, validation: Tensor) -> TrainValSplit:
-        mean, std = channel_statistics(raw.images, train.to(self._device))
-        images = ImageSet(raw.images, raw.labels, mean, std, self._device)
-        return TrainValSplit(images, train.to(self._device), validation.to(self._device), raw.checksum)
+    def _assemble(self, job: Job, raw: RawImages | Samples, train: Tensor, validation: Tensor) -> TrainValSplit:
+        train, validation = train.to(self._device), validation.to(self._device)
+        images: ImageSet | TensorSet
+        if isinstance(raw, Samples):
+            inputs, several = named(raw.inputs), isinstance(raw.inputs, dict)
+            normalised = named(job.dataset["normalise"])
+            constants = {name: statistics(inputs[name], train) for name, wanted in normalised.items() if wanted}
+            images = TensorSet(inputs, raw.targets, constants, self._device, several=several)
+        else:
+            images = ImageSet(raw.images, raw.labels, *channel_statistics(raw.images, train), self._device)
+        return TrainValSplit(images, train, validation, raw.checksum)
 
-    def _split(self, job: Job, name: Split) -> RawImages:
+    def _split(self, job: Job, name: Split) -> RawImages | Samples:
         dataset = job.dataset
         key = (identity(dataset), name)
         if key not in self._splits:
             if not any(loader == key[0] for loader, _ in self._splits):
                 self._splits.clear()
                 self._parts.clear()
-            channels, height, width = dataset["shape"]
-            raw = load_split(
-                dataset["name"],
-                dataset["loader"],
-                name,
-                self._folders,
-                (channels, height, width),
-                len(dataset["classes"]),
-                loader_options(dataset),
-            )
-            # On the device once; every ImageSet of this split shares it.
-            self._splits[key] = replace(raw, images=raw.images.to(self._device), labels=raw.labels.to(self._device))
+            raw = load(dataset, name, self._folders)
+            check_every_class(dataset, name, raw.labels)
+            self._splits[key] = self._on_device(raw)
         return self._splits[key]
 
+    def _on_device(self, raw: RawImages | Samples) -> RawImages | Samples:
+        """On the device once; every set of this split shares it."""
+        if isinstance(raw, RawImages):
+            return replace(raw, images=raw.images.to(self._device), labels=raw.labels.to(self._device))
+        one = raw.inputs
+        moved = {n: t.to(self._device) for n, t in one.items()} if isinstance(one, dict) else one.to(self._device)
+        return replace(raw, inputs=moved, targets=raw.targets.to(self._device))
 
-def _divide(raw: RawImages, index: Tensor, job: Job, fold: int) -> tuple[Tensor, Tensor]:
+
+def _divide(raw: RawImages | Samples, index: Tensor, job: Job, fold: int) -> tuple[Tensor, Tensor]:
     """(train, validation) indices int64 into `index`, which is into `raw`."""
     given, count, seed = job.protocol.validation, job.protocol.folds, job.protocol.split_seed
     share = given if given is not None else job.dataset["validation"]

@@ -11,6 +11,7 @@ import torch
 
 from hpo.messages import EPOCH_METRICS, Epoch, Finished, Job
 from hpo.models.build import count_macs, count_parameters
+from hpo.models.inputs import shape_of
 from hpo.training.augmenting import laid_out
 from hpo.training.checkpoint import Checkpoints, TrainingSnapshot
 from hpo.training.configuration import Recipe
@@ -122,8 +123,7 @@ class TrialRun:
 
     def _count(self) -> None:
         """Size and cost of the model. Call it before a snapshot is loaded: counting may draw random numbers."""
-        channels, height, width = self.job.dataset["shape"]
-        macs = count_macs(self.state.model, (channels, height, width))
+        macs = count_macs(self.state.model, shape_of(self.job.dataset), self.job.dataset.get("dtype", "float32"))
         self._metrics |= {"parameters": count_parameters(self.state.model), "macs": macs}
         self._facts |= self._metrics
         if self.recipe.precision == "bf16" and not supports_bf16(self.device):

@@ -47,7 +47,17 @@ PUBLIC = {
         "run",
     ],
     "hpo.models": ["MODELS", "Model", "Reads"],
-    "hpo.data": ["DATASETS", "Dataset", "Folders", "ImageFolder", "RawImages", "cached", "checksum"],
+    "hpo.data": [
+        "DATASETS",
+        "Dataset",
+        "Folders",
+        "ImageFolder",
+        "RawImages",
+        "Samples",
+        "Tensor",
+        "cached",
+        "checksum",
+    ],
     "hpo.testing": ["check_dataset", "check_model"],
 }
 NAMES = [(module, name) for module, names in PUBLIC.items() for name in names]

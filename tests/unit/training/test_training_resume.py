@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import synthetic
 import torch
 
+from hpo.data import Dataset
 from hpo.messages import Epoch
 from hpo.training.fit import train
 from hpo.training.progress import StopRequest
@@ -16,6 +18,11 @@ from hpo.training.trial_run import TrialRun
 pytestmark = pytest.mark.numeric
 
 SYNTHETIC = {"name": "synthetic", "loader": "synthetic:load", "shape": [1, 28, 28]}
+TENSORS = {
+    name: value
+    for name, value in Dataset("synthetic:load_tensors", inputs=synthetic.TENSORS).for_trainer("tensors").items()
+    if name not in ("classes", "validation")
+}
 
 EVERYTHING = {
     "crop_padding": 2,
@@ -64,6 +71,11 @@ CASES = {
         },
         {"model": "mobilenet_v3_small", "dataset": SYNTHETIC},
         {"subset": None, "epochs": 3},
+    ),
+    "inputs of two kinds, in groups": (
+        {"ema_decay": 0.9, "schedule": "cosine"},
+        {"builder": "synthetic:two_inputs", "dataset": TENSORS},
+        {"subset": None},
     ),
     "rmsprop": ({"optimizer": "rmsprop", "momentum": 0.5, "freeze_epochs": 1}, {}, {}),
 }
