@@ -118,6 +118,7 @@ class Job:
     parts:       what of training is the user's own: {"loss": {shown: {"function", "reads"}}, "optimizer", "schedule"
                  likewise, "metrics": {name: {"function", "reads", "direction"}}}; without what there is not
     own, command: the user's own training, a function or a program; then the model and the data set are empty
+    pause_after: the epoch after which the trial waits, with a checkpoint; if none can be written it goes on. 0: never
     """
 
     trial_id: int
@@ -133,6 +134,7 @@ class Job:
     own: OwnTraining | None = None
     command: OwnCommand | None = None
     parts: dict[str, Any] = field(default_factory=dict)
+    pause_after: int = 0
 
     @property
     def key(self) -> str:
@@ -239,7 +241,7 @@ class Finished:
     """Trainer to coordinator: the trial has ended, or was stopped to be resumed later.
 
     outcome: complete       metrics hold the best epoch's values
-             stopped        by a Stop
+             stopped        by a Stop, or after the job's `pause_after`
              pruned         the user's own function raised TrialPruned
              diverged       the loss is not finite; reason says in which epoch
              out_of_memory  reason has the shapes

@@ -72,20 +72,21 @@ class Keeping:
             raise BeginAgain(f"{type(error).__name__}: {str(error).strip().splitlines()[0]}") from error
         return state, {**snapshot.progress, "random": random}
 
-    def save(self, progress: Mapping[str, Any]) -> None:
-        """Write a checkpoint of the state, the random generators and `progress`, which JSON can hold."""
+    def save(self, progress: Mapping[str, Any]) -> bool:
+        """Write a checkpoint of the state, the random generators and `progress`, which JSON can hold; false where
+        nothing was given to resume(), or the disk refuses."""
         begun, self.begun = self.begun or perf_counter(), None
         if self._state is None or self._place is None:
-            return
+            return False
         tensors: dict[str, torch.Tensor] = {}
         try:
             states = {name: state_of(value) for name, value in vars(self._state).items()}
         except OSError as error:  # of an object that writes a file of its own
             self._checkpoints.refuse(error)
-            return
+            return False
         trees = {"state": tree_of(states, tensors, "state"), "random": tree_of(generators(), tensors, "random")}
         self._size = sum(tensor.nbytes for tensor in tensors.values())
-        self._checkpoints.save(TrainingSnapshot({**progress, **trees}, tensors), begun)
+        return self._checkpoints.save(TrainingSnapshot({**progress, **trees}, tensors), begun)
 
     @property
     def folder(self) -> Path:

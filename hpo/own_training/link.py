@@ -9,7 +9,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from hpo.messages import Message
 from hpo.own_messages import Answer, Question, Report
@@ -99,8 +99,12 @@ class Link:
         if self._closed:
             raise RuntimeError("this trial has ended: an objective may use its trial until it returns")
         if self._stop.asked:
-            self.paused = True
-            raise Paused
+            self.pause()
+
+    def pause(self) -> NoReturn:
+        """End the trial here; it resumes later."""
+        self.paused = True
+        raise Paused
 
     def close(self) -> None:
         self._closed = True

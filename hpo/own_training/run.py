@@ -148,6 +148,8 @@ class Run:
             if self._link.keep and checkpoint is not False:
                 self._save()
             self._link.check()
+        if self._waits_after(self._done) and self.curve and checkpoint is not False and self._save():
+            self._link.pause()
         if checkpoint:
             self._save()
         if sent:
@@ -159,12 +161,12 @@ class Run:
             self._save()
 
     def wants_checkpoint(self) -> bool:
-        """Whether an epoch that ends now would write a checkpoint: one is due, or the trial is to pause.
+        """Whether an epoch that ends now would write a checkpoint: one is due, or the trial is to pause or wait.
 
         If so, the time from here until it is written is taken for what a checkpoint costs.
         """
-        wanted = self._keeping.useful and (self._link.keep if self._link.stopping else self._keeping.due)
-        if wanted:
+        due = self._keeping.due or (bool(self._reported) and self._waits_after(self._done + 1))
+        if wanted := self._keeping.useful and (self._link.keep if self._link.stopping else due):
             self._keeping.begun = time.perf_counter()
         return wanted
 
@@ -256,8 +258,11 @@ class Run:
             restore_generators(self._random)
             self._random = None
 
-    def _save(self) -> None:
-        self._keeping.save({"done": self._done, "seconds": self.seconds, "curve": self.curve})
+    def _waits_after(self, epoch: int) -> bool:
+        return 0 < self._job.pause_after <= epoch < self.max_epochs
+
+    def _save(self) -> bool:
+        return self._keeping.save({"done": self._done, "seconds": self.seconds, "curve": self.curve})
 
     def _end(self, outcome: str, reason: str = "") -> NoReturn:
         self.end = Ended(outcome, reason)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, text
 
 from hpo.decoding import decoded_or
 from hpo.json_values import key_of
@@ -26,7 +26,7 @@ from hpo.storage.save import local_time
 from hpo.storage.tables import UTC_NOW, NoStudy
 from hpo.storage.trial_record import TrialRecord
 
-__all__ = ["Claim", "claim", "enqueue"]
+__all__ = ["Claim", "claim", "claim_these", "enqueue"]
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,11 @@ _ROOM = f"greatest(0, least(CAST(:limit AS bigint), coalesce({_TARGET} - {_BEGUN
 # Every host of a study waits for this lock. Both statements are sent as one, so that the lock lasts only for one answer
 # and the commit. The second still sees what was committed while the first waited: PostgreSQL gives each statement of
 # such a batch its own snapshot.
-_CLAIM = text(
-    f"""
+_CLAIM = f"""
     {_LOCK_STUDY};
     WITH picked AS (
         SELECT t.trial_id FROM {TRIALS} t LEFT JOIN hpo_leases l ON l.trial_id = t.trial_id
-        WHERE t.study_id = :study AND t.state = '{WAITING}' AND {NUMBERED}
+        WHERE t.study_id = :study AND t.state = '{WAITING}' AND {NUMBERED} {{which}}
         ORDER BY (l.host IS NOT DISTINCT FROM CAST(:host AS text)) DESC, t.number
         LIMIT {_ROOM} FOR UPDATE OF t SKIP LOCKED
     ),
@@ -86,7 +85,7 @@ _CLAIM = text(
     made AS (
         INSERT INTO {TRIALS} (number, study_id, state, datetime_start)
         SELECT next.number + i, :study, '{RUNNING}', {UTC_NOW}
-        FROM next, generate_series(0, CAST(:new AS int) - 1 - (SELECT CAST(count(*) AS int) FROM picked)) AS i
+        FROM next, generate_series(0, CAST(:new AS int) - 1 {{less}}) AS i
         WHERE next.number + i < coalesce({_TARGET}, 2147483647)
         ORDER BY i
         RETURNING trial_id, number, datetime_start
@@ -103,7 +102,8 @@ _CLAIM = text(
     FROM {STUDIES} LEFT JOIN (claimed c JOIN leased l ON l.trial_id = c.trial_id) ON true
     WHERE {STUDIES}.study_id = :study ORDER BY c.fresh, c.number
     """
-)
+_CLAIM_NEXT = text(_CLAIM.format(which="", less="- (SELECT CAST(count(*) AS int) FROM picked)"))
+_CLAIM_THESE = text(_CLAIM.format(which="AND t.trial_id = ANY(CAST(:these AS int[]))", less=""))
 
 
 def claim(
@@ -123,15 +123,38 @@ def claim(
     study is locked until the transaction ends: do in it afterwards only what cannot wait. Raises NoStudy for a study
     that does not exist (any more).
     """
-    bound = {
-        "study": study_id,
-        "worker": worker_id,
-        "host": host,
-        "seconds": float(lease_seconds),
-        "limit": limit,
-        "new": limit if new else 0,
-    }
-    rows = connection.execute(_CLAIM, bound).all()
+    bound = {"limit": limit, "new": limit if new else 0}
+    return _claim(connection, _CLAIM_NEXT, study_id, worker_id, host, lease_seconds, bound)
+
+
+def claim_these(
+    connection: Connection,
+    study_id: int,
+    worker_id: str,
+    host: str,
+    lease_seconds: float,
+    trial_ids: Sequence[int],
+    new: int,
+) -> list[Claim]:
+    """Those of `trial_ids` that wait, then `new` new trials, under the rules of `claim`.
+
+    A trial that another host was first to take is not replaced by a new one.
+    """
+    bound = {"limit": len(trial_ids), "these": list(trial_ids), "new": new}
+    return _claim(connection, _CLAIM_THESE, study_id, worker_id, host, lease_seconds, bound)
+
+
+def _claim(
+    connection: Connection,
+    statement: TextClause,
+    study_id: int,
+    worker_id: str,
+    host: str,
+    lease_seconds: float,
+    bound: Mapping[str, Any],
+) -> list[Claim]:
+    shared = {"study": study_id, "worker": worker_id, "host": host, "seconds": float(lease_seconds)}
+    rows = connection.execute(statement, {**shared, **bound}).all()
     if not rows:
         raise NoStudy(study_id)
     return [

@@ -6,7 +6,7 @@ Plain functions over a SQLAlchemy Connection inside the caller's transaction. Er
 
 from __future__ import annotations
 
-from hpo.storage.claims import Claim, claim, enqueue
+from hpo.storage.claims import Claim, claim, claim_these, enqueue
 from hpo.storage.history import read_history
 from hpo.storage.leases import (
     Expired,
@@ -62,6 +62,7 @@ __all__ = [
     "at_work",
     "budget",
     "claim",
+    "claim_these",
     "counts",
     "create_study",
     "declaration",

@@ -59,6 +59,8 @@ def train(trial: TrialRun) -> tuple[str, str]:
             if reason is not None:
                 return "diverged", reason
             trial.end_epoch(metrics)
+            if trial.pause_is_due and trial.save():
+                return "stopped", ""
         trial.end_fold()
     trial.close()
     return "complete", ""

@@ -139,6 +139,11 @@ class TrialRun:
         over = self.state.stopping.over and not self._final
         return over or self._out_of_time or self.progress.epoch >= self._epochs
 
+    @property
+    def pause_is_due(self) -> bool:
+        """Whether the trial is to wait now, and has something left to train."""
+        return 0 < self.job.pause_after <= len(self.progress.curve) and not self.fold_over
+
     def train_epoch(self) -> bool:
         """Train the rest of the epoch's steps; False when Stop came in between."""
         state, progress, stop = self.state, self.progress, self._stop
@@ -198,8 +203,8 @@ class TrialRun:
         epoch = Epoch(self.job.trial_id, number, known, seconds, self._reports(metrics), at=time(), own=own)
         progress.report(epoch)
         self._on_epoch(epoch)
-        if self.checkpoints.due(state.size_bytes()):
-            self._save()
+        if self.checkpoints.due(state.size_bytes()) and not self.pause_is_due:
+            self.save()
 
     def _reports(self, metrics: Mapping[str, float]) -> list[tuple[int, float]]:
         """For the pruner: the epoch's objective, or after a fold's last epoch the mean of the folds so far."""
@@ -248,11 +253,14 @@ class TrialRun:
         """Save the trial's state if it will resume later."""
         self._note_initial_loss()
         if self._stop.keep:
-            self._save()
+            self.save()
 
-    def _save(self) -> None:
+    def save(self) -> bool:
+        """Write a checkpoint; false where none is kept or the disk refuses."""
         state = self.state.snapshot()
-        self.checkpoints.save(TrainingSnapshot({**state.progress, "trial": self.progress.as_json()}, state.tensors))
+        return self.checkpoints.save(
+            TrainingSnapshot({**state.progress, "trial": self.progress.as_json()}, state.tensors)
+        )
 
     def _warn_once(self, sentence: str) -> None:
         if sentence not in self._facts["warnings"]:

@@ -63,6 +63,49 @@ def test_a_run_that_was_paused_goes_on_bit_for_bit(job: Any, tmp_path: Path, sto
     assert [message.value for message in resumed.said if isinstance(message, Attribute)] == [4 * 8 + 8 + 8 + 1]
 
 
+def test_a_run_that_waits_after_its_epochs_goes_on_bit_for_bit(job: Any) -> None:
+    alone = Coordinator()
+    finished = alone.train(job(digits, checkpoint=""))
+    for until in (1, 3, 5):
+        waits = Coordinator()
+        assert waits.train(job(digits, pause_after=until)).outcome == "stopped"
+        assert waits.curve == alone.curve[:until]
+    last = Coordinator()
+    assert last.train(job(digits, pause_after=6)).metrics == finished.metrics
+    assert last.curve == alone.curve
+
+
+def test_a_run_that_keeps_or_tells_nothing_does_not_wait(job: Any) -> None:
+    """Where it could not go on, or nobody would know how good it is, it trains to its end."""
+
+    def keeps_nothing(run: Run) -> None:
+        for epoch in run.epochs():
+            run.report(f1=epoch)
+
+    def tells_nothing(run: Run) -> float:
+        run.resume(seen=[])
+        return float(sum(run.epochs()))
+
+    for function in (keeps_nothing, tells_nothing):
+        assert Coordinator().train(job(function, pause_after=1)).outcome == "complete"
+
+
+def test_a_loop_that_writes_its_own_checkpoints_is_asked_for_one_where_it_is_to_wait(job: Any) -> None:
+    wanted = []
+
+    def framework(run: Run) -> None:
+        run.resume(model=nn.Linear(1, 1))
+        for epoch in range(6):
+            run.begin_epoch()
+            within = run.wants_checkpoint()
+            run.report(f1=epoch)
+            wanted.append((within, run.wants_checkpoint()))
+            run.end_epoch(checkpoint=wanted[-1][1])
+
+    assert Coordinator().train(job(framework, pause_after=3)).outcome == "stopped"
+    assert wanted == [(False, False), (False, False), (False, True)]
+
+
 def test_a_trial_that_had_ended_is_told_again_and_not_trained(job: Any) -> None:
     first = Coordinator()
     finished = first.train(job(digits))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -154,3 +155,40 @@ def test_a_checkpoint_of_another_job_is_not_used(
     run(make_job(checkpoint=tmp_path), data, device, 5)
     assert run(make_job(checkpoint=tmp_path), data, device, 0)[2].progress.step > 0
     assert run(make_job(checkpoint=tmp_path, lr=0.5), data, device, 0)[2].progress.step == 0
+
+
+def test_a_trial_that_waits_after_an_epoch_is_the_trial_that_does_not(
+    make_job: Any, data: Any, device: torch.device, tmp_path: Path
+) -> None:
+    """It stops exactly there, and goes on bit for bit; its last epoch needs no wait."""
+    job = make_job(dropout=0.3, checkpoint=tmp_path / "trial", protocol={"epochs": 3})
+    _, straight, reference = run(replace(job, checkpoint=""), data, device, float("inf"))
+    told: list[Epoch] = []
+    for until in (1, 2, 3):
+        outcome, epochs, trial = run(replace(job, pause_after=until), data, device, float("inf"))
+        assert outcome == ("stopped" if until < 3 else "complete")
+        assert [epoch.replayed for epoch in epochs] == [number < until for number in range(1, until + 1)]
+        told += epochs
+    assert seen(told) == seen(straight)
+    expected = reference.state.model.state_dict()
+    for key, value in trial.state.model.state_dict().items():
+        assert torch.equal(value, expected[key]), key
+
+
+def test_a_trial_whose_checkpoint_is_further_waits_after_its_next_epoch(
+    make_job: Any, data: Any, device: torch.device, tmp_path: Path
+) -> None:
+    """It was written by a process that died before it told: nothing of it is lost."""
+    job = make_job(checkpoint=tmp_path / "trial", protocol={"epochs": 4})
+    assert run(replace(job, pause_after=2), data, device, float("inf"))[0] == "stopped"
+    outcome, epochs, _ = run(replace(job, pause_after=1), data, device, float("inf"))
+    assert (outcome, [epoch.epoch for epoch in epochs]) == ("stopped", [1, 2, 3])
+
+
+def test_a_trial_whose_checkpoint_cannot_be_written_does_not_wait(
+    make_job: Any, data: Any, device: torch.device, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("where a folder would have to be")
+    for place in ("", tmp_path / "file" / "trial"):
+        job = replace(make_job(checkpoint=place, protocol={"epochs": 2}), pause_after=1)
+        assert run(job, data, device, float("inf"))[0] == "complete"
