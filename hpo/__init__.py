@@ -33,6 +33,7 @@ from hpo.study.pruners import (
     Wilcoxon,
 )
 from hpo.study.samplers import GP, NSGAII, NSGAIII, QMC, TPE, BruteForce, CmaEs, Fixed, Grid, Random
+from hpo.study.search import FreezeThaw
 from hpo.study.space import Categorical, Float, Int
 from hpo.study.study import Study
 
@@ -57,6 +58,7 @@ __all__ = [
     "EarlyStopping",
     "Fixed",
     "Float",
+    "FreezeThaw",
     "Grid",
     "HpoError",
     "Hyperband",

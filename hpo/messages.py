@@ -115,8 +115,7 @@ class Job:
     phase:       "search" trains on the train part and scores the validation part; "final" trains on both and scores
                  the test split (hpo evaluate only)
     sys_path:    folders to add to sys.path, so that a study's own modules are found
-    parts:       what of training is the user's own: {"loss": {shown: {"function", "reads"}}, "optimizer", "schedule"
-                 likewise, "metrics": {name: {"function", "reads", "direction"}}}; without what there is not
+    parts:       losses, optimizers, schedules and metrics of the user's own, as hpo.study.parts.Parts.as_job gives them
     own, command: the user's own training, a function or a program; then the model and the data set are empty
     pause_after: the epoch after which the trial waits, with a checkpoint; if none can be written it goes on. 0: never
     """

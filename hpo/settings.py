@@ -36,6 +36,9 @@ VARIABLES = (
         "`HPO_HOME/checkpoints`",
         "folder of checkpoints; if hosts share it, one can resume another's trial",
     ),
+    Variable(
+        "HPO_CHECKPOINT_BYTES", "20e9", "how much the checkpoints of paused trials may take on disk (docs/search.md)"
+    ),
     Variable("HPO_DEVICES", "every GPU, else the CPU", "devices to train on: `cpu`, `cuda` or `cuda:0,cuda:1`"),
     Variable("HPO_TRAINERS", "one per core", "number of trainers on the CPU"),
     Variable("HPO_TRAINERS_PER_GPU", "1", "number of trainers that share each GPU; `hpo run` also takes `auto`"),
@@ -67,6 +70,7 @@ class Settings:
     storage:           HPO_STORAGE, a PostgreSQL URL; None means the embedded server under `home`
     data_dir:          HPO_DATA_DIR, a folder in torchvision's layout that may be read-only; None means `home`/data
     checkpoint_dir:    HPO_CHECKPOINT_DIR, default `home`/checkpoints; put it on a shared folder for many hosts
+    checkpoint_bytes:  HPO_CHECKPOINT_BYTES, how much the checkpoints of a study's paused trials may take
     devices:           HPO_DEVICES, for example `cpu`, `cuda`, `cuda:0,cuda:1`; None means every visible GPU, else CPU
     lease_seconds:     HPO_LEASE_SECONDS, how long a silent worker keeps its trials
     patience_seconds:  HPO_PATIENCE_SECONDS, how long the database may be down before results go to the journal
@@ -77,6 +81,7 @@ class Settings:
     storage: str | None = None
     data_dir: Path | None = None
     checkpoint_dir: Path = Path()
+    checkpoint_bytes: float = 20e9
     devices: str | None = None
     lease_seconds: float = 30.0
     patience_seconds: float = 300.0
@@ -94,6 +99,7 @@ class Settings:
             storage=environ.get("HPO_STORAGE") or None,
             data_dir=Path(data_dir).expanduser().absolute() if data_dir else None,
             checkpoint_dir=Path(checkpoints).expanduser().absolute() if checkpoints else home / "checkpoints",
+            checkpoint_bytes=_positive(environ, "HPO_CHECKPOINT_BYTES", 20e9, "bytes", 1e18),
             devices=environ.get("HPO_DEVICES") or None,
             lease_seconds=_positive(environ, "HPO_LEASE_SECONDS", 30.0),
             patience_seconds=_positive(environ, "HPO_PATIENCE_SECONDS", 300.0),
@@ -127,7 +133,7 @@ def _is_whole(text: str, most: int) -> bool:
         return False
 
 
-def _positive(environ: Mapping[str, str], name: str, default: float) -> float:
+def _positive(environ: Mapping[str, str], name: str, default: float, unit: str = "seconds", most: float = 1e9) -> float:
     text = environ.get(name)
     if not text:
         return default
@@ -135,9 +141,9 @@ def _positive(environ: Mapping[str, str], name: str, default: float) -> float:
         value = float(text)
     except ValueError:
         value = -1.0
-    if not 0 < value < 1e9:
+    if not 0 < value < most:
         raise UsageError(
-            f"{name}={text!r} is not a number of seconds", next=f"unset {name} or set it to a positive number"
+            f"{name}={text!r} is not a number of {unit}", next=f"unset {name} or set it to a positive number"
         )
     return value
 

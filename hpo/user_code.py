@@ -44,8 +44,8 @@ def calling_line() -> tuple[str, str]:
 
     In a notebook or at a prompt there is none: only a file has a place on the disk.
     """
-    frame = sys._getframe(1)
-    while frame.f_back is not None:
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_back is not None:
         name = frame.f_code.co_filename
         if not _is_library(name) and not name.startswith(_ours()) and os.path.isfile(name):
             text = linecache.getline(name, frame.f_lineno).strip()

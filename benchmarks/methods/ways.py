@@ -17,7 +17,7 @@ from benchmarks.methods.peers import PEERS
 from benchmarks.methods.setting import Setting
 from benchmarks.methods.simulator import Job, Observation, Way
 from hpo.freeze_thaw.progress import Progress
-from hpo.freeze_thaw.scheduler import FreezeThaw
+from hpo.freeze_thaw.scheduler import Scheduler
 from hpo.sampling.distributions import suggest
 
 __all__ = ["WAYS"]
@@ -111,12 +111,13 @@ class Thawing:
     def __init__(self, setting: Setting) -> None:
         self._problem = setting.problem
         self._draw = np.random.default_rng(setting.seed)
-        self._scheduler = FreezeThaw(setting.problem.space, setting.problem.epochs, maximize=True)
-        self._trials = [Progress(0, dict(setting.problem.baseline))]
+        self._scheduler = Scheduler(setting.problem.space, setting.problem.epochs, maximize=True)
+        self._trials = [Progress(0, dict(setting.problem.baseline), whole=True)]
         self._seconds = [0.0]
 
     def ask(self) -> Job:
         decision = self._scheduler.decide(self._trials, self._draw)
+        assert decision is not None  # there is no deadline
         number = decision.number
         if number is None:
             number = len(self._trials)

@@ -49,13 +49,6 @@ class Observed:
     def take(self, rows: NDArray[np.intp]) -> Observed:
         return Observed(self.points[rows], self.epochs[rows], self.trials[rows])
 
-    def with_more(self, other: Observed) -> Observed:
-        return Observed(
-            np.concatenate([self.points, other.points]),
-            np.concatenate([self.epochs, other.epochs]),
-            np.concatenate([self.trials, other.trials]),
-        )
-
 
 class CurveModel:
     """Predicts curves of up to `epochs` epochs, of configurations that are points with `columns` numbers."""
@@ -79,11 +72,6 @@ class CurveModel:
             rows = draw.permutation(len(seen))[:SUBSET]
             self._fit(seen.take(rows), values[rows])
         self._condition(seen, values)
-
-    def believe(self, expected: Observed) -> None:
-        """Take for granted that curves will be where they are expected: those that are being trained now."""
-        values = self.predict(expected)[0]
-        self._condition(self._seen.with_more(expected), np.concatenate([self._values, values]))
 
     def predict(self, wanted: Observed) -> tuple[Array, Array]:
         """Mean and standard deviation at each place, without the noise of a single epoch."""

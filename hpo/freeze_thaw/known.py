@@ -29,7 +29,7 @@ class Known:
 
     points: of the configurations seen so far, by trial number; those that are new are added
     scale:  what the objective's values are to the model
-    best:   the best value, as the model sees it
+    leader: the trial with the best value, of those that are feasible if any is; best: that value, as the model sees it
     """
 
     def __init__(
@@ -41,7 +41,8 @@ class Known:
         *,
         maximize: bool,
     ) -> None:
-        fresh = [trial for trial in trials if trial.number not in points]
+        # Not of trials that may yet get other parameters, or none, under their number.
+        fresh = [trial for trial in trials if trial.number not in points and (len(trial.values) or trial.ended)]
         found = encoding.points([trial.params for trial in fresh])
         points.update((trial.number, point) for trial, point in zip(fresh, found, strict=True))
         self._points, self._columns, self._epochs = points, encoding.columns, epochs
@@ -51,8 +52,9 @@ class Known:
             (trial for trial in trials if trial.number in self._curves),
             key=lambda trial: (-self._curves[trial.number].max(), trial.number),
         )
-        self.training = [trial for trial in trials if trial.until]
-        self.best = float(self._curves[self._order[0].number].max())
+        feasible = [trial for trial in self._order if not trial.infeasible]
+        self.leader = (feasible or self._order)[0]
+        self.best = float(self._curves[self.leader.number].max())
         seen = [trial for trial in self._order if np.isfinite(trial.seconds)]
         self.seconds = EpochSeconds(self.points_of(seen), np.array([trial.seconds for trial in seen]))
         tried = [trial for trial in trials if trial.infeasible or trial.number in self._curves]
@@ -66,7 +68,7 @@ class Known:
     @property
     def paused(self) -> list[Progress]:
         """Trials with an epoch that may go on, the best first."""
-        return [trial for trial in self._order if not (trial.until or trial.ended) and len(trial.values) < self._epochs]
+        return [trial for trial in self._order if trial.waits and len(trial.values) < self._epochs]
 
     def points_of(self, trials: Iterable[Progress]) -> Array:
         """[n, columns]"""

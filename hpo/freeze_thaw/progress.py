@@ -18,7 +18,10 @@ class Progress:
     seconds:    of its epochs, on average; NaN while none has ended
     until:      the epoch up to which it is being trained; 0 for one that waits or has ended
     ended:      it will not be trained again, whatever the reason
-    infeasible: it ended because it ran out of memory or diverged, which its values are to blame for
+    infeasible: it ended because it ran out of memory, diverged or broke a constraint, and its values are to blame
+    whole:      it is trained to its end before any other: the baseline
+    held:       while it waits, only another host can go on with it
+    lost:       its checkpoint is gone: to go on with it is to begin it again
     """
 
     number: int
@@ -28,6 +31,18 @@ class Progress:
     until: int = 0
     ended: bool = False
     infeasible: bool = False
+    whole: bool = False
+    held: bool = False
+    lost: bool = False
+
+    @property
+    def waits(self) -> bool:
+        """Whether it may be trained now, and here."""
+        return not (self.until or self.ended or self.held)
+
+    def left(self, epochs: int) -> int:
+        """How many epochs it needs to its end, of `epochs`."""
+        return epochs if self.lost else max(0, epochs - len(self.values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +70,12 @@ class Belief:
 class Decision:
     """Train trial `number`, or a new one with `params` where it is None, up to epoch `until`, included.
 
-    belief: None where nothing was weighed: a trial that waits for its first epoch, or the first trials of a study
+    why:    in words, where nothing was weighed
+    belief: what was weighed, else None
     """
 
     number: int | None
     params: Mapping[str, Any]
     until: int
+    why: str = ""
     belief: Belief | None = None

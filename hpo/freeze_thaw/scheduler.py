@@ -20,7 +20,7 @@ from hpo.freeze_thaw.known import Known
 from hpo.freeze_thaw.progress import Belief, Decision, Progress
 from hpo.study.space import Space
 
-__all__ = ["FreezeThaw"]
+__all__ = ["Scheduler"]
 
 Array = NDArray[np.float64]
 
@@ -36,8 +36,17 @@ GOAL = (-4.0, -1.0)
 MOST_PAUSED = 200
 """How many paused trials are weighed, the best of them."""
 
+FIRST = 0.6
+"""A new trial's first job has so many times the root of its epochs: 2 of 10, 3 of 20, 4 of 52, 6 of 100."""
 
-class FreezeThaw:
+LAST_CALL = 1.5
+"""When the time left is less than so many times what the best trial needs to its end, it goes there."""
+
+LEAST_CHANCE = 0.05
+"""Where no trial may be begun, paused ones go on as long as one has this chance to become the best."""
+
+
+class Scheduler:
     """Decides for one study. It keeps what makes the next decision quicker: points of configurations, the kernel."""
 
     def __init__(self, space: Space, epochs: int, *, maximize: bool) -> None:
@@ -46,32 +55,64 @@ class FreezeThaw:
         self._model = CurveModel(self._encoding.columns, epochs)
         self._points: dict[int, Array] = {}
 
-    def decide(self, trials: Sequence[Progress], draw: np.random.Generator) -> Decision:
-        """What a free slot trains next, knowing where all trials of the study stand.
+    def decide(
+        self,
+        trials: Sequence[Progress],
+        draw: np.random.Generator,
+        *,
+        seconds_left: float = math.inf,
+        may_begin: bool = True,
+    ) -> Decision | None:
+        """What a free slot trains next, knowing where all trials of the study stand; None where nothing is worth it.
 
         A trial that waits for its first epoch (the baseline, one put back in the queue) comes before all others.
+        Nothing is begun, or gone on with, that could not reach its last epoch in `seconds_left`. Without `may_begin`
+        no new trial is, and paused ones go on as long as one of them may well become the best.
         """
-        first = max(1, round(self._epochs / 26))
-        untouched = [trial for trial in trials if not (trial.values or trial.until or trial.ended)]
-        if untouched:
-            return Decision(untouched[0].number, untouched[0].params, first)
+        first = max(1, round(FIRST * math.sqrt(self._epochs)))
+        for trial in trials:
+            if trial.waits and (trial.whole or not len(trial.values)):
+                return Decision(
+                    trial.number, trial.params, self._epochs if trial.whole else first, "it waited its turn"
+                )
         if not any(np.isfinite(trial.values).any() for trial in trials):
-            return Decision(None, draw_evenly(self._space, draw), first)
+            if not may_begin:
+                return self._any(trials)
+            return Decision(None, draw_evenly(self._space, draw), first, "nothing is known yet")
         known = Known(trials, self._encoding, self._points, self._epochs, maximize=self._maximize)
+        last_call = self._finish(known, seconds_left)
+        if last_call is not None:
+            return last_call
         self._model.learn(*known.places(draw), sum(len(trial.values) for trial in trials), draw)
-        if known.training:
-            expected = np.array([trial.until for trial in known.training], dtype=np.float64)
-            self._model.believe(known.observed(known.training, expected))
-        return self._choose(known, first, draw)
+        return self._choose(known, first, draw, seconds_left, may_begin=may_begin)
 
-    def _choose(self, known: Known, first: int, draw: np.random.Generator) -> Decision:
-        """The trial whose end has the largest expected gain beyond a goal, for the seconds that an epoch of it takes.
+    def _any(self, trials: Sequence[Progress]) -> Decision | None:
+        """One that waits, where no trial has a finite value."""
+        for trial in trials:
+            if trial.waits and len(trial.values) < self._epochs:
+                return Decision(trial.number, trial.params, self._further(trial), "no trial has a value yet")
+        return None
+
+    def _finish(self, known: Known, seconds_left: float) -> Decision | None:
+        """The leader to its end, while there is just time for it: a value that no complete trial has is soon lost."""
+        leader = known.leader
+        needed = leader.left(self._epochs) * leader.seconds
+        if not leader.waits or not needed <= seconds_left < LAST_CALL * needed:
+            return None
+        return Decision(leader.number, leader.params, self._epochs, "the best so far, and time for its end runs out")
+
+    def _choose(
+        self, known: Known, first: int, draw: np.random.Generator, seconds_left: float, *, may_begin: bool
+    ) -> Decision | None:
+        """The trial whose end has the largest expected gain beyond a goal, for what an epoch of it costs, and its end.
 
         How far the goal lies above the best value is drawn anew for every decision: a near one is passed by what is
         good, a far one only by what is uncertain.
         """
         paused = known.paused[:MOST_PAUSED]
-        new = self._new(known, draw)
+        new = self._new(known, draw) if may_begin else []
+        if not (paused or new):
+            return None
         points = np.concatenate([known.points_of(paused), self._encoding.points(new)])
         numbers = np.array([trial.number for trial in paused] + [-1 - place for place in range(len(new))])
         ends = np.full(len(points), float(self._epochs))
@@ -80,7 +121,15 @@ class FreezeThaw:
         away = (goal - means) / spreads
         feasible = known.feasibility.predict(points)
         seconds = self._seconds(known, paused, points)
-        best = int(np.argmax(np.log(spreads * feasible / seconds) + _log_gain(away)))
+        left = np.array([trial.left(self._epochs) for trial in paused] + [self._epochs] * len(new))
+        fits = ~(left * seconds > seconds_left)
+        if not fits.any():
+            return None
+        seconds = np.where(np.isfinite(seconds), seconds, 1.0)
+        # By the root of the epochs that are left: with several slots the best trial is in training when the others
+        # choose, and without it a new one, whose end is far and may be anything, is always better than the second best.
+        gains = np.log(spreads * feasible / (seconds * np.sqrt(left))) + _log_gain(away)
+        best = int(np.argmax(np.where(fits, gains, -np.inf)))
         belief = Belief(
             epoch=self._epochs,
             goal=known.scale.outside(goal),
@@ -91,16 +140,28 @@ class FreezeThaw:
             rivals=len(points) - 1,
         )
         if best >= len(paused):
-            return Decision(None, new[best - len(paused)], first, belief)
+            return Decision(None, new[best - len(paused)], first, belief=belief)
+        if not may_begin and belief.chance < LEAST_CHANCE:
+            return self._last(known)
         trial = paused[best]
-        # As many epochs again: shorter steps found no more, and take more decisions and more checkpoints.
-        return Decision(trial.number, trial.params, min(2 * len(trial.values), self._epochs), belief)
+        return Decision(trial.number, trial.params, self._further(trial), belief=belief)
+
+    def _last(self, known: Known) -> Decision | None:
+        """What remains when no paused trial may well become the best: the end of the one that is."""
+        leader = known.leader
+        if leader.waits and len(leader.values) < self._epochs:
+            return Decision(leader.number, leader.params, self._epochs, "the best so far goes to its end")
+        return None
+
+    def _further(self, trial: Progress) -> int:
+        """As many epochs again: shorter steps found no more, and take more decisions and more checkpoints."""
+        return min(2 * len(trial.values), self._epochs)
 
     def _seconds(self, known: Known, paused: Sequence[Progress], points: Array) -> Array:
-        """Of an epoch of each candidate: those that have trained come first, and are known."""
+        """Of an epoch of each candidate, NaN where none is known: those that have trained come first."""
         of_paused = np.array([trial.seconds for trial in paused], dtype=np.float64)
         found = np.concatenate([of_paused, known.seconds.predict(points[len(paused) :])])
-        return np.where(np.isfinite(found) & (found > 0.0), found, 1.0)
+        return np.where(found > 0.0, found, np.nan)
 
     def _new(self, known: Known, draw: np.random.Generator) -> list[dict[str, Any]]:
         new = [draw_evenly(self._space, draw) for _ in range(EVENLY)]

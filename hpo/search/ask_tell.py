@@ -10,18 +10,20 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Engine
 
+from hpo.messages import Epoch
 from hpo.sampling.choose import Sampling
 from hpo.sampling.distributions import suggest, suggest_from
 from hpo.sampling.exhaustion import Exhaustion
 from hpo.sampling.foreseeing import ForeseeingSampler
 from hpo.sampling.intake import intake_for
+from hpo.sampling.planned import PlannedSampler
 from hpo.sampling.pruning import make_pruner
 from hpo.search.events import Counts
 from hpo.search.outcomes import refused
@@ -29,9 +31,14 @@ from hpo.storage import queries
 from hpo.storage.optuna_internals import constraint_key, trial_id_of
 from hpo.storage.optuna_schema import FIXED_PARAMS, STATES
 from hpo.storage.study_cache import StudyCache
+from hpo.storage.write_batch import EpochRow
+from hpo.study.pausing import search_note
 from hpo.study.samplers import Grid
 from hpo.study.study import Study
 from hpo.trainers.trial import Trial
+
+if TYPE_CHECKING:
+    from hpo.search.planning import Planner
 
 __all__ = ["AskTell"]
 
@@ -48,7 +55,14 @@ class AskTell:
     """Proposes trials of one study and ends them. Used by the storage thread, except `should_prune` (the loop's)."""
 
     def __init__(
-        self, study: Study, study_id: int, cache: StudyCache, checkpoints: Path, host: str, workers: int
+        self,
+        study: Study,
+        study_id: int,
+        cache: StudyCache,
+        checkpoints: Path,
+        host: str,
+        workers: int,
+        planner: Planner | None = None,
     ) -> None:
         self.study = study
         self.study_id = study_id
@@ -61,7 +75,8 @@ class AskTell:
         self._intake = intake_for(study)
         self._refusals: dict[int, str] = {}  # by trial id: why a claimed trial cannot be trained
         self._sampling, self._exhaustion = Sampling(study, cache), Exhaustion(study, cache)
-        self.note = self._sampling.note  # what the user should know of the sampler, or ""
+        self._planner = planner
+        self.note = search_note(study) or self._sampling.note  # what the user should know of the sampler, or ""
         self._pruner = make_pruner(study, cache, workers)
         self._pruning = _FirstObjective(study_name=study.name, storage=cache, pruner=self._pruner)
 
@@ -78,18 +93,57 @@ class AskTell:
     def claim(self, connection: Connection, worker_id: str, lease_seconds: float, limit: int) -> list[queries.Claim]:
         """Lease up to `limit` trials: waiting ones (this host's own first), then new ones within the budget. Call
         `synchronise` before sampling them, and outside this transaction: it needs no lock on the study."""
+        if self._plans is not None:
+            return self._plans.claim(connection, worker_id)
         room = 0 if isinstance(self.study.sampler, Grid) else self._exhaustion.room(limit)
         return queries.claim(
             connection, self.study_id, worker_id, self._host, lease_seconds, room or limit, new=room > 0
         )
+
+    @property
+    def _plans(self) -> Planner | None:
+        """What decides which trials train; None where the sampler and the pruner do."""
+        return None if self._planner is None or self._planner.gave_up else self._planner
+
+    def plan(self, wanted: int) -> str:
+        """Before `claim`: decide about `wanted` free slots. Returns what the user should know, or ""."""
+        if self._plans is not None:
+            self._plans.plan(wanted)
+        return "" if self._planner is None else self._planner.take_note()
+
+    def end_waiting(self, engine: Engine, worker_id: str, *, closing: bool = False) -> str:
+        """End the trials that wait and will not go on: none is worth training any more, or the study's time is up.
+
+        closing: this host trains nothing more. Returns a sentence for the user, or "".
+        """
+        if self._planner is None or not (closing or self._planner.over):
+            return ""
+        with engine.connect() as connection:
+            left = queries.budget(connection, self.study_id).seconds_left
+        if not self._planner.over and (left is None or left > 0.0):
+            return ""
+        ended = self._planner.end_waiting(engine, worker_id)
+        with engine.connect() as connection:
+            self.synchronise(connection)
+        return f"{ended} paused trial{'s' if ended != 1 else ''} will not go on: pruned" if ended else ""
+
+    def report(self, trial: Trial, epoch: EpochRow, message: Epoch) -> None:
+        """An epoch of a trial, with its values for the pruner."""
+        self.cache.report(epoch, message.report)
+        if self._planner is not None:
+            self._planner.trained(trial, message)
 
     def count(self, connection: Connection, *, exhausted: bool = False) -> Counts:
         """The study as the database has it."""
         budget = queries.budget(connection, self.study_id)
         counts = {STATES[state]: number for state, number in budget.counts.items()}
         left, target = budget.seconds_left, budget.trials_target
-        return Counts(**counts, seconds_left=left, trials_target=target, exhausted=exhausted, until=budget.deadline,
-                      asked=True)  # fmt: skip
+        exhausted = exhausted and self._plans is None
+        found = Counts(**counts, seconds_left=left, trials_target=target, exhausted=exhausted, until=budget.deadline,
+                       asked=True)  # fmt: skip
+        if self._planner is not None:
+            self._planner.look(connection, found)
+        return found
 
     def refuse(self, claim: queries.Claim) -> str:
         """End a claimed trial that nobody can train, and return why; "" for a trial that can be sampled."""
@@ -105,11 +159,13 @@ class AskTell:
         """Give a claimed trial its parameters: those it has, those it was enqueued with, the sampler's for the rest."""
         self.cache.start(claim)
         self.claimed.discard(claim.trial_id)
+        until = 0
         if self.study.define_by_run:  # which asks for each when it comes to it
             params = dict(self.cache.get_trial(claim.trial_id).params)
             config = params
         else:
             proposal = self._proposal(claim.trial_id, claim.number)
+            until = self._plans.begin(claim) if self._plans is not None else 0
             config = self.study.resolve(self.study.rows.sample(lambda name, row: suggest(proposal, name, row)))
             params = dict(proposal.params)
         return Trial(
@@ -120,6 +176,7 @@ class AskTell:
             config=config,
             checkpoint=str(self._checkpoints / str(claim.number)),
             trainer_deaths=claim.trainer_deaths,
+            until=until,
         )
 
     def suggest(self, trial: Trial, name: str, distribution: BaseDistribution) -> Any:
@@ -154,6 +211,8 @@ class AskTell:
 
     def _proposal(self, trial_id: int, number: int) -> optuna.trial.Trial:
         sampler = self._sampling.sampler(number)
+        if self._plans is not None:
+            sampler = PlannedSampler(self._plans.params(trial_id), sampler)
         if self.study.define_by_run:
             sampler = ForeseeingSampler(sampler)
         # A new view for every trial: a Study remembers the trials it has read until its own `ask`, which is not used
@@ -163,6 +222,8 @@ class AskTell:
 
     def should_prune(self, trial: Trial) -> bool:
         """The pruner's decision on the reports of this attempt; where a trial began again, one before got further."""
+        if self._plans is not None:
+            return False
         frozen = self.cache.get_trial(trial.trial_id)
         reports = {step: value for step, value in frozen.intermediate_values.items() if step in trial.steps}
         if len(reports) < len(frozen.intermediate_values):
@@ -187,6 +248,8 @@ class AskTell:
 
     def requeue(self, trial: Trial, *, trainer_died: bool) -> None:
         """Release a trial in memory: WAITING, with the attempt it has lost if its trainer died."""
+        if self._planner is not None:
+            self._planner.paused(trial)
         self.cache.requeue(queries.Requeue(trial.trial_id, int(trainer_died), trial.checkpoint))
 
     def trials(self) -> list[FrozenTrial]:

@@ -16,7 +16,7 @@ __all__ = [
     "DatabaseUnavailable",
     "Event",
     "FatalError",
-    "NothingToTrain",
+    "Notice",
     "Trial",
     "TrialAssigned",
     "TrialLost",
@@ -106,8 +106,8 @@ class FatalError:
 
 
 @dataclass(frozen=True)
-class NothingToTrain:
-    """For the user: what this host waits for, and what would end it."""
+class Notice:
+    """For the user: what this host waits for and what would end it, or what becomes of paused trials."""
 
     sentence: str
 
@@ -125,7 +125,7 @@ Event = (
     | TrialsSaved
     | TrialLost
     | Counts
-    | NothingToTrain
+    | Notice
     | DatabaseUnavailable
     | DatabaseRecovered
     | FatalError

@@ -22,7 +22,7 @@ from hpo.search.events import (
     DatabaseUnavailable,
     Event,
     FatalError,
-    NothingToTrain,
+    Notice,
     TrialAssigned,
     TrialLost,
     TrialRefused,
@@ -36,6 +36,7 @@ from hpo.search.reporting import SearchProgress
 from hpo.search.storage_thread import StorageThread
 from hpo.storage.trial_record import make_record
 from hpo.study.discovery import FoundStudy
+from hpo.study.pausing import can_wait
 from hpo.trainers.jobs import make_job
 from hpo.trainers.pool import TrainerPool
 from hpo.trainers.slot import Slot
@@ -66,7 +67,7 @@ class Loop:
         self.study = found.study
         self._own_trials = own_trials
         self.storage_thread = storage_thread
-        self.pool = TrainerPool(slots)
+        self.pool = TrainerPool(slots, fresh=can_wait(found.study))
         self.counts = Counts()
         self.deadline: float | None = None
         self.leave_at: float | None = None  # by time.monotonic(): this host's own limit, whatever the study's deadline
@@ -75,8 +76,7 @@ class Loop:
         self.found, self._progress = found, progress
         self._wakeup, self._patience_seconds = wakeup, patience_seconds
         self._waiting: deque[Trial] = deque()
-        self._stopped = ""
-        self._checkpoints = CheckpointFolders()
+        self._stopped, self._checkpoints = "", CheckpointFolders()
         self._failures = FailureTracker(found.study.name)
         self._trial_seconds = math.inf  # until an epoch is known
 
@@ -150,7 +150,7 @@ class Loop:
                 self._progress.refused(number, reason)
             case TrialLost(trial_id, reason):
                 self._on_trial_lost(trial_id, reason)
-            case NothingToTrain(sentence):
+            case Notice(sentence):
                 self._progress.notice(sentence)
             case DatabaseUnavailable(reason):
                 self._progress.notice(
@@ -216,7 +216,7 @@ class Loop:
             return
         if message.outcome == "stopped":
             slot.trial = None
-            if stopping is not None and stopping.keep:
+            if stopping is None or stopping.keep:  # None: it waits for its next turn
                 self.storage_thread.requeue(trial)
         elif message.outcome == "bad_data":
             slot.trial = None

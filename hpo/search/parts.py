@@ -8,7 +8,8 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.engine import Engine
 
@@ -34,12 +35,17 @@ from hpo.storage.engine import open_engine, resolve_url
 from hpo.storage.schema import check_installed_optuna, check_schema
 from hpo.study.discovery import FoundStudy
 from hpo.study.fields import CALLBACKS
+from hpo.study.pausing import can_wait
 from hpo.study.samplers import Grid
+from hpo.study.study import Study
 from hpo.trainers.devices import find_slots
 from hpo.trainers.per_gpu import choose_trainers_per_gpu
 from hpo.trainers.preflight import inspect_with
 from hpo.trainers.process import TrainerProcess
 from hpo.trainers.slot import Slot, SlotSpec
+
+if TYPE_CHECKING:
+    from hpo.search.planning import Planner
 
 __all__ = [
     "connect",
@@ -180,7 +186,8 @@ def storage_thread(
 ) -> tuple[StorageThread, OwnTrials | None]:
     """The way to the database, and what answers a function of the user's own, if the study has one."""
     checkpoints = settings.checkpoint_dir / f"{found.study.name}-{opened.uid}"
-    ask_tell = AskTell(found.study, opened.study_id, opened.cache, checkpoints, identity.host, slots)
+    planner = _planner(found.study, opened, checkpoints, identity, settings)
+    ask_tell = AskTell(found.study, opened.study_id, opened.cache, checkpoints, identity.host, slots, planner)
     thread = StorageThread(
         engine,
         ask_tell,
@@ -191,6 +198,19 @@ def storage_thread(
         revive=revival(options, settings) or (lambda: None),
     )
     return thread, OwnTrials(ask_tell) if found.study.brings_training else None
+
+
+def _planner(
+    study: Study, opened: OpenStudy, checkpoints: Path, identity: Identity, settings: Settings
+) -> Planner | None:
+    """What decides which trials go on; None where a sampler and a pruner do."""
+    if not can_wait(study):
+        return None
+    from hpo.search.paused import PausedCheckpoints
+    from hpo.search.planning import Planner  # which loads SciPy
+
+    kept = PausedCheckpoints(checkpoints, settings.checkpoint_bytes)
+    return Planner(study, opened.study_id, opened.cache, kept, identity.host, settings.lease_seconds)
 
 
 def search_progress(

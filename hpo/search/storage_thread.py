@@ -24,16 +24,7 @@ from hpo.disk import is_full
 from hpo.errors import StorageError
 from hpo.messages import Epoch
 from hpo.search.ask_tell import AskTell
-from hpo.search.events import (
-    Counts,
-    Event,
-    FatalError,
-    NothingToTrain,
-    TrialAssigned,
-    TrialLost,
-    TrialRefused,
-    TrialsSaved,
-)
+from hpo.search.events import Counts, Event, FatalError, Notice, TrialAssigned, TrialLost, TrialRefused, TrialsSaved
 from hpo.search.live_counts import LiveCounts
 from hpo.search.outage import Outage, explained
 from hpo.search.reaper import Reaper
@@ -104,7 +95,7 @@ class StorageThread:
     def report(self, trial: Trial, message: Epoch) -> None:
         """Keep an epoch's metrics and, for the pruner, its objective values."""
         epoch = EpochRow(trial.trial_id, message.epoch, **message.metrics, seconds=message.seconds, metrics=message.own)
-        self.record(lambda: self._ask_tell.cache.report(epoch, message.report), trial)
+        self.record(lambda: self._ask_tell.report(trial, epoch, message), trial)
 
     def finish(
         self,
@@ -190,6 +181,9 @@ class StorageThread:
         wanted = self._wanted if self._asking else 0
         if not (self._collect() or renew or self._sampled or wanted):
             return
+        if wanted:
+            self._say(self._ask_tell.plan(wanted))
+            self._say(self._ask_tell.end_waiting(self._engine, self._worker_id))
         sampled = list(self._sampled)
         with self._engine.connect() as connection:
             with connection.begin():
@@ -214,8 +208,8 @@ class StorageThread:
     def _say_if_idle(self, connection: Connection, claims: Sequence[queries.Claim]) -> None:
         if claims or self._ask_tell.cache.own_ids():
             self._idle.busy()
-        elif sentence := self._idle.sentence(connection):
-            self._emit(NothingToTrain(sentence))
+        else:
+            self._say(self._idle.sentence(connection))
 
     def _written(self, saved: SaveResult) -> None:
         """What was in flight is in the database, or was lost."""
@@ -237,6 +231,8 @@ class StorageThread:
     def _sign_off(self) -> None:
         """Free what was claimed but never trained, and sign off."""
         # If this fails, the lease runs out, or the next process on this machine sees that this one is gone.
+        with suppress(SQLAlchemyError):
+            self._say(self._ask_tell.end_waiting(self._engine, self._worker_id, closing=True))
         with suppress(SQLAlchemyError), self._engine.begin() as connection:
             queries.sign_off(connection, self._worker_id)
             self.last_counts = self._ask_tell.count(connection)
@@ -293,6 +289,9 @@ class StorageThread:
             self._revive()
         except StorageError as error:
             self.outage.disk_full |= is_full(error)
+
+    def _say(self, sentence: str) -> None:
+        self._emit(Notice(sentence) if sentence else None)
 
     def _emit(self, event: Event | None) -> None:
         if event is not None:

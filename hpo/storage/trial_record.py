@@ -10,7 +10,7 @@ from typing import Any, TypedDict, cast
 
 from optuna.trial import FrozenTrial
 
-__all__ = ["REFUSED", "TrialFailure", "TrialRecord", "make_record", "record_of"]
+__all__ = ["REFUSED", "TrialFailure", "TrialRecord", "decisions_of", "make_record", "record_of"]
 
 
 REFUSED = "refused"
@@ -71,6 +71,10 @@ class TrialRecord(TypedDict, total=False):
     precision: str
     warnings: list[str]
     folds: list[dict[str, Any]]
+    decisions: list[
+        dict[str, Any]
+    ]  # of a search that goes on with paused trials (hpo.search.planning), the first one first
+    epoch_seconds: float  # when it paused: what an epoch took on average, validation included
 
 
 def make_record(*parts: Mapping[str, Any]) -> TrialRecord:
@@ -88,6 +92,16 @@ def record_of(trial: FrozenTrial) -> TrialRecord:
         if key in ours:
             ours[key] = {name: value for name, value in ours[key].items() if _is_ours(kinds, name, value)}
     return cast(TrialRecord, ours)
+
+
+def decisions_of(trial: FrozenTrial) -> list[dict[str, Any]]:
+    """Why and until when a search with paused trials trained `trial`, the first decision first.
+
+    `after` and `until` are epochs; the rest is as hpo.freeze_thaw.progress.Belief has it, in the objective's unit.
+    """
+    given: Any = trial.user_attrs.get("decisions", ())
+    rows = [row for row in given if isinstance(row, dict)] if isinstance(given, list) else []
+    return [row for row in rows if _whole(row.get("until")) and _whole(row.get("after"))]
 
 
 def _is_ours(kinds: Mapping[str, Callable[[Any], bool]], key: str, value: Any) -> bool:
@@ -125,7 +139,7 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(
         ("origin", "device", "device_name", "worker", "host", "git_commit", "data_checksum", "command"), _text
     ),
-    **dict.fromkeys(("seconds", "setup_seconds", "train_seconds", "eval_seconds"), _number),
+    **dict.fromkeys(("seconds", "setup_seconds", "train_seconds", "eval_seconds", "epoch_seconds"), _number),
     **dict.fromkeys(("parameters", "macs", "peak_memory_bytes"), _number),
     **dict.fromkeys(("attempt", "epochs", "best_epoch", "seed", "trainer_deaths"), _whole),
 }

@@ -54,13 +54,14 @@ def declared(study: Any) -> dict[str, str]:
         "seed": study.seed,
         "sampler": study.sampler,
         "pruner": study.pruner,
+        "search": study.search,
     }
     return {**study.rows.describe(), **study.parts.declaration(), **_shown(protocol)}
 
 
 def _own(study: Any, training: Mapping[str, str], values: str) -> dict[str, str]:
     lasts = {"epochs": study.epochs, "max_seconds": study.max_seconds} if study.train is not None else {}
-    search = {"seed": study.seed, "sampler": study.sampler, "pruner": study.pruner}
+    search = {"seed": study.seed, "sampler": study.sampler, "pruner": study.pruner, "search": study.search}
     return {**study.rows.describe(), **training, "(objective)": values, **_shown(lasts), **_shown(search)}
 
 

@@ -28,6 +28,7 @@ from hpo.study.protocol import METRICS, AtMost, EarlyStopping, StopWhen
 from hpo.study.pruners import MedianPruner, Pruner
 from hpo.study.recipe import RECIPE, REQUIRED
 from hpo.study.samplers import TPE, Sampler, check_sampler
+from hpo.study.search import FreezeThaw
 from hpo.study.space import Space
 from hpo.study.tasks import COMPUTED
 from hpo.study.training import Training
@@ -47,7 +48,7 @@ class Study:
                     Objective, a function of your own that trains: then there is no data set, model or space
     command:        a program that trains, with placeholders: "python train.py --lr {lr}", a list of words, or a
                     Command: then there is no data set or model, and the objective is a metric that it reports
-    epochs:         at most, for each trial
+    epochs:         at most, for each trial; search: FreezeThaw(), in place of sampler and pruner (docs/search.md)
     baseline:       a full configuration, enqueued first: what you would try without a search
     train:          a function of your own that trains a configuration of the space, called with a hpo.Run: then there
                     is no data set and no model, and objective and direction name what it reports. final: the function
@@ -58,10 +59,8 @@ class Study:
     max_seconds:    a trial that trains longer ends as complete, with its best so far
     subset:         train on this many images only (for trying things out); seed: of the study, trial n has (seed, n)
     loss, optimizer, schedule: of your own, "module:name", a function, or a Loss, Optimizer or Schedule that says what
-                    it reads; several where a row of the space chooses. metrics: by name, each a Metric; or
-                    the names of some of hpo.study.tasks.COMPUTED
-    on_trial_end, on_new_best, on_end: functions of your own, called by every host of what ends there, in a thread of
-                    their own: (study, trial), (study, trial) and (result); hpo.search.callbacks
+                    it reads; several where a row chooses. metrics: by name, each a Metric, or names of COMPUTED
+    on_trial_end, on_new_best, on_end: functions of your own, called of what ends on a host (docs/callbacks.md)
     """
 
     name: str = REQUIRED  # a missing one gets an error in words, not Python's TypeError
@@ -79,6 +78,7 @@ class Study:
     max_seconds: float | None = None
     sampler: Sampler = field(default_factory=TPE)
     pruner: Pruner = field(default_factory=MedianPruner)
+    search: FreezeThaw | None = None
     constraints: tuple[AtMost, ...] = ()
     known: Sequence[Mapping[str, Any]] = ()
     validation: float | None = None

@@ -37,6 +37,7 @@ def make_job(found: FoundStudy, trial: Trial) -> Job:
         number=trial.number,
         seed=seed,
         checkpoint=trial.checkpoint,
+        pause_after=trial.until,
     )
     if job.own is not None:
         return replace(job, own=replace(job.own, ahead=trial.ahead))

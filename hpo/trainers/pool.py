@@ -21,12 +21,20 @@ WAITING_SHARE = 0.01
 """The share of their time that devices may wait for the sampler when all slots end their trials at once."""
 
 
-class TrainerPool:
-    """All slots of one coordinator. ahead: whether trials are asked for before a slot is free for them."""
+FRESH_SHARE = 0.005
+"""Asking takes next to no time if it is less than this share of a trial from its first epoch to its last."""
 
-    def __init__(self, slots: Sequence[Slot], *, ahead: bool = True) -> None:
+
+class TrainerPool:
+    """All slots of one coordinator.
+
+    ahead: whether trials are asked for before a slot is free for them; fresh: not where asking takes next to no time,
+           because what is asked for depends on how the trial that frees the slot has done
+    """
+
+    def __init__(self, slots: Sequence[Slot], *, ahead: bool = True, fresh: bool = False) -> None:
         self.slots = list(slots)
-        self._ahead = ahead
+        self._ahead, self._fresh = ahead, fresh
 
     def start(self) -> None:
         for slot in self.slots:
@@ -78,7 +86,7 @@ class TrainerPool:
         Of s slots that end at once, n find a trial ready; the others wait until theirs are all sampled, which takes
         (s - n) * ask_seconds each.
         """
-        if not self._ahead:
+        if not self._ahead or (self._fresh and ask_seconds < FRESH_SHARE * trial_seconds):
             return 0
         slots = len(self.working)
         may_wait = math.sqrt(WAITING_SHARE * slots * trial_seconds / ask_seconds)

@@ -19,6 +19,7 @@ class Trial:
     noted: names of user attributes that the user's own function has set
     steps: reported in this attempt, those that a resumed one reports again among them
     ahead: values for an objective that has not asked yet, as hpo.own_messages.OwnTraining has them
+    until: the epoch after which it is to wait; 0 for one that goes to its end
     trainer_deaths: how often its trainer died since it last finished an epoch, on any host; lost hosts do not count
     """
 
@@ -32,6 +33,7 @@ class Trial:
     got_on: bool = False
     score: float | None = None
     trainer_deaths: int = 0
+    until: int = 0
     facts: dict[str, Any] = field(default_factory=dict)
     noted: set[str] = field(default_factory=set)
     steps: set[int] = field(default_factory=set)

@@ -23,6 +23,7 @@ PUBLIC = {
         "EarlyStopping",
         "Fixed",
         "Float",
+        "FreezeThaw",
         "Grid",
         "HpoError",
         "Hyperband",

@@ -99,7 +99,7 @@ class FakeTrainer:
 
     def train(self, job: Job) -> Finished:
         folder = Path(job.checkpoint)
-        saved = folder / "epoch"
+        saved = folder / "current"
         done = int(saved.read_text()) if saved.exists() else 0
         self.log("begin", job, done)
         for epoch in range(1, done + 1):
@@ -113,6 +113,9 @@ class FakeTrainer:
             saved.write_text(str(epoch))
             self.log("epoch", job, epoch)
             self.send(self.epoch(job, epoch))
+            if 0 < job.pause_after <= epoch < job.protocol.epochs:
+                self.log("waits", job, epoch)
+                return Finished(job.trial_id, "stopped", epoch)
         metrics = self.epoch(job, epoch).metrics
         self.log("complete", job, epoch)
         return Finished(job.trial_id, "complete", epoch, epoch, metrics, {"train_seconds": 1.0})

@@ -57,18 +57,6 @@ def test_it_predicts_the_end_of_a_curve_that_has_begun_better_than_of_one_that_h
     assert (spreads <= new_spreads + 1e-6).all()
 
 
-def test_what_it_takes_for_granted_it_is_sure_of() -> None:
-    seen, values = rising(np.random.default_rng(2), 6, 8)
-    model = CurveModel(1, EPOCHS)
-    model.learn(seen, standard(values), len(values), np.random.default_rng(0))
-    place = observed([0.9], [32.0], [77])
-    mean, before = model.predict(place)
-    model.believe(place)
-    after_mean, after = model.predict(place)
-    assert after_mean == pytest.approx(mean, abs=0.05)
-    assert after[0] < before[0]
-
-
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_a_few_values_are_enough_to_predict(count: int) -> None:
     model = CurveModel(1, EPOCHS)

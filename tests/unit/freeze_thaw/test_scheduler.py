@@ -13,7 +13,7 @@ import pytest
 
 from hpo import Categorical, Float, Int
 from hpo.freeze_thaw.progress import Decision, Progress
-from hpo.freeze_thaw.scheduler import FreezeThaw, _log_gain
+from hpo.freeze_thaw.scheduler import Scheduler, _log_gain
 from hpo.study.space import Space
 
 SPACE = Space(
@@ -41,12 +41,12 @@ def trial(number: int, values: tuple[float, ...], lr: float = 0.01, **state: Any
 
 
 def decide(trials: list[Progress], seed: int = 0, *, epochs: int = EPOCHS, maximize: bool = True) -> Decision:
-    return FreezeThaw(SPACE, epochs, maximize=maximize).decide(trials, np.random.default_rng(seed))
+    return Scheduler(SPACE, epochs, maximize=maximize).decide(trials, np.random.default_rng(seed))
 
 
 def chosen(trials: list[Progress], *, maximize: bool = True) -> Counter[int | None]:
     """How often each goes on, of thirty decisions; None for a new one."""
-    scheduler = FreezeThaw(SPACE, EPOCHS, maximize=maximize)
+    scheduler = Scheduler(SPACE, EPOCHS, maximize=maximize)
     return Counter(scheduler.decide(trials, np.random.default_rng(seed)).number for seed in range(30))
 
 
@@ -87,7 +87,7 @@ def test_what_trains_or_has_ended_is_never_given_out() -> None:
 
 
 def test_a_decision_goes_further_and_no_further_than_the_end() -> None:
-    scheduler = FreezeThaw(SPACE, EPOCHS, maximize=True)
+    scheduler = Scheduler(SPACE, EPOCHS, maximize=True)
     for length in range(1, EPOCHS):
         trials = [trial(0, curve(0.9, length)), trial(1, curve(0.2, 2), 0.5)]
         decision = scheduler.decide(trials, np.random.default_rng(length))
@@ -123,7 +123,7 @@ def test_what_runs_out_of_memory_is_avoided() -> None:
             trials.append(Progress(number, params(lr), ended=True, infeasible=True))
         else:  # and the best are next to where the memory ends
             trials.append(trial(number, curve(0.3 + place, EPOCHS), lr, ended=True))
-    scheduler = FreezeThaw(SPACE, EPOCHS, maximize=True)
+    scheduler = Scheduler(SPACE, EPOCHS, maximize=True)
     proposed = [scheduler.decide(trials, np.random.default_rng(seed)).params["lr"] for seed in range(20)]
     assert sum(lr > 10.0 ** (-4.0 * (1.0 - 0.7)) for lr in proposed) <= 3
 
@@ -191,7 +191,7 @@ def test_ten_thousand_trials_are_decided_about() -> None:
 def test_new_configurations_come_near_the_best() -> None:
     """A search on a curve that one row decides ends near its best place, from where evenly drawn ones are far."""
     draw = np.random.default_rng(0)
-    scheduler = FreezeThaw(SPACE, EPOCHS, maximize=True)
+    scheduler = Scheduler(SPACE, EPOCHS, maximize=True)
     trials: list[Progress] = [Progress(0, params(1e-4))]
     for _ in range(100):
         decision = scheduler.decide(trials, draw)
@@ -202,3 +202,54 @@ def test_new_configurations_come_near_the_best() -> None:
     best = max(trials, key=lambda each: max(each.values, default=0.0))
     assert 0.004 < best.params["lr"] < 0.025
     assert len(best.values) >= EPOCHS / 2
+
+
+def test_a_number_that_another_trial_gets_after_all_is_that_trial() -> None:
+    """A host plans trial 3 for its next slot, and another host is first to begin a trial of that number."""
+    scheduler, draw = Scheduler(SPACE, EPOCHS, maximize=True), np.random.default_rng(0)
+    trials = [trial(number, curve(0.3, EPOCHS), 10.0 ** -(number + 1), ended=True) for number in range(3)]
+    scheduler.decide([*trials, Progress(3, params(1e-4), until=3)], draw)
+    seen = [*trials, trial(3, curve(0.9, 5), 1.0)]
+    fresh = Scheduler(SPACE, EPOCHS, maximize=True)
+    fresh.decide(seen, np.random.default_rng(1))
+    scheduler.decide(seen, np.random.default_rng(1))
+    assert np.array_equal(scheduler._points[3], fresh._points[3])
+
+
+def test_without_time_for_its_end_nothing_is_begun_and_the_best_goes_to_its_end_in_time() -> None:
+    trials = [trial(0, curve(0.5, EPOCHS), ended=True), trial(1, curve(0.9, 15), 0.02), trial(2, curve(0.7, 2), 0.3)]
+
+    def left(seconds: float) -> Decision | None:  # an epoch takes two
+        return Scheduler(SPACE, EPOCHS, maximize=True).decide(trials, np.random.default_rng(0), seconds_left=seconds)
+
+    last_call = left(12.0)
+    assert last_call is not None
+    assert (last_call.number, last_call.until) == (1, EPOCHS)
+    assert left(9.0) is None
+    plenty = left(1000.0)
+    assert plenty is not None
+    assert plenty.belief is not None
+
+
+def test_where_none_may_begin_paused_ones_go_on_while_they_may_become_the_best() -> None:
+    ended = [trial(number, curve(0.9, EPOCHS), 10.0 ** -(number / 9.0), ended=True) for number in range(10)]
+    hopeless, hopeful = trial(20, curve(0.2, 15), 0.5), trial(21, curve(0.95, 10), 0.02)
+
+    def chosen_of(trials: list[Progress]) -> int | None:
+        scheduler = Scheduler(SPACE, EPOCHS, maximize=True)
+        decision = scheduler.decide(trials, np.random.default_rng(0), may_begin=False)
+        return None if decision is None else decision.number
+
+    assert chosen_of([*ended, hopeless, hopeful]) == 21
+    assert chosen_of([*ended, hopeless]) is None
+    assert chosen_of([Progress(0, params(), ended=True, infeasible=True)]) is None
+    assert chosen_of([trial(0, (math.nan,) * 3), trial(1, (math.nan,), ended=True)]) == 0
+
+
+def test_a_trial_whose_values_broke_a_limit_is_not_the_one_to_beat() -> None:
+    broken = trial(0, curve(0.99, EPOCHS), 0.5, ended=True, infeasible=True)
+    belief = decide(
+        [broken, *(trial(n, curve(0.5 + n / 50, EPOCHS), 10.0**-n, ended=True) for n in range(1, 5))]
+    ).belief
+    assert belief is not None
+    assert belief.goal < 0.8

@@ -23,7 +23,7 @@ PEOPLE_PROTECTIONS = (
         "the wait being said",
         "search/storage_thread.py",
         "StorageThread._say_if_idle",
-        "self._emit(NothingToTrain(sentence))",
+        "self._say(self._idle.sentence(connection))",
         "None",
         "system/test_whole_runs.py::test_a_run_beside_a_trial_that_plain_optuna_never_tells_says_so_and_ends_when_it_is_told",
         "'deadline' == 'trials'",
