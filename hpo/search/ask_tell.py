@@ -240,6 +240,8 @@ class AskTell:
         constraints: Mapping[str, float],
     ) -> None:
         """End a trial in memory, its attributes and constraints first: Optuna takes none afterwards."""
+        if self._planner is not None and state is TrialState.COMPLETE:
+            self._planner.completed(self.cache.get_trial(trial_id))
         for name, value in attributes.items():
             self.cache.set_trial_user_attr(trial_id, name, value)
         for name, value in constraints.items():

@@ -70,8 +70,8 @@ class Planner:
         """An epoch of a trial has ended here, or is told again."""
         clock = self._clocks.setdefault(trial.number, _Clock())
         clock.epoch_ended(message)
-        if trial.until and message.epoch > trial.until + 1 and not message.replayed and not self.gave_up:
-            self._give_up(trial)
+        if trial.until and message.epoch > trial.until + 1 and not message.replayed:
+            self._give_up(trial.number, trial.until)
 
     def paused(self, trial: Trial) -> None:
         """A trial is put down, to go on later: what every host needs to know of it."""
@@ -81,16 +81,25 @@ class Planner:
         if clock is not None and clock.count:
             self._cache.set_trial_user_attr(trial.trial_id, "epoch_seconds", round(clock.seconds / clock.count, 6))
 
+    def completed(self, trial: FrozenTrial) -> None:
+        """A trial of this host goes to its end; one that never reported had nothing to wait with."""
+        self._clocks.pop(trial.number, None)
+        until = self._until.pop(trial.number, self._study.epochs)
+        if until < self._study.epochs and not trial.intermediate_values:
+            self._give_up(trial.number, until)
+
     def take_note(self) -> str:
         """What the user should know, once; "" if there is nothing."""
         note, self._note = self._note, ""
         return note
 
-    def _give_up(self, trial: Trial) -> None:
+    def _give_up(self, number: int, until: int) -> None:
+        if self.gave_up:
+            return
         self.gave_up = True
         own = "its function gives nothing to run.resume(...), or reports nothing, or "
         self._note = (
-            f"FreezeThaw() cannot pause trial {trial.number}, which went on after epoch {trial.until}:"
+            f"FreezeThaw() cannot pause trial {number}, which went on after epoch {until}:"
             f" {own if self._study.train is not None else ''}no checkpoint could be written; from now on"
             f" {self._study.sampler} proposes, and {self._study.pruner} ends trials early"
         )
