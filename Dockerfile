@@ -73,11 +73,14 @@ LABEL org.opencontainers.image.title="hpo" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.revision=$GIT_COMMIT
 
+# Where GKE puts the driver; the NVIDIA container toolkit needs neither path.
 FROM runtime AS cuda
 COPY --from=build-cuda /opt/hpo /opt/hpo
 ARG GIT_COMMIT=
 ENV HPO_COMMIT=$GIT_COMMIT \
     NVIDIA_VISIBLE_DEVICES=all \
+    PATH=/opt/hpo/bin:/usr/local/nvidia/bin:$PATH \
+    LD_LIBRARY_PATH=/usr/local/nvidia/lib64 \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 LABEL org.opencontainers.image.title="hpo" \
       org.opencontainers.image.description="Optuna hyperparameter search for PyTorch: worker, dashboard, report (CUDA)" \

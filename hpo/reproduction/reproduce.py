@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -20,6 +21,7 @@ from hpo.study.doors import check_stored_training
 from hpo.study.function import shown_reference
 from hpo.study.own import foreign_parts, is_own_builder, is_own_loader, shown_parts, todays_name
 from hpo.trainers.devices import find_slots
+from hpo.trainers.gpus import visible_gpus
 from hpo.trainers.jobs import study_job
 from hpo.trainers.process import TrainerProcess, next_after
 from hpo.wording import shortened
@@ -82,7 +84,7 @@ def reproduce(
         record = _own_record(found, record)
     elif found is not None:
         record = _from_here(found, record)
-    wanted = device or str(record.facts.get("device") or "cpu")
+    wanted = device or _device_like(str(record.facts.get("device") or "cpu"), os.environ)
     spec = find_slots(wanted, trainers=1, trainers_per_gpu=1, environ=os.environ)[0]
     process = TrainerProcess(spec.device, arguments=spec.arguments, environ=os.environ)
     try:
@@ -91,6 +93,12 @@ def reproduce(
     finally:
         process.kill()
     return _result(record, retraining, spec.device, found, notes)
+
+
+def _device_like(then: str, environ: Mapping[str, str]) -> str:
+    """The device that a trial was trained on, or any GPU where this host has fewer of them."""
+    numbered = re.fullmatch(r"cuda:(\d{1,3})", then)
+    return "cuda" if numbered and int(numbered[1]) >= len(visible_gpus(environ)) else then
 
 
 class _Retraining:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 
 from hpo.errors import DeviceError, UsageError
-from hpo.trainers.gpus import visible_gpus
+from hpo.trainers.gpus import unlisted, visible_gpus
 from hpo.trainers.slot import SlotSpec
 
 __all__ = ["find_slots", "usable_cores"]
@@ -19,13 +19,19 @@ def find_slots(
     """The slots for `devices`: None (GPUs if there are any, else the CPU), "cpu", "cuda", "cuda:0,cuda:1".
 
     trainers is the number of CPU trainers (default: the cores this process may use). Raises DeviceError for a GPU that
-    is not there, UsageError for a number that makes no sense.
+    is not there, or that seems to be there and is not listed, UsageError for a number that makes no sense.
     """
     if trainers is not None and not 1 <= trainers <= 1024:
         raise UsageError(f"--trainers {trainers} must lie between 1 and 1024")
     if not 1 <= trainers_per_gpu <= 64:
         raise UsageError(f"--trainers-per-gpu {trainers_per_gpu} must lie between 1 and 64")
     gpus = len(visible_gpus(environ))
+    if devices is None and trainers is None and (evidence := unlisted(environ)):
+        raise DeviceError(
+            "this machine seems to have a GPU, but none can be used",
+            evidence=evidence,
+            next="make `nvidia-smi -L` list it (PATH, LD_LIBRARY_PATH, driver); --device cpu trains without it",
+        )
     if devices is None:
         devices = "cuda" if gpus and trainers is None else "cpu"
     specs: list[SlotSpec] = []
@@ -33,9 +39,9 @@ def find_slots(
         if name == "cpu":
             specs += [SlotSpec("cpu")] * (trainers or usable_cores())
         elif name == "cuda":
-            specs += _gpu_slots(range(gpus) if gpus else [0], gpus, trainers_per_gpu)
+            specs += _gpu_slots(range(gpus) if gpus else [0], gpus, trainers_per_gpu, environ)
         elif match := re.fullmatch(r"cuda:(\d{1,3})", name):
-            specs += _gpu_slots([int(match[1])], gpus, trainers_per_gpu)
+            specs += _gpu_slots([int(match[1])], gpus, trainers_per_gpu, environ)
         else:
             raise UsageError(f"unknown device {name!r}", next="write cpu, cuda, or for example cuda:0,cuda:1")
     return specs
@@ -54,12 +60,14 @@ def usable_cores() -> int:
     return max(1, cores)
 
 
-def _gpu_slots(indices: range | list[int], gpus: int, trainers_per_gpu: int) -> list[SlotSpec]:
+def _gpu_slots(
+    indices: range | list[int], gpus: int, trainers_per_gpu: int, environ: Mapping[str, str]
+) -> list[SlotSpec]:
     for index in indices:
         if index >= gpus:
             raise DeviceError(
                 f"no device cuda:{index} here",
-                evidence=[f"nvidia-smi and CUDA_VISIBLE_DEVICES leave {gpus} GPUs visible"],
+                evidence=[f"nvidia-smi and CUDA_VISIBLE_DEVICES leave {gpus} GPUs visible", *unlisted(environ)],
                 next="use --device cpu, or make the GPU visible (driver, CUDA_VISIBLE_DEVICES, container runtime)",
             )
     share = f"{1.0 / trainers_per_gpu:.4f}"

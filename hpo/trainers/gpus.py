@@ -5,9 +5,37 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
-__all__ = ["shown", "visible_gpus"]
+__all__ = ["shown", "unlisted", "visible_gpus"]
+
+_SECONDS = 20
+_DEVICES = Path("/dev")
+_ALLOTTED = ("NVIDIA_VISIBLE_DEVICES", "SLURM_JOB_GPUS", "SLURM_STEP_GPUS")
+"""What names the GPUs of a container or of a job."""
+_NONE_NAMED = ("", "void", "none", "all")
+""""all" stands in images, whatever the machine has."""
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """What nvidia-smi says: each GPU by name, with its MIG slices, if it has any; or why it says nothing."""
+
+    gpus: tuple[tuple[str, ...], ...]
+    problem: str = ""
+
+    @property
+    def names(self) -> list[str]:
+        """A GPU that is cut into MIG slices counts as its slices."""
+        return [name for gpu in self.gpus for name in gpu[1:] or gpu]
+
+    def has(self, name: str) -> bool:
+        """Whether CUDA finds a device under `name`: a number, or the beginning of a name."""
+        if name.isascii() and name.isdigit():
+            return int(name) < len(self.gpus)
+        return name.startswith(("GPU-", "MIG-")) and any(one.startswith(name) for gpu in self.gpus for one in gpu)
 
 
 def visible_gpus(environ: Mapping[str, str]) -> list[str]:
@@ -18,12 +46,27 @@ def visible_gpus(environ: Mapping[str, str]) -> list[str]:
     named = environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None and not named.strip():
         return []
-    here = _listed(environ.get("PATH", ""))
-    if named is None or not here:
-        return list(here)
+    here = _listed_in(environ)
+    if named is None:
+        return here.names
     parts = [part.strip() for part in named.split(",")]
-    hidden = next((place for place, part in enumerate(parts) if part in ("", "-1")), len(parts))
-    return parts[:hidden]  # CUDA ignores everything after an invalid device
+    invalid = next((place for place, part in enumerate(parts) if not here.has(part)), len(parts))
+    return parts[:invalid]  # CUDA ignores everything after an invalid device
+
+
+def unlisted(environ: Mapping[str, str]) -> list[str]:
+    """Where this machine seems to have a GPU that nobody hid, yet none is visible: what speaks for it, and why it is
+    not seen, a line each. Else nothing."""
+    named = environ.get("CUDA_VISIBLE_DEVICES")
+    if visible_gpus(environ) or (named is not None and named.strip() in ("", "-1", "NoDevFiles")):
+        return []
+    files = sorted(path.name for path in _DEVICES.glob("nvidia[0-9]*"))
+    signs = [f"/dev/{name} is there" for name in files[:1]]
+    signs += [f"{name}={environ[name]}" for name in _ALLOTTED if environ.get(name, "").strip() not in _NONE_NAMED]
+    if not signs:
+        return []
+    problem = _listed_in(environ).problem or f"CUDA_VISIBLE_DEVICES={named} names none that nvidia-smi lists"
+    return [*signs, problem]
 
 
 def shown(device: str, environ: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
@@ -37,19 +80,26 @@ def shown(device: str, environ: Mapping[str, str]) -> tuple[str, Mapping[str, st
     return "cuda:0", {**environ, "CUDA_VISIBLE_DEVICES": gpus[int(device.removeprefix("cuda:"))]}
 
 
+def _listed_in(environ: Mapping[str, str]) -> _Listing:
+    return _listed(environ.get("PATH", ""), environ.get("LD_LIBRARY_PATH", ""))
+
+
 @lru_cache(maxsize=8)  # if a GPU has died, nvidia-smi may take all 20 seconds: not again for every trainer
-def _listed(path: str) -> tuple[str, ...]:
-    """Every GPU, or its MIG slices if it has any, as the `nvidia-smi` found in `path` lists them."""
+def _listed(path: str, libraries: str) -> _Listing:
+    """What the `nvidia-smi` in `path` lists. It needs the driver's library, which may lie in one of `libraries`."""
+    environ = {"PATH": path, **({"LD_LIBRARY_PATH": libraries} if libraries else {})}
     try:
-        listing = subprocess.run(
-            ["nvidia-smi", "-L"], env={"PATH": path}, capture_output=True, text=True, timeout=20, check=False
+        done = subprocess.run(
+            ["nvidia-smi", "-L"], env=environ, capture_output=True, text=True, timeout=_SECONDS, check=False
         )
-    except (OSError, subprocess.TimeoutExpired):
-        return ()
-    if listing.returncode != 0:
-        return ()
-    found: list[str] = []
-    for gpu in re.split(r"^(?=GPU \d+:)", listing.stdout, flags=re.MULTILINE):
-        itself_first = re.findall(r"\(UUID: ((?:GPU|MIG)-[^)]+)\)", gpu)
-        found += itself_first[1:] or itself_first
-    return tuple(found)
+    except subprocess.TimeoutExpired:
+        return _Listing((), f"nvidia-smi -L did not answer within {_SECONDS} s")
+    except OSError as error:
+        return _Listing((), f"nvidia-smi cannot be run: {error.strerror or error}")
+    if done.returncode != 0:
+        said = [*done.stdout.strip().splitlines(), *done.stderr.strip().splitlines(), "nothing"]
+        return _Listing((), f"nvidia-smi -L ended with {done.returncode}: {said[0]}")
+    parts = re.split(r"^(?=GPU \d+:)", done.stdout, flags=re.MULTILINE)
+    gpus = (tuple(re.findall(r"\(UUID: ((?:GPU|MIG)-[^)]+)\)", part)) for part in parts)
+    found = tuple(gpu for gpu in gpus if gpu)
+    return _Listing(found, "" if found else "nvidia-smi -L lists none")

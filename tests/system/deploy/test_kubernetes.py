@@ -98,6 +98,7 @@ def test_a_worker_has_one_gpu_and_time_to_put_its_trials_down(which: str) -> Non
     assert spec["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 1
     assert spec["terminationGracePeriodSeconds"] >= 15
     assert spec["containers"][0]["args"] == ["worker", "--study", "$(STUDY)"]
+    assert {"name": "HPO_DEVICES", "value": "cuda"} in spec["containers"][0]["env"]
 
 
 def test_a_preempted_pod_costs_no_attempt_and_a_study_that_cannot_run_is_not_tried_again() -> None:

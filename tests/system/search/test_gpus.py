@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from hpo.errors import DeviceError
+from hpo.reproduction.reproduce import _device_like
+from hpo.trainers import gpus
 from hpo.trainers.devices import find_slots
 from hpo.trainers.process import TrainerProcess
 
@@ -26,6 +28,29 @@ def machine(folder: Path, listing: str, **more: str) -> dict[str, str]:
     program.write_text(f"#!/bin/sh\n[ \"$1\" = -L ] && printf '%s' '{listing}'\n")
     program.chmod(0o755)
     return {"PATH": f"{folder}:/usr/bin:/bin", **more}
+
+
+def broken(folder: Path, script: str, **more: str) -> dict[str, str]:
+    """The environment on a machine whose nvidia-smi runs `script`."""
+    environ = machine(folder, "", **more)
+    (folder / "nvidia-smi").write_text(f"#!/bin/sh\n{script}\n")
+    return environ
+
+
+@pytest.fixture
+def gpu_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in place of /dev, with the file that the driver makes for a first GPU."""
+    folder = tmp_path / "dev"
+    folder.mkdir()
+    (folder / "nvidia0").touch()
+    monkeypatch.setattr(gpus, "_DEVICES", folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def no_gpu_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the machine of these tests has."""
+    monkeypatch.setattr(gpus, "_DEVICES", tmp_path / "nothing")
 
 
 def devices(environ: dict[str, str], which: str | None = None) -> list[str]:
@@ -72,6 +97,80 @@ def test_whole_gpus_keep_their_numbers(tmp_path: Path) -> None:
     environ = machine(tmp_path, TWO, CUDA_VISIBLE_DEVICES="0,1")
     assert _as_started("cuda:1", environ) == "cuda:1 0,1"
     assert _as_started("cpu", environ) == "cpu 0,1"
+
+
+@pytest.mark.parametrize(
+    ("visible", "there"),
+    [("0,1", ["0"]), ("1", []), ("GPU-aa", ["GPU-aa"]), ("GPU-cccc,0", []), ("0,GPU-cccc,0", ["0"]), ("0,x", ["0"])],
+)
+def test_what_is_named_and_not_there_gets_no_trainer(tmp_path: Path, visible: str, there: list[str]) -> None:
+    """As CUDA does it, which ignores everything after a device that it does not find."""
+    one = TWO.splitlines(keepends=True)[0]
+    assert gpus.visible_gpus(machine(tmp_path, one, CUDA_VISIBLE_DEVICES=visible)) == there
+
+
+def test_nvidia_smi_finds_the_library_that_its_environment_names(tmp_path: Path) -> None:
+    """As on Kubernetes, where the driver lies under /usr/local/nvidia."""
+    script = f"[ \"$LD_LIBRARY_PATH\" = /usr/local/nvidia/lib64 ] || exit 12; printf '%s' '{TWO}'"
+    assert devices(broken(tmp_path, script, LD_LIBRARY_PATH="/usr/local/nvidia/lib64")) == ["cuda:0", "cuda:1"]
+    assert set(devices(broken(tmp_path, script))) == {"cpu"}
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        ("echo Failed to initialize NVML: Driver/library version mismatch; exit 18", "version mismatch"),
+        ("sleep 60", "did not answer within"),
+        ("exit 0", "lists none"),
+        ("", "cannot be run"),
+    ],
+    ids=["mismatch", "hangs", "none", "missing"],
+)
+def test_a_gpu_that_is_there_and_not_listed_is_no_silent_search_on_the_cpu(
+    tmp_path: Path, gpu_file: Path, monkeypatch: pytest.MonkeyPatch, script: str, why: str
+) -> None:
+    """What speaks for a GPU, and why it is not seen; asked for the CPU, the search runs there."""
+    monkeypatch.setattr(gpus, "_SECONDS", 1)
+    environ = broken(tmp_path, script)
+    if not script:
+        (tmp_path / "nvidia-smi").unlink()
+    monkeypatch.setattr(gpus, "_DEVICES", gpu_file)
+    for which in (None, "cuda"):
+        with pytest.raises(DeviceError, match=r"GPU|cuda:0") as raised:
+            devices(environ, which)
+        said = str(raised.value)
+        assert "/dev/nvidia0 is there" in said
+        assert why in said
+        assert "--device cpu" in said
+    assert set(devices(environ, "cpu")) == {"cpu"}
+    assert len(find_slots(None, trainers=3, trainers_per_gpu=1, environ=environ)) == 3
+
+
+@pytest.mark.parametrize(
+    ("more", "seems"),
+    [
+        ({"NVIDIA_VISIBLE_DEVICES": "GPU-aaaa"}, True),
+        ({"SLURM_JOB_GPUS": "0,1"}, True),
+        ({"NVIDIA_VISIBLE_DEVICES": "all"}, False),  # stands in every image of NVIDIA's
+        ({"NVIDIA_VISIBLE_DEVICES": "void"}, False),
+        ({"SLURM_JOB_GPUS": "0", "CUDA_VISIBLE_DEVICES": ""}, False),
+    ],
+    ids=str,
+)
+def test_a_gpu_that_was_allotted_and_not_listed_is_refused(tmp_path: Path, more: dict[str, str], seems: bool) -> None:
+    environ = broken(tmp_path, "exit 9", **more)
+    assert bool(gpus.unlisted(environ)) is seems
+    if seems:
+        with pytest.raises(DeviceError, match="seems to have a GPU"):
+            devices(environ)
+    else:
+        assert set(devices(environ)) == {"cpu"}
+
+
+@pytest.mark.parametrize(("then", "now"), [("cuda:1", "cuda:1"), ("cuda:3", "cuda"), ("cpu", "cpu"), ("x", "x")])
+def test_a_trial_of_a_gpu_that_this_host_lacks_is_reproduced_on_another(tmp_path: Path, then: str, now: str) -> None:
+    """It was refused: no device cuda:3 here."""
+    assert _device_like(then, machine(tmp_path, TWO)) == now
 
 
 def _as_started(device: str, environ: dict[str, str]) -> str:
