@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 
 from hpo.messages import Inspect, Job, Message, Stop, decode, encode
@@ -23,6 +23,7 @@ class Channel:
 
     before_leaving: called once the coordinator is gone, before the process ends in the middle of anything
     in_process: the coordinator is a thread of this process, which therefore outlives it: `jobs` then ends with None
+    received: what an earlier process of this trainer has received and not begun (`unbegun`)
     """
 
     def __init__(
@@ -31,16 +32,20 @@ class Channel:
         before_leaving: Callable[[], object] = lambda: None,
         *,
         in_process: bool = False,
+        received: Sequence[Message] = (),
     ) -> None:
         self._connection = connection
         self._before_leaving, self._in_process = before_leaving, in_process
         self._sending = threading.RLock()
         self._guard = threading.Lock()
+        self._reading = threading.Lock()
         self._running: int | None = None
         self._stopped: dict[int, bool] = {}
         self.stop = StopRequest()
         self.answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()  # to the running trial's questions
         self.jobs: queue.SimpleQueue[Job | Inspect | None] = queue.SimpleQueue()
+        for message in received:
+            self._take(message)
 
     def send(self, message: Message) -> None:
         """Send, or leave: without a coordinator there is nothing to train for."""
@@ -67,20 +72,25 @@ class Channel:
         """Receive messages until the coordinator leaves; then end the process, whatever it is doing."""
         while True:
             try:
-                message = decode(self._connection.recv_bytes())
+                self._connection.poll(None)
+                with self._reading:  # a message is taken whole, or left to the process that follows
+                    self._take(decode(self._connection.recv_bytes()))
             except (EOFError, OSError, ValueError):
                 break
-            if isinstance(message, Job):
-                with self._guard:
-                    self._stopped.pop(message.trial_id, None)  # meant for an earlier attempt, which has ended
-                self.jobs.put(message)
-            elif isinstance(message, Inspect):
-                self.jobs.put(message)
-            elif isinstance(message, Stop):
-                self._ask(message)
-            elif isinstance(message, Answer) and message.trial_id == self._running:
-                self.answers.put(message)
         self.leave()
+
+    def unbegun(self, job: Job | Inspect | None) -> list[Message]:
+        """`job`, which is to begin anew, and all that was received and not begun. Nothing is read from here on."""
+        self._reading.acquire()
+        jobs = [] if job is None else [job]
+        while not self.jobs.empty():
+            if (queued := self.jobs.get()) is not None:
+                jobs.append(queued)
+        with self._guard:
+            stops = dict(self._stopped)
+            if isinstance(job, Job) and self.stop.asked:
+                stops[job.trial_id] = self.stop.keep
+        return [*jobs, *(Stop(trial_id, keep) for trial_id, keep in stops.items())]
 
     def asked_back(self, trial_id: int) -> bool:
         """Whether the coordinator has asked for the trial, or is gone."""
@@ -96,6 +106,18 @@ class Channel:
         self._sending.acquire(timeout=LEAVE_SECONDS)
         self._before_leaving()
         os._exit(0)
+
+    def _take(self, message: Message) -> None:
+        if isinstance(message, Job):
+            with self._guard:
+                self._stopped.pop(message.trial_id, None)  # meant for an earlier attempt, which has ended
+            self.jobs.put(message)
+        elif isinstance(message, Inspect):
+            self.jobs.put(message)
+        elif isinstance(message, Stop):
+            self._ask(message)
+        elif isinstance(message, Answer) and message.trial_id == self._running:
+            self.answers.put(message)
 
     def _ask(self, message: Stop) -> None:
         with self._guard:

@@ -24,23 +24,28 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib import metadata
 from multiprocessing.connection import Connection
+from typing import NoReturn
 
 import torch
 
 from hpo.channel import Channel
 from hpo.data.files import Folders
 from hpo.errors import DeviceError
-from hpo.messages import Finished, Inspect, Inspected, Job, Ready
+from hpo.fresh_process import begin_anew, carried
+from hpo.messages import Epoch, Finished, Inspect, Inspected, Job, Ready
 from hpo.own_training.inspection import inspect_function
 from hpo.own_training.objective import run_objective
 from hpo.own_training.training import run_training
 from hpo.settings import Settings
 from hpo.torch_internals import missing
-from hpo.training.device import HeapTrimmer, device_name, open_device, release_memory
+from hpo.training.cuda_errors import answers, memory_error
+from hpo.training.device import HeapTrimmer, device_name, open_device, release_cached, release_memory
 from hpo.training.fast_paths import use_settings
 from hpo.training.fit import fit
-from hpo.training.outcomes import failure
+from hpo.training.graphs import CaptureFailed
+from hpo.training.outcomes import BROKEN_DEVICE, failure
 from hpo.training.preflight import inspect_study
+from hpo.training.progress import StopRequest
 from hpo.training.train_val_split import DataCache
 
 __all__ = ["main", "train_here"]
@@ -51,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     os.dup2(2, 1)  # what a model prints goes to stderr
-    channel = Channel(Connection(options.fd))
+    received, unrecorded = carried(options.carried)
+    channel = Channel(Connection(options.fd), received=received)
     threading.Thread(target=channel.read, name="reader", daemon=True).start()
     try:
         device = open_device(options.device, options.memory_fraction)
@@ -62,14 +68,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"note: torch {torch.__version__} has no {', '.join(names)}: training is slower", file=sys.stderr)  # noqa: T201
     data = _data(device)
     heap = HeapTrimmer()
-    channel.send(Ready(os.getpid(), str(device), device_name(device), _versions()))
+    if options.carried is None:
+        channel.send(Ready(os.getpid(), str(device), device_name(device), _versions()))
     while True:
         message = channel.jobs.get()
-        if isinstance(message, Inspect):
-            channel.send(_inspected(message, data, device))
-        elif message is not None:
-            channel.send(_answer(message, channel, data, device))
-            heap.rest()  # while the coordinator stores the result
+        assert message is not None  # only a coordinator in this process ends the queue
+        record = unrecorded.isdisjoint(_names(message))
+        try:
+            if isinstance(message, Inspect):
+                channel.send(_inspected(message, data, device, record))
+            else:
+                channel.send(_answer(message, channel, data, device, record))
+        except CaptureFailed as failed:
+            begin_anew(channel.unbegun(message), unrecorded | {_not_to_record(message, failed)}, keep=options.fd)
+        heap.rest()  # while the coordinator stores the result
+        release_cached(device)
+        if not answers(device):
+            begin_anew(channel.unbegun(None), unrecorded, keep=options.fd)
 
 
 def train_here(connection: Connection, device_words: str, leave: Callable[[], None]) -> bool:
@@ -86,10 +101,10 @@ def train_here(connection: Connection, device_words: str, leave: Callable[[], No
     while (message := channel.jobs.get()) is not None:
         if isinstance(message, Inspect):
             # Not of a model: it would be built for every branch, with a breakpoint in each, before the one to debug.
-            channel.send(_inspected(message, data, device) if message.job.own is not None else Inspected())
+            channel.send(_inspected(message, data, device, False) if message.job.own is not None else Inspected())
             continue
         try:
-            finished = _answer(message, channel, data, device)
+            finished = _answer(message, channel, data, device, False)
         except KeyboardInterrupt as error:
             finished = failure(message, error)
         if finished.reason.partition(":")[0] not in _QUIT:
@@ -117,18 +132,34 @@ def _import_from(folders: Sequence[str]) -> None:
     sys.path += [folder for folder in folders if folder not in sys.path]
 
 
-def _inspected(message: Inspect, data: DataCache, device: torch.device) -> Inspected:
+def _names(message: Job | Inspect) -> tuple[str, str]:
+    """Of its model, and of its job."""
+    job = message.job if isinstance(message, Inspect) else message
+    return str(job.model.get("builder")), job.key
+
+
+def _not_to_record(message: Job | Inspect, failed: CaptureFailed) -> str:
+    """What this trainer trains eagerly from now on, which it says: this job where memory ran out, else its model."""
+    model, job = _names(message)
+    full = memory_error(failed.__cause__ or failed) is not None
+    _say(f"the training step of {model} cannot be recorded ({failed}); {'this trial' if full else 'it'} trains eagerly")
+    return job if full else model
+
+
+def _inspected(message: Inspect, data: DataCache, device: torch.device, record: bool) -> Inspected:
     _import_from(message.job.sys_path)
-    return inspect_study(message, data, device) if message.job.own is None else inspect_function(message, device)
+    if message.job.own is not None:
+        return inspect_function(message, device)
+    return inspect_study(message, data, device, record=record)
 
 
-def _answer(job: Job, channel: Channel, data: DataCache, device: torch.device) -> Finished:
-    """Train `job`, whatever happens in it, and send its end."""
+def _answer(job: Job, channel: Channel, data: DataCache, device: torch.device, record: bool) -> Finished:
+    """Train `job`, whatever happens in it but CaptureFailed, and say how it ended."""
     stop = channel.begin(job)
     _import_from(job.sys_path)
     try:
         if job.own is None:
-            return fit(job, data, device, channel.send, stop, _say)
+            return _fitted(job, channel, data, device, stop, record)
         if job.own.define_by_run:
             finished = run_objective(job, channel.send, stop, channel.answers)
         else:
@@ -139,9 +170,37 @@ def _answer(job: Job, channel: Channel, data: DataCache, device: torch.device) -
         error.__traceback__ = error.__context__ = error.__cause__ = None
     finally:
         channel.end()
-    if device.type == "cuda":  # what it held of the main memory goes while the coordinator stores the result
-        release_memory(device)
+    if finished.outcome == BROKEN_DEVICE:
+        _leave(device, finished.reason)
     return replace(finished, facts={**finished.facts, "device": str(device)})
+
+
+def _fitted(
+    job: Job, channel: Channel, data: DataCache, device: torch.device, stop: StopRequest, record: bool
+) -> Finished:
+    """As `fit`. Where a GPU's memory runs out in the first epoch, once more after what earlier trials left is freed:
+    torch's allocator collects no garbage of Python's before it gives up."""
+    epochs = 0
+
+    def send(epoch: Epoch) -> None:
+        nonlocal epochs
+        epochs += 1
+        channel.send(epoch)
+
+    try:
+        return fit(job, data, device, send, stop, _say, record)
+    except Exception as error:
+        if device.type != "cuda" or epochs or memory_error(error) is None:
+            raise
+        error.__traceback__ = error.__context__ = error.__cause__ = None
+    release_memory(device)
+    return fit(job, data, device, channel.send, stop, _say, record)
+
+
+def _leave(device: torch.device, reason: str) -> NoReturn:
+    """End at once, without a result: the coordinator resumes the trial elsewhere, and watches this device."""
+    print(f"{device} is broken: {reason}", file=sys.stderr, flush=True)  # noqa: T201
+    os._exit(DeviceError.exit_code)  # a broken device can hang the interpreter's own way out
 
 
 def _say(sentence: str) -> None:
@@ -153,6 +212,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--fd", type=int, required=True, help="the inherited socket")
     parser.add_argument("--device", required=True, help="cpu, cuda, cuda:1")
     parser.add_argument("--memory-fraction", type=float, help="of the GPU's memory, 0..1")
+    parser.add_argument("--carried", type=int, help="the file of a process before this one (hpo.fresh_process)")
     return parser.parse_args(arguments)
 
 

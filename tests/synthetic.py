@@ -155,3 +155,11 @@ def crumbling(shape: tuple[int, ...], classes: int, **parameters: object) -> nn.
 
 def load_nothing(split: str, folders: Folders) -> RawImages:
     raise DataError("no such files", next="look for them")
+
+
+def asserting(shape: tuple[int, ...], classes: int, **parameters: object) -> nn.Module:
+    raise RuntimeError("CUDA error: device-side assert triggered\nCUDA kernel errors might be reported later")
+
+
+def on_a_broken_device(shape: tuple[int, ...], classes: int, **parameters: object) -> nn.Module:
+    raise RuntimeError("CUDA error: uncorrectable ECC error encountered")

@@ -128,6 +128,7 @@ class Search:
         Every refusal happens here, before the first trial, and leaves no trainer running.
         """
         timeout_seconds = options.timeout_seconds
+        leave_at = time.monotonic() + timeout_seconds if timeout_seconds is not None else None
         check_search(found.study)
         specs = slot_specs(found, options, settings)
         check_memory(len(specs), available_bytes())
@@ -135,7 +136,6 @@ class Search:
         slots = [Slot(index, spec, partial(spawn, options)) for index, spec in enumerate(specs)]
         wakeup = Wakeup.make()
         try:
-            leave_at = time.monotonic() + timeout_seconds if timeout_seconds is not None else None
             return cls._open(found, options, leave_at, settings, slots, wakeup, listeners or Listeners())
         except BaseException:
             for slot in slots:

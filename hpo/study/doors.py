@@ -53,6 +53,9 @@ def has_no_model(command: str, trains: str, study: str, next: str = "") -> Study
 
 def check_model_given(model: object) -> None:
     """Raise StudyError for a network, its class or its builder where the name of a builder belongs."""
+    graphs = getattr(model, "cuda_graphs", False)
+    if not isinstance(graphs, bool):
+        raise StudyError(f"Model(cuda_graphs={graphs!r}) is neither True nor False")
     model = getattr(model, "builder", model)  # Model(build), too
     if "LightningModule" in _ancestors(model):
         raise StudyError(

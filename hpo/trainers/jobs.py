@@ -55,12 +55,13 @@ def study_job(found: FoundStudy, config: Mapping[str, Any]) -> Job:
         job = _own_job(found, config)
         return replace(job, command=_filled(found, study.program, job)) if config else job
     model = study.model_row
+    graphs = {"cuda_graphs": True} if model.cuda_graphs else {}  # absent from jobs of earlier versions
     return Job(
         trial_id=0,
         number=0,
         config=dict(config),
         protocol=study.protocol(),
-        model={"builder": model.builder, "reads": list(model.reads)},
+        model={"builder": model.builder, "reads": list(model.reads), **graphs},
         dataset=found.dataset,
         seed=trial_seed(study.seed, 0),
         sys_path=list(found.sys_path),

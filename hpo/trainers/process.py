@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from hpo.errors import DeviceError
 from hpo.messages import Message, decode, encode
 from hpo.trainers.gpus import shown
 
@@ -29,7 +30,7 @@ COMMAND_TRAINER = command_of("hpo.command_trainer")
 def next_after(how: str) -> str:
     """The next step after a trainer that ended as `close` says. A device kills; code that exits is the study's."""
     doctor = "`hpo doctor` tests the devices"
-    if not how.startswith("exit code"):
+    if how == f"exit code {DeviceError.exit_code}" or not how.startswith("exit code"):  # the first names its device
         return doctor
     return f"look for what ends the process in the study's data and model, such as os._exit; {doctor}"
 

@@ -23,6 +23,7 @@ __all__ = [
     "device_name",
     "open_device",
     "peak_memory_bytes",
+    "release_cached",
     "release_memory",
     "reset_peak_memory",
     "set_deterministic",
@@ -32,6 +33,10 @@ __all__ = [
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
 """Environment of a trainer: two one-thread processes beat one two-thread process, and two threads each collapse."""
+
+
+CONTEXT_BYTES = 512 << 20
+"""What a process takes of a GPU beside its tensors: CUDA's context, and kernels of cuBLAS and cuDNN. An estimate."""
 
 
 def open_device(name: str, memory_fraction: float | None = None) -> torch.device:
@@ -49,9 +54,12 @@ def open_device(name: str, memory_fraction: float | None = None) -> torch.device
     # Constant pixels let Adam's moments decay into denormals, which makes a step up to four times slower.
     torch.set_flush_denormal(True)
     _keep_freed_memory()
-    if device.type == "cuda":
-        _prepare_cuda(device, memory_fraction)
-    _self_test(device)
+    try:
+        if device.type == "cuda":
+            _prepare_cuda(device, memory_fraction)
+        _self_test(device)
+    except RuntimeError as error:
+        raise DeviceError(f"{device} does not compute", evidence=[str(error).splitlines()[0]]) from error
     return device
 
 
@@ -132,11 +140,17 @@ class HeapTrimmer:
 
 
 def release_memory(device: torch.device) -> None:
-    """Give back the memory that a job held, so that other trainers on the device can use it."""
+    """Give back the memory that a job held, so that other trainers on the device can use it. Raises nothing."""
     gc.collect()
     _trim_heap()
+    release_cached(device)
+
+
+def release_cached(device: torch.device) -> None:
+    """Give back what torch's allocator keeps of a GPU's memory for later. Raises nothing."""
     if device.type == "cuda":
-        torch.cuda.empty_cache()
+        with contextlib.suppress(RuntimeError):  # after an assertion in a kernel this fails as every call does
+            torch.cuda.empty_cache()
 
 
 def _find(name: str) -> torch.device:
@@ -179,16 +193,21 @@ def _prepare_cuda(device: torch.device, memory_fraction: float | None) -> None:
     torch.set_float32_matmul_precision("high")  # TF32
     torch.backends.cudnn.benchmark = True
     if memory_fraction is not None:
-        torch.cuda.set_per_process_memory_fraction(memory_fraction, device)
+        total = torch.cuda.get_device_properties(device).total_memory
+        torch.cuda.set_per_process_memory_fraction(_without_context(memory_fraction, total), device)
+
+
+def _without_context(share: float, total_bytes: int) -> float:
+    """Of a GPU's memory, what torch's allocator may take of a trainer's `share`: it does not count CUDA's context."""
+    if share >= 1.0:
+        return share
+    return max(share - CONTEXT_BYTES / total_bytes, share / 2)
 
 
 def _self_test(device: torch.device) -> None:
     """Multiply integers that are small enough to be exact in TF32, and compare."""
     left = torch.arange(64 * 64).reshape(64, 64) % 7
     right = left.T % 5
-    try:
-        product = (left.float().to(device) @ right.float().to(device)).cpu()
-    except RuntimeError as error:
-        raise DeviceError(f"{device} does not compute", evidence=[str(error).splitlines()[0]]) from error
+    product = (left.float().to(device) @ right.float().to(device)).cpu()
     if not torch.equal(product.long(), left @ right):
         raise DeviceError(f"{device} computes wrong products", next="take this device out of service")

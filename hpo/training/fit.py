@@ -21,6 +21,7 @@ def fit(
     on_epoch: Callable[[Epoch], None],
     stop: StopRequest,
     on_warning: Callable[[str], None] = lambda sentence: None,
+    record: bool = True,
 ) -> Finished:
     """Train `job` from where its checkpoint left it, and say how it ended: complete, stopped or diverged.
 
@@ -28,10 +29,11 @@ def fit(
     stop:       read before each step and between validation batches
     on_warning: called with one sentence about trouble that costs no result, such as a full disk; facts["warnings"]
                 has it too
+    record:     whether its steps may be recorded; then CaptureFailed where one cannot (hpo.training.graphs)
 
     Everything else is an exception: DataError, StudyError, out of memory, a bug in the model.
     """
-    trial = TrialRun(job, data, device, on_epoch, stop, on_warning)
+    trial = TrialRun(job, data, device, on_epoch, stop, on_warning, record)
     earlier = trial.checkpoints.finished()
     if earlier is not None:
         finished, curve = earlier

@@ -6,14 +6,17 @@ eagerly on a side stream, as CUDA requires; they train like any other step.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
-from hpo.training.configuration import Recipe
+from hpo.messages import Job
+from hpo.study.own import is_own_builder
 
-__all__ = ["Replayed", "Work", "capture", "replayable"]
+__all__ = ["CaptureFailed", "Replayed", "Work", "capture", "may_record"]
 
 Work = Callable[[Tensor], None]
 """One training step on indices int64 [N]."""
@@ -22,23 +25,45 @@ WARM_UP = 3
 """Eager steps before the recording: they create the optimizer state and let cuDNN choose kernels and workspaces."""
 
 
-def replayable(recipe: Recipe, device: torch.device) -> bool:
-    """Whether a step of `recipe` is the same sequence of kernels every time, with no decision on the host.
+class RecordStep(Protocol):
+    def __call__(self, work: Work, index: Tensor, generators: Sequence[Generator]) -> Work: ...
 
-    Augmentation and mixup could be recorded (they read nothing on the host), but their generator is not registered with
-    the graph yet. Which parameters are frozen changes over time. The moving average is no part of a recorded step.
+
+class CaptureFailed(BaseException):
+    """A step could not be recorded. What torch is left with then is not to be trained with: the trainer goes on as a
+    fresh process, which runs these steps eagerly. So no `except Exception` may take this for the end of a trial."""
+
+
+def may_record(job: Job, device: torch.device) -> bool:
+    """Whether the steps of `job` are recorded on `device`: those of hpo's own models, and of a Model(cuda_graphs=True).
+
+    A recording repeats the kernels of one step. A network that reads a value in `forward` cannot be recorded, and one
+    that lets the host decide something there (a layer dropped at random) would silently repeat one decision.
     """
-    changing = recipe.crop_padding or recipe.flip or recipe.rotation or recipe.cutout or recipe.mixup_alpha
-    return device.type == "cuda" and not (changing or recipe.freeze_epochs)
+    if job.parts.get("loss") or job.parts.get("optimizer"):  # which may read a value, too
+        return False
+    own = is_own_builder(job.model.get("builder"))
+    return device.type == "cuda" and (own or job.model.get("cuda_graphs", False) is True)
 
 
 class Replayed:
-    """`work` on batches of `size` from a recording; batches of another size (an epoch's last) run eagerly."""
+    """`work` on batches of `size` from a recording; batches of another size (an epoch's last) run eagerly.
 
-    def __init__(self, work: Work, size: int, record: Callable[[Work, Tensor], Work] | None = None) -> None:
+    generators: those on the device that `work` draws from, beside torch's own
+    Raises CaptureFailed at the first step after the warm-up.
+    """
+
+    def __init__(
+        self, work: Work, size: int, generators: Sequence[Generator] = (), record: RecordStep | None = None
+    ) -> None:
         self._work = work
         self._size = size
+        self._generators = generators
         self._record = record or capture
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Warm up and record again: `work` launches other kernels from now on."""
         self._warm_up = WARM_UP
         self._replay: Work | None = None
 
@@ -50,19 +75,24 @@ class Replayed:
             _on_a_side_stream(self._work, index)
         else:
             if self._replay is None:
-                self._replay = self._record(self._work, index)
+                self._replay = self._record(self._work, index, self._generators)
             self._replay(index)
 
 
-def capture(work: Work, index: Tensor) -> Work:
+def capture(work: Work, index: Tensor, generators: Sequence[Generator] = ()) -> Work:
     """`work` as a recording for indices of the shape of `index`. Recording runs nothing.
 
     The recording raises ValueError for indices of another shape.
     """
     recorded_index = index.clone()
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        work(recorded_index)
+    for generator in generators:
+        graph.register_generator_state(generator)  # each replay draws on, instead of the same numbers again
+    try:
+        with torch.cuda.graph(graph, stream=_side_stream()):
+            work(recorded_index)
+    except Exception as error:
+        raise CaptureFailed(f"{type(error).__name__}: {str(error).strip().splitlines()[0]}") from error
 
     def replay(index: Tensor) -> None:
         if index.shape != recorded_index.shape:
@@ -73,11 +103,17 @@ def capture(work: Work, index: Tensor) -> Work:
     return replay
 
 
+@cache
+def _side_stream() -> torch.cuda.Stream:
+    """One for all warm-ups and recordings of this process: cuBLAS keeps a workspace for each stream it has seen."""
+    return torch.cuda.Stream()
+
+
 def _on_a_side_stream(work: Work, index: Tensor) -> None:
     if not index.is_cuda:
         work(index)
         return
-    main, side = torch.cuda.current_stream(), torch.cuda.Stream()
+    main, side = torch.cuda.current_stream(), _side_stream()
     side.wait_stream(main)
     with torch.cuda.stream(side):
         work(index)

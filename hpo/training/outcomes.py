@@ -6,22 +6,27 @@ import os
 import traceback
 from pathlib import Path
 
-import torch
-
 from hpo.errors import DataError, HpoError
 from hpo.messages import Finished, Job
+from hpo.training.cuda_errors import is_of_device, memory_error
 from hpo.user_code import frame_of
 
-__all__ = ["failure"]
+__all__ = ["BROKEN_DEVICE", "failure"]
 
+BROKEN_DEVICE = "broken_device"
 DETAILS = 20
 """The number of traceback lines that are recorded with a failed trial."""
 
 
 def failure(job: Job, error: BaseException) -> Finished:
-    """The message about a job that `error` ended: out_of_memory, bad_data or failed."""
-    if _is_out_of_memory(error):
-        return Finished(job.trial_id, "out_of_memory", reason=_out_of_memory(job, error), facts={"warnings": []})
+    """The message about a job that `error` ended: out_of_memory, bad_data or failed.
+
+    Or broken_device: no result, and the trainer leaves instead of sending it.
+    """
+    if (memory := memory_error(error)) is not None:
+        return Finished(job.trial_id, "out_of_memory", reason=_out_of_memory(job, memory), facts={"warnings": []})
+    if is_of_device(error):
+        return Finished(job.trial_id, BROKEN_DEVICE, reason=str(error).splitlines()[0])
     if isinstance(error, DataError):
         return Finished(job.trial_id, "bad_data", reason=error.fact, details=str(error).splitlines()[1:])
     if isinstance(error, HpoError):
@@ -42,15 +47,6 @@ def _with(own: list[str], lines: list[str]) -> list[str]:
     if own[0] in lines[-DETAILS:]:
         return lines
     return [*own, "  ...", *lines[-max(1, DETAILS - len(own) - 1) :]]
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    # torch's CPU allocator has no exception type of its own; cuBLAS and cuDNN cannot make their handles without memory.
-    signs = ("DefaultCPUAllocator: can't allocate memory", "DefaultCPUAllocator: not enough memory",
-             "CUDA out of memory", "CUBLAS_STATUS_ALLOC_FAILED")  # fmt: skip
-    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
 
 
 def _out_of_memory(job: Job, error: BaseException) -> str:

@@ -34,8 +34,11 @@ STEPS, SECONDS = 5, 3.0
 Problem = dict[str, Any]
 
 
-def inspect_study(request: Inspect, data: DataCache, device: torch.device) -> Inspected:
-    """Build every configuration, then load the images, then rehearse if asked. It stops at the first problem."""
+def inspect_study(request: Inspect, data: DataCache, device: torch.device, *, record: bool = True) -> Inspected:
+    """Build every configuration, then load the images, then rehearse if asked. It stops at the first problem.
+
+    record: whether steps may be recorded, as for hpo.training.fit.fit
+    """
     jobs = [replace(request.job, config=config) for config in request.configs]
     costs: list[dict[str, Any]] = []
     for job in jobs:
@@ -48,7 +51,7 @@ def inspect_study(request: Inspect, data: DataCache, device: torch.device) -> In
         for job in jobs:
             if job.parts:
                 check_parts(job, split, partial(_random_logits, len(job.dataset["classes"])), device)
-        return Inspected(None, costs, _rehearsals(jobs, costs, data, device) if request.rehearse else [])
+        return Inspected(None, costs, _rehearsals(jobs, costs, data, device, record) if request.rehearse else [])
     except HpoError as error:
         return Inspected(problem=_described(error))
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a loader is the user's code and may raise anything
@@ -93,27 +96,32 @@ def _random_logits(classes: int, labels: Tensor) -> Tensor:
 
 
 def _rehearsals(
-    jobs: list[Job], costs: list[dict[str, Any]], data: DataCache, device: torch.device
+    jobs: list[Job], costs: list[dict[str, Any]], data: DataCache, device: torch.device, record: bool
 ) -> list[dict[str, Any]]:
     """A few real steps of the configurations with the least and the most arithmetic per step."""
     order = sorted(range(len(jobs)), key=lambda index: (costs[index]["macs"] * costs[index]["batch_size"], index))
     chosen = dict.fromkeys([order[0], order[-1]])
-    return [{"config": jobs[index].config, **costs[index], **_rehearse(jobs[index], data, device)} for index in chosen]
+    return [
+        {"config": jobs[index].config, **costs[index], **_rehearse(jobs[index], data, device, record)}
+        for index in chosen
+    ]
 
 
-def _rehearse(job: Job, data: DataCache, device: torch.device) -> dict[str, Any]:
+def _rehearse(job: Job, data: DataCache, device: torch.device, record: bool) -> dict[str, Any]:
     """train_images, step_seconds, epoch_seconds (validation included) and peak_memory_bytes of real steps."""
     reset_peak_memory(device)
     recipe, parts = Recipe.read(job.config, job.parts), data.parts(job)
     set_deterministic(recipe.deterministic)
-    state = TrainState(job, recipe, parts, device, fold=0)
+    state = TrainState(job, recipe, parts, device, fold=0, record=record)
     state.begin_epoch(recipe.freeze_epochs)
     batches = state.batches(0)
-    state.step(batches[0])  # the first step also chooses and prepares kernels
+    first = state.step.first_steps  # they choose and prepare kernels, and record
+    for number in range(first):
+        state.step(batches[number % len(batches)])
     synchronize(device)
     steps, start = 0, perf_counter()
     while steps < STEPS and perf_counter() - start < SECONDS:
-        state.step(batches[(1 + steps) % len(batches)])
+        state.step(batches[(first + steps) % len(batches)])
         synchronize(device)
         steps += 1
     step_seconds = (perf_counter() - start) / steps

@@ -14,16 +14,60 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hpo.training.configuration import Recipe
-from hpo.training.device import synchronize
+from hpo.training.cuda_errors import memory_error
+from hpo.training.device import release_memory, synchronize
 from hpo.training.losses import LossFunction
 from hpo.training.metrics import MetricSet
 from hpo.training.running_metrics import RunningMetrics, count_hits
 from hpo.training.step import Batch, precision
 
-__all__ = ["TestReport", "latencies_ms", "latency_ms", "score", "score_test"]
+__all__ = ["ImagesAtOnce", "TestReport", "latencies_ms", "latency_ms", "score", "score_test"]
 
 LATENCY_IMAGES = 100
 LATENCY_SECONDS = 2.0
+MOST_AT_ONCE = {"cpu": 512, "cuda": 4096}
+"""On a CPU the activations of larger batches leave the cache; larger batches keep a GPU busier."""
+VALUES_AT_ONCE = 4096 * 3 * 32 * 32
+"""Of pixels: larger images are scored fewer at a time on a GPU."""
+
+
+class ImagesAtOnce:
+    """How many images are scored at a time: half as many from then on whenever the memory of a GPU holds no more.
+
+    A network may enlarge its images, so what a batch needs shows only when it is tried.
+    """
+
+    def __init__(self, batch: Batch, index: Tensor, device: torch.device) -> None:
+        self.count = MOST_AT_ONCE[device.type]
+        if device.type == "cuda":
+            values = max(1, batch(index[:1])[0].numel())
+            self.count = max(1, min(self.count, VALUES_AT_ONCE // values))
+        self._device = device
+
+    def each(self, index: Tensor, judge: Callable[[Tensor], None]) -> Iterator[None]:
+        """Before each part of `index` int64 [N] is judged, the caller's turn. `judge` counts only what it got through.
+
+        Raises what `judge` does: out of memory only for a single image.
+        """
+        begun = 0
+        while begun < len(index):
+            yield
+            part = index[begun : begun + self.count]
+            if self._judged(part, judge):
+                begun += len(part)
+            else:
+                release_memory(self._device)
+                self.count = max(1, len(part) // 2)
+
+    def _judged(self, part: Tensor, judge: Callable[[Tensor], None]) -> bool:
+        """False where memory ran out; the error, whose frames hold tensors, is gone on return."""
+        try:
+            judge(part)
+        except Exception as error:
+            if self._device.type != "cuda" or len(part) == 1 or memory_error(error) is None:
+                raise
+            return False
+        return True
 
 
 def score(
@@ -37,26 +81,32 @@ def score(
     logits_of: Callable[[Tensor], Tensor] | None = None,
     loss: LossFunction = F.cross_entropy,
     metrics: MetricSet | None = None,
+    at_once: ImagesAtOnce | None = None,
 ) -> dict[str, float] | None:
     """val_loss, val_accuracy and `metrics` over the images at `index` int64 [N]; None when `interrupted` between two
     batches.
 
     logits_of: a faster way to `model`'s forward pass in evaluation mode (Step.logits).
+    at_once: what earlier calls have found out about the memory of the device
     The model is in training mode again afterwards. It draws no random numbers.
     """
     running = RunningMetrics(device)
     if metrics:
         metrics.reset()
+
+    def judge(part: Tensor) -> None:
+        images, labels = batch(part)
+        logits = (logits_of or model)(images).float()
+        value, hits = loss(logits, labels), count_hits(logits, labels)
+        if metrics:
+            metrics.add(logits, labels)
+        running.add(value, hits, len(labels))
+        running.images += len(labels)
+
     with _judging(model, recipe, device):
-        for part in index.split(_batch_size(device)):
+        for _ in (at_once or ImagesAtOnce(batch, index, device)).each(index, judge):
             if interrupted():
                 return None
-            images, labels = batch(part)
-            logits = (logits_of or model)(images).float()
-            running.add(loss(logits, labels), count_hits(logits, labels), len(labels))
-            running.images += len(labels)
-            if metrics:
-                metrics.add(logits, labels)
         found = metrics.compute() if metrics else {}
     mean_loss, accuracy = running.read()
     return {"val_loss": mean_loss, "val_accuracy": accuracy, **found}
@@ -99,16 +149,23 @@ def score_test(
     """One pass over the images at `index` int64 [N]."""
     running = RunningMetrics(device)
     confusion = torch.zeros(classes * classes, dtype=torch.int64, device=device)
+    if metrics:
+        metrics.reset()
     start = perf_counter()
+
+    def judge(part: Tensor) -> None:
+        images, labels = batch(part)
+        logits = model(images).float()
+        value, hits = loss(logits, labels), count_hits(logits, labels)
+        if metrics:
+            metrics.add(logits, labels)
+        running.add(value, hits, len(labels))
+        running.images += len(labels)
+        confusion.add_(torch.bincount(labels * classes + logits.argmax(1), minlength=classes * classes))
+
     with _judging(model, recipe, device):
-        for part in index.split(_batch_size(device)):
-            images, labels = batch(part)
-            logits = model(images).float()
-            running.add(loss(logits, labels), count_hits(logits, labels), len(labels))
-            running.images += len(labels)
-            if metrics:
-                metrics.add(logits, labels)
-            confusion += torch.bincount(labels * classes + logits.argmax(1), minlength=classes * classes)
+        for _ in ImagesAtOnce(batch, index, device).each(index, judge):
+            pass
         found = metrics.compute() if metrics else {}
     mean_loss, accuracy = running.read()
     seconds = perf_counter() - start
@@ -160,8 +217,3 @@ def _judging(model: nn.Module, recipe: Recipe, device: torch.device) -> Iterator
             yield
     finally:
         model.train()
-
-
-def _batch_size(device: torch.device) -> int:
-    # On a CPU the activations of larger batches leave the cache; larger batches keep a GPU busier.
-    return 4096 if device.type == "cuda" else 512

@@ -6,19 +6,20 @@ epoch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
 from hpo.training.average import WeightAverage
+from hpo.training.backlog import Backlog
 from hpo.training.configuration import Recipe
 from hpo.training.device import supports_bf16
 from hpo.training.fast_paths import Fused, fast_layers
-from hpo.training.graphs import Replayed, Work, replayable
+from hpo.training.graphs import WARM_UP, Replayed, Work
 from hpo.training.losses import LossFunction, cross_entropy
 from hpo.training.running_metrics import RunningMetrics, count_hits
 
@@ -36,7 +37,7 @@ class Step:
 
     loss:   what it minimizes; None: the recipe's cross entropy.
     chain:  trains the model without autograd (hpo.training.fast_paths.fused).
-    graphs: record the step as a CUDA graph where the recipe allows it (hpo.training.graphs).
+    graphs: record the step as a CUDA graph (hpo.training.graphs), which draws from `generators`, beside torch's own.
     `logits(images)` is the model's fastest forward pass in evaluation mode.
     """
 
@@ -52,7 +53,8 @@ class Step:
         mixup: Mixup | None = None,
         average: WeightAverage | None = None,
         chain: Fused | None = None,
-        graphs: bool = True,
+        graphs: bool = False,
+        generators: Sequence[Generator] = (),
     ) -> None:
         self.running = RunningMetrics(device)
         self.first_loss: Tensor | None = None
@@ -70,12 +72,24 @@ class Step:
         self._learn = self._by_autograd if chain is None else chain.learn
         self._update = self._composed_update(recipe)
         self._average = average
-        self._work: Work = self.eager
-        if graphs and replayable(recipe, device):
-            self._work = Replayed(self.eager, recipe.batch_size)
+        self._replayed = Replayed(self.eager, recipe.batch_images, generators) if graphs else None
+        self._work: Work = self._replayed or self.eager
+        self._backlog = Backlog() if device.type == "cuda" else None
+
+    @property
+    def first_steps(self) -> int:
+        """How many full batches it takes until a step costs what all later ones do."""
+        return 1 if self._replayed is None else WARM_UP + 1
+
+    def changed(self) -> None:
+        """Other parameters train from now on: a recording is made anew."""
+        if self._replayed is not None:
+            self._replayed.begin_anew()
 
     def __call__(self, index: Tensor) -> None:
         self._work(index)
+        if self._backlog is not None:
+            self._backlog.queued()
         if self._average is not None:  # not recorded: its weight changes from step to step, and most steps have none
             self._average.update()
         self.running.images += len(index)

@@ -18,13 +18,14 @@ from hpo.training.average import WeightAverage
 from hpo.training.checkpoint import TrainingSnapshot
 from hpo.training.configuration import Recipe, derive_seed
 from hpo.training.fast_paths import Fused, fused
+from hpo.training.graphs import may_record
 from hpo.training.losses import losses
 from hpo.training.metrics import MetricSet
 from hpo.training.object_state import tree_of, value_of
 from hpo.training.optimizers import RECORDED, build_optimizer, optimizer_tensors, restore_optimizer, set_lr
 from hpo.training.own_parts import own_part
 from hpo.training.schedules import LearningRate, TrainLength
-from hpo.training.scoring import score
+from hpo.training.scoring import ImagesAtOnce, score
 from hpo.training.step import Batch, Step
 from hpo.training.stopping import Stopping
 from hpo.training.train_val_split import TrainValSplit
@@ -33,7 +34,10 @@ __all__ = ["TrainState", "build_network", "model_parameters"]
 
 
 class TrainState:
-    """One model on one fold, starting from its initial weights, or from those of `network` on the device."""
+    """One model on one fold, starting from its initial weights, or from those of `network` on the device.
+
+    record: whether its steps may be recorded (hpo.training.graphs)
+    """
 
     def __init__(
         self,
@@ -44,9 +48,11 @@ class TrainState:
         fold: int,
         *,
         network: nn.Module | None = None,
+        record: bool = True,
     ) -> None:
         self.recipe, self.parts, self.device = recipe, parts, device
         torch.manual_seed(derive_seed(job.seed, "weights", fold))
+        self._at_once: ImagesAtOnce | None = None
         self._order_seed = derive_seed(job.seed, "order", fold)
         self.model = network if network is not None else build_network(job, recipe, device)
         own_optimizer = own_part(job, "optimizer")
@@ -72,10 +78,12 @@ class TrainState:
             mixup=mixer(recipe, self.generator),
             average=self.average,
             chain=_chain(job, self.model, self.optimizer, recipe, device),
-            graphs=recipe.plain and recipe.optimizer in RECORDED,
+            graphs=record and may_record(job, device) and recipe.plain and recipe.optimizer in RECORDED,
+            generators=[self.generator],
         )
         self._best: dict[str, Tensor] = {}
         self._frozen = _body(self.model) if recipe.freeze_epochs else []
+        self._released: bool | None = None
         self._lr = recipe.lr
 
     def batches(self, epoch: int) -> tuple[Tensor, ...]:
@@ -92,8 +100,12 @@ class TrainState:
 
     def begin_epoch(self, epoch: int) -> None:
         """Freeze or release the body of the model, as `freeze_epochs` says for `epoch` (from 0)."""
-        for parameter in self._frozen:
-            parameter.requires_grad_(epoch >= self.recipe.freeze_epochs)
+        released = epoch >= self.recipe.freeze_epochs
+        if self._frozen and released is not self._released:
+            self._released = released
+            for parameter in self._frozen:
+                parameter.requires_grad_(released)
+            self.step.changed()
 
     def set_lr(self, step: int) -> None:
         """The scheduled learning rate of `step`, counted from 0 over all epochs."""
@@ -113,6 +125,7 @@ class TrainState:
 
     def score(self, batch: Batch, interrupted: Callable[[], bool]) -> dict[str, float] | None:
         """val_loss, val_accuracy and the study's own metrics of the validation part; None when `interrupted`."""
+        self._at_once = self._at_once or ImagesAtOnce(batch, self.parts.validation, self.device)
         with self.eval_weights() as model:
             return score(
                 model,
@@ -124,6 +137,7 @@ class TrainState:
                 logits_of=self.step.logits,
                 loss=self.losses.validation,
                 metrics=self.metrics,
+                at_once=self._at_once,
             )
 
     def keep_weights(self) -> None:
@@ -170,6 +184,7 @@ class TrainState:
             tensors["random.cuda"] = torch.cuda.get_rng_state(self.device)
         return TrainingSnapshot(
             {
+                "device": self.device.type,
                 "stopping": self.stopping.state_dict(),
                 "schedule": self.schedule.state_dict(),
                 **({"own_optimizer": own_state} if self._own_optimizer else {}),
@@ -179,8 +194,12 @@ class TrainState:
             tensors,
         )
 
-    def load(self, snapshot: TrainingSnapshot) -> None:
-        """Restore `snapshot`, which was taken of the same job and fold."""
+    def load(self, snapshot: TrainingSnapshot) -> bool:
+        """Restore `snapshot`, which was taken of the same job and fold.
+
+        False where it was taken on another kind of device: the generators of the two have nothing in common, so the
+        trial goes on with other random numbers.
+        """
         tensors, progress = snapshot.tensors, snapshot.progress
         self.model.load_state_dict(_under("model", tensors))
         if self._own_optimizer:
@@ -195,10 +214,18 @@ class TrainState:
         self.step.running.images = progress["sum_images"]
         self.stopping.load_state_dict(progress["stopping"])
         self.schedule.load_state_dict(progress["schedule"])
-        self.generator.set_state(tensors["random.augmentation"])
         torch.set_rng_state(tensors["random.cpu"])
+        then = progress.get("device", "cuda" if "random.cuda" in tensors else "cpu")  # earlier versions did not say
+        if then != self.device.type:
+            seed = derive_seed(self._order_seed, "resumed", tensors["random.augmentation"].tolist())
+            self.generator.manual_seed(seed)
+            if self.device.type == "cuda":
+                torch.cuda.manual_seed(seed)
+            return False
+        self.generator.set_state(tensors["random.augmentation"])
         if "random.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
+        return True
 
 
 def model_parameters(job: Job) -> dict[str, Any]:

@@ -39,11 +39,13 @@ class TrialRun:
         on_epoch: Callable[[Epoch], None],
         stop: StopRequest,
         on_warning: Callable[[str], None],
+        record: bool = True,
     ) -> None:
         self.job, self.protocol, self.data, self.device = job, job.protocol, data, device
         self.checkpoints = Checkpoints(job, self._warn)
         self.recipe = Recipe.read(job.config, job.parts)
         self._on_epoch, self._on_warning, self._stop = on_epoch, on_warning, stop
+        self._record = record
         self._final = job.phase == "final"
         self._folds: int = 1 if self._final else job.protocol.folds or 1
         self._epochs: int = job.protocol.stop_after or job.protocol.epochs
@@ -62,8 +64,10 @@ class TrialRun:
         self.progress = TrainingProgress(**snapshot.progress["trial"]) if snapshot else TrainingProgress(checksum)
         self._open_fold()
         self._count()
-        if snapshot is not None:
-            self.state.load(snapshot)
+        if snapshot is not None and not self.state.load(snapshot):
+            self._warn(
+                f"the last checkpoint is of another kind of device; on {self.device} it draws other random numbers"
+            )
         self._facts["resumed_epoch"] = len(self.progress.curve) if snapshot else None
         self._facts["data_checksum"] = checksum
         self._facts["setup_seconds"] = perf_counter() - start
@@ -118,7 +122,7 @@ class TrialRun:
 
     def _open_fold(self) -> None:
         parts = self.data.parts(self.job, self.progress.fold)
-        self.state = TrainState(self.job, self.recipe, parts, self.device, self.progress.fold)
+        self.state = TrainState(self.job, self.recipe, parts, self.device, self.progress.fold, record=self._record)
         self._judge_batch = laid_out(parts.images, self.recipe)
 
     def _count(self) -> None:

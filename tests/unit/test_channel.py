@@ -74,3 +74,11 @@ def test_a_coordinator_that_is_gone_stops_the_trial_of_its_own_process() -> None
     theirs.close()
     channel.send(Ready(1, "cpu", "cpu", {}))
     assert channel.stop.asked
+
+
+def test_what_was_not_begun_goes_to_the_process_that_follows() -> None:
+    """The job that begins anew, those in the queue, and every request to stop one of them."""
+    channel = read(Stop(4, keep=True), job(5), Stop(5, keep=False), running=job(4))
+    follows = Channel(Pipe()[0], in_process=True, received=channel.unbegun(job(4)))
+    assert all_of(follows.jobs) == [job(4), job(5)]
+    assert [(stop.asked, stop.keep) for stop in map(follows.begin, (job(4), job(5)))] == [(True, True), (True, False)]

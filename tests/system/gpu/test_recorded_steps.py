@@ -14,15 +14,17 @@ from torch.optim import Optimizer
 from hpo.data.image_set import ImageSet
 from hpo.models.lenet import lenet
 from hpo.models.mlp import mlp
+from hpo.training.augmenting import mixer, training_batch
 from hpo.training.average import WeightAverage
 from hpo.training.configuration import Recipe
-from hpo.training.graphs import WARM_UP, capture
+from hpo.training.graphs import WARM_UP, CaptureFailed, capture
 from hpo.training.optimizers import build_optimizer, set_lr
 from hpo.training.step import Step
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+    pytest.mark.filterwarnings("ignore:Synchronization debug mode:UserWarning"),  # torch calls it a prototype
 ]
 SHAPE = (1, 28, 28)
 RECIPES: dict[str, dict[str, Any]] = {
@@ -38,11 +40,12 @@ RECIPES: dict[str, dict[str, Any]] = {
 @pytest.fixture(autouse=True)
 def exact_products() -> Iterator[None]:
     """TF32 rounds differently from kernel to kernel."""
-    before = torch.get_float32_matmul_precision()
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
     yield
-    torch.set_float32_matmul_precision(before)
+    torch.set_float32_matmul_precision(before[0])
+    torch.backends.cudnn.allow_tf32 = before[1]
 
 
 def images(device: torch.device) -> ImageSet:
@@ -108,3 +111,38 @@ def test_another_shape_is_refused() -> None:
     replay = capture(work, torch.ones(4, device="cuda", dtype=torch.int64))
     with pytest.raises(ValueError, match=r"\[4\], not \[3\]"):
         replay(torch.ones(3, device="cuda", dtype=torch.int64))
+
+
+AUGMENTED: dict[str, dict[str, Any]] = {
+    "augmentation": {"crop_padding": 2, "flip": True, "rotation": 10.0, "cutout": 4},
+    "mixup": {"mixup_alpha": 0.3, "label_smoothing": 0.1},
+    "both, averaged, clipped": {"flip": True, "mixup_alpha": 0.3, "ema_decay": 0.9, "gradient_clip": 1.0},
+}
+
+
+@pytest.mark.parametrize("settings", AUGMENTED.values(), ids=AUGMENTED)
+def test_a_recorded_step_draws_the_numbers_that_an_eager_one_draws(settings: dict[str, Any]) -> None:
+    """Replay after replay other ones, from where the step before ended; so the weights are the same."""
+    device, recipe = torch.device("cuda"), Recipe.read({"batch_size": 32, "lr": 1e-3, **settings})
+    weights = []
+    for graphs in (True, False):
+        torch.manual_seed(0)
+        generator = torch.Generator(device).manual_seed(7)
+        model = mlp(SHAPE, 10, 2, [64, 32]).to(device)
+        step = Step(
+            model, training_batch(images(device), recipe, generator), build_optimizer(model, recipe, device), recipe,
+            device, mixup=mixer(recipe, generator), graphs=graphs, generators=[generator],
+        )  # fmt: skip
+        random = torch.Generator().manual_seed(1)
+        for _ in range(WARM_UP + 8):
+            step(torch.randint(0, 256, (32,), generator=random).to(device))
+        weights.append(torch.cat([value.flatten() for value in model.state_dict().values()]))
+    torch.testing.assert_close(*weights, rtol=1e-4, atol=1e-5)
+
+
+def test_a_step_that_reads_a_value_cannot_be_recorded_and_the_stream_is_as_before() -> None:
+    """What follows in this process is not to be trusted, but the error reaches the trainer."""
+    before = torch.cuda.current_stream()
+    with pytest.raises(CaptureFailed):
+        capture(lambda index: print(index.sum().item()), torch.ones(4, device="cuda", dtype=torch.int64))
+    assert torch.cuda.current_stream() == before

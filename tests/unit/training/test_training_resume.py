@@ -12,6 +12,7 @@ import torch
 
 from hpo.data import Dataset
 from hpo.messages import Epoch
+from hpo.training.checkpoint import TrainingSnapshot
 from hpo.training.fit import train
 from hpo.training.progress import StopRequest
 from hpo.training.trial_run import TrialRun
@@ -192,3 +193,33 @@ def test_a_trial_whose_checkpoint_cannot_be_written_does_not_wait(
     for place in ("", tmp_path / "file" / "trial"):
         job = replace(make_job(checkpoint=place, protocol={"epochs": 2}), pause_after=1)
         assert run(job, data, device, float("inf"))[0] == "complete"
+
+
+@pytest.mark.parametrize("said", [True, False], ids=["as it is written", "as earlier versions wrote it"])
+def test_a_checkpoint_of_a_gpu_goes_on_on_a_cpu(
+    data: Any, device: Any, make_job: Any, tmp_path: Path, said: bool
+) -> None:
+    """With other random numbers, which is said: the state of a GPU's generator has 16 bytes, that of a CPU's 5,056."""
+    job = make_job(checkpoint=tmp_path, protocol={"epochs": 4}, flip=True, dropout=0.2)
+    run = TrialRun(job, data, device, lambda epoch: None, StopAtRead(20), lambda sentence: None)
+    run.begin()
+    assert train(run)[0] == "stopped"
+    snapshot = run.checkpoints.load()
+    assert snapshot is not None
+    of_a_gpu = {"random.augmentation": torch.arange(16, dtype=torch.uint8), "random.cuda": torch.zeros(16).byte()}
+    progress = {**snapshot.progress, "device": "cuda"}
+    if not said:
+        del progress["device"]
+    run.checkpoints.save(TrainingSnapshot(progress, {**snapshot.tensors, **of_a_gpu}))
+    warnings: list[str] = []
+    curves: list[list[float]] = []
+    for _ in range(2):
+        epochs: list[Epoch] = []
+        again = TrialRun(job, data, device, epochs.append, StopAtRead(float("inf")), warnings.append)
+        again.begin()
+        assert train(again)[0] == "complete"  # only fit removes the checkpoint then
+        curves.append([epoch.metrics["train_loss"] for epoch in epochs])
+        again.checkpoints.save(TrainingSnapshot(progress, {**snapshot.tensors, **of_a_gpu}))
+    assert len(curves[0]) == 4
+    assert curves[0] == curves[1]
+    assert warnings == ["the last checkpoint is of another kind of device; on cpu it draws other random numbers"] * 2

@@ -8,6 +8,7 @@ __all__ = [
     "COMMANDS",
     "DATABASE",
     "FIT",
+    "FRESH",
     "HOSTS",
     "LIMITS",
     "MIGRATIONS",
@@ -47,4 +48,5 @@ TRIALS, HOSTS, DATABASE, RESUME, SHARED, COMMANDS, OBJECTIVE = (
 MIGRATIONS = "system/storage/test_migrations.py::test_"
 LIMITS = "system/dashboard/test_limits.py::test_"
 OWNERSHIP = "system/storage/test_ownership.py::test_"
+FRESH = "system/training/test_fresh_process.py::test_"
 FIT, TRAINER = "unit/training/test_training_fit.py::test_", "system/training/test_trainer.py::test_"

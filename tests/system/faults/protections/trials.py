@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from protections.protection import FIT, RESUME, TRAINER, TRIALS, Protection
+from protections.protection import FIT, FRESH, RESUME, TRAINER, TRIALS, Protection
 
 __all__ = ["TRIALS_PROTECTIONS"]
 
@@ -58,7 +58,7 @@ TRIALS_PROTECTIONS = (
         "shapes recorded",
         "training/outcomes.py",
         "failure",
-        "_out_of_memory(job, error)",
+        "_out_of_memory(job, memory)",
         "str(error)",
         FIT + "failures_are_told_apart",
         "startswith",
@@ -71,6 +71,25 @@ TRIALS_PROTECTIONS = (
         "ImportError",
         TRAINER + "it_trains_job_after_job_whatever_a_model_does",
         "EOFError",
+    ),
+    # A GPU gives up.
+    Protection(
+        "a fresh process for the next trial",
+        "trainer.py",
+        "main",
+        "not answers(device)",
+        "False",
+        FRESH + "a_trial_that_ends_its_cuda_context_fails_with_its_traceback_and_the_next_one_trains",
+        "a process begins",
+    ),
+    Protection(
+        "no result of a broken device",
+        "training/outcomes.py",
+        "failure",
+        "is_of_device(error)",
+        "False",
+        FRESH + "a_trainer_on_a_broken_device_leaves_without_a_result",
+        "Finished",
     ),
     # A bug of the user's.
     Protection(
