@@ -249,7 +249,7 @@ class Finished:
              bad_data       the data set's files are missing or altered
     epoch:   the last finished epoch; best_epoch the one whose weights were kept
     facts:   setup_seconds, train_seconds, eval_seconds, peak_memory_bytes, parameters, macs, initial_loss,
-             data_checksum, resumed_epoch, out_of_time (max_seconds ended it);
+             data_checksum, val_images, resumed_epoch, out_of_time (max_seconds ended it);
              in phase "final" also what hpo.training.final.score_final gives
     """
 

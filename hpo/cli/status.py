@@ -47,7 +47,7 @@ def best(study: StoredStudyOption, storage: ReadStorageOption = None, as_json: J
     view = read_stored(study, storage, metrics=as_json)
     winner = _winner(view)
     if as_json:
-        document = {**best_json(view.name, winner), "metrics": _metrics(view, winner)}
+        document = {**best_json(view.name, winner), "metrics": _metrics(view, winner), "insight": _insight_json(view)}
         if len(view.directions) > 1:
             document["front"] = [_trial_json(view, trial) for trial in _front(view)]
         elif command := _command_of(winner):
@@ -65,7 +65,9 @@ def best(study: StoredStudyOption, storage: ReadStorageOption = None, as_json: J
             trials_table(front, objectives=len(view.directions)),
         )
         return
-    emit_rich(best_lines(view, winner))
+    from hpo.insight import insight_of
+
+    emit_rich(*best_lines(view, insight_of(view), winner))
     if command := _command_of(winner):
         emit(f"\nthe command of trial {winner.number}:\n{command}")
 
@@ -151,7 +153,14 @@ def status_json(view: StudyView) -> dict[str, Any]:
         "seconds_left": view.seconds_left,
         "trials_target": view.trials_target,
         "workers": workers,
+        "insight": _insight_json(view),
     }
+
+
+def _insight_json(view: StudyView) -> dict[str, Any]:
+    from hpo.insight import insight_of
+
+    return insight_of(view).document()
 
 
 def present_workers(view: StudyView) -> list[WorkerRow]:
@@ -178,8 +187,9 @@ def _show_status(view: StudyView, as_json: bool) -> None:
         emit_json(status_json(view))
         return
     from hpo.cli.study_tables import status_lines
+    from hpo.insight import insight_of
 
-    emit_rich(status_lines(view, present_workers(view)))
+    emit_rich(status_lines(view, insight_of(view), present_workers(view)))
 
 
 def _winner(view: StudyView) -> FrozenTrial:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from hpo.cli.answer_lines import add_rows, pace_text, settings_table
 from hpo.cli.layout import labelled_lines, plain_table
 from hpo.cli.output import cell
 from hpo.cli.states import COUNTS, STYLES
@@ -14,19 +15,21 @@ from hpo.printable import one_line
 from hpo.results.best import outside_text, told_outside, why_no_best
 from hpo.storage.optuna_schema import STATES, count_finished
 from hpo.storage.trial_record import record_of
-from hpo.wording import grouped, params_text, score, value_text
+from hpo.wording import params_text, score
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
+    from rich.console import RenderableType
     from rich.table import Table
 
+    from hpo.insight import Insight
     from hpo.results.reading import StudyView
     from hpo.storage.queries import WorkerRow
 
 __all__ = ["best_lines", "budget_text", "failures_text", "status_lines", "trials_table"]
 
 
-def status_lines(view: StudyView, workers: Sequence[WorkerRow]) -> Table:
+def status_lines(view: StudyView, insight: Insight, workers: Sequence[WorkerRow]) -> Table:
     table = labelled_lines()
     table.add_row("study", f"[bold]{cell(view.name)}[/]  {', '.join(view.directions)}")
     table.add_row("trials", "   ".join(_count(state, view.counts[state]) for state in COUNTS))
@@ -37,7 +40,10 @@ def status_lines(view: StudyView, workers: Sequence[WorkerRow]) -> Table:
         table.add_row("best", f"[bold green]{_values(winner)}[/]  [dim]trial {winner.number}[/]")
         table.add_row("", WrappedParameters(winner.params))
     _add_outside(table, view)
+    add_rows(table, insight)
     table.add_row("budget", budget_text(view))
+    if pace := pace_text(insight):
+        table.add_row("pace", pace)
     for index, worker in enumerate(workers):
         table.add_row("" if index else "workers", _worker(worker))
     if not workers:
@@ -45,30 +51,28 @@ def status_lines(view: StudyView, workers: Sequence[WorkerRow]) -> Table:
     return table
 
 
-def best_lines(view: StudyView, winner: FrozenTrial) -> Table:
+def best_lines(view: StudyView, insight: Insight, winner: FrozenTrial) -> list[RenderableType]:
+    """What it is and what is left of it, then its settings beside the baseline's."""
     table = labelled_lines()
-    finished = count_finished(view.counts)
+    finished, tied = count_finished(view.counts), insight.settings.tied
     table.add_row("study", f"[bold]{cell(view.name)}[/]  [dim]{finished} finished trials[/]")
-    table.add_row("best", f"[bold green]{_values(winner)}[/]  [dim]trial {winner.number}[/]")
-    for name, value in grouped(winner.params).items():
-        table.add_row(f"  {cell(name)}", cell(value_text(value)))
+    table.add_row("best", f"[bold green]{_values(winner)}[/]  [dim]trial {winner.number}{_tied(tied)}[/]")
     _add_outside(table, view)
-    table.add_row("evaluated", _evaluated(view))
-    return table
+    add_rows(table, insight)
+    return [table, "", settings_table(insight)]
+
+
+def _tied(numbers: Sequence[int]) -> str:
+    """`, and trials 4, 7 with the same score`."""
+    if not numbers:
+        return ""
+    named = ", ".join(str(number) for number in numbers[:5]) + (", ..." if len(numbers) > 5 else "")
+    return f", and trial{'s' if len(numbers) > 1 else ''} {named} with the same score"
 
 
 def _add_outside(table: Table, view: StudyView) -> None:
     if outside := outside_text(view.trials):
         table.add_row("outside", f"[yellow]{outside}[/]")
-
-
-def _evaluated(view: StudyView) -> str:
-    """The verdict of `hpo evaluate`, or that it has not run yet."""
-    if not view.trained_here:
-        return "[dim]hpo evaluates only models that it trains; `hpo report` says what mattered here[/]"
-    if view.evaluation is None:
-        return "[dim]not yet: `hpo evaluate` says how good it really is[/]"
-    return cell(view.evaluation["verdict"]["sentence"])
 
 
 def trials_table(trials: Sequence[FrozenTrial], *, objectives: int) -> Table:

@@ -1,4 +1,4 @@
-"""The result of a search: why it stopped, the counts, the best against the baseline, and the next commands."""
+"""The result of a search: why it stopped, the counts, the answers of hpo.insight, and the next commands."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from hpo.cli.output import emit_rich
 from hpo.cli.states import STYLES, counts_text
-from hpo.wording import difference, score
+from hpo.wording import score
 
 if TYPE_CHECKING:
     from hpo.result import Result
+    from hpo.results.reading import StudyView
     from hpo.study.study import Study
 
 __all__ = ["emit_summary"]
@@ -35,9 +36,11 @@ _REASONS = {
 
 def emit_summary(result: Result, study: Study, *, reference: str, name: str, storage: str | None) -> None:
     """The last lines of `hpo run`, on stdout."""
+    from hpo.cli.answer_lines import add_rows
     from hpo.cli.layout import labelled_lines
     from hpo.cli.output import cell
     from hpo.cli.wrapping import WrappedParameters
+    from hpo.insight import insight_of
     from hpo.results.best import outside_text, why_no_baseline, why_no_best
 
     table = labelled_lines()
@@ -48,13 +51,14 @@ def emit_summary(result: Result, study: Study, *, reference: str, name: str, sto
     if best is None:
         table.add_row("best", f"none: {why_no_best(result.frozen)}")
     else:
-        verdict = cell(against_baseline(result, study))
-        table.add_row("best", f"[bold {STYLES['complete']}]{score(best.value)}[/]  trial {best.trial}{verdict}")
+        table.add_row("best", f"[bold {STYLES['complete']}]{score(best.value)}[/]  trial {best.trial}")
         table.add_row("", WrappedParameters(best.params))
         if len(study.directions) > 1:
             table.add_row("", cell(_front_text(result, study)))
     if outside := outside_text(result.frozen):
         table.add_row("outside", outside)
+    if best is not None:
+        add_rows(table, insight_of(_view(result, study, name, storage)))
     compared = study.has_baseline
     if compared and (missing := why_no_baseline(result.frozen)):
         table.add_row("baseline", cell(f"nothing to compare with: {missing}{_again(missing, reference)}"))
@@ -90,30 +94,20 @@ def _refused(result: Result) -> list[str]:
     return [*lines[:SHOWN], *more]
 
 
-def against_baseline(result: Result, study: Study) -> str:
-    """`, 0.00312 better than the baseline (0.97812)`; empty while the baseline's trial is not finished."""
-    best, baseline = result.best, baseline_value(result, study)
-    if best is None or baseline is None:
-        return ""
-    if best.value == baseline:
-        return ", the same as the baseline"
-    better = (best.value - baseline) if study.directions[0] == "maximize" else (baseline - best.value)
-    word = "better" if better > 0 else "worse"
-    return f", {difference(abs(better))} {word} than the baseline ({score(baseline)})"
+def _view(result: Result, study: Study, name: str, storage: str | None) -> StudyView:
+    """The study as the database has it, with its evaluation; what this process knows where that cannot be read now."""
+    from hpo.cli.options import read_stored
+    from hpo.errors import HpoError
+    from hpo.results.reading import StudyView
+
+    try:
+        return read_stored(name, storage)
+    except HpoError:
+        return StudyView(name, study.directions, result.frozen, study.declaration(), objectives=study.objectives)
 
 
 def _again(missing: str, reference: str) -> str:
     return f"; `hpo run --study {reference} --retry-failed` tries it again" if " failed" in missing else ""
-
-
-def baseline_value(result: Result, study: Study) -> float | None:
-    """The first objective of the complete trial that has the baseline's parameters."""
-    from hpo.results.best import trial_with
-
-    if study.own is not None and not study.baseline:
-        return None
-    found = trial_with(result.frozen, study.parameters(study.baseline, what="the baseline"))
-    return found.values[0] if found is not None else None
 
 
 def next_commands(name: str, storage: str | None, code: str, *, finished: bool) -> list[str]:

@@ -11,13 +11,14 @@ from typing import Any
 import pandas
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo.insight import Insight, insight_of
+from hpo.insight.saving import Saving
 from hpo.report.data_frames import curve_column, curves_frame, trials_frame, value_columns
 from hpo.report.importance import Importances, find_importances
-from hpo.report.parameter_ranges import ParameterRange, find_parameters
 from hpo.report.plain_choices import with_plain_choices
-from hpo.report.saving import Saving, pruning_saving
 from hpo.results.best import pareto_front, ranked
 from hpo.results.evaluation import ConfigurationRow, EvaluationDocument
+from hpo.results.parameter_ranges import ParameterRange, find_parameters
 from hpo.results.reading import StudyView
 from hpo.storage.optuna_schema import FINISHED, count_finished
 from hpo.storage.trial_record import record_of
@@ -51,6 +52,7 @@ class ReportData:
     complete:   trials with finite values, on which importances and landscapes rest
     best:       the best trials, best first; with several objectives the Pareto front
     trials:     trials.csv, see hpo.report.data_frames; curves: curves.csv
+    insight:    the answers that every other surface shows, too
     given:      by number, the original parameters of trials whose choices are shown as text
     """
 
@@ -64,7 +66,7 @@ class ReportData:
     curves: pandas.DataFrame
     importances: Importances
     failures: tuple[Failure, ...]
-    saving: Saving | None
+    insight: Insight
     given: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
@@ -103,6 +105,10 @@ class ReportData:
         return BaselineGain(
             best, baseline, best - baseline if self.view.directions[0] == "maximize" else baseline - best
         )
+
+    @property
+    def saving(self) -> Saving | None:
+        return self.insight.pruning
 
     @property
     def evaluation(self) -> EvaluationDocument | None:
@@ -163,7 +169,7 @@ def build_report(view: StudyView, *, top: int = 10) -> ReportData:
         curves=curves_frame(view),
         importances=find_importances(complete, view.objectives, view.directions, parameters),
         failures=_failures(view),
-        saving=pruning_saving(view),
+        insight=insight_of(replace(view, trials=given)),
         given={one.number: one.params for one, plain in zip(given, view.trials, strict=True) if one is not plain},
     )
 

@@ -17,7 +17,7 @@ from hpo.storage.trial_record import record_of
 
 __all__ = ["curve_column", "curves_frame", "trials_frame", "value_columns"]
 
-_WHOLE = ("best_epoch", "parameters", "macs", "peak_memory_bytes", "attempt", "seed")
+_WHOLE = ("best_epoch", "parameters", "macs", "peak_memory_bytes", "attempt", "seed", "val_images")
 _NUMBERS = ("setup_seconds", "train_seconds", "eval_seconds")
 _WORDS = ("origin", "worker", "host", "device", "device_name", "git_commit")
 _OF_EVERY_CURVE = ("trial", "epoch", "step", "seconds", "recorded_at")

@@ -17,8 +17,8 @@ from optuna.importance import (
 from optuna.trial import FrozenTrial
 
 from hpo.report.in_memory_study import in_memory_study
-from hpo.report.parameter_ranges import ParameterRange
 from hpo.report.words import are
+from hpo.results.parameter_ranges import ParameterRange
 
 __all__ = ["FEW_TRIALS", "Importance", "Importances", "find_importances"]
 

@@ -45,6 +45,7 @@ def report_document(data: ReportData, plots: Sequence[Plot]) -> dict[str, Any]:
         "best": [_trial(data, trial) for trial in data.best],
         "baseline": _trial(data, data.baseline) if data.baseline is not None else None,
         "comparison": asdict(data.comparison) if data.comparison is not None else None,
+        "insight": data.insight.document(),
         "pruning": asdict(data.saving) if data.saving is not None else None,
         "importances": {
             "rows": [asdict(row) for row in data.importances.rows],

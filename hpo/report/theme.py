@@ -9,7 +9,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from hpo.report.parameter_ranges import ParameterRange
+from hpo.results.parameter_ranges import ParameterRange
 
 __all__ = [
     "ACCENT",

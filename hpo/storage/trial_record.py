@@ -57,6 +57,7 @@ class TrialRecord(TypedDict, total=False):
     packages: dict[str, str]
     versions: dict[str, str]
     data_checksum: str | None  # from here: what the trainer said
+    val_images: int  # that it was scored on, of all folds together
     resumed_epoch: int | None
     setup_seconds: float
     train_seconds: float
@@ -141,7 +142,7 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     ),
     **dict.fromkeys(("seconds", "setup_seconds", "train_seconds", "eval_seconds", "epoch_seconds"), _number),
     **dict.fromkeys(("parameters", "macs", "peak_memory_bytes"), _number),
-    **dict.fromkeys(("attempt", "epochs", "best_epoch", "seed", "trainer_deaths"), _whole),
+    **dict.fromkeys(("attempt", "epochs", "best_epoch", "seed", "trainer_deaths", "val_images"), _whole),
 }
 """By key, whether a value may be used. Keys that no reader names are not checked."""
 

@@ -59,7 +59,8 @@ class TrialRun:
         start = perf_counter()
         reset_peak_memory(self.device)
         set_deterministic(self.recipe.deterministic)
-        checksum = self.data.parts(self.job).checksum
+        parts = self.data.parts(self.job)
+        checksum = parts.checksum
         snapshot = self._snapshot(checksum)
         self.progress = TrainingProgress(**snapshot.progress["trial"]) if snapshot else TrainingProgress(checksum)
         self._open_fold()
@@ -70,6 +71,8 @@ class TrialRun:
             )
         self._facts["resumed_epoch"] = len(self.progress.curve) if snapshot else None
         self._facts["data_checksum"] = checksum
+        if not self._final:
+            self._facts["val_images"] = len(parts.validation) * self._folds
         self._facts["setup_seconds"] = perf_counter() - start
         for epoch in self.progress.reported(self.job.trial_id):
             self._on_epoch(epoch)

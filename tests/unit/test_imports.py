@@ -24,6 +24,7 @@ ROOMS = [
     ["study", "testing"],
     ["storage", "training"],
     ["sampling", "freeze_thaw", "results", "inference", "own_training", "channel", "commands", "fresh_process"],
+    ["insight"],
     ["trainers", "trainer", "dashboard", "report", "integrations"],
     ["result", "command_trainer"],
     ["search"],

@@ -19,9 +19,9 @@ from optuna.trial import FrozenTrial
 from hpo.report.data import ReportData
 from hpo.report.figures.marks import sampled_trials
 from hpo.report.figures.shading import colour_range, scale, shade_bar
-from hpo.report.parameter_ranges import ParameterRange
 from hpo.report.plot import Drawing, NotDrawable, need_complete
 from hpo.report.theme import axis
+from hpo.results.parameter_ranges import ParameterRange
 
 __all__ = ["DISTINCT", "REACH", "contour", "surface"]
 

@@ -17,9 +17,9 @@ from optuna.trial import FrozenTrial
 from hpo.report.data import ReportData
 from hpo.report.figures.marks import sampled_trials
 from hpo.report.figures.shading import body, colour_range, outside_note, scale, shade_bar
-from hpo.report.parameter_ranges import ParameterRange
 from hpo.report.plot import Drawing, NotDrawable, need_complete
 from hpo.report.theme import SCALE, axis, colour_bar, label, log_ticks
+from hpo.results.parameter_ranges import ParameterRange
 
 __all__ = ["parallel", "rank"]
 

@@ -9,9 +9,9 @@ import plotly.graph_objects as go
 
 from hpo.report.data import ReportData
 from hpo.report.figures.marks import finite_rows, marks, sampled
-from hpo.report.parameter_ranges import ParameterRange
 from hpo.report.plot import Drawing, NotDrawable
 from hpo.report.theme import COLOURS, axis, label, log_axis, robust_range
+from hpo.results.parameter_ranges import ParameterRange
 
 __all__ = ["slice_plot", "times"]
 

@@ -19,7 +19,9 @@ def objective(trial):
 """
 
 
-def test_a_search_prints_its_result_on_stdout_and_progress_on_stderr(hpo_process: Command, database_url: str) -> None:
+def test_a_search_prints_its_result_on_stdout_and_progress_on_stderr(
+    hpo_process: Command, database_url: str, tmp_path: Path
+) -> None:
     words = [
         "run",
         "--study",
@@ -37,7 +39,16 @@ def test_a_search_prints_its_result_on_stdout_and_progress_on_stderr(hpo_process
     assert done.code == 0, done.err
     assert "all trials are done" in done.out
     assert "hpo best --study mlp_digits" in done.out
-    assert "than the baseline" in done.out or "the same as the baseline" in done.out
+    where = ("--study", "mlp_digits", "--storage", database_url)
+    insight = json.loads(hpo_process("best", *where, "--json").out)["insight"]
+    verdict = insight["verdict"]["sentence"]
+    assert "baseline" in verdict
+    for shown in (done, hpo_process("best", *where), hpo_process("status", *where)):
+        assert f"verdict {verdict}" in " ".join(shown.out.split())
+    reported = hpo_process("report", *where, "--out", str(tmp_path / "report"))
+    assert reported.code == 0, reported.err
+    kept = json.loads((tmp_path / "report" / "report.json").read_text())["insight"]
+    assert kept == insight
     assert "trial 0 complete" in done.err
     assert "best so far" in done.err
     assert "Traceback" not in done.err

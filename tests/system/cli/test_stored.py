@@ -56,7 +56,7 @@ def test_best_as_json_has_the_keys_scripts_rely_on(hpo: Command, plain_url: str)
     done = hpo("best", "--study", "plain", "--storage", plain_url, "--json")
     assert done.code == 0
     found = json.loads(done.out)
-    assert set(found) == {"study", "trial", "value", "params", "metrics"}
+    assert set(found) == {"study", "trial", "value", "params", "metrics", "insight"}
     assert (found["study"], found["trial"], found["value"]) == ("plain", 2, 0.9)
     assert found["params"] == {"lr": pytest.approx(1e-3), "units_0": 3, "units_1": 4}
 

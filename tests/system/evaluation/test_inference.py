@@ -142,7 +142,7 @@ def test_export_says_which_configuration_it_writes(
     stored = read_study(engine, "quick", history=True).evaluation  # another test may have evaluated it again
     engine.dispose()
     assert stored is not None
-    assert f"evaluated {stored['verdict']['sentence']}" in said
+    assert f"verdict {stored['verdict']['sentence']}" in said
 
 
 PLANTED = """open({boom!r}, "w")

@@ -10,8 +10,8 @@ import pytest
 from optuna.trial import TrialState, create_trial
 from report_studies import searched, told
 
+from hpo.insight.saving import pruning_saving
 from hpo.report import ReportData
-from hpo.report.saving import pruning_saving
 from hpo.results.reading import StudyView
 
 ReportOf = Callable[..., ReportData]
@@ -78,12 +78,13 @@ def test_pruning_saves_the_epochs_that_did_not_happen(report_of: ReportOf) -> No
 
 
 def test_what_a_trainer_loads_first_is_not_saved_again_by_pruning() -> None:
-    """The first job of a trainer includes loading torch; its epochs know what an epoch costs."""
+    """The first job of a trainer includes loading torch; the trainer records what training and scoring took alone."""
     whole, pruned = told("COMPLETE", 0.5, steps=10, x=0.1), told("PRUNED", 0.1, steps=2, x=0.2)
     pruned.number = 1
     pruned.set_user_attr("seconds", 20.0)
-    epochs = ({"trial": 1, "seconds": 0.5}, {"trial": 1, "seconds": 0.7}, {"trial": 0, "seconds": None})
-    saving = pruning_saving(StudyView("s", ("maximize",), (whole, pruned), epochs=epochs))
+    pruned.set_user_attr("train_seconds", 1.0)
+    pruned.set_user_attr("eval_seconds", 0.2)
+    saving = pruning_saving(StudyView("s", ("maximize",), (whole, pruned)))
     assert saving is not None
     assert saving.seconds == pytest.approx(8 * 0.6)
 

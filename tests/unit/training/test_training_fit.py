@@ -67,6 +67,7 @@ def test_a_trial_reports_every_epoch_and_its_best(bench: Bench, make_job: Any) -
     assert facts["peak_memory_bytes"] > 1e7
     assert facts["train_seconds"] >= sum(epoch.seconds for epoch in bench.epochs) * 0.99
     assert len(facts["data_checksum"]) == 64
+    assert facts["val_images"] == len(bench.data.parts(make_job(protocol={"epochs": 4})).validation) > 0
     assert bench.warnings == facts["warnings"] == []
 
 

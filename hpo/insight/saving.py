@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from statistics import median
 
@@ -17,7 +16,7 @@ __all__ = ["Saving", "pruning_saving"]
 @dataclass(frozen=True)
 class Saving:
     """seconds: training that did not happen. usual_steps: the median steps of complete trials. Each pruned trial is
-    assumed to have needed as many, in the seconds per step that its own epochs recorded."""
+    assumed to have needed as many, in the seconds per step that it took itself, without what a trainer loads first."""
 
     seconds: float
     pruned: int
@@ -38,24 +37,17 @@ def pruning_saving(view: StudyView) -> Saving | None:
     if not pruned or not any(steps):
         return None
     usual = round(median(step for step in steps if step))
-    trained, saved = _trained_seconds(view), 0.0
+    saved = 0.0
     for trial in pruned:
         done = len(trial.intermediate_values)
-        saved += max(0, usual - done) * trained.get(trial.number, _whole_seconds(trial)) / done
+        saved += max(0, usual - done) * _trained_seconds(trial) / done
     return Saving(saved, len(pruned), usual)
 
 
-def _trained_seconds(view: StudyView) -> dict[int, float]:
-    """The training time that its epochs recorded, by trial."""
-    seconds: dict[int, float] = {}
-    for row in view.epochs:
-        if row["seconds"] is not None and 0 <= row["seconds"] < math.inf:
-            seconds[row["trial"]] = seconds.get(row["trial"], 0.0) + row["seconds"]
-    return seconds
-
-
-def _whole_seconds(trial: FrozenTrial) -> float:
-    """For trials without recorded epochs: from start to end, which may include loading torch and the data."""
-    recorded = record_of(trial).get("seconds")
+def _trained_seconds(trial: FrozenTrial) -> float:
+    """Training and scoring where the trainer recorded them; else from start to end, which may include setting up."""
+    record = record_of(trial)
+    if "train_seconds" in record:
+        return max(0.0, record["train_seconds"] + record.get("eval_seconds", 0.0))
     whole = trial.duration.total_seconds() if trial.duration else 0.0
-    return whole if recorded is None else float(recorded)
+    return float(record.get("seconds", whole))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial
 
-__all__ = ["ParameterRange", "find_parameters"]
+__all__ = ["ParameterRange", "find_parameters", "searched_ranges"]
 
 _INDEXED = re.compile(r"(.+)_(\d+)")
 
@@ -40,17 +40,15 @@ class ParameterRange:
 def find_parameters(trials: Iterable[FrozenTrial]) -> tuple[ParameterRange, ...]:
     """Every parameter of the trials, in the order they first occur; per-layer ones side by side."""
     trials = list(trials)
-    found: dict[str, BaseDistribution] = {}
+    found, groups = searched_ranges(trials)
     values: dict[str, set[object]] = {}
     counts: dict[str, int] = {}
     finished = 0
     for trial in trials:
         finished += trial.state.is_finished()
-        for name, distribution in trial.distributions.items():
-            found[name] = _wider(found[name], distribution) if name in found else distribution
+        for name in trial.distributions:
             values.setdefault(name, set()).add(trial.params[name])
             counts[name] = counts.get(name, 0) + trial.state.is_finished()
-    groups = _groups(found)
     parameters = [
         ParameterRange(
             name=name,
@@ -66,6 +64,18 @@ def find_parameters(trials: Iterable[FrozenTrial]) -> tuple[ParameterRange, ...]
     ]
     first = {parameter.group or parameter.name: index for index, parameter in reversed(list(enumerate(parameters)))}
     return tuple(sorted(parameters, key=lambda one: (first[one.group or one.name], _index(one))))
+
+
+def searched_ranges(trials: Iterable[FrozenTrial]) -> tuple[dict[str, BaseDistribution], dict[str, str]]:
+    """(what each parameter was searched over, the per-layer group of each that has one), by name.
+
+    Where a range changed during the search, all that was searched.
+    """
+    found: dict[str, BaseDistribution] = {}
+    for trial in trials:
+        for name, distribution in trial.distributions.items():
+            found[name] = _wider(found[name], distribution) if name in found else distribution
+    return found, _groups(found)
 
 
 def describe(distribution: BaseDistribution) -> str:

@@ -1,0 +1,81 @@
+"""What to do next: a few sentences, the most useful first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from hpo.insight.configurations import Settled
+from hpo.insight.cost import Pace
+from hpo.insight.mattered import Mattered
+from hpo.insight.verdict import StudyVerdict
+from hpo.results.best import why_no_baseline
+from hpo.results.reading import StudyView
+from hpo.storage.optuna_schema import count_finished
+
+__all__ = ["NextStep", "advise"]
+
+MANY_FAILED = 0.2
+"""From this share of finished trials on, failures come first."""
+
+STILL_IMPROVING = 0.2
+"""A search whose last gain is in so late a part of it would have gone on."""
+
+
+@dataclass(frozen=True)
+class NextStep:
+    """text: one sentence. command: what to call, without `hpo` and the study, as "evaluate"; "" where there is none."""
+
+    text: str
+    command: str = ""
+
+
+def advise(
+    view: StudyView, answer: StudyVerdict, settled: Settled, mattered: Mattered, pace: Pace
+) -> tuple[NextStep, ...]:
+    """The steps that make sense for a study as it stands; none only while there is nothing but waiting."""
+    return tuple(_steps(view, answer, settled, mattered, pace))
+
+
+def _steps(
+    view: StudyView, answer: StudyVerdict, settled: Settled, mattered: Mattered, pace: Pace
+) -> Iterator[NextStep]:
+    counts, finished = view.counts, count_finished(view.counts)
+    if not finished:
+        if not counts["running"]:
+            yield NextStep("`hpo run` starts the search", "run")
+        return
+    if counts["failed"] and counts["failed"] >= MANY_FAILED * finished:
+        many = f"{counts['failed']} of {finished} finished trials failed"
+        yield NextStep(f"{many}: `hpo trials --state failed` says why", "trials --state failed")
+    if view.declaration is not None and " failed" in why_no_baseline(view.trials):
+        yield NextStep("the baseline failed: `hpo run --retry-failed` tries it again", "run --retry-failed")
+    if counts["running"] == 0:
+        yield from _after(view, answer, settled, pace)
+    for edge in mattered.edges:
+        yield NextStep(edge.text)
+
+
+def _after(view: StudyView, answer: StudyVerdict, settled: Settled, pace: Pace) -> Iterator[NextStep]:
+    """Once nobody works on it."""
+    best = settled.trial
+    if best is None or len(view.directions) > 1:
+        return
+    if answer.basis == "evaluation":
+        if answer.sentence.endswith("was not evaluated."):
+            yield NextStep("`hpo evaluate` measures it, too", "evaluate")
+        elif answer.better:
+            yield NextStep(f"{settled.use} is worth using: `hpo export` writes it", "export")
+        else:
+            yield NextStep("keep the baseline, or search longer with `hpo run`", "run")
+        return
+    if pace.trials_since is not None and settled.use != "baseline":
+        late = pace.trials_since <= STILL_IMPROVING * count_finished(view.counts)
+        if late and count_finished(view.counts) >= 5:
+            yield NextStep(
+                f"it was still getting better (trial {settled.trial}): a longer `hpo run` may find more", "run"
+            )
+    if view.trained_here:
+        yield NextStep("`hpo evaluate` measures the best on data that the search never saw", "evaluate")
+    elif settled.use != "baseline":
+        yield NextStep(f"train trial {best} again with other seeds to see what is left of it")
