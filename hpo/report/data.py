@@ -92,6 +92,11 @@ class ReportData:
         return list(dict.fromkeys(curve_column(name) for row in self.view.epochs for name in row["metrics"]))
 
     @property
+    def own_records(self) -> bool:
+        """Whether trainers of hpo recorded what training took, apart from setting up."""
+        return "train_seconds" in self.trials
+
+    @property
     def train_seconds(self) -> float:
         """Seconds all finished trials took together."""
         done = self.trials["state"].isin(FINISHED)

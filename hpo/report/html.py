@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from hpo.report import words
+from hpo.report.captions import caption
 from hpo.report.data import ReportData
 from hpo.report.legend_icons import legend_icons
 from hpo.report.plot import Plot
+from hpo.report.strips import matter_rows
 from hpo.report.theme import TEMPLATE
-from hpo.results.best import why_no_baseline
 from hpo.wording import bytes_text, value_text
 
 __all__ = ["render_page"]
+
+PARTS = ("answer", "learning", "cost", "explore", "appendix")
+"""The headings under which plots stand; `PlotRow.part` names one."""
 
 _PAGE = Path(__file__).parent / "page"
 
@@ -38,11 +44,17 @@ def render_page(data: ReportData, plots: Sequence[Plot]) -> str:
         "percent": words.percent,
         "bytes": bytes_text,
         "moment": _moment,
+        "ticked": _ticked,
     }
     return environment.get_template("page.html.j2").render(
         data=data,
         view=data.view,
-        plots=plots,
+        parts={part: [plot for plot in plots if plot.part == part] for part in PARTS},
+        captions={plot.key: caption(plot, data) for plot in plots if not plot.missing},
+        matters=matter_rows(data),
+        most_share=max((one.share for one in data.insight.mattered.parameters), default=0.0) or 1.0,
+        mood=_mood(data),
+        copied=_as_python(data.insight.settings.best),
         evaluation=data.evaluation,
         honest=data.winner,
         space=_space(data),
@@ -51,7 +63,6 @@ def render_page(data: ReportData, plots: Sequence[Plot]) -> str:
         budget=_budget(data),
         importances=_importance_table(data),
         legend_icons=legend_icons(),
-        missing_baseline=why_no_baseline(data.view.trials),
         failures=data.failures[:50],
         css=(_PAGE / "page.css").read_text(),
         script=(_PAGE / "page.js").read_text(),
@@ -139,6 +150,28 @@ def _importance_table(data: ReportData) -> list[dict[str, Any]]:
     inside = {(one.objective, name) for one in data.importances.rows for name in one.members}
     listed = [(one, name) for one in data.objectives for name in data.importances.listing(one)]
     return [rows[key] | {"inside": key in inside} for key in listed]
+
+
+def _mood(data: ReportData) -> str:
+    """How the verdict is set: green only where the evaluation found a gain."""
+    verdict = data.insight.verdict
+    if verdict.basis == "evaluation" and verdict.better is not None:
+        return "good" if verdict.better else "even" if verdict.tie else "bad"
+    return "open"
+
+
+def _as_python(settings: Mapping[str, Any]) -> str:
+    """As `baseline=` of a study takes it."""
+    return repr(dict(settings)) if settings else ""
+
+
+def _ticked(text: str) -> Markup:
+    """Text with its commands in a fixed font: `hpo evaluate`."""
+    parts = re.split(r"`([^`]+)`", text)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if index % 2 else Markup("{}").format(part)
+        for index, part in enumerate(parts)
+    )
 
 
 def _moment(when: datetime) -> str:

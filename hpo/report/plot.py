@@ -40,6 +40,7 @@ class PlotRow:
     """One row of the table of plots: its place, its title, what it shows, and how it is made.
 
     first: it shows only the first of several objectives, and says so
+    part:  the heading of the report under which it stands; "appendix" is folded
     """
 
     key: str
@@ -47,6 +48,7 @@ class PlotRow:
     about: str
     make: Callable[[ReportData], Drawing]
     first: bool = False
+    part: str = "appendix"
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Plot:
     about: str
     drawing: Drawing
     missing: str = ""
+    part: str = "appendix"
 
 
 def draw(row: PlotRow, data: ReportData) -> Plot:
@@ -66,12 +69,12 @@ def draw(row: PlotRow, data: ReportData) -> Plot:
         drawing = row.make(data)
         if row.first and len(data.objectives) > 1:
             drawing = replace(drawing, notes=[f"Of the first objective, {data.objectives[0]}.", *drawing.notes])
-        return Plot(row.key, row.title, row.about, drawing)
+        return Plot(row.key, row.title, row.about, drawing, part=row.part)
     except NotDrawable as reason:
         missing = str(reason)
     except Exception as error:  # noqa: BLE001 - a bug in one plot (of hpo or Optuna) must not cost the whole report
         missing = f"{BUG}{type(error).__name__}: {error}"
-    return Plot(row.key, row.title, row.about, Drawing(()), missing)
+    return Plot(row.key, row.title, row.about, Drawing(()), missing, row.part)
 
 
 def need_complete(data: ReportData, least: int) -> None:

@@ -32,15 +32,16 @@ INK, MUTED, GRID, ACCENT, SECOND = "#1e293b", "#64748b", "#e2e8f0", "#1d4ed8", "
 
 COLOURS = {
     "complete": "#0f766e",
-    "pruned": "#d97706",
+    "pruned": "#b45309",
     "failed": "#be123c",
-    "running": "#0284c7",
-    "waiting": "#94a3b8",
+    "running": "#0369a1",
+    "waiting": "#64748b",
     "best": "#1d4ed8",
     "front": "#1d4ed8",
     "baseline": "#475569",
 }
-"""People who cannot see red or green can tell them apart: they differ in lightness, and each has its own symbol."""
+"""People who cannot see red or green can tell them apart: they differ in lightness, and each has its own symbol. As
+marks have them (OPACITY), all stand out from the page with a contrast of at least 3, in dark mode too."""
 
 SYMBOLS = {
     "complete": "circle",
@@ -53,10 +54,10 @@ SYMBOLS = {
     "baseline": "diamond",
 }
 
-FAINT = 0.35
-"""Opacity of pruned trials drawn as lines: visible, but in the background."""
+FAINT = 0.75
+"""Opacity of pruned trials drawn as lines, which are thin: visible, but in the background."""
 
-OPACITY = dict.fromkeys(COLOURS, 0.75) | {"pruned": 0.55, "best": 1.0, "front": 1.0, "baseline": 1.0}
+OPACITY = dict.fromkeys(COLOURS, 0.8) | {"waiting": 0.9, "best": 1.0, "front": 1.0, "baseline": 1.0}
 """Opacity of marks, also of those in a key."""
 
 SCALE: list[list[Any]] = [[0.0, "#dbe4ec"], [0.25, "#bfe3dd"], [0.5, "#5eb8ac"], [0.75, "#0f766e"], [1.0, "#083f3b"]]

@@ -7,6 +7,7 @@ from hpo.report.figures.contour import contour
 from hpo.report.figures.history import distribution, history, intermediate
 from hpo.report.figures.importances import importances
 from hpo.report.figures.landscape import parallel, rank
+from hpo.report.figures.learning import can_learn, learning
 from hpo.report.figures.pareto_front import pareto_front
 from hpo.report.figures.relations import correlation, failures, size
 from hpo.report.figures.slice_plot import slice_plot, times
@@ -16,20 +17,28 @@ from hpo.report.plot import PlotRow
 __all__ = ["PLOTS", "plots_for"]
 
 PLOTS = (
-    PlotRow("importances", "Importances", "How much of the differences each parameter explains.", importances),
-    PlotRow("history", "Optimization history", "Every trial in the order it ran.", history),
-    PlotRow("pareto", "Pareto front", "Trials that no other beats in every objective.", pareto_front),
+    PlotRow("history", "Best over time", "Every trial in the order it ran.", history, part="answer"),
+    PlotRow("learning", "How the best learned", "Epoch by epoch, beside the baseline.", learning, part="learning"),
     PlotRow(
-        "intermediate", "Intermediate values", "How trials learned; those that were pruned are faint.", intermediate
+        "intermediate",
+        "All learning curves",
+        "How trials learned; those that were pruned are thin.",
+        intermediate,
+        part="learning",
     ),
-    PlotRow("slice", "Slice", "The objective against each parameter.", slice_plot, first=True),
+    PlotRow("time", "What makes it slow", "Seconds of an epoch against each parameter.", times, part="cost"),
+    PlotRow("size", "Objective against parameter count", "Whether larger models did better.", size, True, "cost"),
+    PlotRow("pareto", "Pareto front", "Trials that no other beats in every objective.", pareto_front, part="explore"),
+    PlotRow("slice", "Slice", "The objective against each parameter.", slice_plot, True, "explore"),
     PlotRow(
         "parallel",
         "Parallel coordinates",
         "Each line is a complete trial; the dark ones did best.",
         parallel,
-        first=True,
+        True,
+        "explore",
     ),
+    PlotRow("importances", "Importances by Optuna", "How much of the differences a parameter explains.", importances),
     PlotRow(
         "contour",
         "Contour",
@@ -43,12 +52,15 @@ PLOTS = (
     ),
     PlotRow("timeline", "Timeline by worker", "What each worker did when.", timeline),
     PlotRow("correlation", "Correlation", "Spearman rank correlation over complete trials.", correlation),
-    PlotRow("time", "Time against each parameter", "What makes a trial slow.", times),
-    PlotRow("size", "Objective against parameter count", "Whether larger models did better.", size, first=True),
     PlotRow("failures", "Failures by reason", "Trials that failed, diverged or ran out of memory.", failures),
 )
 
 
 def plots_for(data: ReportData) -> tuple[PlotRow, ...]:
-    """The rows of PLOTS that make sense for this study: a Pareto front needs several objectives."""
-    return tuple(row for row in PLOTS if row.key != "pareto" or len(data.objectives) > 1)
+    """The rows of PLOTS that make sense for this study.
+
+    A Pareto front needs several objectives, and curves of the best one trial that is the best and reported epochs.
+    """
+    left_out = {"learning"} if not can_learn(data) else set()
+    left_out |= {"pareto"} if len(data.objectives) == 1 else set()
+    return tuple(row for row in PLOTS if row.key not in left_out)

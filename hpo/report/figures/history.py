@@ -36,7 +36,7 @@ def history(data: ReportData) -> Drawing:
         _best_so_far(data, figure, index)
         figure.update_xaxes(title_text="trial")
         figure.update_yaxes(title_text=label(data.objectives[index]))
-        outside = _focus(figure, rows, column)
+        outside = _focus(data, figure, rows, column)
         notes += [note for note in (*thinned, *outside) if note not in notes]
         figures.append(figure)
     return Drawing(figures, notes)
@@ -85,6 +85,13 @@ def _learning_curves(data: ReportData, curves: pandas.DataFrame, column: str) ->
     for which, trial in (("baseline", data.baseline), ("best", data.best[0] if data.best else None)):
         if trial is not None and trial.number in by_trial:
             figure.add_trace(_curves([by_trial[trial.number]], data.step_name, column, which))
+    complete = [number for number in by_trial if states.get(number) == "complete"]
+    ends = [value for number in complete for value in by_trial[number][column].tail(3) if pandas.notna(value)]
+    shown = robust_range(ends) or ((min(ends), max(ends)) if len(ends) >= 24 else None)
+    if shown is not None and shown[0] < shown[1] and math.isfinite(shown[1] - shown[0]):
+        reach = 0.25 * (shown[1] - shown[0])
+        figure.update_yaxes(range=[shown[0] - reach, shown[1] + reach])
+        notes.append("The axis shows where curves of complete trials end; double-click the plot to see all.")
     figure.update_xaxes(title_text=data.step_name, rangemode="tozero" if data.step_name == "epoch" else "normal")
     figure.update_yaxes(title_text=label(data.objectives[0] if column == "value" else column))
     return figure, notes
@@ -157,10 +164,13 @@ def _best_so_far(data: ReportData, figure: Any, index: int) -> None:
         )
 
 
-def _focus(figure: Any, rows: pandas.DataFrame, column: str) -> list[str]:
+def _focus(data: ReportData, figure: Any, rows: pandas.DataFrame, column: str) -> list[str]:
     """Show most of the results, and say how many lie outside."""
     complete = rows.loc[rows["state"] == "complete", column]
     shown = robust_range(list(complete if len(complete) >= 8 else rows[column]))
+    if shown is None and 4 <= len(complete) < 8 and body(data, data.values.index(column))[1]:
+        low, high = body(data, data.values.index(column))[0]
+        shown = (low - 0.1 * (high - low), high + 0.1 * (high - low))
     if shown is None and len(complete) >= 8:
         reach = 0.15 * (complete.max() - complete.min()) or 0.05 * abs(complete.max()) or 1.0
         shown = (complete.min() - reach, complete.max() + reach)
@@ -189,7 +199,7 @@ def _curves(tables: list[pandas.DataFrame], step: str, column: str, outcome: str
     named, dash = outcome in ("best", "baseline"), "dash" if outcome == "baseline" else "solid"
     return go.Scatter(
         x=xs, y=ys, mode="lines+markers" if len(xs) < 20 else "lines", name=outcome, connectgaps=False,
-        opacity=1.0 if named else FAINT if outcome == "pruned" else 0.6,
-        line={"color": COLOURS[outcome], "width": 3 if named else 1.2, "dash": dash},
+        opacity=1.0 if named else FAINT if outcome == "pruned" else 0.8,
+        line={"color": COLOURS[outcome], "width": 3 if named else 0.7 if outcome == "pruned" else 1.2, "dash": dash},
         marker={"size": 4},
     )  # fmt: skip

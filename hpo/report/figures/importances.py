@@ -80,7 +80,8 @@ def _figure(rows: list[Importance], objective: str, listing: list[str]) -> Any:
             hovertemplate="%{y}: %{x:.1f} %<br>rests on %{customdata[0]} trials<br>%{customdata[1]}<extra></extra>",
         )
     figure.update_layout(barmode="group", height=110 + 42 * len(order), bargap=0.3, legend_traceorder="reversed")
-    figure.update_xaxes(title_text="share (%)", range=[0, 118], tickvals=[0, 25, 50, 75, 100])
+    largest = max(100 * row.share for row in rows)
+    figure.update_xaxes(title_text="share (%)", range=[0, 1.18 * largest or 1.0])
     shown = {row.parameter: _name(row, inside) for row in rows if not row.members}
     shown |= {row.parameter: _name(row, inside) for row in rows if row.members}
     figure.update_yaxes(categoryorder="array", categoryarray=[shown[name] for name in order], ticks="")

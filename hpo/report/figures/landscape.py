@@ -61,6 +61,7 @@ def parallel(data: ReportData) -> Drawing:
         )
     )
     figure.update_layout(height=430, margin={"l": 64, "r": 24, "t": 64, "b": 28})
+    figure.update_layout(meta={"direction": data.view.directions[0]})  # for the page's button of the best tenth
     left = [one.name for one in data.varying() if one not in shown]
     if left:
         notes.append(f"Left out (conditional, or less important): {', '.join(left)}.")

@@ -1,7 +1,8 @@
-"""Small plots, one for each parameter: the objective, and the time, against its values."""
+"""Small plots, one for each parameter: the objective, and the seconds of an epoch, against its values."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pandas
@@ -17,6 +18,7 @@ __all__ = ["slice_plot", "times"]
 
 PANELS = 24
 POINTS = 600
+PACE = "seconds_per_step"
 
 
 def slice_plot(data: ReportData) -> Drawing:
@@ -24,7 +26,23 @@ def slice_plot(data: ReportData) -> Drawing:
 
 
 def times(data: ReportData) -> Drawing:
-    return _panels(data, "seconds", "training time (s)")
+    """Of an epoch, not of a trial: how long a trial lives depends on the pruner, and its first epoch on the set-up."""
+    unit = data.step_name if (data.trials["steps"] > 0).any() else "trial"
+    return _panels(with_pace(data), PACE, f"seconds per {unit}")
+
+
+def with_pace(data: ReportData) -> ReportData:
+    """The same with seconds per epoch of each trial: training and scoring where recorded, else all of its time.
+
+    Where no trial reported an epoch, the seconds of a trial.
+    """
+    table = data.trials
+    recorded = table.get("train_seconds", pandas.Series(dtype="float64")).reindex(table.index)
+    scored = table.get("eval_seconds", pandas.Series(dtype="float64")).reindex(table.index).fillna(0.0)
+    seconds = (recorded + scored).fillna(table["seconds"])
+    steps = pandas.to_numeric(table["steps"], errors="coerce")
+    steps = steps.where(steps > 0) if (steps > 0).any() else steps + 1
+    return replace(data, trials=table.assign(**{PACE: pandas.to_numeric(seconds / steps, errors="coerce")}))
 
 
 def _panels(data: ReportData, column: str, title: str) -> Drawing:
@@ -32,7 +50,7 @@ def _panels(data: ReportData, column: str, title: str) -> Drawing:
     rows = rows[rows["state"].isin(("complete", "pruned"))]
     if rows.empty:
         raise NotDrawable(
-            "No finished trial has a finite value yet." if column != "seconds" else "No trial is complete or pruned."
+            "No finished trial has a finite value yet." if column != PACE else "No finished trial reported an epoch."
         )
     parameters = data.varying()
     if not parameters:
@@ -41,7 +59,7 @@ def _panels(data: ReportData, column: str, title: str) -> Drawing:
     if len(parameters) > PANELS:
         notes.append(f"The {PANELS} most important of {len(parameters)} parameters are drawn.")
     complete = rows.loc[rows["state"] == "complete", column]
-    shown = robust_range(list(complete)) if len(complete) >= 8 and column != "seconds" else None
+    shown = robust_range(list(complete)) if len(complete) >= 8 and column != PACE else None
     inside = rows[column].between(*shown) if shown is not None else pandas.Series(True, index=rows.index)
     figures, empty = [], []
     for parameter in parameters[:PANELS]:
@@ -57,7 +75,7 @@ def _panels(data: ReportData, column: str, title: str) -> Drawing:
         figure.update_yaxes(title_text=label(title))
         if shown is not None and not inside.all():
             figure.update_yaxes(range=list(shown))
-        if column == "seconds":
+        if column == PACE:
             figure.update_yaxes(**_time_axis(rows[column]))
         figures.append(figure)
     if not inside.all():

@@ -9,6 +9,21 @@ for (const box of document.querySelectorAll(".fades")) {
   const seen = new ResizeObserver(look);
   for (const one of [box, ...box.children]) seen.observe(one);
 }
+const copy = document.getElementById("copy");
+copy?.addEventListener("click", async () => {
+  const text = copy.dataset.text;
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch { // a page that is no secure context
+    const area = Object.assign(document.createElement("textarea"), { value: text });
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+  copy.textContent = "Copied";
+  setTimeout(() => { copy.textContent = "Copy as Python"; }, 1500);
+});
 (async () => {
   const { template, figures } = JSON.parse(document.getElementById("figures").textContent);
   const config = { responsive: true, displaylogo: false, displayModeBar: false };
@@ -20,12 +35,46 @@ for (const box of document.querySelectorAll(".fades")) {
     // One plot after another lets the page scroll while the rest is drawn.
     await new Promise((next) => setTimeout(next, 0));
   }
+  // What is folded has no size until it is opened.
+  for (const details of document.querySelectorAll("details")) {
+    details.addEventListener("toggle", () => {
+      if (details.open) for (const place of details.querySelectorAll(".plot")) Plotly.Plots.resize(place);
+    });
+  }
+  // A link to something folded opens it.
+  const unfold = () => {
+    const target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const folded = target && target.closest("details");
+    if (folded && !folded.open) { folded.open = true; target.scrollIntoView(); }
+  };
+  window.addEventListener("hashchange", unfold);
+  unfold();
+  // Parallel coordinates: the best tenth, or all.
+  const lines = document.getElementById("parallel-0");
+  for (const button of document.querySelectorAll("[data-share]")) {
+    button.addEventListener("click", () => {
+      const axes = lines.data[0].dimensions, last = axes.length - 1, values = [...axes[last].values];
+      const [low, high] = axes[last].range, share = Number(button.dataset.share);
+      const down = lines.layout.meta?.direction === "minimize";
+      const sorted = values.sort((one, other) => (down ? one - other : other - one));
+      const edge = sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)];
+      const picked = share < 1 ? [down ? [low, edge] : [edge, high]] : [null];
+      Plotly.restyle(lines, { [`dimensions[${last}].constraintrange`]: picked });
+      for (const one of document.querySelectorAll("[data-share]")) one.setAttribute("aria-pressed", String(one === button));
+    });
+  }
   // On paper a plot is as wide as its column there, which the browser does not tell plots by itself.
-  const paper = 660;
+  const paper = 690;
+  const columns = (place) => {
+    if (place.closest(".columns")) return 2;
+    if (!place.parentElement.classList.contains("many")) return 1;
+    return place.closest("#learning, #intermediate") ? 2 : 3;
+  };
   const fit = (printing) => {
     for (const place of places) {
-      const columns = place.parentElement.classList.contains("many") ? 2 : 1;
-      Plotly.relayout(place, printing ? { width: paper / columns - 4 } : { width: null, autosize: true });
+      const size = { width: paper / columns(place) - 8, height: [0, 240, 230, 180][columns(place)] };
+      const usual = { width: null, height: figures[place.id].layout.height ?? null, autosize: true };
+      Plotly.relayout(place, printing ? size : usual);
     }
   };
   window.addEventListener("beforeprint", () => {

@@ -70,6 +70,7 @@ def test_every_plot_of_the_report_is_drawn(report: WrittenReport, page: Any, sai
     page.context.set_offline(True)
     page.goto(report.page.as_uri())
     page.wait_for_selector("body[data-drawn]")
+    page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")  # closed, it has no size
     figures = {f"{plot.key}-{index}" for plot in report.plots for index in range(len(plot.drawing.figures))}
     assert len(figures) > 20
     assert int(page.get_attribute("body", "data-drawn")) == len(figures)

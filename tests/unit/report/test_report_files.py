@@ -50,7 +50,7 @@ def check(report: WrittenReport) -> None:
     jsonschema.validate(json.loads((report.folder / "report.json").read_text()), SCHEMA)
     page = report.page.read_text()
     for plot in report.plots:
-        assert f'<section id="{plot.key}">' in page
+        assert f'<section id="{plot.key}" ' in page
     for name in ("trials.csv", "best_trials.csv", "importances.csv", "curves.csv"):
         pandas.read_csv(report.folder / name)
 

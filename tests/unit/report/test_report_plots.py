@@ -14,7 +14,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState, create_trial
 from report_studies import searched, told
 
-from hpo.report import ReportData
+from hpo.report import ReportData, build_report
 from hpo.report.figures import PLOTS
 from hpo.report.figures.contour import REACH, surface
 from hpo.report.html import render_page
@@ -252,17 +252,17 @@ def test_fixed_values_read_without_quotes_and_times_by_their_name(report_of: Rep
     declared = replace(data.view, declaration={"optimizer": "'adam' fixed", "lr": "1e-05 .. 0.1 log"})
     page = render_page(replace(data, view=declared), ())
     assert "<td>adam fixed</td>" in page
-    assert "<th>training</th>" in page
+    assert '<th scope="col">training</th>' in page
     assert "<code>hpo trials</code> shows those from its start to its end" in page
 
 
 def test_an_objective_of_ones_own_has_the_space_that_its_trials_took_and_no_evaluate(report_of: ReportOf) -> None:
     data = report_of(searched)
     own = replace(data.view, declaration={"(function)": "train.py:objective", "(objective)": "maximize value"})
-    page = render_page(replace(data, view=own), ())
+    page = render_page(build_report(own), ())
     assert "No trial has taken a parameter yet" not in page
-    assert page.count('<th scope="row">lr</th>') == 1
-    assert "Train it again with other seeds" in page
+    assert page.split("<h3>Space</h3>")[1].count('<th scope="row">lr</th>') == 1
+    assert "again with other seeds" in page
     assert "hpo evaluate" not in page
 
 
