@@ -20,7 +20,7 @@ from hpo.cli import (
     saved_model,
     status,
 )
-from hpo.cli.old_names import OldNamesCommand
+from hpo.cli.command import HpoCommand, HpoGroup
 from hpo.errors import EXIT_CODES
 from hpo.settings import VARIABLES
 
@@ -44,6 +44,7 @@ def _epilog() -> str:
 
 app = typer.Typer(
     name="hpo",
+    cls=HpoGroup,
     help=_HELP,
     epilog=_epilog(),
     no_args_is_help=True,
@@ -65,26 +66,27 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", callback=_show_version, is_eager=True)
+        bool,
+        typer.Option("--version", help="Print the version and exit.", callback=_show_version, is_eager=True),
     ] = False,
 ) -> None:
     pass
 
 
-app.command("run", cls=OldNamesCommand, rich_help_panel="Search")(run.run)
-app.command("worker", cls=OldNamesCommand, rich_help_panel="Search")(run.worker)
-app.command("studies", cls=OldNamesCommand, rich_help_panel="Declarations")(declarations.studies)
-app.command("space", cls=OldNamesCommand, rich_help_panel="Declarations")(declarations.space)
-app.command("check", cls=OldNamesCommand, rich_help_panel="Declarations")(check.check)
-app.command("status", cls=OldNamesCommand, rich_help_panel="Results")(status.status)
-app.command("best", cls=OldNamesCommand, rich_help_panel="Results")(status.best)
-app.command("trials", cls=OldNamesCommand, rich_help_panel="Results")(status.trials)
-app.command("report", cls=OldNamesCommand, rich_help_panel="Results")(report.report)
-app.command("evaluate", cls=OldNamesCommand, rich_help_panel="Results")(evaluate.evaluate)
-app.command("export", cls=OldNamesCommand, rich_help_panel="Results")(saved_model.export)
-app.command("compress", cls=OldNamesCommand, rich_help_panel="Results")(compress.compress)
-app.command("predict", cls=OldNamesCommand, rich_help_panel="Results")(saved_model.predict)
-app.command("reproduce", cls=OldNamesCommand, rich_help_panel="Results")(reproduce.reproduce)
-app.command("dashboard", cls=OldNamesCommand, rich_help_panel="Results")(dashboard.dashboard)
-app.command("doctor", cls=OldNamesCommand, rich_help_panel="Database")(doctor.doctor)
+app.command("run", cls=HpoCommand, rich_help_panel="Search")(run.run)
+app.command("worker", cls=HpoCommand, rich_help_panel="Search")(run.worker)
+app.command("studies", cls=HpoCommand, rich_help_panel="Declarations")(declarations.studies)
+app.command("space", cls=HpoCommand, rich_help_panel="Declarations")(declarations.space)
+app.command("check", cls=HpoCommand, rich_help_panel="Declarations")(check.check)
+app.command("status", cls=HpoCommand, rich_help_panel="Results")(status.status)
+app.command("best", cls=HpoCommand, rich_help_panel="Results")(status.best)
+app.command("trials", cls=HpoCommand, rich_help_panel="Results")(status.trials)
+app.command("report", cls=HpoCommand, rich_help_panel="Results")(report.report)
+app.command("evaluate", cls=HpoCommand, rich_help_panel="Results")(evaluate.evaluate)
+app.command("export", cls=HpoCommand, rich_help_panel="Results")(saved_model.export)
+app.command("compress", cls=HpoCommand, rich_help_panel="Results")(compress.compress)
+app.command("predict", cls=HpoCommand, rich_help_panel="Results")(saved_model.predict)
+app.command("reproduce", cls=HpoCommand, rich_help_panel="Results")(reproduce.reproduce)
+app.command("dashboard", cls=HpoCommand, rich_help_panel="Results")(dashboard.dashboard)
+app.command("doctor", cls=HpoCommand, rich_help_panel="Database")(doctor.doctor)
 app.add_typer(db.db, name="db", rich_help_panel="Database")

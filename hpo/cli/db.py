@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hpo.cli.command import HpoCommand, HpoGroup
 from hpo.cli.options import (
     DirectionOption,
     DirectionsOption,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["db"]
 
-db = typer.Typer(help="Prepare the database.", no_args_is_help=True, rich_markup_mode="markdown")
+db = typer.Typer(cls=HpoGroup, help="Prepare the database.", no_args_is_help=True, rich_markup_mode="markdown")
 
 
 @db.callback()
@@ -36,7 +37,7 @@ def _group() -> None:
     """Prepare the database."""
 
 
-@db.command("init")
+@db.command("init", cls=HpoCommand)
 def init(
     context: typer.Context,
     storage: StorageOption = None,

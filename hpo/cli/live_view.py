@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from hpo.cli.live_findings import beside, findings, labelled
 from hpo.cli.states import COUNTS, STYLES
 from hpo.cli.wrapping import WrappedParameters, WrappedPhrases
 from hpo.duration import format_duration
@@ -18,10 +20,13 @@ from hpo.storage.optuna_schema import count_finished
 from hpo.trainers.snapshot import SlotView, Snapshot
 from hpo.wording import score
 
-__all__ = ["live_view"]
+__all__ = ["live_view", "phases_view"]
 
 WIDEST = 110
 """On a wider terminal the right-hand column would be too far from the rest of its row."""
+
+ROOMY = 78
+"""From so many columns on, the first lines also say when it ends, how fast it is and how far the baseline is."""
 
 NARROW = 50
 """Below this many columns a slot has no bar and no time, and states without a trial are left out."""
@@ -42,6 +47,18 @@ def live_view(snapshot: Snapshot, events: Sequence[str] = (), *, height: int = 4
     Slots that get no row are counted.
     """
     return _LiveView(snapshot, events, height)
+
+
+def phases_view(phases: Sequence[tuple[str, float]], notices: Sequence[str], now: float) -> RenderableType:
+    """What a run does before its first trial: each part with the seconds that it took, the last one still at it."""
+    table = Table.grid(padding=(0, 2))
+    for index, (text, began) in enumerate(phases):
+        running = index == len(phases) - 1
+        ended = now if running else phases[index + 1][1]
+        table.add_row(Text(text, style="" if running else "dim"), Text(format_duration(ended - began), style="dim"))
+    for notice in notices:
+        table.add_row(Text(notice, style="dim"))
+    return table if phases or notices else Text("starting", style="dim")
 
 
 @dataclass(frozen=True)
@@ -75,15 +92,17 @@ class _LiveView:
     def _above_slots(self, width: int) -> Iterator[tuple[int, RenderableType]]:
         """Each part with its importance."""
         snapshot = self.snapshot
-        yield ALWAYS, _header(snapshot)
+        yield ALWAYS, _header(snapshot, width)
         yield 30, _budget(snapshot)
-        yield ALWAYS, _counts(snapshot, width)
+        yield 60, _counts(snapshot, width)
         if snapshot.database_away_seconds > 0:
             yield ALWAYS, _away(snapshot.database_away_seconds)
         yield 1, Text()
-        yield ALWAYS, _best(snapshot)
+        yield ALWAYS, _best(snapshot, width)
         if snapshot.best is not None and snapshot.best.params:
             yield 20, Padding(WrappedParameters(snapshot.best.params), (0, 0, 0, 6))
+        for importance, (name, line) in zip((16, 15, 14, 13), findings(snapshot.insight, snapshot.best), strict=False):
+            yield importance, labelled(name, line)
         if snapshot.slots:
             yield 2, Text()
 
@@ -107,13 +126,18 @@ class Bar:
         yield Text.assemble((heavy * used, self.style), (light * (options.max_width - used), "bright_black"))
 
 
-def _header(snapshot: Snapshot) -> Table:
+def _header(snapshot: Snapshot, width: int) -> Table:
     left = Text.assemble((snapshot.study, "bold"), f"  {snapshot.direction} {snapshot.objective}", no_wrap=True)
     left.overflow = "ellipsis"
     if snapshot.seconds_left is not None:
         right = Text.assemble((format_duration(snapshot.seconds_left), "bold"), " left")
+        if width >= ROOMY:
+            right.append(f"  ends {time.strftime('%H:%M', time.localtime(time.time() + snapshot.seconds_left))}", "dim")
     else:
         right = Text(f"{format_duration(snapshot.elapsed_seconds)} so far", style="dim")
+    rate = snapshot.insight.pace.trials_per_hour if snapshot.insight is not None else None
+    if rate is not None and width >= ROOMY:
+        right.append(f"  {rate:,.0f} trials/h", "dim")
     return _two_sides(left, right)
 
 
@@ -150,12 +174,15 @@ def _away(seconds: float) -> Text:
     return Text(text, style="bold yellow")
 
 
-def _best(snapshot: Snapshot) -> Text:
+def _best(snapshot: Snapshot, width: int) -> Text:
     best = snapshot.best
     if best is None:
         none = "none of the complete trials counts" if snapshot.counts.get("complete") else "no complete trial yet"
         return Text(f"best  {none}", style="dim")
-    return Text.assemble(("best  ", "dim"), (score(best.value), "bold green"), (f"  trial {best.trial}", "dim"))
+    line = Text.assemble(("best  ", "dim"), (score(best.value), "bold green"), (f"  trial {best.trial}", "dim"))
+    if width >= ROOMY:
+        line.append(beside(snapshot), "dim")
+    return line
 
 
 def _slots(slots: Sequence[SlotView], rows: int, width: int) -> Table:

@@ -91,7 +91,7 @@ StorageOption = Annotated[
     typer.Option(
         "--storage",
         metavar="URL",
-        help="postgresql://user@host:5432/database. Default: HPO_STORAGE, else hpo's own PostgreSQL in .hpo/ of this "
+        help="postgresql://user@host/database. Default: HPO_STORAGE, else hpo's own PostgreSQL in .hpo/ of this "
         "folder.",
         show_default=False,
         callback=_warn_of_password,

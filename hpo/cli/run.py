@@ -69,6 +69,13 @@ RayOption = Annotated[
         show_default=False,
     ),
 ]
+VerboseOption = Annotated[
+    bool,
+    typer.Option("--verbose", "-v", help="No live display: a line for each trial, every 10 seconds how far each is."),
+]
+LogJsonOption = Annotated[
+    bool, typer.Option("--log-json", help="No live display: each line on stderr is a JSON object, for log collectors.")
+]
 DebugOption = Annotated[
     bool,
     typer.Option(
@@ -102,6 +109,8 @@ def run(
     pruner: PrunerOption = None,
     debug: DebugOption = False,
     quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+    log_json: LogJsonOption = False,
 ) -> int:
     """Search until the budget is used up or you press Ctrl-C. Run the same command again to resume.
 
@@ -123,7 +132,7 @@ def run(
         return debugging.debug(
             found, storage=storage, devices=device, name=name, subset=subset, changed_code=changed_code
         )
-    with watcher(quiet=quiet) as display:
+    with watcher(quiet=quiet, verbose=verbose, log_json=log_json, storage=storage) as display:
         result = api.run(
             found,
             timeout=seconds,
@@ -143,6 +152,7 @@ def run(
             ray=ray,
             on_snapshot=beating(display.snapshot),
             on_notice=display.notice,
+            on_phase=display.phase,
         )
     emit_summary(result, found.study, reference=study, name=name or found.study.name, storage=storage)
     return result.exit_code
@@ -175,6 +185,8 @@ def worker(
     pruner: PrunerOption = None,
     tracker: TrackerOption = None,
     quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+    log_json: LogJsonOption = False,
 ) -> int:
     """Join a study from another process or host, within the budget that `hpo run` gave it.
 
@@ -188,7 +200,7 @@ def worker(
     from hpo.duration import parse_duration
 
     found = found_study(study, objective_options(direction, directions, metric, sampler, pruner))
-    with watcher(quiet=quiet) as display:
+    with watcher(quiet=quiet, verbose=verbose, log_json=log_json, storage=storage) as display:
         result = api.run(
             found,
             timeout=parse_duration(timeout) if timeout is not None else None,
@@ -203,6 +215,7 @@ def worker(
             worker=True,
             on_snapshot=beating(display.snapshot),
             on_notice=display.notice,
+            on_phase=display.phase,
         )
     notice(f"worker done ({result.stopped}): {counts_text(result.counts)}")
     return result.exit_code

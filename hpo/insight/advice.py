@@ -78,4 +78,6 @@ def _after(view: StudyView, answer: StudyVerdict, settled: Settled, pace: Pace) 
     if view.trained_here:
         yield NextStep("`hpo evaluate` measures the best on data that the search never saw", "evaluate")
     elif settled.use != "baseline":
-        yield NextStep(f"train trial {best} again with other seeds to see what is left of it")
+        yield NextStep(
+            f"train trial {best} again with other seeds to see what is left of it; `hpo report` draws the rest"
+        )

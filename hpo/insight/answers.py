@@ -48,7 +48,7 @@ class Insight:
                 },
                 "pruning": asdict(self.pruning) if self.pruning is not None else None,
                 "cost": {"seconds": dict(self.cost.seconds), "text": self.cost.text},
-                "pace": {**asdict(pace), "last_gain": gain},
+                "pace": {name: value for name, value in {**asdict(pace), "last_gain": gain}.items() if name != "gains"},
                 "next": [asdict(step) for step in self.steps],
             }
         )

@@ -60,6 +60,7 @@ class Pace:
     seconds_left:        to the deadline, or until the wanted number is done at this rate; None where neither is known
     trials_left:         how many still fit
     last_gain:           the trial that last was better than all before, trials_since: how many have finished since
+    gains:               all such trials, in their order
     """
 
     trials_per_hour: float | None
@@ -67,6 +68,7 @@ class Pace:
     trials_left: int | None
     last_gain: Gain | None
     trials_since: int | None
+    gains: tuple[Gain, ...] = ()
 
 
 def cost_of(trials: Sequence[FrozenTrial]) -> Cost:
@@ -123,7 +125,9 @@ def pace_of(view: StudyView) -> Pace:
     known = [max(0.0, seconds) for seconds in (left, by_trials) if seconds is not None]
     seconds = min(known, default=None)
     fitting = int(seconds * rate / 3600) if seconds is not None and rate else None
-    return Pace(rate, seconds, missing if fitting is None and missing is not None else fitting, gain, since)
+    return Pace(
+        rate, seconds, missing if fitting is None and missing is not None else fitting, gain, since, tuple(gains)
+    )
 
 
 def _rate(ends: Sequence[float]) -> float | None:

@@ -22,6 +22,7 @@ class RunOptions:
     tracker: "mlflow" or "wandb": hpo.search.trackers
     notify: an address that apprise knows, or several, for a message at the end
     on_trial_end, on_new_best, on_end: called besides the study's own: hpo.search.callbacks
+    on_phase: called with what a run does before its first trial, in words, as it begins each part of it
     on_started: called once with a function that stops the run from any thread, as Ctrl-C would
     foreground: trains one trial in this process, in place of trainers; the study's budget stays as it is (--debug)
     trainer: the command that starts a trainer; tests of the coordinator give one that speaks hpo.messages without torch
@@ -46,6 +47,7 @@ class RunOptions:
     on_end: Callable[..., object] | None = None
     on_snapshot: Callable[[Snapshot], None] | None = None
     on_notice: Callable[[str], None] | None = None
+    on_phase: Callable[[str], None] | None = None
     on_started: Callable[[Callable[[], None]], None] | None = None
     foreground: ForegroundTrainer | None = None
     trainer: Sequence[str] = TRAINER

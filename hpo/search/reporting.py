@@ -14,6 +14,7 @@ from hpo.messages import Epoch
 from hpo.results.best import best_trial
 from hpo.search.budget import described
 from hpo.search.events import Counts
+from hpo.search.findings import LiveFindings
 from hpo.search.listening import Listeners
 from hpo.search.open_study import directions_of
 from hpo.search.outcomes import Outcome
@@ -59,6 +60,7 @@ class SearchProgress:
         self._leader: FrozenTrial | None = None
         self._revision = 0
         self._live_counts = storage_thread.live_counts()
+        self._findings = LiveFindings(study)
 
     @property
     def baseline(self) -> Mapping[str, float]:
@@ -175,6 +177,7 @@ class SearchProgress:
             elapsed_seconds=now - self._began,
             slots=tuple(replace(slot.view(), epochs=study.epochs) for slot in slots),
             database_away_seconds=away_seconds,
+            insight=self._findings.of(self._storage_thread.trials),
         )
 
 

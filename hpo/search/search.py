@@ -156,11 +156,15 @@ class Search:
     ) -> Self:
         # The first trainer starts together with the database, because loading torch takes as long. It inspects the
         # study only afterwards: reading the images writes a cache, and a refusal must leave nothing behind.
+        begin = options.on_phase or (lambda _: None)
+        begin("starting the database and the first trainer")
         slots[0].start()
         identity, facts = own_identity(), code_facts()
         engine = connect(options, settings)
         slots[0].send(request(found))
+        begin("loading torch and checking the study")
         inspect(found, slots[0], options, leave_at)
+        begin("opening the study")
         replayed = persistently(engine, lambda: _settle(engine, settings.home), patience(options, settings))
         opened = open_for(engine, found, options, leave_at, settings, identity, facts)
         wake = waker(wakeup.waker)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hpo.insight import Insight
 
 __all__ = ["Best", "SlotView", "Snapshot"]
 
@@ -40,6 +43,7 @@ class Snapshot:
     """counts has the keys complete, pruned, failed, running, waiting, over the whole study (all hosts). A trial that
     was sampled early and has not started counts as waiting, so that `running` counts busy slots.
 
+    insight: what the finished trials say, some seconds old; None before the first has ended
     database_away_seconds: how long the database has not answered; 0 while it answers
     """
 
@@ -53,3 +57,4 @@ class Snapshot:
     elapsed_seconds: float
     slots: tuple[SlotView, ...] = field(default=())
     database_away_seconds: float = 0.0
+    insight: Insight | None = None

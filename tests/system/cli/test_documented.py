@@ -134,6 +134,7 @@ def test_every_option_of_a_command_is_explained(hpo: Command, command: str) -> N
     done = hpo(*command.split(), "--help")
     assert done.code == 0
     assert f"Usage: hpo {command}" in done.out
+    assert "<bool>" not in done.out  # beside a switch, as if it took a value
     arguments = [parameter for parameter in RUNNABLE[command].params if parameter.name != "help"]
     assert [parameter.name for parameter in arguments if not parameter.help] == []
 

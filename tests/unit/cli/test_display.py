@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import io
+import json
 import math
+import re
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
+from optuna.distributions import IntDistribution
+from optuna.trial import create_trial
 from rich.console import Console
 
+from hpo.cli.live_findings import sparkline
 from hpo.cli.live_view import live_view
-from hpo.cli.watching import LINES_AT_ONCE, LiveDisplay, PlainLines, watcher
+from hpo.cli.log_lines import LINES_AT_ONCE, JsonLines, PlainLines
+from hpo.cli.watching import LiveDisplay, watcher
 from hpo.duration import format_short
+from hpo.errors import UsageError
+from hpo.insight import Insight, insight_of
+from hpo.results.reading import StudyView
 from hpo.trainers.snapshot import Best, SlotView, Snapshot
 from hpo.wording import grouped, params_text, score
 
@@ -138,10 +148,12 @@ def test_every_state_can_be_drawn(changes: dict[str, object]) -> None:
 class Recorder:
     """Plain lines with a clock of the test's own."""
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
         self.now = 0.0
         self.lines: list[str] = []
-        self.plain = PlainLines(quiet=quiet, clock=lambda: self.now, write=self.lines.append)
+        self.plain = PlainLines(
+            quiet=quiet, verbose=verbose, place="in .hpo", clock=lambda: self.now, write=self.lines.append
+        )
 
 
 def test_plain_lines_hold_back_a_flood_and_own_up_to_it() -> None:
@@ -178,14 +190,129 @@ def test_quiet_keeps_bests_and_trouble() -> None:
 
 
 def test_a_long_silence_is_broken_by_the_counts() -> None:
+    """And so is a minute with other lines: how far each trial is, they do not say."""
     recorder = Recorder()
     recorder.plain.snapshot(SNAPSHOT)
-    assert recorder.lines == []
+    assert recorder.lines == ["mlp_mnist: maximize val_accuracy for 1h 02m, on 2 x cpu; database in .hpo"]
+    recorder.now = 59.0
+    recorder.plain.snapshot(SNAPSHOT)
+    recorder.plain.notice("trial 1 complete after 2 epochs")
+    assert len(recorder.lines) == 2
     recorder.now = 61.0
     recorder.plain.snapshot(SNAPSHOT)
-    assert len(recorder.lines) == 1
-    assert "12 complete, 31 pruned, 1 failed, 2 running" in recorder.lines[0]
-    assert "best 0.98125" in recorder.lines[0]
+    assert len(recorder.lines) == 3
+    assert "12 complete, 31 pruned, 1 failed, 2 running" in recorder.lines[2]
+    assert "best 0.98125 (trial 17)" in recorder.lines[2]
+    assert "cpu trial 43 epoch 4/20 0.97000" in recorder.lines[2]
+    with recorder.plain:
+        pass
+    assert recorder.lines[3] == recorder.lines[2]  # the last word says where it stands
+
+
+def test_verbose_holds_nothing_back_and_says_what_it_does_first() -> None:
+    recorder = Recorder(verbose=True)
+    recorder.plain.phase("loading torch")
+    recorder.plain.snapshot(SNAPSHOT)
+    for number in range(100):
+        recorder.plain.notice(f"trial {number} pruned after 2 epochs")
+    recorder.now = 10.0
+    recorder.plain.snapshot(SNAPSHOT)
+    assert len(recorder.lines) == 103
+    assert recorder.lines[0] == "loading torch"
+    with pytest.raises(UsageError, match="contradict"):
+        watcher(quiet=True, verbose=True)
+
+
+def test_a_line_without_a_terminal_has_the_time_in_front(capsys: pytest.CaptureFixture[str]) -> None:
+    PlainLines().notice("best so far: trial 1")
+    assert re.fullmatch(r"\d\d:\d\d:\d\d  best so far: trial 1\n", capsys.readouterr().err)
+
+
+def test_every_line_of_the_json_log_is_an_object_of_its_own() -> None:
+    lines: list[str] = []
+    now = [0.0]
+    with JsonLines(place="in .hpo", clock=lambda: now[0], write=lines.append) as log:
+        log.phase("loading torch")
+        log.snapshot(SNAPSHOT)
+        log.notice("trial 1 failed: \x1b[2J\nboom")
+        log.snapshot(replace(SNAPSHOT, best=Best(1, math.inf, {})))
+        now[0] = 60.0
+        log.snapshot(replace(SNAPSHOT, best=Best(1, math.inf, {})))
+    found = [json.loads(line) for line in lines]
+    assert [one["event"] for one in found] == ["phase", "start", "notice", "progress", "progress"]
+    assert found[1]["database"] == "in .hpo"
+    assert found[1]["counts"]["pruned"] == 31
+    assert found[3]["best"]["value"] == "Infinity"
+    assert all(datetime.fromisoformat(one["time"]).tzinfo for one in found)
+    assert all("\n" not in line and "\x1b" not in line for line in lines)
+
+
+def test_a_quiet_json_log_has_bests_and_trouble_alone() -> None:
+    lines: list[str] = []
+    with JsonLines(quiet=True, write=lines.append) as log:
+        log.phase("loading torch")
+        log.snapshot(SNAPSHOT)
+        log.notice("trial 1 complete after 2 epochs")
+        log.notice("best so far: trial 1")
+    assert [json.loads(line)["message"] for line in lines] == ["best so far: trial 1"]
+
+
+def test_the_first_seconds_say_what_is_done_and_for_how_long() -> None:
+    display = LiveDisplay()
+    assert "starting" in rendered(display)
+    display.phase("starting the database")
+    display.phase("loading torch")
+    display.notice("the tables were migrated")
+    lines = [" ".join(line.split()) for line in rendered(display).splitlines()]
+    assert lines[0] == "starting the database 0s"
+    assert lines[1] == "loading torch 0s"
+    assert "the tables were migrated" in lines[2]
+
+
+def insight(trials: int = 60) -> Insight:
+    """Of a search in which x decides and the best lie at its low end."""
+    made = []
+    for number in range(trials):
+        x = 2 + ((number * 37 + 90) % 100) ** 2 // 102
+        trial = create_trial(value=1 - x / 200, params={"x": x}, distributions={"x": IntDistribution(2, 100)})
+        trial.number = number
+        trial.datetime_complete = datetime.now() - timedelta(minutes=trials - number)
+        trial.user_attrs = {"seed": 1, **({"origin": "baseline"} if number == 0 else {})}
+        made.append(trial)
+    return insight_of(StudyView("s", ("maximize",), tuple(made), {}, objectives=("val_accuracy",)))
+
+
+def test_the_picture_says_how_fast_how_far_ahead_and_what_mattered() -> None:
+    found = replace(SNAPSHOT, insight=insight(), best=Best(27, 0.99, {"x": 2}))
+    text = " ".join(" ".join(drawn(found, width=110)).split())
+    for part in (
+        "60 trials/h",
+        "ends ",
+        "vs baseline",
+        "last gain",
+        "matters x ",
+        "small, ",
+        "way up ▁",
+        "hint the best x",
+    ):
+        assert part in text, part
+    narrow = " ".join(drawn(found, width=60, height=12))
+    assert "trials/h" not in narrow
+    assert "cpu 1" in narrow
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 110])
+@pytest.mark.parametrize("height", [6, 10, 15, 24])
+def test_the_picture_with_findings_fits_everywhere(width: int, height: int) -> None:
+    lines = drawn(replace(SNAPSHOT, insight=insight(), best=Best(27, 0.99, {"x": 2})), width=width, height=height)
+    assert len(lines) <= height
+    assert max(len(line) for line in lines) <= width
+
+
+def test_the_way_up_is_drawn_from_lowest_to_highest() -> None:
+    assert sparkline([0.0, 0.5, 1.0]) == "▁▅█"
+    assert sparkline([1.0, 1.0]) == "▁▁"
+    assert len(sparkline([float(n) for n in range(100)])) == 24
 
 
 def test_numbers_read_well() -> None:
