@@ -8,7 +8,6 @@ from typing import Any
 
 import hpo.study.pruners
 import hpo.study.samplers
-import hpo.study.search
 from hpo.data import Dataset
 from hpo.errors import StudyError
 from hpo.models import Model
@@ -21,7 +20,7 @@ from hpo.study.protocol import AtMost, EarlyStopping, StopWhen, check_metric
 from hpo.study.pruners import Pruner
 from hpo.study.recipe import REQUIRED
 from hpo.study.samplers import Grid, Sampler
-from hpo.study.search import FreezeThaw
+from hpo.study.search import FreezeThaw, check_freeze_thaw
 from hpo.study.space import Space
 
 __all__ = [
@@ -214,7 +213,9 @@ def _check_parts(values: Mapping[str, Any]) -> None:
     _choice("pruner", values["pruner"], Pruner, "MedianPruner", hpo.study.pruners.__all__)
     check_arguments(values["sampler"])
     check_arguments(values["pruner"])
-    _check_search(values)
+    if values["search"] is not None:
+        _choice("search", values["search"], FreezeThaw, "FreezeThaw", ["FreezeThaw"])
+        check_freeze_thaw(values)
     if values["early_stopping"] is not None:
         example = "early_stopping=EarlyStopping(patience=3), from hpo import EarlyStopping"
         _of_type("early_stopping", values["early_stopping"], EarlyStopping, "an EarlyStopping", example)
@@ -228,27 +229,6 @@ def _check_parts(values: Mapping[str, Any]) -> None:
     _of_type("known", values["known"], (tuple, list), "a list of configurations", 'known=[{"lr": 1e-3, ...}]')
     for index, config in enumerate(values["known"]):
         _of_type(f"known[{index}]", config, Mapping, "a configuration", 'known=[{"lr": 1e-3, ...}]')
-
-
-def _check_search(values: Mapping[str, Any]) -> None:
-    """FreezeThaw goes by one objective, after each epoch."""
-    if values["search"] is None:
-        return
-    _choice("search", values["search"], FreezeThaw, "FreezeThaw", hpo.study.search.__all__)
-    if isinstance(values["sampler"], Grid):
-        raise StudyError(
-            "FreezeThaw() proposes by itself, and Grid() has every combination in turn", next="leave out one"
-        )
-    if isinstance(values["objective"], tuple | list) and len(values["objective"]) > 1:
-        raise StudyError(
-            f"FreezeThaw() goes by one objective, and this study has {len(values['objective'])}",
-            next="name one objective, or leave out search=",
-        )
-    if values["folds"] is not None:
-        raise StudyError(
-            "FreezeThaw() goes by what each epoch reports, and with folds= a trial reports only when a fold has ended",
-            next="leave out folds= or search=",
-        )
 
 
 def _check_numbers(values: Mapping[str, Any]) -> None:
