@@ -72,9 +72,7 @@ class TrialRecord(TypedDict, total=False):
     precision: str
     warnings: list[str]
     folds: list[dict[str, Any]]
-    decisions: list[
-        dict[str, Any]
-    ]  # of a search that goes on with paused trials (hpo.search.planning), the first one first
+    decisions: list[dict[str, Any]]  # of a search with paused trials (hpo.search.planning), the first one first
     epoch_seconds: float  # when it paused: what an epoch took on average, validation included
 
 
@@ -100,8 +98,7 @@ def decisions_of(trial: FrozenTrial) -> list[dict[str, Any]]:
 
     `after` and `until` are epochs; the rest is as hpo.freeze_thaw.progress.Belief has it, in the objective's unit.
     """
-    given: Any = trial.user_attrs.get("decisions", ())
-    rows = [row for row in given if isinstance(row, dict)] if isinstance(given, list) else []
+    rows = [row for row in record_of(trial).get("decisions", []) if isinstance(row, dict)]
     return [row for row in rows if _whole(row.get("until")) and _whole(row.get("after"))]
 
 
@@ -131,6 +128,10 @@ def _lines(value: Any) -> bool:
     return isinstance(value, list) and all(map(_text, value))
 
 
+def _list(value: Any) -> bool:
+    return isinstance(value, list)
+
+
 def _whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
 
@@ -142,6 +143,7 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     ),
     **dict.fromkeys(("seconds", "setup_seconds", "train_seconds", "eval_seconds", "epoch_seconds"), _number),
     **dict.fromkeys(("parameters", "macs", "peak_memory_bytes"), _number),
+    "decisions": _list,
     **dict.fromkeys(("attempt", "epochs", "best_epoch", "seed", "trainer_deaths", "val_images"), _whole),
 }
 """By key, whether a value may be used. Keys that no reader names are not checked."""

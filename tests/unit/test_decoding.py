@@ -16,6 +16,7 @@ ROOT = Path(hpo.__file__).parent
 ELSEWHERE = {
     "doctor/devices.py": "what a program of ours printed",
     "evaluation/winner_files.py": "a file that our trainer has just written",
+    "fresh_process.py": "what this process has written for the one that it becomes",
     "messages.py": "what our own process says",
     "report/html.py": "a figure of ours",
     "storage/attribute_block.py": "what this process has packed itself",

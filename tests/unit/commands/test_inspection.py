@@ -13,6 +13,7 @@ from hpo import command_trainer
 from hpo.commands import memory
 from hpo.commands.inspection import inspect_command
 from hpo.own_messages import OwnCommand
+from hpo.trainers import gpus
 
 PYTHON = Path(sys.executable)
 
@@ -81,7 +82,7 @@ def test_what_is_not_there_is_named_with_what_to_do(folder: Path, argv: list[str
 def test_a_program_is_shown_its_trainers_gpu_alone(
     monkeypatch: pytest.MonkeyPatch, device: str, visible: str | None, shown: str
 ) -> None:
-    monkeypatch.setattr("hpo.trainers.gpus._listed", lambda path: ("GPU-a", "GPU-b"))
+    monkeypatch.setattr(gpus, "_listed", lambda *_: gpus._Listing(("GPU-a", "GPU-b"), ""))
     environ = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
     assert command_trainer._visible(device, environ) == shown
 
