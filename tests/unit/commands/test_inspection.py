@@ -76,13 +76,14 @@ def test_what_is_not_there_is_named_with_what_to_do(folder: Path, argv: list[str
         ("cuda:1", "4,7", "7"),
         ("cuda:1", None, "GPU-b"),
         ("cuda:0", "MIG-c", "MIG-c"),
-        ("cuda:3", None, "3"),
+        ("cuda:9", None, "9"),
     ],
 )
 def test_a_program_is_shown_its_trainers_gpu_alone(
     monkeypatch: pytest.MonkeyPatch, device: str, visible: str | None, shown: str
 ) -> None:
-    monkeypatch.setattr(gpus, "_listed", lambda *_: gpus._Listing(("GPU-a", "GPU-b"), ""))
+    listing = gpus._Listing((*((f"GPU-{letter}",) for letter in "abcdefg"), ("GPU-h", "MIG-c")))
+    monkeypatch.setattr(gpus, "_listed", lambda *_: listing)
     environ = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
     assert command_trainer._visible(device, environ) == shown
 
