@@ -50,6 +50,14 @@ def test_the_image_has_the_torch_that_hpo_was_tried_with() -> None:
     assert pinned[1] == tried[1]
 
 
+def test_the_constraints_leave_to_torch_what_it_brings() -> None:
+    """setuptools too: with a pin of it torch 2.11 could not be installed."""
+    names = re.findall(r"^([\w.-]+)==", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    assert "numpy" in names
+    theirs = {"torch", "torchvision", "triton", "setuptools"} & set(names)
+    assert not theirs | {name for name in names if name.startswith("nvidia")}
+
+
 def test_the_build_sees_its_sources_and_nothing_else() -> None:
     """.dockerignore leaves everything out, then lets in exactly what is copied: no .env, no secrets, no history."""
     copied = {
