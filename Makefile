@@ -19,7 +19,7 @@ SECRETS := --no-verify --disable-plugin KeywordDetector --disable-plugin HexHigh
 	--disable-plugin Base64HighEntropyString --exclude-secrets '^(s3cr.*|own|pw|password|secret)$$'
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-quick test-processors lint bench chaos clean
+.PHONY: help install run test test-quick test-processors lint bench gpu-check gpu-kit chaos clean
 
 help:
 	@echo "make run      search $(STUDY) for $(TIMEOUT) (STUDY=mlp_mnist TIMEOUT=3h for another)"
@@ -28,6 +28,8 @@ help:
 	@echo "make test-processors   the tests that compute, with shorter vectors and with other compilers"
 	@echo "make lint     ruff, mypy, and a scan for secrets"
 	@echo "make bench    a short form of every benchmark (HPO_DATA_DIR: a folder with MNIST)"
+	@echo "make gpu-check   is it right on the GPU of this machine, and how fast: nine minutes (GPU_CHECK=--help)"
+	@echo "make gpu-kit  .kit, with which the check runs on a GPU machine without a network"
 	@echo "make chaos    kill, restart, cut and stall for five minutes, then check that nothing is lost (CHAOS=--help)"
 	@echo "make install  .venv with everything, quick the second time"
 	@echo "make clean    remove caches and build products (.venv and .hpo stay)"
@@ -75,6 +77,12 @@ bench: install
 	$(BIN)/python -m benchmarks.folders --short
 	$(BIN)/python -m benchmarks.search --short
 	$(BIN)/python -m benchmarks.endurance --trials 300
+
+gpu-check: install
+	$(BIN)/python -m benchmarks.gpu_check $(GPU_CHECK)
+
+gpu-kit: install
+	bash benchmarks/gpu_check/kit.sh
 
 chaos: install
 	$(BIN)/python tests/system/faults/chaos.py $(CHAOS)
