@@ -13,8 +13,10 @@ import signal
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -55,6 +57,15 @@ STEPS = (
 def main() -> int:
     options = _options()
     options.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="gpu-check-", ignore_cleanup_errors=True) as folder:
+        os.environ["TMPDIR"] = folder  # of all steps: those that are killed cannot clean up
+        try:
+            return _check(options)
+        finally:
+            _end_servers(Path(folder))
+
+
+def _check(options: argparse.Namespace) -> int:
     end = time.monotonic() + options.budget
     rows: list[Row] = []
     chosen = [step for step in STEPS if not options.only or step.name.split()[0] in options.only]
@@ -70,6 +81,13 @@ def main() -> int:
             log.unlink()
     print(f"\n{table}" if rows else "no step of that name")
     return int(any(row.verdict == "FAIL" for row in rows))
+
+
+def _end_servers(folder: Path) -> None:
+    """Stop the databases that killed searches have left."""
+    for file in folder.rglob("postmaster.pid"):
+        with suppress(OSError, ValueError, IndexError):
+            os.kill(int(file.read_text().split()[0]), signal.SIGQUIT)
 
 
 def _run(steps: Sequence[Step], end: float, options: argparse.Namespace) -> Iterator[Row]:
