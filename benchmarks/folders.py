@@ -119,7 +119,9 @@ def _write(root: Path, count: int, size: tuple[int, int], ending: str) -> None:
             size, Image.Resampling.BICUBIC
         )
         noisy = np.asarray(coarse).astype(np.int16) + random.integers(-6, 7, (size[1], size[0], 3))
-        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(folder / f"{number}.{ending}")
+        path = folder / f"{number}.{ending}"
+        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(path)
+        os.utime(path, (1e9, 1e9))  # as old as photographs are
 
 
 def _shown(figures: list[float]) -> str:

@@ -10,12 +10,24 @@ from typing import TYPE_CHECKING, Any
 
 from hpo.data.dataset import Dataset, Tensor
 from hpo.data.image_folder import ImageFolder
+from hpo.data.table import CSV
 
 if TYPE_CHECKING:
     from hpo.data.files import Folders, RawImages, cached, checksum
     from hpo.data.samples import Samples
 
-__all__ = ["DATASETS", "Dataset", "Folders", "ImageFolder", "RawImages", "Samples", "Tensor", "cached", "checksum"]
+__all__ = [
+    "CSV",
+    "DATASETS",
+    "Dataset",
+    "Folders",
+    "ImageFolder",
+    "RawImages",
+    "Samples",
+    "Tensor",
+    "cached",
+    "checksum",
+]
 
 if __name__ != "hpo.data":
     raise ImportError("hpo's own data package is imported as hpo.data", name=__name__)

@@ -65,7 +65,7 @@ def load(
             )
         chosen = _of_split(files, split, test)
         pixels = _decoded(
-            [listing.root / file.path for file in chosen], (channels, height, width), folders.cache, where
+            [f"{listing.root}{os.sep}{file.path}" for file in chosen], (channels, height, width), folders.cache, where
         )
         number = {name: label for label, name in enumerate(listing.classes)}
         labels = torch.tensor([number[file.label] for file in chosen], dtype=torch.int64)
@@ -89,22 +89,21 @@ def _of_split(files: Sequence[ImageFile], split: Split, test: float) -> list[Ima
     return [file for file in files if (file.path in tested) == (split == "test")]
 
 
-def _decoded(paths: Sequence[Path], shape: Shape, cache: Path, where: str) -> Tensor:
-    size = len(paths) * int(np.prod(shape))
+def _decoded(names: Sequence[str], shape: Shape, cache: Path, where: str) -> Tensor:
+    size = len(names) * int(np.prod(shape))
     free = psutil.virtual_memory().available
     if size > free:
         raise DataError(
-            f"{len(paths):,} images of {list(shape)} take {bytes_text(size)}, and {bytes_text(free)} of memory is free",
+            f"{len(names):,} images of {list(shape)} take {bytes_text(size)}, and {bytes_text(free)} of memory is free",
             evidence=[where],
             next="give a smaller size",
         )
-    out = np.empty((len(paths), *shape), np.uint8)
-    names = [str(path) for path in paths]
-    seconds = len(paths) * SECONDS_PER_FILE + sum(path.stat().st_size for path in paths) * SECONDS_PER_BYTE
+    out = np.empty((len(names), *shape), np.uint8)
+    seconds = len(names) * SECONDS_PER_FILE + sum(map(os.path.getsize, names)) * SECONDS_PER_BYTE
     broken = decode_share(names, shape, out) if seconds < SOON else _by_processes(names, shape, out, cache)
     if broken:
         raise DataError(
-            f"{len(broken)} of {len(paths):,} files {'are' if len(broken) > 1 else 'is'} no image that can be read",
+            f"{len(broken)} of {len(names):,} files {'are' if len(broken) > 1 else 'is'} no image that can be read",
             evidence=[
                 *(f"{path}: {reason}" for path, reason in broken[:SHOWN]),
                 *([f"and {len(broken) - SHOWN} more"] if len(broken) > SHOWN else []),

@@ -86,11 +86,16 @@ def index(listing: Listing, cache: Path) -> list[ImageFile]:
         for label, folder in sorted(classes.items())
         for path in _images(folder)
     ]
-    names = [path.relative_to(listing.root).as_posix() for _, _, path, _ in found]
+    prefix = len(f"{listing.root}{os.sep}")
+    names = [path[prefix:] for _, _, path, _ in found]
     facts = [[stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns] for *_, stat in found]
     new = [at for at, name in enumerate(names) if known.get(name, [None])[:-1] != facts[at]]
+    shares = [new[first :: _cores()] for first in range(_cores())]
     with ThreadPoolExecutor(_cores()) as pool:
-        read = dict(zip(new, pool.map(_digest, [found[at][2] for at in new], chunksize=64), strict=True))
+        done = pool.map(lambda share: [_digest(found[at][2]) for at in share], shares)
+        read = {
+            at: one for share, digests in zip(shares, done, strict=True) for at, one in zip(share, digests, strict=True)
+        }
     contents = [read[at] if at in read else str(known[name][-1]) for at, name in enumerate(names)]
     if new or len(known) > len(names):
         _keep(known_at, names, facts, contents, looked)
@@ -195,7 +200,7 @@ def _folders(folder: Path) -> dict[str, Path]:
         return {entry.name: Path(entry.path) for entry in entries if entry.is_dir() and entry.name[0] not in "._"}
 
 
-def _images(folder: Path) -> Iterator[Path]:
+def _images(folder: Path) -> Iterator[str]:
     """The images in `folder` and below, by path; links are followed, each folder once."""
     seen: set[tuple[int, int]] = set()
     for root, folders, names in os.walk(folder, followlinks=True):
@@ -205,25 +210,32 @@ def _images(folder: Path) -> Iterator[Path]:
             continue
         seen.add((status.st_dev, status.st_ino))
         folders.sort()
-        yield from (Path(root, name) for name in sorted(names) if name[0] != "." and name.lower().endswith(ENDINGS))
+        yield from (f"{root}{os.sep}{name}" for name in sorted(names) if _is_image(name))
 
 
-def _status(path: Path) -> os.stat_result:
+def _is_image(name: str) -> bool:
+    return name[0] != "." and name.lower().endswith(ENDINGS)
+
+
+def _status(path: str) -> os.stat_result:
     try:
-        return path.stat()
+        return os.stat(path)
     except OSError as error:
         raise _unreadable(path, error) from error
 
 
-def _digest(path: Path) -> str:
+def _digest(path: str) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        with open(path, "rb", buffering=0) as file:
+            digest = hashlib.sha256()
+            while block := file.read(1 << 20):
+                digest.update(block)
+            return digest.hexdigest()
     except OSError as error:
         raise _unreadable(path, error) from error
 
 
-def _unreadable(path: Path, error: OSError) -> DataError:
+def _unreadable(path: str, error: OSError) -> DataError:
     return DataError(f"{path} cannot be read: {error.strerror or error}", next="mend it, or take it out")
 
 

@@ -27,7 +27,7 @@ class Unreadable(ValueError):
     """A file that is not an image with 8 bits per channel, and why."""
 
 
-def opened(path: Path, shape: Shape, *, at_least: tuple[int, int] | None = None) -> Image:
+def opened(path: str | Path, shape: Shape, *, at_least: tuple[int, int] | None = None) -> Image:
     """The image, in grey for shape[0] = 1 and else in colour, turned as its camera says; transparency becomes black.
 
     at_least: (width, height) that are enough: a JPEG is then decoded at a half, a quarter or an eighth of its size
@@ -58,7 +58,7 @@ def opened(path: Path, shape: Shape, *, at_least: tuple[int, int] | None = None)
     return image if image.mode == mode else image.convert(mode)
 
 
-def fitted(path: Path, shape: Shape) -> NDArray[np.uint8]:
+def fitted(path: str | Path, shape: Shape) -> NDArray[np.uint8]:
     """uint8 [C, H, W] = `shape`: scaled until it covers H x W, and cut to its middle, as torchvision's
     Resize and CenterCrop do."""
     from PIL import Image
@@ -74,7 +74,7 @@ def fitted(path: Path, shape: Shape) -> NDArray[np.uint8]:
     return pixels(image)
 
 
-def squeezed(path: Path, shape: Shape) -> NDArray[np.uint8]:
+def squeezed(path: str | Path, shape: Shape) -> NDArray[np.uint8]:
     """uint8 [C, H, W] = `shape`: the whole image, scaled in each direction as it needs."""
     from PIL import Image
 
@@ -93,7 +93,7 @@ def decode_share(paths: Sequence[str], shape: Shape, out: NDArray[np.uint8]) -> 
     broken = []
     for at, path in enumerate(paths):
         try:
-            out[at] = fitted(Path(path), shape)
+            out[at] = fitted(path, shape)
         except Unreadable as error:
             broken.append((path, str(error)))
         except FileNotFoundError:

@@ -49,6 +49,7 @@ PUBLIC = {
     ],
     "hpo.models": ["MODELS", "Model", "Reads"],
     "hpo.data": [
+        "CSV",
         "DATASETS",
         "Dataset",
         "Folders",
