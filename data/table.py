@@ -25,8 +25,8 @@ class CSV(Dataset):
     ignore:     columns that are no input, such as a row's number
     categories: columns that are categories although they are written as numbers
     groups:     a column such as a patient's name: rows of one value stay on one side of a split; no input
-    missing:    "refuse", or "fill": a number that is missing becomes the median, a category one of its own, and a column
-                for each says where
+    missing:    "refuse", or "fill": a number that is missing becomes the median, a category one of its own, and a
+                column for each says where
     validation: share of the other rows held out for validation
     delimiter:  between fields
     allow_overlap: go on although rows of the test file have the inputs of rows trained on

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["MODELS", "Model", "Reads"]
+__all__ = ["MODELS", "NAMED", "Model", "Reads", "named_model"]
 
 if __name__ != "hpo.models":
     raise ImportError("hpo's own models package is imported as hpo.models", name=__name__)
@@ -116,3 +116,26 @@ MODELS: dict[str, Model] = {
         "hpo.models.mobilenet:mobilenet_v3_large", _ZOO, image_sizes=(16, 1024), help="torchvision's"
     ),
 }
+
+
+_OF_NAMED: dict[str, Reads] = {
+    "resize": _ZOO["resize"],
+    "weights": Reads(str, "", help="file of pretrained weights; a new head"),
+}
+
+NAMED: dict[str, str] = {
+    "torchvision": "hpo.models.named:torchvision_model",
+    "timm": "hpo.models.named:timm_model",
+}
+"""Libraries whose networks are models by name, as in "torchvision:resnet18"."""
+
+
+def named_model(name: str) -> Model | None:
+    """The row of a network of another library, "torchvision:resnet18" or "timm:resnet18d"; None for any other name."""
+    library, colon, architecture = name.partition(":")
+    if not colon or library not in NAMED:
+        return None
+    reads = {"architecture": Reads(str, architecture, help="name of the network"), **_OF_NAMED}
+    if library == "torchvision":
+        reads["pretrained"] = _ZOO["pretrained"]
+    return Model(NAMED[library], reads, help=f"{library}'s {architecture}")

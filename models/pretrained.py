@@ -17,7 +17,7 @@ from torchvision.models import WeightsEnum
 
 from hpo.errors import DataError
 
-__all__ = ["Resized", "load_pretrained"]
+__all__ = ["Resized", "load_pretrained", "load_weights"]
 
 
 class Resized(nn.Module):
@@ -44,16 +44,30 @@ def load_pretrained(model: nn.Module, weights: WeightsEnum, head: str) -> None:
     Raises DataError, with file and folder, if the weights cannot be fetched or belong to another network.
     On the meta device they are fetched and compared, and not copied.
     """
-    state = _fetch(weights)
+    load_weights(model, _fetch(weights), head, str(_path(weights)), "delete the file, so that it is fetched again")
+
+
+def load_weights(
+    model: nn.Module,
+    state: dict[str, Tensor],
+    head: str,
+    place: str,
+    instead: str = "take the weights of this network, or the network of these weights",
+) -> None:
+    """Load `state`, which comes from `place`, into `model`, except into the last layer of its module `head`.
+
+    Raises DataError, which names `instead` as the next step, if it is of another network. On the meta device it is
+    compared, and not copied.
+    """
     own = model.state_dict()
     new = _last_layer(own, head)
     wrong = [_difference(name, state.get(name), own[name]) for name in own if name not in new]
     problems = [line for line in wrong if line] + [f"{name}: not in this network" for name in set(state) - set(own)]
     if problems:
         raise DataError(
-            f"the pretrained weights in {_path(weights)} are not of this network",
+            f"the pretrained weights in {place} are not of this network",
             evidence=[*sorted(problems)[:5], *([f"and {len(problems) - 5} more"] if len(problems) > 5 else [])],
-            next="delete the file, so that it is fetched again",
+            next=instead,
         )
     if any(value.is_meta for value in own.values()):
         return

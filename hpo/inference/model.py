@@ -225,4 +225,6 @@ def _make_importable(about: dict[str, Any], folder: Path, trust: Trust) -> None:
 def _parameters(about: dict[str, Any]) -> dict[str, Any]:
     """The network's parameters, without ImageNet weights: the folder's replace them, so nothing is downloaded."""
     own = is_own_builder(about["model"])
-    return {name: value for name, value in about["parameters"].items() if not (own and name == "pretrained")}
+    return {
+        name: value for name, value in about["parameters"].items() if not (own and name in ("pretrained", "weights"))
+    }

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hpo.data import DATASETS
-from hpo.models import MODELS
+from hpo.models import MODELS, NAMED
 from hpo.study.function import shown_reference
 from hpo.study.tasks import COMPUTED
 
@@ -15,7 +15,7 @@ __all__ = ["foreign_parts", "is_own_builder", "is_own_loader", "shown_parts", "t
 
 def is_own_builder(builder: object) -> bool:
     """Whether "module:function" builds one of hpo's own models."""
-    return builder in [model.builder for model in MODELS.values()]
+    return builder in [*(model.builder for model in MODELS.values()), *NAMED.values()]
 
 
 def is_own_loader(loader: object) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 
 from hpo.data import DATASETS, Dataset
 from hpo.messages import Protocol
-from hpo.models import MODELS, Model
+from hpo.models import MODELS, Model, named_model
 from hpo.study import fields
 from hpo.study.command import Command, check_command
 from hpo.study.declaration import declared
@@ -32,7 +32,7 @@ from hpo.study.search import FreezeThaw
 from hpo.study.space import Space
 from hpo.study.tasks import COMPUTED
 from hpo.study.training import Training
-from hpo.study.validation import check_images, check_metric_rows, check_one_loss, check_reads, check_shape, table_row
+from hpo.study.validation import check_rows, table_row
 
 __all__ = ["Study"]
 
@@ -42,7 +42,8 @@ class Study:
     """The declaration of a search. Raises StudyError for anything that could not run.
 
     name:           under which trials are stored; letters, digits, `_`, `-` and `.`
-    dataset, model: a row of hpo.data.DATASETS and hpo.models.MODELS by name, or a Dataset / Model of your own
+    dataset, model: a row of hpo.data.DATASETS and hpo.models.MODELS by name, or a Dataset / Model of your own;
+                    "torchvision:resnet18" and "timm:resnet18d" are models, too
     space:          rows: searched parameters or fixed values, read by the model or by hpo.study.recipe.RECIPE
     objective:      a metric of hpo.study.protocol.METRICS, or several (Pareto front); `direction` to match. Or an
                     Objective, a function of your own that trains: then there is no data set, model or space
@@ -130,11 +131,7 @@ class Study:
         parts = parts_given(vars(self), COMPUTED)
         self._set(space=_space(self.space), metrics=parts.metrics, **parts.chosen)
         fields.check_metrics(vars(self), self.known_metrics)
-        check_shape(self.name, self.dataset_row, self.model_row)
-        check_reads(self.name, self.rows, self.model_row, self.model_name, parts)
-        check_images(self.name, self.rows, self.dataset_row)
-        check_metric_rows(self.name, self.rows, self.known_metrics)
-        check_one_loss(self.name, self.rows, self.objectives, parts)
+        check_rows(self, parts)
 
     def _set(self, **values: Any) -> None:
         for name, value in values.items():
@@ -192,7 +189,8 @@ class Study:
 
     @property
     def model_row(self) -> Model:
-        return self.model if isinstance(self.model, Model) else table_row("model", self.model, MODELS)
+        model = named_model(self.model) if isinstance(self.model, str) else self.model
+        return model or table_row("model", self.model, MODELS)
 
     @property
     def dataset_name(self) -> str:

@@ -7,20 +7,29 @@ from typing import Any
 
 from hpo.data import Dataset, Tensor
 from hpo.errors import StudyError, near_miss
-from hpo.models import Model
+from hpo.models import NAMED, Model
 from hpo.study.parameters import Parameter, edge_values
 from hpo.study.parts import Parts
 from hpo.study.protocol import check_metric
 from hpo.study.recipe import RECIPE, REQUIRED, check_value
 from hpo.study.space import Space
 
-__all__ = ["check_images", "check_metric_rows", "check_one_loss", "check_reads", "check_shape", "table_row"]
+__all__ = ["check_rows", "table_row"]
 
 OF_IMAGES = ("crop_padding", "flip", "rotation", "cutout", "channels_last")
 """Settings of the recipe that are read for images alone."""
 
 
-def check_reads(study: str, space: Space, model: Model, model_name: str, parts: Parts) -> None:
+def check_rows(study: Any, parts: Parts) -> None:
+    """Raise StudyError for rows of a hpo.study.study.Study that its model, data set, parts and recipe cannot use."""
+    _check_shape(study.name, study.dataset_row, study.model_row)
+    _check_reads(study.name, study.rows, study.model_row, study.model_name, parts)
+    _check_images(study.name, study.rows, study.dataset_row)
+    _check_metric_rows(study.name, study.rows, study.known_metrics)
+    _check_one_loss(study.name, study.rows, study.objectives, parts)
+
+
+def _check_reads(study: str, space: Space, model: Model, model_name: str, parts: Parts) -> None:
     """Raise StudyError for a row that neither model nor recipe nor parts read, for a missing row, for a bad value."""
     own = list(parts.readers(space.rows))
     recipe = parts.settings()
@@ -44,13 +53,13 @@ def check_reads(study: str, space: Space, model: Model, model_name: str, parts: 
     _check_never_read(study, space, model, parts)
 
 
-def check_metric_rows(study: str, space: Space, known: Mapping[str, str]) -> None:
+def _check_metric_rows(study: str, space: Space, known: Mapping[str, str]) -> None:
     """Raise StudyError for a row of the recipe that names a metric which no epoch of the study has."""
     for value in edge_values(space.rows.get("schedule_metric", "val_loss")):
         check_metric(f'study "{study}": schedule_metric', value, known, per_epoch=True)
 
 
-def check_one_loss(study: str, space: Space, objectives: Sequence[str], parts: Parts) -> None:
+def _check_one_loss(study: str, space: Space, objectives: Sequence[str], parts: Parts) -> None:
     """Raise StudyError where the objective is a loss that the search itself changes: trials could not be compared."""
     reads = {name for loss in parts.chosen["loss"] for name in loss.reads} | {"loss", "focal_gamma"}
     searched = sorted(name for name in reads & space.searched.keys())
@@ -61,10 +70,10 @@ def check_one_loss(study: str, space: Space, objectives: Sequence[str], parts: P
         )
 
 
-def check_shape(study: str, dataset: Dataset, model: Model) -> None:
+def _check_shape(study: str, dataset: Dataset, model: Model) -> None:
     """Raise StudyError when the model cannot take the data set's images, or needs images where there are none."""
     if dataset.inputs is not None:
-        if model.channels is not None or model.image_sizes is not None:
+        if model.channels is not None or model.image_sizes is not None or model.builder in NAMED.values():
             raise StudyError(
                 f'study "{study}": the model takes images, and the data set has {dataset.inputs_shown}',
                 next='model="mlp" takes any numbers; else model=Model("my_models:build"), from hpo.models import Model',
@@ -103,7 +112,7 @@ def table_row(kind: str, name: object, table: Mapping[str, Any]) -> Any:
     return table[name]
 
 
-def check_images(study: str, space: Space, dataset: Dataset) -> None:
+def _check_images(study: str, space: Space, dataset: Dataset) -> None:
     """Raise StudyError for a row about images where the data set has none."""
     if dataset.inputs is None:
         return

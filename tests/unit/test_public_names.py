@@ -47,7 +47,7 @@ PUBLIC = {
         "Wilcoxon",
         "run",
     ],
-    "hpo.models": ["MODELS", "Model", "Reads"],
+    "hpo.models": ["MODELS", "NAMED", "Model", "Reads", "named_model"],
     "hpo.data": [
         "CSV",
         "DATASETS",
@@ -63,7 +63,7 @@ PUBLIC = {
     "hpo.testing": ["check_dataset", "check_model"],
 }
 NAMES = [(module, name) for module, names in PUBLIC.items() for name in names]
-TABLES = {"MODELS", "DATASETS"}
+TABLES = {"MODELS", "NAMED", "DATASETS"}
 MODULES = {module: importlib.import_module(module) for module in PUBLIC}
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +29,8 @@ from hpo.storage.embedded.embedded import leave_embedded
 from hpo.study.discovery import find_study
 from hpo.trainers.estimate import inspect_study
 
-EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "data" / "folder.py"
+ROOT = Path(__file__).parents[3]
+EXAMPLE = ROOT / "docs" / "examples" / "data" / "folder.py"
 
 
 def write_digits(root: Path, count: int) -> None:
@@ -129,3 +133,14 @@ def test_a_trainer_that_starts_late_trains_on_the_images_of_the_start(place: Pat
         assert inspect_study(found, "cpu").train_images == 448
     finally:
         photo.unlink()
+
+
+def test_the_shipped_study_takes_the_images_of_the_folder_it_is_run_in(place: Path) -> None:
+    """In a process of its own, which starts in that folder."""
+    (place / "images").symlink_to(place / "photos")
+    words = [sys.executable, "-m", "hpo", "check", "--study", "resnet_folder", "--device", "cpu", "--json"]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=place, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert facts["train_images"] == 448
+    assert facts["ok"]
