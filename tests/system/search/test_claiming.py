@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from optuna.study import StudyDirection
 from sqlalchemy import Engine, event, text
 from sqlalchemy.exc import OperationalError
 
 import hpo
 from hpo import NoPruner, Random
 from hpo.search.ask_tell import AskTell
+from hpo.storage import queries
 from hpo.study.discovery import FoundStudy, find_study
 
 TRIALS = 6
@@ -77,3 +79,21 @@ def test_trials_claimed_right_before_the_database_went_away_are_put_down_and_don
         done = connection.execute(text("SELECT t.number, t.state::text, l.attempt FROM trials t JOIN hpo_leases l"
                                        " USING (trial_id) ORDER BY 1")).all()  # fmt: skip
     assert [tuple(row) for row in done] == [(number, "COMPLETE", 1) for number in range(TRIALS)]
+
+
+def test_trials_claimed_by_name_are_those_and_a_target_holds(engine: Engine) -> None:
+    """One that another host was first to take is not replaced, and no more trials are made than are to be."""
+    with engine.begin() as c:
+        study_id = queries.create_study(c, "named", (StudyDirection.MAXIMIZE,))
+        queries.register(c, study_id, fingerprint="f", declaration={}, source="s", seed=0, facts={"uid": "u"})
+        ids = [claim.trial_id for claim in queries.claim(c, study_id, "first", "host", 30.0, 4)]
+        queries.sign_off(c, "first")
+        queries.set_budget(c, study_id, None, 5)
+        where = study_id, "me", "host", 30.0
+        [taken] = queries.claim_these(c, study_id, "other", "elsewhere", 30.0, [ids[2]], 0)
+        assert taken.trial_id == ids[2]
+        mine = queries.claim_these(c, *where, [ids[3], ids[2], ids[1]], 1)
+        assert [(claim.trial_id, claim.fresh) for claim in mine[:2]] == [(ids[1], False), (ids[3], False)]
+        assert [(claim.number, claim.fresh) for claim in mine[2:]] == [(4, True)]
+        assert queries.claim_these(c, *where, [], 2) == []
+        assert [claim.trial_id for claim in queries.claim_these(c, *where, [ids[0], ids[1]], 0)] == [ids[0]]

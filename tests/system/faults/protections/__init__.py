@@ -8,6 +8,7 @@ from __future__ import annotations
 from protections.commands import COMMANDS_PROTECTIONS
 from protections.database import DATABASE_PROTECTIONS
 from protections.files import FILES_PROTECTIONS
+from protections.frozen import FROZEN_PROTECTIONS
 from protections.hosts import HOSTS_PROTECTIONS
 from protections.people import PEOPLE_PROTECTIONS
 from protections.protection import Protection
@@ -22,4 +23,5 @@ PROTECTIONS = (
     *FILES_PROTECTIONS,
     *PEOPLE_PROTECTIONS,
     *COMMANDS_PROTECTIONS,
+    *FROZEN_PROTECTIONS,
 )
