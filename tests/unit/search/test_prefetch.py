@@ -33,3 +33,11 @@ def test_no_more_than_that_for_one_asked_early_knows_less() -> None:
     assert fleet(8).prefetch(0.025, 3600.0) == 1
     assert fleet(8).prefetch(0.025, 10.0) == 3
     assert fleet(8).prefetch(0.025, 0.5) == 7
+
+
+def test_what_depends_on_how_a_trial_did_is_asked_ahead_only_where_asking_takes_long() -> None:
+    """A decision about paused trials that is made before the last one has told knows less."""
+    pool = TrainerPool([Slot(index, SlotSpec("cpu"), no_process) for index in range(2)], fresh=True)
+    assert pool.prefetch(0.1, 60.0) == 0
+    assert pool.prefetch(0.1, math.inf) == 0
+    assert pool.prefetch(0.1, 1.0) >= 1
