@@ -8,13 +8,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from hpo.dashboard.answering import Answering
 from hpo.dashboard.guard import LOOPBACK_NAMES, Guard, Policy
 from hpo.dashboard.login import Login
 from hpo.dashboard.renaming import KeepsNames
 from hpo.errors import UsageError
 from hpo.settings import Settings
 
-__all__ = ["Dashboard", "is_loopback"]
+__all__ = ["Dashboard", "is_loopback", "reachable"]
 
 MOST_BYTES = {True: 64 << 20, False: 1 << 20}
 """The largest request, by whether it may write (artifacts come as base64): waitress reads it before the guard does."""
@@ -53,7 +54,8 @@ class Dashboard:
         self._server = _listen(guarded, host, port, self._map, MOST_BYTES[policy.writable], login)
         self._serving = False
         self.port = int(self._server.effective_port)
-        self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}/dashboard"
+        named = reachable(host)
+        self.url = f"http://{f'[{named}]' if ':' in named else named}:{self.port}/dashboard"
 
     def serve(self) -> None:
         """Answer requests until `close`, or until a KeyboardInterrupt, which ends it quietly."""
@@ -85,6 +87,21 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def reachable(host: str) -> str:
+    """What others call `host`: where that means every address of this machine, the one that it sends from."""
+    try:
+        unspecified = ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return host
+    if not unspecified:
+        return host
+    family, far = (socket.AF_INET6, "2001:db8::1") if ":" in host else (socket.AF_INET, "192.0.2.1")
+    with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect((far, 9))  # chooses a route and sends nothing
+        return str(probe.getsockname()[0])
+    return socket.gethostname()
+
+
 def _application(storage: str | None, settings: Settings) -> Callable[..., Any]:
     import optuna_dashboard
     from optuna.storages import RDBStorage, get_storage
@@ -110,7 +127,7 @@ def _application(storage: str | None, settings: Settings) -> Callable[..., Any]:
     # get_storage wraps it in Optuna's cache: finished trials are read once, not each time a browser refreshes.
     kept = get_storage(reader)
     application: Callable[..., Any] = optuna_dashboard.wsgi(kept, artifact_store=artifact_store(settings))
-    return KeepsNames(application, engine)
+    return Answering(KeepsNames(application, engine), engine)
 
 
 def _listen(

@@ -166,7 +166,9 @@ def _open(
     if row is None and not opening.create:
         raise _unknown(study.name, [other.name for other in queries.list_studies(connection)])
     study_id = (
-        row.study_id if row else queries.create_study(connection, study.name, directions_of(study), _names(study))
+        row.study_id
+        if row
+        else queries.create_study(connection, study.name, directions_of(study), _names(study), study.description)
     )
     stored = queries.declaration(connection, study_id)
     if row is not None and stored is None:

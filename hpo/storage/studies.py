@@ -112,19 +112,20 @@ def list_studies(connection: Connection) -> list[StudyRow]:
 
 
 def create_study(
-    connection: Connection, name: str, directions: tuple[StudyDirection, ...], metrics: Sequence[str] = ()
+    connection: Connection,
+    name: str,
+    directions: tuple[StudyDirection, ...],
+    metrics: Sequence[str] = (),
+    description: str = "",
 ) -> int:
     """The id of the study of this name, created as `optuna.create_study` does if there is none yet.
 
     metrics: what the values are called, as `Study.set_metric_names` records it: for dashboards, and whoever reads it
+    description: kept as the user attribute of this name, which a dashboard shows
     """
     # A racing creator waits here for the other's commit.
-    made = connection.execute(
-        text(
-            f"INSERT INTO {STUDIES} (study_name) VALUES (:name) ON CONFLICT (study_name) DO NOTHING RETURNING study_id"
-        ),
-        {"name": name},
-    ).scalar()
+    values = "(study_name) VALUES (:name) ON CONFLICT (study_name) DO NOTHING RETURNING study_id"
+    made = connection.execute(text(f"INSERT INTO {STUDIES} {values}"), {"name": name}).scalar()
     if made is None:
         found = find_study(connection, name)
         assert found is not None
@@ -134,9 +135,11 @@ def create_study(
         for objective, direction in enumerate(directions)
     ]
     connection.execute(insert(table(DIRECTIONS)), rows)
-    if metrics:
-        named = {"study_id": made, "key": METRIC_NAMES, "value_json": json.dumps(list(metrics))}
-        connection.execute(insert(table(STUDY_SYSTEM_ATTRS)), named)
+    told = ((STUDY_SYSTEM_ATTRS, METRIC_NAMES, list(metrics)), (STUDY_USER_ATTRS, "description", description.strip()))
+    for attributes, key, value in told:
+        if value:
+            row = {"study_id": made, "key": key, "value_json": json.dumps(value)}
+            connection.execute(insert(table(attributes)), row)
     return int(made)
 
 

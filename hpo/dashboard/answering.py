@@ -1,0 +1,142 @@
+"""What optuna-dashboard does not know about a study: what it found, what its objectives are called, and its report.
+
+Nothing is written: the note of a study in which nobody wrote one is made when a browser asks for it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import Engine
+
+from hpo.dashboard.note import note_text
+from hpo.errors import HpoError
+from hpo.insight import insight_of
+from hpo.report import build_report
+from hpo.report.figures import plots_for
+from hpo.report.html import render_page
+from hpo.report.plot import draw
+from hpo.results.reading import read_study
+from hpo.storage import queries
+
+__all__ = ["Answering"]
+
+KEPT_SECONDS = 30.0
+"""How long an answer is shown again: a dashboard asks all the time, and many trials take seconds to read."""
+
+KEPT = 16
+"""Studies whose answers are kept."""
+
+_DETAIL = re.compile(r"/+api/+studies/+(\d{1,10})/*")
+_REPORT = re.compile(r"/+report/+(.+)")
+
+_PAGE_POLICY = (
+    "sandbox allow-scripts allow-popups; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; "
+    "style-src 'unsafe-inline'; img-src data: blob:; worker-src blob:"
+)
+"""The page of a report is one file. It may run its own scripts (plotly compiles some), in an origin of its own: what
+somebody wrote into a study could reach neither the dashboard nor anything else, even if it were not escaped."""
+
+
+@dataclass(frozen=True)
+class _Known:
+    """note: as Markdown; names: of the objectives"""
+
+    note: str
+    names: tuple[str, ...]
+
+
+class Answering:
+    """`application` as a WSGI application that adds the answers of hpo.insight and serves /report/NAME."""
+
+    def __init__(
+        self, application: Callable[..., Iterable[bytes]], engine: Engine, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._application, self._engine, self._clock = application, engine, clock
+        self._kept: dict[str, tuple[float, Any]] = {}
+        self._busy = threading.Lock()
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        path = str(environ.get("PATH_INFO", ""))
+        if environ.get("REQUEST_METHOD") != "GET":
+            return self._application(environ, start_response)
+        if asked := _REPORT.fullmatch(path):
+            # WSGI gives the bytes of a path as Latin-1.
+            return self._report(asked[1].encode("latin-1", "replace").decode("utf-8", "replace"), start_response)
+        if asked := _DETAIL.fullmatch(path):
+            return self._detail(int(asked[1]), environ, start_response)
+        return self._application(environ, start_response)
+
+    def _report(self, name: str, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        try:
+            page = self._once(f"report {name}", lambda: self._page(name))
+        except HpoError as error:
+            return _plain(start_response, "404 Not Found", str(error))
+        headers = [("Content-Type", "text/html; charset=utf-8"), ("Content-Length", str(len(page))),
+                   ("Content-Security-Policy", _PAGE_POLICY), ("Refresh", "60")]  # fmt: skip
+        start_response("200 OK", headers)
+        return [page]
+
+    def _page(self, name: str) -> bytes:
+        data = build_report(read_study(self._engine, name, history=True))
+        return render_page(data, [draw(row, data) for row in plots_for(data)]).encode(errors="backslashreplace")
+
+    def _detail(self, study_id: int, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """optuna-dashboard's answer about a study, with what it lacks."""
+        said: list[Any] = []
+        body = b"".join(self._application(environ, lambda *given: said.append(given)))
+        status, headers, *more = said[0]
+        if status.startswith("200"):
+            body = self._completed(study_id, body)
+            headers = [(name, value) for name, value in headers if name.lower() != "content-length"]
+            headers.append(("Content-Length", str(len(body))))
+        start_response(status, headers, *more)
+        return [body]
+
+    def _completed(self, study_id: int, body: bytes) -> bytes:
+        try:
+            document = json.loads(body)
+            known = self._once(f"note {study_id}", lambda: self._know(study_id, document))
+        except (HpoError, ValueError):
+            return body
+        if not document.get("note", {}).get("version"):
+            document["note"] = {"version": 0, "body": known.note}
+        if known.names:
+            document.setdefault("objective_names", list(known.names))
+        return json.dumps(document).encode()
+
+    def _know(self, study_id: int, document: Mapping[str, Any]) -> _Known:
+        with self._engine.connect() as connection:
+            name = next((one.name for one in queries.list_studies(connection) if one.study_id == study_id), None)
+        if name is None:
+            raise ValueError(f"study {study_id} is gone")
+        view = read_study(self._engine, name)
+        about = [one["value"] for one in document.get("user_attrs", ()) if one.get("key") == "description"]
+        note = note_text(
+            view, insight_of(view), about=str(about[0]) if about else "", link=f"/report/{quote(name, safe='')}"
+        )
+        return _Known(note, view.objectives if view.declaration is not None else ())
+
+    def _once(self, what: str, make: Callable[[], Any]) -> Any:
+        """What was made of this in the last seconds, else made now; one at a time, since each takes a processor."""
+        with self._busy:
+            made, found = self._kept.get(what, (float("-inf"), None))
+            if self._clock() - made > KEPT_SECONDS:
+                found = make()
+                self._kept[what] = (self._clock(), found)
+                while len(self._kept) > KEPT:
+                    del self._kept[min(self._kept, key=lambda key: self._kept[key][0])]
+            return found
+
+
+def _plain(start_response: Callable[..., Any], status: str, text: str) -> Iterable[bytes]:
+    body = f"{text}\n".encode(errors="backslashreplace")
+    start_response(status, [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))])
+    return [body]

@@ -1,0 +1,87 @@
+"""What hpo adds to optuna-dashboard: the note of a study, the names of its objectives, its report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import optuna
+import pytest
+from dashboard_client import PASSWORD, USER, Client, basic
+from optuna.study import StudyDirection
+from optuna.trial import create_trial
+
+from hpo.dashboard import Login
+from hpo.storage import queries
+from hpo.storage.engine import open_engine
+
+Serve = Callable[..., Client]
+
+
+@pytest.fixture
+def ours(empty_database_url: str, serve: Serve) -> int:
+    """The id of a study as hpo makes one, whose name has signs that mean something in an address."""
+    serve()  # the first dashboard makes the tables
+    engine = open_engine(empty_database_url)
+    with engine.begin() as c:
+        made = queries.create_study(c, "ours/50% ä", (StudyDirection.MAXIMIZE,), description="  A <b>study</b>.\n")
+        declared = {"(objective)": "maximize val_accuracy"}
+        queries.register(c, made, fingerprint="f", declaration=declared, source="s", seed=0, facts={"uid": "u"})
+    engine.dispose()
+    study = optuna.load_study(study_name="ours/50% ä", storage=empty_database_url)
+    for value, origin in ((0.5, "baseline"), (0.75, "")):
+        trial = create_trial(value=value, user_attrs={"seed": 1, "origin": origin})
+        study.add_trial(trial)
+    return made
+
+
+def detail(client: Client, study: int, *more: str) -> dict[str, object]:
+    answer = client("GET", f"/api/studies/{study}{''.join(more)}")
+    assert answer.status == 200
+    found: dict[str, object] = json.loads(answer.body)
+    return found
+
+
+def test_a_study_has_its_metric_s_name_and_a_note_that_says_what_it_found(serve: Serve, ours: int) -> None:
+    found = detail(serve(), ours)
+    assert found["objective_names"] == ["val_accuracy"]
+    note = found["note"]
+    assert isinstance(note, dict)
+    assert note["version"] == 0
+    assert note["body"].startswith("**Trial 1 scored 0\\.75000 in the search, 0\\.25000 better than the baseline")
+    assert "A \\<b\\>study\\</b\\>\\." in note["body"]
+    assert note["body"].endswith("(/report/ours%2F50%25%20%C3%A4)")
+    assert len(found["trials"]) == 2  # type: ignore[arg-type]
+
+
+def test_a_note_that_somebody_wrote_stays(serve: Serve, ours: int) -> None:
+    client = serve()
+    written = json.dumps({"version": 1, "body": "mine"})
+    assert client("PUT", f"/api/studies/{ours}/note", written).status == 204
+    assert detail(client, ours)["note"] == {"version": 1, "body": "mine"}
+
+
+def test_a_study_of_plain_optuna_is_shown_as_it_is_named(serve: Serve) -> None:
+    """Its objectives have no names but those that it gave them."""
+    found = detail(serve(), 1)
+    assert "objective_names" not in found
+    assert "No best trial yet" in str(found["note"])
+
+
+def test_the_report_is_served_live_in_an_origin_of_its_own(serve: Serve, ours: int) -> None:
+    answer = serve()("GET", "/report/ours%2F50%25%20%C3%A4")
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert answer.headers["content-security-policy"].startswith("sandbox allow-scripts")
+    assert "allow-same-origin" not in answer.headers["content-security-policy"]
+    assert "Trial 1 scored 0.75000 in the search" in answer.body
+    missing = serve()("GET", "/report/nothing")
+    assert missing.status == 404
+    assert 'no study "nothing"' in missing.body
+
+
+def test_a_stranger_sees_no_report(serve: Serve, ours: int, login: Login) -> None:
+    client = serve(host="0.0.0.0", login=login)
+    path = "/report/ours%2F50%25%20%C3%A4"
+    assert client("GET", path).status == 401
+    assert client("GET", path, authorization=basic(USER, PASSWORD)).status == 200
