@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -132,7 +133,8 @@ def _which(saved: SavedModel) -> str:
     """`trial 38, test accuracy 0.9812`: the winner is not always the search's best."""
     about = saved.about
     name, trial, accuracy = about.get("name"), about.get("trial"), about.get("test_accuracy")
-    which = f"{name} (trial {trial})" if trial is not None and name != f"trial {trial}" else str(name)
+    said = trial is None or re.search(rf"\btrial {re.escape(str(trial))}\b", str(name)) is not None
+    which = str(name) if said else f"{name} (trial {trial})"
     return f"{which}, test accuracy {accuracy['mean']:.4f}" if isinstance(accuracy, dict) else which
 
 

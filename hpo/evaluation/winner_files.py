@@ -2,8 +2,8 @@
 
 model.safetensors   the model to use: the first of the evaluation's runs, trained on train and validation
 config.json         what it is, how it was trained and how it scored: all that is needed to load it
-metrics.csv         phase, epoch, train_loss, train_acc, val_acc, test_acc, lr, timestamp: phase "search" is the
-                    training that the search scored, phase "final" that of model.safetensors
+metrics.csv         phase, epoch, train_loss, train_accuracy, val_accuracy, test_accuracy, lr, timestamp: phase "search"
+                    is the training that the search scored, phase "final" that of model.safetensors
 best.safetensors    phase "search" after its best epoch
 last.safetensors    phase "search" after its last epoch
 """
@@ -27,7 +27,7 @@ from hpo.results.evaluation import ConfigurationRow
 __all__ = ["FILES", "save_winner"]
 
 FILES = ("model.safetensors", "config.json", "metrics.csv", "best.safetensors", "last.safetensors")
-COLUMNS = ("phase", "epoch", "train_loss", "train_acc", "val_acc", "test_acc", "lr", "timestamp")
+COLUMNS = ("phase", "epoch", "train_loss", "train_accuracy", "val_accuracy", "test_accuracy", "lr", "timestamp")
 
 
 def save_winner(
@@ -87,7 +87,7 @@ def _metrics(final: RunResult, search: RunResult) -> str:
     writer.writeheader()
     writer.writerows(_rows("search", search))
     rows = list(_rows("final", final))
-    rows[-1]["test_acc"] = final.finished.metrics["test_accuracy"]  # read once, after the last epoch
+    rows[-1]["test_accuracy"] = final.finished.metrics["test_accuracy"]  # read once, after the last epoch
     writer.writerows(rows)
     return text.getvalue()
 
@@ -98,9 +98,9 @@ def _rows(phase: str, result: RunResult) -> Iterator[dict[str, Any]]:
             "phase": phase,
             "epoch": epoch["epoch"],
             "train_loss": epoch["train_loss"],
-            "train_acc": epoch["train_accuracy"],
-            "val_acc": epoch.get("val_accuracy", ""),
-            "test_acc": "",
+            "train_accuracy": epoch["train_accuracy"],
+            "val_accuracy": epoch.get("val_accuracy", ""),
+            "test_accuracy": "",
             "lr": epoch["lr"],
             "timestamp": datetime.fromtimestamp(epoch["at"], UTC).isoformat(timespec="milliseconds"),
         }

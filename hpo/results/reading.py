@@ -18,6 +18,7 @@ from sqlalchemy.engine import Connection, Engine, make_url
 from hpo.errors import HpoError, StorageError, StudyError, near_miss
 from hpo.printable import one_line
 from hpo.results.best import best_trial
+from hpo.results.counting import counts_of
 from hpo.results.evaluation import EvaluationDocument, as_document
 from hpo.settings import Settings
 from hpo.storage import optuna_internals, optuna_schema, queries, tables
@@ -25,7 +26,7 @@ from hpo.storage.database_url import database_file
 from hpo.storage.engine import hide_password, open_engine, resolve_url, storage_error
 from hpo.storage.evaluations import read_evaluation
 from hpo.storage.journal import replay
-from hpo.storage.optuna_schema import DIRECTION_WORDS, METRIC_NAMES, REVISION_TABLE, STATES, STUDIES, TRIALS
+from hpo.storage.optuna_schema import DIRECTION_WORDS, METRIC_NAMES, REVISION_TABLE, STUDIES, TRIALS
 from hpo.storage.schema import check_readable, knows_installed_optuna
 from hpo.study.discovery import find_study, names_code
 from hpo.study.doors import stored_training
@@ -83,11 +84,8 @@ class StudyView:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Trials by state, with the keys complete, pruned, failed, running and waiting."""
-        counts = dict.fromkeys(STATES.values(), 0)
-        for trial in self.trials:
-            counts[STATES[trial.state]] += 1
-        return counts
+        """Trials by state, with the keys complete, pruned, failed, running and waiting: hpo.results.counting."""
+        return counts_of(self.trials, self.workers)
 
 
 def open_for_reading(storage: str | None, settings: Settings) -> Engine:

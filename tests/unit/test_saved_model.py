@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from hpo.cli.saved_model import _which
 from hpo.errors import HpoError
 from hpo.inference.model import Trust, load_model
 
@@ -47,3 +49,19 @@ def test_no_line_of_an_error_is_empty(tmp_path: Path) -> None:
     with pytest.raises(HpoError) as caught:
         load_model(saved(tmp_path, "os:getpid"), "s", Trust(anything=True))
     assert all(line.strip() for line in str(caught.value).splitlines()), str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("trial 38", "trial 38"),
+        ("trial 0 (baseline)", "trial 0 (baseline)"),
+        ("baseline (trial 0)", "baseline (trial 0)"),  # it was "baseline (trial 0) (trial 0)"
+        ("known 1", "known 1 (trial {trial})"),
+        ("trial 3801", "trial 3801 (trial {trial})"),
+    ],
+)
+def test_a_winner_is_named_with_its_trial_once(name: str, shown: str) -> None:
+    trial = 38 if "38" in name else 0
+    saved_model = SimpleNamespace(about={"name": name, "trial": trial})
+    assert _which(saved_model) == shown.format(trial=trial)  # type: ignore[arg-type]

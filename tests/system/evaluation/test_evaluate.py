@@ -87,12 +87,13 @@ def test_the_winner_is_saved(evaluated: Evaluated) -> None:
     assert config["name"] == evaluated.evaluation.document["winner"]
     with (folder / "metrics.csv").open() as file:
         records = list(csv.DictReader(file))
-    assert list(records[0]) == ["phase", "epoch", "train_loss", "train_acc", "val_acc", "test_acc", "lr", "timestamp"]
+    accuracies = ["train_accuracy", "val_accuracy", "test_accuracy"]
+    assert list(records[0]) == ["phase", "epoch", "train_loss", *accuracies, "lr", "timestamp"]
     final = [record for record in records if record["phase"] == "final"]
     search = [record for record in records if record["phase"] == "search"]
     assert len(final) == config["epochs"]
-    assert [bool(record["test_acc"]) for record in final] == [False] * (len(final) - 1) + [True]
-    assert all(record["val_acc"] for record in search)
+    assert [bool(record["test_accuracy"]) for record in final] == [False] * (len(final) - 1) + [True]
+    assert all(record["val_accuracy"] for record in search)
     assert all(record["timestamp"] > "2020" for record in records)
 
 
