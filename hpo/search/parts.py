@@ -186,7 +186,8 @@ def storage_thread(
 ) -> tuple[StorageThread, OwnTrials | None]:
     """The way to the database, and what answers a function of the user's own, if the study has one."""
     checkpoints = settings.checkpoint_dir / f"{found.study.name}-{opened.uid}"
-    planner = _planner(found.study, opened, checkpoints, identity, settings)
+    # The one trial of --debug trains to its end.
+    planner = _planner(found.study, opened, checkpoints, identity, settings) if options.foreground is None else None
     ask_tell = AskTell(found.study, opened.study_id, opened.cache, checkpoints, identity.host, slots, planner)
     thread = StorageThread(
         engine,
