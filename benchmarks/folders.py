@@ -57,13 +57,13 @@ def _compare(name: str, place: Path, size: int, rounds: int) -> None:
     for number in range(rounds):
         for side, run in sides.items():
             speeds[side].append(run(place, size, number))
-    print(f"\n{name}\n{'':>14}{'hpo':>28}{'torchvision':>28}   hpo is")
+    print(f"\n{name}\n{'':>14}{'hpo':>36}{'torchvision':>36}   hpo is")
     for row, first in (("first epoch", True), ("later epochs", False)):
         figures = {
             side: [speed for one in rounds_ for speed in (one[:1] if first else one[1:])]
             for side, rounds_ in speeds.items()
         }
-        shown = "".join(f"{_shown(figures[side]):>28}" for side in sides)
+        shown = "".join(f"{_shown(figures[side]):>36}" for side in sides)
         print(f"{row:>14}{shown}   {median(figures['hpo']) / median(figures['torchvision']):.1f}x")
 
 
