@@ -38,8 +38,8 @@ def check(
     Like `hpo run`, it refuses a study that HPO_STORAGE, or .hpo/ in this folder, holds with a different table.
     """
     from hpo.duration import parse_duration
-    from hpo.sampling.choose import check_search
-    from hpo.settings import Settings
+        from hpo.settings import Settings
+    from hpo.study.advice import check_search, wasteful
     from hpo.study.discovery import find_study
     from hpo.trainers.devices import find_slots
     from hpo.trainers.estimate import compare_stored, inspect_study
@@ -55,7 +55,6 @@ def check(
         return
     if found.study.program is not None:
         from hpo.cli.check_command import check_command
-        from hpo.study.advice import wasteful
 
         not_compared = compare_stored(found.study, Settings.read())
         said = [*wasteful(found.study), *([not_compared] if not_compared else [])]

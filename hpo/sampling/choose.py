@@ -6,7 +6,6 @@ import optuna
 from optuna.samplers import BaseSampler
 from optuna.search_space import IntersectionSearchSpace
 
-from hpo.errors import StudyError
 from hpo.sampling.cma_es import Evolution, TrialsCmaEs
 from hpo.sampling.column_tpe import ColumnTPE
 from hpo.sampling.observations import TrialObservations
@@ -17,7 +16,7 @@ from hpo.study.pruners import Hyperband
 from hpo.study.samplers import TPE, CmaEs, Fixed, Sampler
 from hpo.study.study import Study
 
-__all__ = ["Sampling", "check_search"]
+__all__ = ["Sampling"]
 
 
 class Sampling:
@@ -55,20 +54,6 @@ class Sampling:
             return declared.build(self._study.rows, seed)
         assert isinstance(declared, TPE)
         return ColumnTPE(self._columns, self._space, startup_trials=declared.startup_trials, seed=seed)
-
-
-def check_search(study: Study) -> None:
-    """Raise StudyError for a sampler or a pruner that cannot be made or used: an argument that it does not take, an
-    error in a file of the user's own, CmaEs with several objectives."""
-    sampler = study.sampler.sampler if isinstance(study.sampler, Fixed) else study.sampler
-    if isinstance(sampler, CmaEs) and len(study.directions) > 1:
-        raise StudyError(
-            f"CmaEs() goes by one objective, and this study has {len(study.directions)}",
-            next="sampler=NSGAII(), which is for several, or TPE()",
-        )
-    if not isinstance(sampler, CmaEs):  # which takes no arguments, and Optuna's own is not used
-        study.sampler.build(study.rows, 0)
-    study.pruner.build(study.epochs, 1)
 
 
 def _note(reason: str) -> str:

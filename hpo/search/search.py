@@ -16,7 +16,6 @@ from sqlalchemy.engine import Engine
 
 from hpo.errors import StorageError
 from hpo.result import Result
-from hpo.sampling.choose import check_search
 from hpo.search.code import code_facts
 from hpo.search.identity import own_identity
 from hpo.search.listening import Listeners, heard
@@ -44,7 +43,7 @@ from hpo.storage.journal import Origin, keep, replay
 from hpo.storage.optuna_schema import STATES
 from hpo.storage.queries import WriteBatch
 from hpo.storage.schema import ensure_schema
-from hpo.study.advice import wasteful
+from hpo.study.advice import check_search, wasteful
 from hpo.study.discovery import FoundStudy
 from hpo.trainers.jobs import trainer_for
 from hpo.trainers.memory import available_bytes, check_memory

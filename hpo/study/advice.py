@@ -1,12 +1,31 @@
-"""Samplers and pruners that waste trials together: said by `hpo check` and at the start of a run, never refused."""
+"""Samplers and pruners that cannot be made, which is refused before a run, and those that waste trials together, which
+`hpo check` and the first lines of a run say."""
 
 from __future__ import annotations
 
+from hpo.errors import StudyError
+from hpo.study.own_search import OwnPruner, OwnSampler
 from hpo.study.pruners import Hyperband, NoPruner, Patient, Pruner, SuccessiveHalving, Wilcoxon
 from hpo.study.samplers import GP, NSGAII, NSGAIII, CmaEs, Fixed, Sampler
 from hpo.study.study import Study
 
-__all__ = ["wasteful"]
+__all__ = ["check_search", "wasteful"]
+
+
+def check_search(study: Study) -> None:
+    """Raise StudyError for a sampler or a pruner that cannot be made or used: an argument that it does not take, an
+    error in a file of the user's own, CmaEs with several objectives. Loads Optuna only where there is one to ask."""
+    sampler = study.sampler.sampler if isinstance(study.sampler, Fixed) else study.sampler
+    if isinstance(sampler, CmaEs) and len(study.directions) > 1:
+        raise StudyError(
+            f"CmaEs() goes by one objective, and this study has {len(study.directions)}",
+            next="sampler=NSGAII(), which is for several, or TPE()",
+        )
+    if sampler.arguments or isinstance(sampler, OwnSampler):
+        study.sampler.build(study.rows, 0)
+    pruner = study.pruner.pruner if isinstance(study.pruner, Patient) else study.pruner
+    if isinstance(pruner, OwnPruner) or (pruner is not None and pruner.arguments) or study.pruner.arguments:
+        study.pruner.build(study.epochs, 1)
 
 
 def wasteful(study: Study) -> list[str]:

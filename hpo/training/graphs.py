@@ -14,6 +14,7 @@ import torch
 from torch import Generator, Tensor
 
 from hpo.messages import Job
+from hpo.models import NAMED
 from hpo.study.own import is_own_builder
 
 __all__ = ["CaptureFailed", "Replayed", "Work", "capture", "may_record"]
@@ -42,7 +43,8 @@ def may_record(job: Job, device: torch.device) -> bool:
     """
     if job.parts.get("loss") or job.parts.get("optimizer"):  # which may read a value, too
         return False
-    own = is_own_builder(job.model.get("builder"))
+    builder = job.model.get("builder")
+    own = is_own_builder(builder) and builder not in NAMED.values()
     return device.type == "cuda" and (own or job.model.get("cuda_graphs", False) is True)
 
 

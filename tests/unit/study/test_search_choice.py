@@ -34,8 +34,7 @@ from hpo import (
     Wilcoxon,
 )
 from hpo.errors import StudyError, UsageError
-from hpo.sampling.choose import check_search
-from hpo.study.advice import wasteful
+from hpo.study.advice import check_search, wasteful
 from hpo.study.objective_study import ObjectiveOptions, study_of
 from hpo.study.space import Space
 

@@ -16,7 +16,7 @@ from hpo.channel import Channel
 from hpo.data import Dataset
 from hpo.errors import StudyError
 from hpo.messages import Job
-from hpo.models import MODELS, Model
+from hpo.models import MODELS, Model, named_model
 from hpo.study.discovery import FoundStudy, list_studies
 from hpo.study.study import Study
 from hpo.trainers.jobs import study_job
@@ -67,6 +67,9 @@ def test_hpos_own_models_are_recorded_and_others_that_ask_for_it(name: str, make
     theirs = make_job(builder="synthetic:normed")
     assert not may_record(theirs, GPU)
     assert may_record(replace(theirs, model={**theirs.model, "cuda_graphs": True}), GPU)
+    by_name = named_model("torchvision:resnet18")
+    assert by_name is not None
+    assert not may_record(replace(own, model={"builder": by_name.builder, "reads": []}), GPU)
 
 
 def study_of(model: Model) -> Study:
@@ -85,7 +88,10 @@ def test_a_study_says_that_its_model_may_be_recorded() -> None:
         study_of(Model("a:b", cuda_graphs="yes"))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", [one.study.name for one in list_studies() if not one.study.brings_training])
+OWN_NETWORKS = [one.study.name for one in list_studies() if one.study.model in MODELS]  # not those of torchvision
+
+
+@pytest.mark.parametrize("name", OWN_NETWORKS)
 def test_the_baseline_of_every_study_is_recorded(name: str) -> None:
     """Averaged weights, augmentation, mixup, clipping and schedules included, from full batches."""
     found = next(one for one in list_studies() if one.study.name == name)
