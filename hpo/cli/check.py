@@ -38,7 +38,7 @@ def check(
     Like `hpo run`, it refuses a study that HPO_STORAGE, or .hpo/ in this folder, holds with a different table.
     """
     from hpo.duration import parse_duration
-        from hpo.settings import Settings
+    from hpo.settings import Settings
     from hpo.study.advice import check_search, wasteful
     from hpo.study.discovery import find_study
     from hpo.trainers.devices import find_slots
