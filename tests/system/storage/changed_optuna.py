@@ -90,10 +90,13 @@ def command(*words: str) -> Any:
     return [code, printed.getvalue()]
 
 
+CLOCKED = ("started", "seconds", "cost", "pace", "pruning")
+
+
 def timeless(answer: Any) -> Any:
     """An answer in JSON without what the clock decides."""
     if isinstance(answer, dict):
-        return {key: timeless(value) for key, value in answer.items() if key not in ("started", "seconds")}
+        return {key: timeless(value) for key, value in answer.items() if key not in CLOCKED}
     return [timeless(value) for value in answer] if isinstance(answer, list) else answer
 
 
