@@ -50,7 +50,7 @@ def document(study: Study, candidates: Sequence[Candidate], results: Results, *,
         "winner": best["name"] if best else None,
         "verdict": verdict(rows, direction),
     }
-    if study.judged_by == "val_accuracy":
+    if study.judged_by == "val_accuracy" and not own:
         return made
     return {**made, "metric": final_metric(study, rows), "direction": direction}
 
