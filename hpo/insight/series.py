@@ -49,10 +49,11 @@ def quality(trials: Sequence[FrozenTrial], direction: str) -> dict[int, tuple[fl
     their value there; last those that broke a constraint, diverged or ran out of memory.
     """
     sign = 1.0 if direction == "maximize" else -1.0
-    counted = {trial.number for trial in eligible(trials)}
+    counted = {id(trial) for trial in eligible(trials)}  # not by number, which somebody may have given to two
     found: dict[int, tuple[float, ...]] = {}
     for trial in trials:
-        if trial.number in counted:
+        if id(trial) in counted:
+            assert trial.values is not None
             found[trial.number] = (2.0, 0.0, sign * trial.values[0])
         elif trial.state == TrialState.PRUNED and trial.intermediate_values and "failure" not in record_of(trial):
             step = max(trial.intermediate_values)

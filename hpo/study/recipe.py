@@ -176,7 +176,8 @@ def check_value(name: str, value: Any, setting: Setting) -> None:
     """Raise StudyError, with the rule and the value, unless `setting` accepts `value`."""
     if setting.choices:
         if value not in setting.choices:
-            instead = f"one of them, or one of your own: {setting.own}" if setting.own else ""
+            own = getattr(setting, "own", "")  # what a model reads is chosen by its builder
+            instead = f"one of them, or one of your own: {own}" if own else ""
             raise StudyError(
                 f"{name}={value!r} is not a choice", evidence=[near_miss(str(value), setting.choices)], next=instead
             )

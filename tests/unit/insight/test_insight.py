@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hpo.insight import Insight, insight_of
 from hpo.insight.mattered import FEW_TRIALS, MOST_TRIALS
+from hpo.insight.series import quality
 from hpo.results.evaluation import EvaluationDocument
 from hpo.results.reading import StudyView
 
@@ -310,3 +311,10 @@ def test_the_next_step_fits_the_study() -> None:
     assert first(baseline(0.5), *rising) == "run"
     assert answers(baseline(0.5), trial(1, 0.9), trial(2, state=TrialState.RUNNING)).steps == ()
     assert "other seeds" in answers(trial(0, 0.5), trial(1, 0.9), declaration=None).steps[0].text
+
+
+def test_two_trials_of_one_number_are_told_apart() -> None:
+    """Somebody may give a trial a number that another has: one of them is complete, and the other has no value."""
+    best, failed = trial(1, 0.9), trial(1, state=TrialState.FAIL)
+    assert answers(baseline(0.5), best, failed).settings.trial == 1
+    assert quality([failed, best], "maximize") == {1: (2.0, 0.0, 0.9)}
