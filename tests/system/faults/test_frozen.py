@@ -31,8 +31,11 @@ def paused(world: World) -> list[int]:
     return [row[0] for row in world.sql(query)]
 
 
-def check_ended(world: World, trials: int) -> None:
-    """As stock Optuna reads it: so many trials, each complete or pruned with its last value, and none left behind."""
+def check_ended(world: World, trials: int, *, on_one_host: bool = True) -> None:
+    """As stock Optuna reads it: so many trials, each complete or pruned with its last value, and none left behind.
+
+    on_one_host: whether no other host may have ended trials whose checkpoints it could not reach
+    """
     found = world.trials()
     assert [trial.number for trial in found] == list(range(trials))
     assert {trial.state.name for trial in found} <= {"COMPLETE", "PRUNED"}
@@ -51,7 +54,7 @@ def check_ended(world: World, trials: int) -> None:
     best = max(found, key=lambda trial: max(trial.intermediate_values.values()))
     assert best.state.name == "COMPLETE", "the best goes to its end"
     assert found[0].state.name == "COMPLETE", "and so does the baseline"
-    assert list((world.folder / "checkpoints").glob("*/*")) == []
+    assert not on_one_host or list((world.folder / "checkpoints").glob("*/*")) == []
 
 
 def test_an_exact_number_of_trials_begins_and_ends(world: World) -> None:
@@ -122,7 +125,7 @@ def test_two_hosts_share_the_trials_and_each_goes_on_with_its_own(world: World, 
     second = world.start(command="worker", OTHER_HOST="b", HPO_CHECKPOINT_DIR=str(tmp_path / "other"))
     first.ends()
     second.ends()
-    check_ended(world, 16)
+    check_ended(world, 16, on_one_host=False)
     for line in world.log("begin"):
         earlier = [one.epoch for one in world.log("epoch", line.number) if one.time < line.time]
         assert line.epoch == max(earlier, default=0), "it began again on the other host"
