@@ -48,16 +48,16 @@ class Ours:
         job = _job(config, subset=None)
         trial = TrialRun(job, self._data, self._device, lambda epoch: None, StopRequest(), lambda sentence: None)
         trial.begin()
-        learner = trial.learner
+        state = trial.state
         epoch = step = 0
         while True:
-            for index in learner.batches(epoch):
-                learner.set_lr(step)
-                learner.step(index)
+            for index in state.batches(epoch):
+                state.set_lr(step)
+                state.step(index)
                 step += 1
                 yield len(index)
-            learner.step.running.read()
-            learner.step.running.reset()
+            state.step.running.read()
+            state.step.running.reset()
             epoch += 1
 
     def trial(self, config: dict[str, Any]) -> float:
