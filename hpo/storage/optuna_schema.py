@@ -65,7 +65,10 @@ PARAMS, VALUES, INTERMEDIATE = "trial_params", "trial_values", "trial_intermedia
 STATE_TYPE, VALUE_TYPE, INTERMEDIATE_TYPE = "trialstate", "trialvaluetype", "trialintermediatevaluetype"
 REVISION_TABLE, VERSION_TABLE = "alembic_version", "version_info"
 
-NUMBERED = "t.number BETWEEN 0 AND t.trial_id"
+LARGEST_NUMBER = 99_999_999
+"""No study has more trials; a number beyond was written by somebody, whatever id stands beside it."""
+
+NUMBERED = f"t.number BETWEEN 0 AND t.trial_id AND t.number <= {LARGEST_NUMBER}"
 """SQL: of trials t that have a number as Optuna gives them. Numbers count a study's trials and ids those of all, so a
 larger number is somebody's own; the next trial's would follow it, up to where the column is full. Such a trial, and
 one without a number, is as if it were not there."""
@@ -135,7 +138,7 @@ def table(name: str) -> Table:
 
 def is_numbered(trials: Table) -> ColumnElement[bool]:
     """NUMBERED for a query that SQLAlchemy builds."""
-    return trials.c.number.between(0, trials.c.trial_id)
+    return trials.c.number.between(0, trials.c.trial_id) & (trials.c.number <= LARGEST_NUMBER)
 
 
 def stamp(connection: Connection) -> None:

@@ -90,6 +90,22 @@ def test_a_trial_without_a_number_of_optunas_keeps_no_run_waiting(
         assert "nothing is left to try" in said, said
 
 
+def test_a_trial_whose_id_is_as_large_as_its_number_keeps_no_run_waiting(
+    seeded_objective: str, commands: Commands
+) -> None:
+    """Once nothing refers to it, its id may be changed, too; new trials would be numbered from it on."""
+    with database_of(seeded_objective, "hostile_objective") as url:
+        with altered(url) as connection:
+            waiting = connection.execute(text("SELECT max(trial_id) FROM trials WHERE state = 'WAITING'")).scalar_one()
+            connection.execute(text("DELETE FROM trial_system_attributes WHERE trial_id = :id"), {"id": waiting})
+            odd = {"id": waiting, "largest": 2**31 - 1, "number": 2**30 - 9}
+            connection.execute(
+                text("UPDATE trials SET trial_id = :largest, number = :number WHERE trial_id = :id"), odd
+            )
+        said = commands.run(url, 1, "a trial with the largest id", timeout="60s")
+        assert "time is up" not in said, said
+
+
 @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_no_mutation_of_an_objectives_study_runs_anything_or_is_called_a_bug(

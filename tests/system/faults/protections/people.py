@@ -162,7 +162,7 @@ PEOPLE_PROTECTIONS = (
         "no number above its id",
         "storage/optuna_schema.py",
         "NUMBERED",
-        "'t.number BETWEEN 0 AND t.trial_id'",
+        "f't.number BETWEEN 0 AND t.trial_id AND t.number <= {LARGEST_NUMBER}'",
         "'t.number BETWEEN 0 AND 1073741824'",
         HOSTILE + "a_search_ends_by_itself_whatever_number_its_newest_trial_was_given[1073741824]",
         "time is up",
