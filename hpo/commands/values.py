@@ -96,6 +96,7 @@ class Values:
             self.waiting = {STEPS[0]: float(step)}  # its objective may come on a line without a number
         before = self.reported.get(step, {})
         known = dict(list({**before, **metrics, **before}.items())[:MOST_METRICS])
+        self._value(known, metrics)
         if known.keys() <= before.keys():
             return None
         self.reported[step] = known
@@ -107,7 +108,12 @@ class Values:
         )
         self.names += islice(others, MOST_NAMES - len(self.names))
         self.last |= {name: record[name] for name in self.objectives if name in record}
-        value = record.get(self.objectives[0], math.nan)
+
+    def _value(self, known: Mapping[str, float], metrics: Mapping[str, float]) -> None:
+        """An attempt that trains a step again may come to another number; the step keeps its first, and so does the
+        trial's value."""
+        self.last |= {name: known[name] for name in self.objectives if name in metrics and name in known}
+        value = known.get(self.objectives[0], math.nan) if self.objectives[0] in metrics else math.nan
         if not math.isnan(value) and (self.best is None or (value > self.best) == self.maximize):
             self.best = value
 

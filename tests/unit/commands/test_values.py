@@ -75,7 +75,7 @@ def test_a_report_is_numbered_by_its_epoch_or_step_or_place() -> None:
     ]
     for record, report in lines:
         assert found.take(record) == report
-    assert found.result(best=False) == {"val_loss": 8.0}
+    assert found.result(best=False) == {"val_loss": 7.0}
 
 
 def test_what_is_known_of_a_step_comes_together() -> None:
@@ -124,6 +124,14 @@ def test_the_last_value_counts_or_the_best(maximize: bool, best: float) -> None:
         found.take({"val_loss": value})
     assert found.result(best=False) == {"val_loss": 2.5}
     assert found.result(best=True) == {"val_loss": best}
+
+
+def test_a_step_that_is_trained_again_keeps_its_first_value_and_so_does_the_trial() -> None:
+    """An attempt that goes on from an earlier epoch may come to another number for one that was told before."""
+    values = Values(("a",), maximize=True)
+    assert values.take({"epoch": 1, "a": 0.5}) == (1, {"a": 0.5})
+    assert values.take({"epoch": 1, "a": 0.9}) is None
+    assert values.result(best=False) == values.result(best=True) == {"a": 0.5}
 
 
 def test_a_trial_without_a_number_has_none() -> None:
