@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import optuna
 from optuna.samplers import BaseSampler
 from optuna.search_space import IntersectionSearchSpace
 
 from hpo.sampling.cma_es import Evolution, TrialsCmaEs
 from hpo.sampling.column_tpe import ColumnTPE
+from hpo.sampling.even_constraints import EvenConstraints
 from hpo.sampling.observations import TrialObservations
 from hpo.sampling.rehearsal import rehearse
 from hpo.seeds import sampler_seed
 from hpo.storage.study_cache import StudyCache
 from hpo.study.pruners import Hyperband
-from hpo.study.samplers import TPE, CmaEs, Fixed, Sampler
+from hpo.study.samplers import GP, TPE, CmaEs, Fixed, Sampler
 from hpo.study.study import Study
 
 __all__ = ["Sampling"]
@@ -24,6 +27,7 @@ class Sampling:
 
     TPE's are up to observations.MOST_OTHERS trials; beyond, it is shown a part of them.
 
+    storage: the study in memory, as the sampler can read it
     note: a line for the user if ColumnTPE cannot work and Optuna's own sampler proposes; else ""
     """
 
@@ -38,6 +42,8 @@ class Sampling:
         self._space = IntersectionSearchSpace(include_pruned=isinstance(study.sampler, TPE))
         self._evolution = Evolution()
         self._cache = cache
+        inner = study.sampler.sampler if isinstance(study.sampler, Fixed) else study.sampler
+        self.storage: Any = EvenConstraints(cache) if isinstance(inner, GP) else cache
 
     def sampler(self, number: int) -> BaseSampler:
         """A sampler for trial `number` alone; it knows the study as it is now."""

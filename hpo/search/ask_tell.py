@@ -32,6 +32,7 @@ from hpo.storage.optuna_internals import constraint_key, trial_id_of
 from hpo.storage.optuna_schema import FIXED_PARAMS, STATES
 from hpo.storage.study_cache import StudyCache
 from hpo.storage.write_batch import EpochRow
+from hpo.study.own_search import told_at_its_line
 from hpo.study.pausing import search_note
 from hpo.study.samplers import Grid
 from hpo.study.study import Study
@@ -166,7 +167,9 @@ class AskTell:
         else:
             proposal = self._proposal(claim.trial_id, claim.number)
             until = self._plans.begin(claim) if self._plans is not None else 0
-            config = self.study.resolve(self.study.rows.sample(lambda name, row: suggest(proposal, name, row)))
+            with told_at_its_line(self.study.sampler):
+                rows = self.study.rows.sample(lambda name, row: suggest(proposal, name, row))
+            config = self.study.resolve(rows)
             params = dict(proposal.params)
         return Trial(
             trial_id=claim.trial_id,
@@ -217,7 +220,8 @@ class AskTell:
             sampler = ForeseeingSampler(sampler)
         # A new view for every trial: a Study remembers the trials it has read until its own `ask`, which is not used
         # here, and its sampler would go on seeing the study as it was at the first trial.
-        view = optuna.Study(study_name=self.study.name, storage=self.cache, sampler=sampler, pruner=self._pruner)
+        storage = self._sampling.storage
+        view = optuna.Study(study_name=self.study.name, storage=storage, sampler=sampler, pruner=self._pruner)
         return optuna.trial.Trial(view, trial_id)
 
     def should_prune(self, trial: Trial) -> bool:
@@ -229,7 +233,8 @@ class AskTell:
         if len(reports) < len(frozen.intermediate_values):
             frozen = copy.copy(frozen)
             frozen.intermediate_values = reports
-        return bool(reports) and self._pruner.prune(self._pruning, frozen)
+        with told_at_its_line(self.study.pruner):
+            return bool(reports) and self._pruner.prune(self._pruning, frozen)
 
     def tell(
         self,

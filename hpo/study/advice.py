@@ -21,15 +21,22 @@ def check_search(study: Study) -> None:
             f"CmaEs() goes by one objective, and this study has {len(study.directions)}",
             next="sampler=NSGAII(), which is for several, or TPE()",
         )
-    if sampler.arguments or isinstance(sampler, OwnSampler):
+    if sampler.arguments or study.sampler.arguments or isinstance(sampler, OwnSampler):
         study.sampler.build(study.rows, 0)
     pruner = study.pruner.pruner if isinstance(study.pruner, Patient) else study.pruner
+    if isinstance(pruner, Hyperband | Wilcoxon) and len(study.directions) > 1:
+        raise StudyError(
+            f"{type(pruner).__name__}() goes by one objective, and this study has {len(study.directions)}",
+            next="pruner=MedianPruner(), which goes by the first, or NoPruner()",
+        )
     if isinstance(pruner, OwnPruner) or (pruner is not None and pruner.arguments) or study.pruner.arguments:
         study.pruner.build(study.epochs, 1)
 
 
 def wasteful(study: Study) -> list[str]:
     """A sentence for each combination that costs trials and gains nothing; Optuna itself is silent about them."""
+    if study.search is not None:  # which asks neither
+        return []
     sampler = study.sampler.sampler if isinstance(study.sampler, Fixed) else study.sampler
     said = [*_unlearned(sampler, study.pruner, len(study.objectives)), *_objectives(sampler, len(study.objectives))]
     if isinstance(study.pruner, Wilcoxon) and study.epochs and not study.folds:

@@ -15,24 +15,29 @@ from typing import Any
 from hpo.errors import StudyError, near_miss
 from hpo.wording import shortened
 
-__all__ = ["DeclaredOption", "at_least", "check_arguments", "is_number", "made_by_optuna"]
+__all__ = ["DeclaredOption", "OptunaOption", "at_least", "check_arguments", "is_number", "made_by_optuna"]
 
 
 @dataclass(frozen=True)
 class DeclaredOption:
+    def __str__(self) -> str:
+        return f"{type(self).__name__}({', '.join(self._words())})"
+
+    def _words(self) -> list[str]:
+        return [f"{f.name}={_shown(getattr(self, f.name))}" for f in fields(self) if f.name != "arguments"]
+
+
+@dataclass(frozen=True)
+class OptunaOption(DeclaredOption):
     """arguments: more keyword arguments for Optuna's class, numbers and text: TPE(arguments={"multivariate": False})"""
 
     arguments: Mapping[str, Any] = field(default_factory=dict, kw_only=True, hash=False)
 
-    def __str__(self) -> str:
-        shown = [f for f in fields(self) if f.name != "arguments"]
-        words = [f"{f.name}={_shown(getattr(self, f.name))}" for f in shown]
-        if self.arguments:
-            words.append(f"arguments={dict(self.arguments)!r}")
-        return f"{type(self).__name__}({', '.join(words)})"
+    def _words(self) -> list[str]:
+        return [*super()._words(), *([f"arguments={dict(self.arguments)!r}"] if self.arguments else [])]
 
 
-def made_by_optuna(option: DeclaredOption, module: str, name: str, /, **own: Any) -> Any:
+def made_by_optuna(option: OptunaOption, module: str, name: str, /, **own: Any) -> Any:
     """optuna.<module>.<name>, called with what hpo gives it and `option`'s arguments. Raises StudyError for an argument
     that the class does not have or refuses, or that hpo gives itself."""
     from optuna.exceptions import ExperimentalWarning
@@ -58,7 +63,7 @@ def made_by_optuna(option: DeclaredOption, module: str, name: str, /, **own: Any
         raise StudyError(f"Optuna's {name} refuses {option}: {error}") from error
 
 
-def check_arguments(option: DeclaredOption) -> None:
+def check_arguments(option: OptunaOption) -> None:
     """Raise StudyError for arguments that are not a table of data: they are part of the declaration, as text."""
     owner = type(option).__name__
     example = f'{owner}(arguments={{"name": value}}), with what Optuna\'s class takes'

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo.errors import StudyError
+from hpo.errors import HpoError, StudyError
 from hpo.study.function import function_reference, shown_reference
-from hpo.study.pruners import Pruner
-from hpo.study.samplers import Sampler
+from hpo.study.pruners import Patient, Pruner
+from hpo.study.samplers import Fixed, Sampler
 from hpo.user_code import line_of
 from hpo.user_function import load_named
 from hpo.wording import shortened
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
     from hpo.study.space import Space
 
-__all__ = ["OwnPruner", "OwnSampler", "pruner_of", "sampler_of"]
+__all__ = ["OwnPruner", "OwnSampler", "pruner_of", "sampler_of", "told_at_its_line"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class OwnSampler(Sampler):
         from optuna.samplers import BaseSampler, CmaEsSampler
 
         made = _made("sampler", self.reference, BaseSampler, seed=seed)
-        if isinstance(made, CmaEsSampler):
+        if any(isinstance(one, CmaEsSampler) for one in (made, *vars(made).values())):  # by itself, or in another
             raise StudyError(
                 f"{self} is Optuna's CmaEsSampler, which runs what the database holds: it keeps a pickle there",
                 next="sampler=CmaEs(), which proposes the same without one",
@@ -108,20 +110,37 @@ def _made(what: str, reference: str, kind: type, **offered: Any) -> Any:
     )
     if not callable(named):
         raise StudyError(f"{what}={shown!r} is {shortened(repr(named))}, no {what} of Optuna's", next=example)
-    try:
+    with _told(f"{what}={shown!r}"):
         made = named(**_taken(named, offered))
-    except StudyError:
+    if not isinstance(made, kind):
+        raise StudyError(f"{what}={shown!r} returns {shortened(repr(made))}, no {what} of Optuna's", next=example)
+    return made
+
+
+@contextmanager
+def told_at_its_line(option: Sampler | Pruner) -> Iterator[None]:
+    """An error of a sampler or a pruner of the user's own is a StudyError with its line; any other goes on as it is."""
+    inner = option.sampler if isinstance(option, Fixed) else option.pruner if isinstance(option, Patient) else option
+    if not isinstance(inner, OwnSampler | OwnPruner):
+        yield
+        return
+    with _told(f"{'sampler' if isinstance(inner, OwnSampler) else 'pruner'}={shown_reference(inner.reference)!r}"):
+        yield
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    try:
+        yield
+    except HpoError:
         raise
     except Exception as error:  # the user's code may raise anything
         place = line_of(error)
         raise StudyError(
-            f"{what}={shown!r} raises {type(error).__name__}: {shortened(str(error))}",
+            f"{what} raises {type(error).__name__}: {shortened(str(error))}",
             evidence=[place] if place else [],
             next="mend that line, then run it again",
         ) from error
-    if not isinstance(made, kind):
-        raise StudyError(f"{what}={shown!r} returns {shortened(repr(made))}, no {what} of Optuna's", next=example)
-    return made
 
 
 def _taken(function: Any, offered: dict[str, Any]) -> dict[str, Any]:

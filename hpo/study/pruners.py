@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hpo.errors import StudyError
-from hpo.study.declared import DeclaredOption, at_least, is_number, made_by_optuna
+from hpo.study.declared import OptunaOption, at_least, is_number, made_by_optuna
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
@@ -25,7 +25,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Pruner(DeclaredOption):
+class Pruner(OptunaOption):
     """Which trials end early. `workers` is the number of slots that report at the same time.
 
     epochs: at most; 0 where nobody knows, of a function of the user's own

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hpo.errors import StudyError
-from hpo.study.declared import DeclaredOption, at_least, made_by_optuna
+from hpo.study.declared import OptunaOption, at_least, made_by_optuna
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
@@ -39,7 +39,7 @@ MOST_POINTS = 100_000
 
 
 @dataclass(frozen=True)
-class Sampler(DeclaredOption):
+class Sampler(OptunaOption):
     """How the next configuration is chosen. `build` derives everything random from `seed`."""
 
     def build(self, space: Space, seed: int) -> BaseSampler:

@@ -10,7 +10,7 @@ import pytest
 from optuna.trial import TrialState
 from sqlalchemy import Engine
 
-from hpo import QMC, TPE, Categorical, CmaEs, Float, Int, MedianPruner, Random, Study, SuccessiveHalving
+from hpo import GP, QMC, TPE, Categorical, CmaEs, Float, Int, MedianPruner, NoPruner, Random, Study, SuccessiveHalving
 from hpo.sampling.distributions import suggest
 from hpo.search.ask_tell import AskTell
 from hpo.seeds import sampler_seed
@@ -127,3 +127,14 @@ def test_several_objectives_are_pruned_on_the_first(engine: Engine) -> None:
         trial.reported([(1, value)])
         verdicts.append(ask_tell.should_prune(trial))
     assert verdicts == [False, True, True, True, True]
+
+
+def test_a_gaussian_process_proposes_where_one_trial_alone_has_a_constraint(engine: Engine) -> None:
+    """Optuna's raises an error there, which ended the run; anybody may give a trial a constraint."""
+    asker = open_asker(engine, make_study(sampler=GP(startup_trials=3), pruner=NoPruner()))
+    for number in range(8):
+        trial = ask(engine, asker)
+        constraints = {"mine": 1.0} if number == 1 else {}
+        asker.tell(trial.trial_id, TrialState.COMPLETE, [0.1 * number], {}, constraints)
+    proposed = asker.trials()[-1].system_attrs
+    assert any("relative_params" in key for key in proposed), "by the process, not at random"
