@@ -14,6 +14,7 @@ from cli_commands import ROOT, Command
 
 from hpo import errors
 from hpo.cli.app import app
+from hpo.cli.examples import EXAMPLES
 from hpo.commands.run import GIVEN
 from hpo.errors import EXIT_CODES, HpoError
 from hpo.result import Result
@@ -137,6 +138,8 @@ def test_every_option_of_a_command_is_explained(hpo: Command, command: str) -> N
     assert "<bool>" not in done.out  # beside a switch, as if it took a value
     arguments = [parameter for parameter in RUNNABLE[command].params if parameter.name != "help"]
     assert [parameter.name for parameter in arguments if not parameter.help] == []
+    assert [typed for typed, _ in EXAMPLES[command] if f"\n     {typed}\n" not in done.out] == []
+    assert [typed for typed, _ in EXAMPLES[command] if not typed.startswith(f"hpo {command}")] == []
 
 
 def written_commands() -> Iterator[tuple[str, str, list[str]]]:
@@ -147,11 +150,15 @@ def written_commands() -> Iterator[tuple[str, str, list[str]]]:
             for command, words in re.findall(rf"\bhpo ({known})\b([^`|;&]*)", line):
                 where = f"{path.relative_to(ROOT)}:{number}"
                 yield where, command, re.findall(r"(?<![\w-])--[a-z][a-z-]*", words.split(" # ")[0])
+    for command, examples in EXAMPLES.items():
+        for typed, _ in examples:
+            yield f"hpo {command} --help", command, re.findall(r"(?<![\w-])--[a-z][a-z-]*", typed)
 
 
 def test_every_command_that_is_written_down_has_its_options() -> None:
     written = list(written_commands())
     assert len(written) > 40
+    assert set(EXAMPLES) == set(RUNNABLE)
     wrong = [
         f"{where}: hpo {command} {option}"
         for where, command, given in written
