@@ -34,6 +34,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "trials": (
         ("hpo trials --study mlp_mnist --top 10", "the ten best"),
         ("hpo trials --study mlp_mnist --state failed", "those that failed, with their tracebacks"),
+        ("hpo trials --study mlp_mnist --why 12", "why was trial 12 pruned?"),
     ),
     "report": (
         ("hpo report --study mlp_mnist", "reports/mlp_mnist/index.html, which opens offline"),

@@ -88,12 +88,20 @@ def trials(
         int | None,
         typer.Option("--output", metavar="N", min=0, help="What the command of trial N printed.", show_default=False),
     ] = None,
+    why: Annotated[
+        int | None,
+        typer.Option("--why", metavar="N", min=0, help="Why trial N ended as it did.", show_default=False),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List a study's trials by number, or the best ones first. `--state failed` also prints each error's traceback."""
     view = read_stored(study, storage, metrics=as_json)
-    if output is not None:
-        _show_output(view, output, alone=state is None and top is None, as_json=as_json)
+    if output is not None or why is not None:
+        _check_one_trial(output, why, state, top)
+        if output is not None:
+            _show_output(view, output, as_json=as_json)
+        elif why is not None:
+            _show_why(view, why, as_json=as_json)
         return
     chosen = _chosen(view, state, top)
     if as_json:
@@ -109,12 +117,29 @@ def trials(
         emit(f"\n{failures}")
 
 
-def _show_output(view: StudyView, number: int, *, alone: bool, as_json: bool) -> None:
+def _check_one_trial(output: int | None, why: int | None, state: str | None, top: int | None) -> None:
     from hpo.errors import UsageError
+
+    given = [name for name, value in (("--output", output), ("--why", why)) if value is not None]
+    if len(given) > 1 or state is not None or top is not None:
+        raise UsageError(f"{given[0]} is about one trial", next="leave --state, --top and the other one out")
+
+
+def _show_why(view: StudyView, number: int, *, as_json: bool) -> None:
+    from hpo.insight.why import why
+
+    found = why(view, number)
+    if as_json:
+        emit_json({"study": view.name, **found.document()})
+        return
+    emit(one_line(f"trial {number}, {found.state}: {found.sentences[0]}"))
+    for sentence in found.sentences[1:]:
+        emit(one_line(f"  {sentence}"))
+
+
+def _show_output(view: StudyView, number: int, *, as_json: bool) -> None:
     from hpo.results.output import trial_output
 
-    if not alone:
-        raise UsageError("--output is about one trial", next="leave --state and --top out")
     printed = trial_output(view, number, Settings.read().checkpoint_dir)
     if as_json:
         emit_json({"study": view.name, "trial": number, "output": printed})
