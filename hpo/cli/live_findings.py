@@ -41,7 +41,9 @@ def beside(snapshot: Snapshot) -> str:
             gap = best.value - baseline
             parts.append(f"{'+' if gap >= 0 else '-'}{difference(abs(gap))} vs baseline {score(baseline)}")
     gain = insight.pace.last_gain
-    if gain is not None and gain.ended is not None:
+    if gain is not None and gain.value != best.value:  # a newer best than the answers, which follow within seconds
+        parts.append("last gain just now")
+    elif gain is not None and gain.ended is not None:
         parts.append(f"last gain {format_duration(max(0.0, time.time() - gain.ended.timestamp()))} ago")
     return "".join(f"  {part}" for part in parts)
 
@@ -56,7 +58,8 @@ def findings(insight: Insight | None, best: Best | None) -> Iterator[tuple[str, 
     if hint:
         yield "hint", Text(hint, style="yellow")
     if len(insight.pace.gains) > 1:
-        yield "way up", _WayUp([gain.value for gain in insight.pace.gains])
+        gains = [gain.value for gain in insight.pace.gains]
+        yield "way up", _WayUp(gains if gains[-1] == best.value else [*gains, best.value])
     if insight.pruning is not None and insight.pruning.seconds >= 1:
         yield "saved", Text(f"about {format_duration(insight.pruning.seconds)} by pruning")
 

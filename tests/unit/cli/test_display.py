@@ -301,6 +301,17 @@ def test_the_picture_says_how_fast_how_far_ahead_and_what_mattered() -> None:
     assert "cpu 1" in narrow
 
 
+def test_a_best_that_is_newer_than_the_answers_stands_in_all_of_the_picture() -> None:
+    """The picture said that the best so far was older than the one above it."""
+    found = insight()
+    text = " ".join(
+        " ".join(drawn(replace(SNAPSHOT, insight=found, best=Best(61, 0.995, {"x": 2})), width=110)).split()
+    )
+    assert "best 0.99500 trial 61" in text
+    assert "last gain just now" in text
+    assert f"to 0.99500 in {len(found.pace.gains)} gains" in text
+
+
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 110])
 @pytest.mark.parametrize("height", [6, 10, 15, 24])
 def test_the_picture_with_findings_fits_everywhere(width: int, height: int) -> None:
