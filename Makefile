@@ -11,7 +11,7 @@ QUICK   := tests/system/test_whole_runs.py::test_a_run_gives_exactly_the_trials_
 
 BIN   := .venv/bin
 STAMP := .venv/.installed
-# mypy reads files, not installations, so this is a tree of links that looks like the wheel.
+# mypy and the site's reference read files, not installations, so this is a tree of links that looks like the wheel.
 TYPED := build/typed
 
 # Private keys, tokens of known services, passwords in URLs; not checksums, of which this repository is full.
@@ -19,7 +19,7 @@ SECRETS := --no-verify --disable-plugin KeywordDetector --disable-plugin HexHigh
 	--disable-plugin Base64HighEntropyString --exclude-secrets '^(s3cr.*|own|pw|password|secret)$$'
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-quick test-processors lint bench gpu-check gpu-kit chaos clean
+.PHONY: help install run test test-quick test-processors lint docs pictures bench gpu-check gpu-kit chaos clean $(TYPED)
 
 help:
 	@echo "make run      search $(STUDY) for $(TIMEOUT) (STUDY=mlp_mnist TIMEOUT=3h for another)"
@@ -27,6 +27,8 @@ help:
 	@echo "make test-quick   the unit tests and one whole run: about a minute"
 	@echo "make test-processors   the tests that compute, with shorter vectors and with other compilers"
 	@echo "make lint     ruff, mypy, and a scan for secrets"
+	@echo "make docs     the documentation as a site in build/site; warnings are errors"
+	@echo "make pictures   those of README.md and the site, from a run of two minutes (tmux, Chromium)"
 	@echo "make bench    a short form of every benchmark (HPO_DATA_DIR: a folder with MNIST)"
 	@echo "make gpu-check   is it right on the GPU of this machine, and how fast: nine minutes (GPU_CHECK=--help)"
 	@echo "make gpu-kit  .kit, with which the check runs on a GPU machine without a network"
@@ -56,13 +58,22 @@ test-quick: install
 test-processors: install
 	$(BIN)/python tests/processors.py
 
-lint: install
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+$(TYPED):
 	rm -rf $(TYPED) && mkdir -p $(TYPED)/hpo
 	ln -s $(CURDIR)/hpo/* $(CURDIR)/models $(CURDIR)/data $(CURDIR)/studies $(TYPED)/hpo
+
+lint: install $(TYPED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	cd $(TYPED) && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml
 	git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook $(SECRETS)
+
+docs: install $(TYPED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
+pictures: install
+	$(BIN)/python docs/pictures/take.py
 
 bench: install
 	$(BIN)/python -m benchmarks.startup --short
