@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-__all__ = ["calling_line", "definition_of", "frame_of", "line_of", "mend_import"]
+__all__ = ["calling_line", "definition_of", "described_bug", "frame_of", "line_of", "mend_import"]
 
 
 def frame_of(error: BaseException, *, or_ours: bool = False) -> traceback.FrameSummary | None:
@@ -37,6 +37,13 @@ def line_of(error: BaseException) -> str:
         return f"{error.filename}, line {error.lineno}" + (f": {error.text.strip()}" if error.text else "")
     frame = frame_of(error)
     return f"{frame.filename}, line {frame.lineno}: {frame.line}" if frame is not None else ""
+
+
+def described_bug(error: BaseException) -> str:
+    """`ZeroDivisionError: division by zero (cost.py, line 77)`: an error nobody expected, and where it was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({os.path.basename(frames[-1].filename)}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{where}"
 
 
 def calling_line() -> tuple[str, str]:

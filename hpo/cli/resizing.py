@@ -7,6 +7,9 @@ from collections.abc import Callable
 from rich.console import Console, ConsoleDimensions, ConsoleRenderable, RenderableType
 from rich.control import Control
 from rich.live import Live
+from rich.text import Text
+
+from hpo.user_code import described_bug
 
 __all__ = ["resizing_live"]
 
@@ -23,6 +26,21 @@ class _ResizingLive(Live):
     rest would stay: after a change of size the visible screen is cleared and the picture begins at its top."""
 
     _drawn_at: ConsoleDimensions | None = None
+    _failed: Text | None = None
+
+    def get_renderable(self) -> RenderableType:
+        return self._failed or super().get_renderable()
+
+    def refresh(self) -> None:
+        """Rich's own, but an error in the picture is shown in its place: it would end the run that is watched."""
+        try:
+            super().refresh()
+        except OSError:  # of the terminal, which is gone
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            text = f"the picture of this run cannot be drawn: {described_bug(error)}; the run goes on"
+            self._failed = Text(text, "yellow")
+            super().refresh()
 
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
         found = super().process_renderables(renderables)

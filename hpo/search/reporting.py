@@ -26,6 +26,7 @@ from hpo.study.study import Study
 from hpo.trainers.slot import Slot
 from hpo.trainers.snapshot import Best, Snapshot
 from hpo.trainers.trial import Trial
+from hpo.user_code import described_bug
 from hpo.wording import params_text, score
 
 __all__ = ["SearchProgress"]
@@ -60,7 +61,8 @@ class SearchProgress:
         self._leader: FrozenTrial | None = None
         self._revision = 0
         self._live_counts = storage_thread.live_counts()
-        self._findings = LiveFindings(study)
+        self._findings = LiveFindings(study, self.notice)
+        self._blind = False
 
     @property
     def baseline(self) -> Mapping[str, float]:
@@ -156,12 +158,17 @@ class SearchProgress:
         *,
         last: bool = False,
     ) -> None:
-        """Send a snapshot, at most four times a second unless it is the last."""
+        """Send a snapshot, at most four times a second unless it is the last. An error in it is said once."""
         now = time.monotonic()
         if self._on_snapshot is None or (now - self._shown < SNAPSHOT_SECONDS and not last):
             return
         self._shown = now
-        self._on_snapshot(self.snapshot(counts, deadline, slots, away_seconds))
+        try:
+            self._on_snapshot(self.snapshot(counts, deadline, slots, away_seconds))
+        except Exception as error:  # noqa: BLE001 - what one sees of a run is not worth the run
+            if not self._blind:
+                self._blind = True
+                self.notice(f"the picture of this run is incomplete: {described_bug(error)}; the run goes on")
 
     def snapshot(self, counts: Counts, deadline: float | None, slots: Sequence[Slot], away_seconds: float) -> Snapshot:
         now = time.monotonic()

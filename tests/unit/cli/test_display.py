@@ -14,13 +14,17 @@ from optuna.distributions import IntDistribution
 from optuna.trial import create_trial
 from rich.console import Console
 
+from hpo import Objective, Study
 from hpo.cli.live_findings import sparkline
 from hpo.cli.live_view import live_view
 from hpo.cli.log_lines import LINES_AT_ONCE, JsonLines, PlainLines
+from hpo.cli.resizing import resizing_live
+from hpo.cli.summary import emit_summary
 from hpo.cli.watching import LiveDisplay, watcher
 from hpo.duration import format_short
 from hpo.errors import UsageError
 from hpo.insight import Insight, insight_of
+from hpo.result import Result
 from hpo.results.reading import StudyView
 from hpo.trainers.snapshot import Best, SlotView, Snapshot
 from hpo.wording import grouped, params_text, score
@@ -267,6 +271,31 @@ def test_the_first_seconds_say_what_is_done_and_for_how_long() -> None:
     assert lines[0] == "starting the database 0s"
     assert lines[1] == "loading torch 0s"
     assert "the tables were migrated" in lines[2]
+
+
+def test_a_picture_that_cannot_be_drawn_says_why_and_ends_nothing() -> None:
+    """Its error would come out of the end of the run, in place of what was found."""
+    drawn_on = Console(file=io.StringIO(), width=100, height=30, force_terminal=True, color_system=None)
+    live = resizing_live(drawn_on, lambda: live_view(replace(SNAPSHOT, counts={})))
+    live.start()
+    live.refresh()
+    shown = " ".join(drawn_on.file.getvalue().split())  # type: ignore[attr-defined]
+    live.stop()
+    assert "the picture of this run cannot be drawn: KeyError: 'complete' (" in shown
+
+
+def test_the_end_of_a_run_is_told_where_an_answer_cannot_be_computed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The search is over, and its best is what counts."""
+    monkeypatch.setattr("hpo.insight.insight_of", lambda view: 1 / 0)
+    study = Study(name="s", objective=Objective("train:objective", direction="maximize"))
+    counts = {"complete": 1, "pruned": 0, "failed": 0, "running": 0, "waiting": 0}
+    result = Result("s", "trials", Best(0, 0.75, {}), counts, (create_trial(value=0.75),))
+    emit_summary(result, study, reference="s", name="s", storage="postgresql://127.0.0.1:1/x")
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "0.75" in shown
+    assert "verdict not known: ZeroDivisionError: division by zero" in shown
 
 
 def insight(trials: int = 60) -> Insight:
