@@ -225,11 +225,11 @@ def _slot(slot: SlotView, name: str, *, wide: bool) -> list[RenderableType]:
     if slot.state != "training" or slot.trial is None:
         trial = "" if slot.trial is None else str(slot.trial)
         return [Text(name, style=style), Text(trial, style=style), Text(slot.state, style=style)]
-    epoch = Text(f"{slot.epoch}/{slot.epochs}")
+    epoch = Text(slot.epoch_text)
     numbers: list[RenderableType] = [Text(name), Text(str(slot.trial), style="bold")]
     if not wide:
         return [*numbers, epoch, Text(score(slot.score))]
-    bar = Bar(slot.epoch / max(1, slot.epochs), "cyan")
+    bar = Bar(slot.epoch / slot.epochs if slot.epochs else 0.0, "cyan")
     return [*numbers, bar, epoch, Text(score(slot.score)), Text(format_duration(slot.seconds), style="dim")]
 
 

@@ -200,7 +200,7 @@ def progress_text(snapshot: Snapshot) -> str:
 
 def _slot_text(slot: SlotView) -> str:
     reached = f" {score(slot.score)}" if slot.score is not None else ""
-    return f"{slot.device} trial {slot.trial} epoch {slot.epoch}/{slot.epochs}{reached}"
+    return f"{slot.device} trial {slot.trial} epoch {slot.epoch_text}{reached}"
 
 
 def _facts(snapshot: Snapshot) -> dict[str, Any]:

@@ -26,6 +26,7 @@ class SlotView:
     """One line of the display.
 
     state: starting | idle | training | restarting | quarantined
+    epochs: of a whole trial, 0 where that is not known
     score: the objective after `epoch` epochs; seconds: since the slot got the trial
     """
 
@@ -36,6 +37,11 @@ class SlotView:
     epochs: int = 0
     score: float | None = None
     seconds: float = 0.0
+
+    @property
+    def epoch_text(self) -> str:
+        """`3/20`; `3` where nobody but the training knows how many there will be."""
+        return f"{self.epoch}/{self.epochs}" if self.epochs else str(self.epoch)
 
 
 @dataclass(frozen=True)

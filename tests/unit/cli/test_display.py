@@ -17,7 +17,7 @@ from rich.console import Console
 from hpo import Objective, Study
 from hpo.cli.live_findings import sparkline
 from hpo.cli.live_view import live_view
-from hpo.cli.log_lines import LINES_AT_ONCE, JsonLines, PlainLines
+from hpo.cli.log_lines import LINES_AT_ONCE, JsonLines, PlainLines, progress_text
 from hpo.cli.resizing import resizing_live
 from hpo.cli.summary import emit_summary
 from hpo.cli.watching import LiveDisplay, watcher
@@ -271,6 +271,15 @@ def test_the_first_seconds_say_what_is_done_and_for_how_long() -> None:
     assert lines[0] == "starting the database 0s"
     assert lines[1] == "loading torch 0s"
     assert "the tables were migrated" in lines[2]
+
+
+def test_a_training_of_ones_own_counts_its_epochs_without_a_last_one() -> None:
+    """Nobody but the user's code knows how many there will be; it stood at 4/0."""
+    slot = SlotView("cpu", "training", 43, 4, 0, 0.97, 8.0)
+    shown = " ".join(" ".join(drawn(replace(SNAPSHOT, slots=(slot,)))).split())
+    assert "4 0.97" in shown
+    assert "4/0" not in shown
+    assert "trial 43 epoch 4 0.97000" in progress_text(replace(SNAPSHOT, slots=(slot,)))
 
 
 def test_a_picture_that_cannot_be_drawn_says_why_and_ends_nothing() -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
+import os
 import re
+import runpy
 import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from hpo import Categorical, Command, Float, Grid, Int, Study
+from hpo.commands.values import Values, pattern_records
 from hpo.errors import StudyError
 from hpo.study.command import placeholders
 from hpo.study.discovery import find_study
@@ -214,13 +219,16 @@ def test_the_code_of_a_command_is_the_files_with_an_ending_that_it_names(tmp_pat
 
 
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "own-training.md").read_text(encoding="utf-8")
-LOGS = {  # what the scripts write for a batch of the validation set, for its last one, and for its average of weights
+LOGS = {  # what the scripts write for an epoch, for a batch of the validation set, its last one, its average of weights
     "timm": (
+        "Train: 3 [   0/295 (  0%)]  Loss: 0.559 (0.559)  Time: 1.192s,    6.71/s  (1.192s,    6.71/s)  LR: 1.000e-05",
         "Test: [   0/78]  Time: 1.2 (1.2)  Loss:  1.2340 (1.2340)  Acc@1:  9.0000 ( 9.0000)  Acc@5: 95.00 (95.00)",
         "Test: [  78/78]  Time: 0.1 (0.2)  Loss:  0.9870 ( 1.002)  Acc@1: 75.0000 (71.2500)  Acc@5: 95.00 (90.00)",
         "Test (EMA): [  78/78]  Time: 0.1 (0.2)  Loss:  0.9 ( 1.0)  Acc@1: 75.0000 (99.0000)  Acc@5: 95.0 (90.0)",
     ),
     "torchvision": (
+        "Epoch: [3]  [  0/295]  eta: 0:00:16  lr: 0.1  img/s: 7.07  loss: 2.08 (2.08)  acc1: 12.5 (12.5)  time: 3.3",
+        "Epoch: [3] Total time: 0:00:05",
         "Test:   [ 0/79]  eta: 0:00:10  loss: 1.2 (1.2)  acc1: 50.0 (50.0)  acc5: 90.0 (90.0)  time: 0.1",
         "Test:  Acc@1 71.250 Acc@5 90.100",
         "Test: EMA Acc@1 99.000 Acc@5 99.000",
@@ -228,25 +236,60 @@ LOGS = {  # what the scripts write for a batch of the validation set, for its la
 }
 
 
-def test_the_documented_studies_are_studies() -> None:
-    blocks = re.findall(r"```python\n(from hpo import .*?)```", DOCUMENT, re.DOTALL)
+def documented() -> list[Command]:
+    """The commands of docs/own-training.md."""
     programs = []
-    for block in blocks:
+    for block in re.findall(r"```python\n(from hpo import .*?)```", DOCUMENT, re.DOTALL):
         names: dict[str, Any] = {}
         exec(block, names)
         programs.append(names["study"].program if "study" in names else names["command"])
-    assert len([program for program in programs if program is not None]) == 3
-    assert (
-        programs[-1]
-        .argv({"opt": "sgd", "lr": 0.1, "weight_decay": 0.0, "checkpoint_dir": "/c c/1"})[-1]
-        .startswith("""last='/c c/1'/checkpoint.pth; test -e "$last" || last=; exec python train.py --data-path""")
+    return [program for program in programs if program is not None]
+
+
+def test_the_documented_studies_are_studies() -> None:
+    _, timm, vision = documented()
+    values = {"opt": "sgd", "lr": 0.1, "weight_decay": 0.0, "checkpoint_dir": "/c c/1", "seed": 1}
+    line = timm.argv(values)[-1]
+    assert line.startswith(
+        """last='/c c/1'/run/last.pth.tar; test -e "$last" || last=; exec python train.py --data-dir"""
     )
+    assert list(vision.argv(values)[-4:]) == ["--wd", "0.0", "--output-dir", "/c c/1"]
 
 
-PATTERNS = list(zip(LOGS, re.findall(r'metrics=r"(.*?)",\n', DOCUMENT), strict=True))
+@pytest.mark.parametrize(("log", "program"), [*zip(LOGS, documented()[1:], strict=True)])
+def test_the_documented_patterns_find_the_accuracy_of_an_epoch(log: str, program: Command) -> None:
+    """Under its own number: a trial that goes on may train its last epoch again."""
+    values = Values(("top1",), maximize=True)
+    patterns = [re.compile(one) for one in program.patterns]
+    taken = [values.take(record) for line in LOGS[log] for record in pattern_records(patterns, line)]
+    assert [one for one in taken if one is not None] == [(3, {"top1": 71.25})]
 
 
-@pytest.mark.parametrize(("log", "pattern"), PATTERNS)
-def test_the_documented_patterns_find_the_accuracy_of_an_epoch(log: str, pattern: str) -> None:
-    found = [match["top1"] for line in LOGS[log] if (match := re.search(pattern, line))]
-    assert [float(value) for value in found] == [71.25]
+SCRIPT = """
+import argparse, os, torch
+parser = argparse.ArgumentParser()
+parser.add_argument("--output-dir")
+parser.add_argument("--resume", default="")
+args = parser.parse_args()
+first = torch.load(args.resume, map_location="cpu", weights_only=True)["epoch"] + 1 if args.resume else 0
+for epoch in range(first, 3):
+    print(f"Epoch: [{epoch}]")
+    torch.save({"epoch": epoch, "args": args}, os.path.join(args.output_dir, f"model_{epoch}.pth"))
+"""
+
+
+def test_what_goes_before_torchvisions_script_finds_the_newest_whole_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its own --resume would refuse every one of them, and half a file would fail the trial."""
+    (going_on,) = re.findall(r'```python\n("""torchvision\'s train.py.*?)```', DOCUMENT, re.DOTALL)
+    (tmp_path / "going_on.py").write_text(going_on)
+    (tmp_path / "train.py").write_text(SCRIPT)
+    torch.save({"epoch": 0, "args": argparse.Namespace(lr=0.1)}, tmp_path / "model_0.pth")
+    os.utime(tmp_path / "model_0.pth", (1, 1))
+    (tmp_path / "model_1.pth").write_bytes((tmp_path / "model_0.pth").read_bytes()[:-100])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["going_on.py", "--output-dir", "."])
+    with torch.serialization.safe_globals([]):  # what it allows is forgotten here
+        runpy.run_path("going_on.py")
+    assert capsys.readouterr().out == "Epoch: [1]\nEpoch: [2]\n"
