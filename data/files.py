@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import torch
 from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -42,7 +41,7 @@ class Folders:
 
 @dataclass(frozen=True)
 class RawImages:
-    """One split: images uint8 [N, C, H, W], labels int64 [N], and the SHA-256 of both.
+    """One split: images uint8 [N, C, H, W], labels int64 [N] or the targets of another task, and the SHA-256 of both.
 
     groups:     int64 [N] or None: images of one number, such as those of one patient, stay on one side of every split
     validation: bool [N] or None: which images of the train split validate; None leaves that to the study
@@ -80,7 +79,7 @@ def cached(
 
 
 def checksum(images: Tensor, labels: Tensor) -> str:
-    """SHA-256 over the shape and bytes of images [N, C, H, W] and labels [N]."""
+    """SHA-256 over the shape and bytes of images [N, C, H, W] and labels [N, ...]."""
     digest = hashlib.sha256(f"{list(images.shape)} {images.dtype} {labels.dtype}".encode())
     digest.update(images.contiguous().numpy().data)
     digest.update(labels.contiguous().numpy().data)
@@ -130,7 +129,7 @@ def _write(path: Path, data: RawImages, version: str) -> None:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".part")
         os.close(handle)
         more = {name: value for name in ("groups", "validation") if (value := getattr(data, name)) is not None}
-        tensors = {"images": data.images.contiguous(), "labels": data.labels.to(torch.int64), **more}
+        tensors = {"images": data.images.contiguous(), "labels": data.labels.contiguous(), **more}
         save_file(tensors, temporary, facts)
         _flush(temporary)
         os.replace(temporary, path)

@@ -15,7 +15,7 @@ __all__ = ["ImageSet"]
 
 
 class ImageSet:
-    """images uint8 [N, C, H, W] and labels int64 [N] on `device`, with the constants that normalise them.
+    """images uint8 [N, C, H, W] and labels [N, ...] on `device`, with the constants that normalise them.
 
     mean, std: [C] on the scale 0..1, from the train part (hpo.data.splits.channel_statistics).
     Every method only gathers and multiplies, so it may be captured in a CUDA graph.
@@ -24,10 +24,10 @@ class ImageSet:
     def __init__(
         self, images: Tensor, labels: Tensor, mean: Tensor, std: Tensor, device: torch.device | str = "cpu"
     ) -> None:
-        if images.dtype != torch.uint8 or images.ndim != 4 or labels.shape != images.shape[:1]:
+        if images.dtype != torch.uint8 or images.ndim != 4 or len(labels) != len(images):
             raise ValueError(f"not images and labels: {images.dtype} {list(images.shape)}, {list(labels.shape)}")
         self.images = images.to(device).contiguous()
-        self.labels = labels.to(device, torch.int64)
+        self.labels = labels.to(device)
         self.mean = mean.to(device, torch.float32)
         self.std = std.to(device, torch.float32)
         self._scale = (1.0 / (255.0 * self.std)).view(1, -1, 1, 1)

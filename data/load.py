@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from hpo.data.files import Folders, RawImages, Split
 from hpo.data.samples import Samples, checked_samples
+from hpo.data.targets import targets_for, wrong_targets
 from hpo.errors import DataError, StudyError
 from hpo.models.build import resolve
 from hpo.user_code import definition_of
@@ -28,17 +30,21 @@ def loader_options(dataset: Mapping[str, Any]) -> dict[str, Any]:
     return {**dataset.get("options", {}), **dataset.get("place", {})}
 
 
-def load(dataset: Mapping[str, Any], split: Split, folders: Folders) -> RawImages | Samples:
+def load(
+    dataset: Mapping[str, Any], split: Split, folders: Folders, task: str = "classification"
+) -> RawImages | Samples:
     """A split of a job's data set (Dataset.for_trainer), checked against what the study says of it.
 
+    task: what its targets are, a key of hpo.study.tasks.TASKS; they come as training takes them
     Raises StudyError and DataError as `load_split` does.
     """
     name, loader, classes = str(dataset["name"]), str(dataset["loader"]), len(dataset["classes"])
     if "dtype" in dataset:
         function, data = _called(loader, split, folders, loader_options(dataset))
-        return checked_samples(data, function, f"{split} split of {name}", dataset, classes)
+        return checked_samples(data, function, f"{split} split of {name}", dataset, classes, task)
     channels, height, width = dataset["shape"]
-    return load_split(name, loader, split, folders, (channels, height, width), classes, loader_options(dataset))
+    options = loader_options(dataset)
+    return load_split(name, loader, split, folders, (channels, height, width), classes, options, task)
 
 
 def check_every_class(dataset: Mapping[str, Any], split: Split, labels: torch.Tensor) -> None:
@@ -61,10 +67,11 @@ def load_split(
     shape: tuple[int, int, int],
     classes: int,
     options: Mapping[str, Any] | None = None,
+    task: str = "classification",
 ) -> RawImages:
-    """The split that `loader` ("module:function") gives: uint8 [N, *shape], labels int64 [N] in 0..classes-1.
+    """The split that `loader` ("module:function") gives: uint8 [N, *shape], and targets as the task wants them.
 
-    options: more arguments for a loader of hpo's own
+    options: more arguments for a loader of hpo's own; task: a key of hpo.study.tasks.TASKS
     Raises StudyError for a loader that cannot be imported or called, DataError for files that are missing or altered
     and for images or labels that are not what the table says.
     """
@@ -81,20 +88,13 @@ def load_split(
     problems = []
     if images.dtype != torch.uint8 or tuple(images.shape[1:]) != tuple(shape):
         problems.append(f"images are {images.dtype} {list(images.shape)}, expected torch.uint8 [N, {_sizes(shape)}]")
-    if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
-        problems.append(
-            f"labels are {labels.dtype} {list(labels.shape)}, expected torch.int64 {list(images.shape[:1])}"
-        )
-    elif not len(labels):
-        problems.append("there are no images")
-    elif int(labels.min()) < 0 or int(labels.max()) >= classes:
-        problems.append(f"labels run from {int(labels.min())} to {int(labels.max())}, expected 0..{classes - 1}")
+    problems += wrong_targets(labels, task, classes, len(images) if images.ndim else 0, "labels")
     if problems:
         raise DataError(
             f"{split} split of {name} is not what the table of data sets says",
             evidence=[*problems, definition_of(function)],
         )
-    return data
+    return replace(data, labels=targets_for(labels, task, classes))
 
 
 def _loader(dataset: Mapping[str, Any]) -> Callable[..., Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hpo.data.targets import targets_for, wrong_targets
 from hpo.errors import DataError
 from hpo.user_code import definition_of
 
@@ -20,7 +21,8 @@ SHOWN = 5
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """One split: inputs [N, ...], or a dict of such tensors, and targets int64 [N], the class of each.
+    """One split: inputs [N, ...], or a dict of such tensors, and targets: int64 [N], the class of each, or as
+    hpo.data.targets.wrong_targets says for another task.
 
     groups:     int64 [N] or None: samples of one number, such as those of one patient, stay on one side of every split
     validation: bool [N] or None: which samples of the train split validate; None leaves that to the study
@@ -44,10 +46,16 @@ def named(inputs: Any) -> dict[str, Any]:
 
 
 def checked_samples(
-    data: object, function: Callable[..., Any], what: str, inputs: Mapping[str, Any], classes: int
+    data: object,
+    function: Callable[..., Any],
+    what: str,
+    inputs: Mapping[str, Any],
+    classes: int,
+    task: str = "classification",
 ) -> Samples:
-    """`data` with its checksum. Raises DataError, with the line of the loader, for what the declaration did not say.
+    """`data` with its checksum, and its targets as training takes them.
 
+    Raises DataError, with the line of the loader, for what the declaration did not say.
     what:   the split and the data set, in words
     inputs: {"shape", "dtype", "below"} of each input by name (Dataset.for_trainer)
     """
@@ -65,12 +73,13 @@ def checked_samples(
     for name in wanted if not problems else ():
         problems += _wrong_input(name, given[name], wanted[name])
     if not problems:
-        problems = _wrong_counts(given, data) or _wrong_labels(data.targets, classes)
+        problems = _wrong_counts(given, data, task, classes)
     if problems:
         raise DataError(f"{what} is not what its declaration says", evidence=[*problems, here])
     order = {name: given[name].contiguous() for name in wanted}
     one = order if isinstance(inputs.get("shape"), Mapping) else order["inputs"]
-    return Samples(one, data.targets, data.groups, data.validation, _checksum(order, data))
+    targets = targets_for(data.targets, task, classes)
+    return Samples(one, targets, data.groups, data.validation, _checksum(order, data))
 
 
 def named_specs(inputs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -104,15 +113,20 @@ def _not_finite(name: str, value: Tensor) -> list[str]:
     return [f"{name} has NaN or infinity in {len(bad):,} of {len(value):,} samples: {first}"]
 
 
-def _wrong_counts(given: Mapping[str, Tensor], data: Samples) -> list[str]:
+def _wrong_counts(given: Mapping[str, Tensor], data: Samples, task: str, classes: int) -> list[str]:
     count = len(next(iter(given.values())))
     wrong = [
         f"{name} has {len(value)} samples, and others {count}" for name, value in given.items() if len(value) != count
     ]
-    expected = {"targets": torch.int64, "groups": torch.int64, "validation": torch.bool}
+    targets: object = data.targets
+    if not isinstance(targets, Tensor):
+        wrong.append(f"targets are {type(targets).__name__}, expected torch.Tensor")
+    elif count:
+        wrong += wrong_targets(targets, task, classes, count)
+    expected = {"groups": torch.int64, "validation": torch.bool}
     for name, dtype in expected.items():
         value = getattr(data, name)
-        if value is None and name != "targets":
+        if value is None:
             continue
         if not isinstance(value, Tensor) or value.dtype != dtype or list(value.shape) != [count]:
             seen = f"{value.dtype} {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
@@ -120,12 +134,6 @@ def _wrong_counts(given: Mapping[str, Tensor], data: Samples) -> list[str]:
     if not wrong and data.validation is not None and (data.validation.all() or not data.validation.any()):
         wrong.append("validation marks all samples, or none")
     return wrong or ([] if count else ["there are no samples"])
-
-
-def _wrong_labels(labels: Tensor, classes: int) -> list[str]:
-    if int(labels.min()) < 0 or int(labels.max()) >= classes:
-        return [f"targets run from {int(labels.min())} to {int(labels.max())}, expected 0..{classes - 1}"]
-    return []
 
 
 def _checksum(inputs: Mapping[str, Tensor], data: Samples) -> str:

@@ -14,7 +14,7 @@ Constants = Mapping[str, tuple[Tensor, Tensor]]
 
 
 class TensorSet:
-    """Inputs by name, each [N, ...], and labels int64 [N] on `device`, with the constants of those that are normalised.
+    """Inputs by name, each [N, ...], and labels [N, ...] on `device`, with the constants of those that are normalised.
 
     constants: (mean, deviation) of an input, of a shape that broadcasts over one sample; others stay as they are
     several:   whether a network is given a dict, or the only input
@@ -31,7 +31,7 @@ class TensorSet:
         several: bool,
     ) -> None:
         self.inputs = {name: value.to(device).contiguous() for name, value in inputs.items()}
-        self.labels = labels.to(device, torch.int64)
+        self.labels = labels.to(device)
         self.constants = {name: (mean.to(device), std.to(device)) for name, (mean, std) in constants.items()}
         self._several = several
 
@@ -43,7 +43,7 @@ class TensorSet:
         return self.labels.device
 
     def batch(self, index: Tensor) -> tuple[Any, Tensor]:
-        """(what a network is given, labels [B]) at `index` (int64 [B] on the device)."""
+        """(what a network is given, labels [B, ...]) at `index` (int64 [B] on the device)."""
         gathered = {name: value.index_select(0, index) for name, value in self.inputs.items()}
         for name, (mean, std) in self.constants.items():
             gathered[name] = (gathered[name] - mean) / std

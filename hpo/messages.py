@@ -115,7 +115,7 @@ class Job:
     phase:       "search" trains on the train part and scores the validation part; "final" trains on both and scores
                  the test split (hpo evaluate only)
     sys_path:    folders to add to sys.path, so that a study's own modules are found
-    parts:       losses, optimizers, schedules and metrics of the user's own, as hpo.study.parts.Parts.as_job gives them
+    parts:       the study's own losses, optimizers, schedules and metrics, and its task: hpo.study.parts.Parts.as_job
     own, command: the user's own training, a function or a program; then the model and the data set are empty
     pause_after: the epoch after which the trial waits, with a checkpoint; if none can be written it goes on. 0: never
     """

@@ -99,7 +99,7 @@ def predict(
     trust: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Classify image files with the winner: the class and its probability.
+    """What the winner says of image files: the class and its probability, the labels, or the values.
 
     Colour images are converted to grey for a model of grey images. MNIST's digits are white on black.
     """
@@ -110,23 +110,14 @@ def predict(
     from hpo.inference.predicting import predict as predict_images
 
     folder, _ = winner_folder(study, model, "predict")
-    found = predict_images(saved_model(folder, study, trust=trust), images, resize=resize)
+    saved = saved_model(folder, study, trust=trust)
+    found = predict_images(saved, images, resize=resize)
     if as_json:
-        emit_json(
-            [
-                {
-                    "image": str(one.image),
-                    "class": one.name,
-                    "probability": one.probability,
-                    "probabilities": one.probabilities,
-                }
-                for one in found
-            ]
-        )
+        emit_json([one.as_json(saved.task) for one in found])
         return
     width = max(len(str(one.image)) for one in found)
     for one in found:
-        emit(f"{one.image!s:<{width}}  {one.name}  {one.probability:.4f}")
+        emit(f"{one.image!s:<{width}}  {one}")
 
 
 def _which(saved: SavedModel) -> str:

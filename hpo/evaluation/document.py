@@ -23,6 +23,7 @@ from hpo.own_messages import final_names
 from hpo.results.evaluation import ConfigurationRow, EvaluationDocument, MeanRow, RunRow, Verdict, score_of
 from hpo.storage.evaluations import EVALUATION_FORMAT
 from hpo.study.study import Study
+from hpo.study.tasks import TASKS
 
 __all__ = ["configuration", "document", "verdict", "winner", "write_document"]
 
@@ -70,8 +71,9 @@ def winner(rows: Sequence[ConfigurationRow], direction: str = "maximize") -> Con
 def configuration(study: Study, candidate: Candidate, results: Sequence[RunResult]) -> ConfigurationRow:
     """One configuration: what it is, and the results of its runs."""
     done = [result for result in results if result.complete]
-    scores = [float(result.finished.metrics["test_accuracy"]) for result in done]
-    test = mean_row(estimate_accuracy(scores, done[0].finished.facts["test_images"]), scores) if done else None
+    scores = [float(result.finished.metrics["test_accuracy"]) for result in done if study.task_row.accuracy]
+    test = mean_row(estimate_accuracy(scores, done[0].finished.facts["test_images"]), scores) if scores else None
+    by_class = bool(done) and all("confusion" in result.finished.facts for result in done)
     facts = [result.finished.facts for result in done]
     first: Mapping[str, Any] = facts[0] if facts else {}
     found = candidate.search_score if study.judged_by == "val_accuracy" else None
@@ -81,9 +83,9 @@ def configuration(study: Study, candidate: Candidate, results: Sequence[RunResul
         "test_accuracy": test,
         "optimism_gap": found - test["mean"] if test and found is not None else None,
         "test_loss": _over(done, lambda result: result.finished.metrics["test_loss"]),
-        "macro_f1": _over(done, lambda result: result.finished.facts["macro_f1"], most=1.0),
-        "per_class_accuracy": _per_class(study.dataset_row.class_names, facts),
-        "confusion": _sum([fact["confusion"] for fact in facts]),
+        "macro_f1": _over(done, lambda result: result.finished.facts["macro_f1"], most=1.0) if by_class else None,
+        "per_class_accuracy": _per_class(study.dataset_row.class_names, facts) if by_class else {},
+        "confusion": _sum([fact["confusion"] for fact in facts]) if by_class else [],
         "test_images": first.get("test_images"),
         "parameters": first.get("parameters"),
         "macs": first.get("macs"),
@@ -96,6 +98,8 @@ def configuration(study: Study, candidate: Candidate, results: Sequence[RunResul
         "runs": [_run(result) for result in done],
     }
     names = [final_names(name)[0] for name in study.parts.metrics]
+    if study.task_row is not TASKS["classification"]:
+        names = [*names, "test_loss", *(["test_accuracy"] if study.task_row.accuracy else [])]
     if done and names:
         add_metrics(study, candidate, row, done, names)
     return row
@@ -172,17 +176,20 @@ def _who(row: ConfigurationRow) -> str:
 
 def _run(result: RunResult) -> RunRow:
     metrics, facts = result.finished.metrics, result.finished.facts
-    return {
+    row: RunRow = {
         "seed": result.seed,
         "device": result.device,
-        "test_accuracy": metrics["test_accuracy"],
         "test_loss": metrics["test_loss"],
-        "macro_f1": facts["macro_f1"],
         "latency_p50_ms": facts["latency_p50_ms"],
         "latency_p95_ms": facts["latency_p95_ms"],
         "images_per_second": facts["images_per_second"],
         "train_seconds": facts["train_seconds"],
     }
+    if "test_accuracy" in metrics:
+        row["test_accuracy"] = metrics["test_accuracy"]
+    if "macro_f1" in facts:
+        row["macro_f1"] = facts["macro_f1"]
+    return row
 
 
 def _over(done: Sequence[RunResult], value: Callable[[RunResult], float], *, most: float = math.inf) -> MeanRow | None:

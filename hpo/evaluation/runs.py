@@ -108,9 +108,9 @@ class _Measured(TypedDict):
     """What scoring the test split adds to the facts of a run."""
 
     test_images: int
-    macro_f1: float
-    per_class_accuracy: list[float]
-    confusion: list[list[int]]
+    macro_f1: NotRequired[float]
+    per_class_accuracy: NotRequired[list[float]]
+    confusion: NotRequired[list[list[int]]]
     latency_p50_ms: float
     latency_p95_ms: float
     images_per_second: float

@@ -72,6 +72,7 @@ def _about(row: ConfigurationRow, run: EvaluationRun, facts: Mapping[str, Any]) 
         "epochs_from": row["epochs_from"],
         "test_accuracy": row["test_accuracy"],
         "macro_f1": row["macro_f1"],
+        "score": row.get("score"),
         "search_val_accuracy": row["search_val_accuracy"],
         **facts,
         "hpo": version("hpo"),
@@ -87,7 +88,7 @@ def _metrics(final: RunResult, search: RunResult) -> str:
     writer.writeheader()
     writer.writerows(_rows("search", search))
     rows = list(_rows("final", final))
-    rows[-1]["test_accuracy"] = final.finished.metrics["test_accuracy"]  # read once, after the last epoch
+    rows[-1]["test_accuracy"] = final.finished.metrics.get("test_accuracy", "")  # read once, after the last epoch
     writer.writerows(rows)
     return text.getvalue()
 
@@ -98,7 +99,7 @@ def _rows(phase: str, result: RunResult) -> Iterator[dict[str, Any]]:
             "phase": phase,
             "epoch": epoch["epoch"],
             "train_loss": epoch["train_loss"],
-            "train_accuracy": epoch["train_accuracy"],
+            "train_accuracy": epoch.get("train_accuracy", ""),
             "val_accuracy": epoch.get("val_accuracy", ""),
             "test_accuracy": "",
             "lr": epoch["lr"],

@@ -26,6 +26,7 @@ from hpo.training.configuration import Recipe
 from hpo.training.device import open_device
 from hpo.training.fast_paths import use_settings
 from hpo.training.scoring import latencies_ms, score_test
+from hpo.training.tasks import task_of
 from hpo.training.train_state import TrainState
 from hpo.training.train_val_split import DataCache
 
@@ -77,6 +78,8 @@ def compress(
     if epochs < 0:
         raise UsageError(f"--epochs {epochs} must be at least 0")
     _ = saved.image_shape  # UsageError for a model of other inputs
+    if task_of(job) != "classification":
+        raise UsageError(f"hpo compress measures accuracy, and this model's task is {task_of(job)}")
     recipe = replace(
         Recipe.read(job.config, job.parts),
         lr=LR_SHARE * Recipe.read(job.config, job.parts).lr,
@@ -158,7 +161,9 @@ def _train(state: TrainState, epoch: int) -> tuple[float, float]:
 def _accuracy(network: nn.Module, test: ImageSet, recipe: Recipe, device: torch.device) -> float:
     index = torch.arange(len(test), device=device)
     classes = int(test.labels.max()) + 1
-    return score_test(network, laid_out(test, recipe), index, classes, recipe, device).accuracy
+    accuracy = score_test(network, laid_out(test, recipe), index, classes, recipe, device).accuracy
+    assert accuracy is not None
+    return accuracy
 
 
 def _measure(

@@ -19,6 +19,7 @@ from hpo.errors import HpoError, UsageError
 from hpo.models.build import build_model
 from hpo.models.inputs import Inputs, Shape, shape_of
 from hpo.study.own import is_own_builder, todays_name
+from hpo.study.tasks import TASKS
 from hpo.user_code import line_of
 from hpo.wording import shortened
 
@@ -99,6 +100,11 @@ class SavedModel:
         channels, height, width = self.shape
         return channels, height, width
 
+    @property
+    def task(self) -> str:
+        """What its outputs mean: a key of hpo.study.tasks.TASKS."""
+        return str(self.about.get("task", "classification"))
+
 
 class _Description(TypedDict):
     """The part of config.json that is needed to build the network."""
@@ -110,6 +116,7 @@ class _Description(TypedDict):
     mean: list[float] | dict[str, Any]
     std: list[float] | dict[str, Any]
     dtype: NotRequired[str | dict[str, str]]
+    task: NotRequired[str]
     config: NotRequired[dict[str, Any]]
     subset: NotRequired[int | None]
     sys_path: NotRequired[list[str]]
@@ -155,6 +162,8 @@ def load_model(folder: Path, study: str, trust: Trust | None = None) -> SavedMod
         about = decoded(description.read_text(encoding="utf-8"))
         if not conforms(about, _Description):
             raise ValueError("config.json is not as `hpo evaluate` writes it")
+        if about.get("task", "classification") not in TASKS:
+            raise ValueError(f"config.json has the unknown task {shortened(about['task'], 200)}")
         shape = shape_of(about)
         _make_importable(about, folder, trust or Trust())
         network = _built(about, shape, folder)

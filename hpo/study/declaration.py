@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from hpo.errors import DeclarationChanged
+from hpo.messages import Protocol
 from hpo.wording import shortened
 
-__all__ = ["check_same_declaration", "declared"]
+__all__ = ["check_same_declaration", "declared", "protocol_of"]
 
 SHOWN = 20
 """The most changed rows that an error shows; a database may hold any number."""
@@ -67,3 +68,20 @@ def _own(study: Any, training: Mapping[str, str], values: str) -> dict[str, str]
 
 def _shown(settings: Mapping[str, Any]) -> dict[str, str]:
     return {f"({name})": str(value) for name, value in settings.items() if value is not None}
+
+
+def protocol_of(study: Any) -> Protocol:
+    """The rules of every trial of a hpo.study.study.Study, as a job carries them."""
+    return Protocol(
+        epochs=study.epochs,
+        objectives=study.objectives,
+        early_stopping=study.early_stopping.rule() if study.early_stopping else None,
+        stop_when=study.stop_when.rule() if study.stop_when else None,
+        max_seconds=study.max_seconds,
+        validation=study.validation,
+        split_seed=study.seed,
+        folds=study.folds,
+        subset=study.subset,
+        measure_latency="latency_ms" in (*study.objectives, *(c.metric for c in study.constraints)),
+        compare_with=study.baseline_config if any(c.of_network for c in study.constraints) else None,
+    )

@@ -8,7 +8,7 @@ from typing import Any
 from hpo.data import DATASETS
 from hpo.models import MODELS, NAMED
 from hpo.study.function import shown_reference
-from hpo.study.tasks import COMPUTED
+from hpo.study.tasks import built_in_metrics
 
 __all__ = ["foreign_parts", "is_own_builder", "is_own_loader", "shown_parts", "todays_name"]
 
@@ -23,7 +23,7 @@ def is_own_loader(loader: object) -> bool:
     return loader in [dataset.loader for dataset in DATASETS.values()]
 
 
-_OF_HPO = [metric.reference for metric in COMPUTED.values()]
+_OF_HPO = built_in_metrics()
 """The functions of parts that come with hpo."""
 
 

@@ -17,7 +17,7 @@ from hpo.models import Reads
 from hpo.own_metrics import is_metric_name
 from hpo.study.function import function_reference, shown_reference
 from hpo.study.protocol import METRICS, OWN_METRIC
-from hpo.study.recipe import RECIPE, Setting
+from hpo.study.recipe import LOSSES, RECIPE, Setting
 
 __all__ = ["CHOSEN", "Loss", "Metric", "Optimizer", "Part", "Parts", "Schedule", "parts_given"]
 
@@ -131,6 +131,7 @@ class Parts:
 
     chosen: Mapping[str, tuple[Part, ...]]
     metrics: Mapping[str, Metric]
+    task: str = "classification"
 
     def __iter__(self) -> Iterator[Part]:
         for parts in self.chosen.values():
@@ -139,10 +140,10 @@ class Parts:
 
     def settings(self) -> dict[str, Setting]:
         """The table of the recipe, in which the rows that choose a part may have these, too."""
+        of_hpo = {**{kind: RECIPE[kind].choices for kind in self.chosen}, "loss": LOSSES[self.task]}
         own = {
-            kind: replace(RECIPE[kind], choices=(*RECIPE[kind].choices, *(part.shown for part in parts)))
+            kind: replace(RECIPE[kind], choices=(*of_hpo[kind], *(part.shown for part in parts)))
             for kind, parts in self.chosen.items()
-            if parts
         }
         return {**RECIPE, **own}
 
@@ -177,13 +178,15 @@ class Parts:
             kind: {part.shown: part.as_job() for part in parts} for kind, parts in self.chosen.items() if parts
         }
         metrics = {name: metric.as_job() for name, metric in self.metrics.items()}
-        return {**kinds, "metrics": metrics} if metrics else kinds
+        kinds |= {"metrics": metrics} if metrics else {}
+        return kinds | ({"task": self.task} if self.task != "classification" else {})
 
     def declaration(self) -> dict[str, str]:
         """A row for each kind that the study has a part of."""
         kinds = {kind: " | ".join(map(str, parts)) for kind, parts in self.chosen.items() if parts}
         metrics = {f"metric {name}": str(metric) for name, metric in self.metrics.items()}
-        return {f"({name})": text for name, text in {**kinds, **metrics}.items()}
+        task = {"task": self.task} if self.task != "classification" else {}
+        return {f"({name})": text for name, text in {**task, **kinds, **metrics}.items()}
 
 
 def _defaults(parts: Any) -> dict[str, Any]:
@@ -201,7 +204,8 @@ def parts_given(given: Mapping[str, Any], computed: Mapping[str, Metric]) -> Par
         metrics = {name: name for name in metrics}  # hpo's own
     if not isinstance(metrics, Mapping):
         raise StudyError(f"metrics is {metrics!r}, not a mapping of names to metrics", next=OWN_METRIC)
-    return Parts(chosen, {name: _metric(name, metric, computed) for name, metric in metrics.items()})
+    found = {name: _metric(name, metric, computed) for name, metric in metrics.items()}
+    return Parts(chosen, found, given["task"] or "classification")
 
 
 def _of_kind(kind: str, given: Any) -> tuple[Part, ...]:

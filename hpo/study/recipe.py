@@ -16,7 +16,12 @@ __all__ = ["LOSSES", "OPTIMIZERS", "RECIPE", "SCHEDULES", "Setting", "check_valu
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "nadam", "radam", "adafactor", "lion", "muon")
 SCHEDULES = ("none", "cosine", "step", "plateau", "one_cycle")
-LOSSES = ("cross_entropy", "focal")
+LOSSES: dict[str, tuple[str, ...]] = {
+    "classification": ("cross_entropy", "focal"),
+    "multilabel": ("binary_cross_entropy",),
+    "regression": ("mse", "mae", "huber"),
+}
+"""The losses of each task; the first is the usual one."""
 PRECISIONS = ("float32", "bf16")
 
 REQUIRED: Any = object()
@@ -55,7 +60,7 @@ RECIPE: dict[str, Setting] = {
         str,
         None,
         "what training minimizes",
-        choices=LOSSES,
+        choices=tuple(loss for losses in LOSSES.values() for loss in losses),
         unset="cross_entropy",
         own='loss=Loss("my_parts:focal") in the study, from hpo import Loss',
     ),
@@ -68,7 +73,7 @@ RECIPE: dict[str, Setting] = {
         "balanced: each class counts the same in the loss, however many images it has",
         choices=("none", "balanced"),
         unset="none",
-        needs={"loss": LOSSES},
+        needs={"loss": LOSSES["classification"]},
     ),
     "optimizer": Setting(
         str,

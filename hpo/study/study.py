@@ -18,19 +18,19 @@ from hpo.messages import Protocol
 from hpo.models import MODELS, Model, named_model
 from hpo.study import fields
 from hpo.study.command import Command, check_command
-from hpo.study.declaration import declared
+from hpo.study.declaration import declared, protocol_of
 from hpo.study.doors import has_no_model
 from hpo.study.function import function_reference
 from hpo.study.objective import Objective
 from hpo.study.own_search import pruner_of, sampler_of
 from hpo.study.parts import CHOSEN, Metric, Parts, parts_given
-from hpo.study.protocol import METRICS, AtMost, EarlyStopping, StopWhen
+from hpo.study.protocol import AtMost, EarlyStopping, StopWhen
 from hpo.study.pruners import MedianPruner, Pruner
 from hpo.study.recipe import RECIPE, REQUIRED
 from hpo.study.samplers import TPE, Sampler, check_sampler
 from hpo.study.search import FreezeThaw
 from hpo.study.space import Space
-from hpo.study.tasks import COMPUTED
+from hpo.study.tasks import TASKS, TaskRow
 from hpo.study.training import Training
 from hpo.study.validation import check_rows, table_row
 
@@ -60,7 +60,8 @@ class Study:
     max_seconds:    a trial that trains longer ends as complete, with its best so far
     subset:         train on this many images only (for trying things out); seed: of the study, trial n has (seed, n)
     loss, optimizer, schedule: of your own, "module:name", a function, or a Loss, Optimizer or Schedule that says what
-                    it reads; several where a row chooses. metrics: by name, each a Metric, or names of COMPUTED
+                    it reads; several where a row chooses. metrics: by name, each a Metric, or names of the task's
+    task:           "classification" if none is given, or another of hpo.study.tasks.TASKS (docs/recipe.md)
     on_trial_end, on_new_best, on_end: functions of your own, called of what ends on a host (docs/callbacks.md)
     """
 
@@ -95,6 +96,7 @@ class Study:
     optimizer: Any = None
     schedule: Any = None
     metrics: Mapping[str, Metric] | None = None
+    task: str | None = None
 
     def __post_init__(self) -> None:
         self._set(sampler=sampler_of(self.sampler), pruner=pruner_of(self.pruner))
@@ -128,7 +130,8 @@ class Study:
 
     def _check_with_model(self) -> None:
         fields.check_fields(vars(self))
-        parts = parts_given(vars(self), COMPUTED)
+        fields.check_task(self.task)
+        parts = parts_given(vars(self), self.task_row.computed)
         self._set(space=_space(self.space), metrics=parts.metrics, **parts.chosen)
         fields.check_metrics(vars(self), self.known_metrics)
         check_rows(self, parts)
@@ -208,14 +211,18 @@ class Study:
     def parts(self) -> Parts:
         """What of training is the user's own, and the metrics that are computed because the study names them."""
         named = fields.metrics_named(vars(self)) if not self.brings_training else ()
-        metrics = {name: COMPUTED[name] for name in named if name in COMPUTED}
-        return Parts({kind: getattr(self, kind) or () for kind in CHOSEN}, {**metrics, **(self.metrics or {})})
+        metrics = {name: self.task_row.computed[name] for name in named if name in self.task_row.computed}
+        chosen = {kind: getattr(self, kind) or () for kind in CHOSEN}
+        return Parts(chosen, {**metrics, **(self.metrics or {})}, self.task or "classification")
+
+    @property
+    def task_row(self) -> TaskRow:
+        return TASKS[self.task or "classification"]
 
     @property
     def known_metrics(self) -> dict[str, str]:
         """Every metric that training can report, and which way is better."""
-        computed = {**COMPUTED, **(self.metrics or {})}
-        return {**METRICS, **{name: metric.direction for name, metric in computed.items()}}
+        return self.task_row.known(self.metrics or {})
 
     @property
     def objectives(self) -> tuple[str, ...]:
@@ -233,7 +240,8 @@ class Study:
     def judged_by(self) -> str:
         """What `hpo evaluate` goes by: accuracy, or the objective where it is a metric of the user's own."""
         first = self.objectives[0]
-        return first if self.brings_training or first in self.parts.metrics else "val_accuracy"
+        by_objective = self.brings_training or self.task_row is not TASKS["classification"]
+        return first if by_objective or first in self.parts.metrics else "val_accuracy"
 
     @property
     def judged_direction(self) -> str:
@@ -266,19 +274,7 @@ class Study:
 
     def protocol(self) -> Protocol:
         """The rules of every trial, as a job carries them."""
-        return Protocol(
-            epochs=self.epochs,
-            objectives=self.objectives,
-            early_stopping=self.early_stopping.rule() if self.early_stopping else None,
-            stop_when=self.stop_when.rule() if self.stop_when else None,
-            max_seconds=self.max_seconds,
-            validation=self.validation,
-            split_seed=self.seed,
-            folds=self.folds,
-            subset=self.subset,
-            measure_latency="latency_ms" in (*self.objectives, *(c.metric for c in self.constraints)),
-            compare_with=self.baseline_config if any(c.of_network for c in self.constraints) else None,
-        )
+        return protocol_of(self)
 
     def declaration(self) -> dict[str, str]:
         """Every row that decides what a trial means, as text: compared when a study is opened again."""

@@ -26,7 +26,7 @@ def check_rows(study: Any, parts: Parts) -> None:
     _check_reads(study.name, study.rows, study.model_row, study.model_name, parts)
     _check_images(study.name, study.rows, study.dataset_row)
     _check_metric_rows(study.name, study.rows, study.known_metrics)
-    _check_one_loss(study.name, study.rows, study.objectives, parts)
+    _check_losses(study.name, study.rows, study.objectives, parts)
 
 
 def _check_reads(study: str, space: Space, model: Model, model_name: str, parts: Parts) -> None:
@@ -59,8 +59,12 @@ def _check_metric_rows(study: str, space: Space, known: Mapping[str, str]) -> No
         check_metric(f'study "{study}": schedule_metric', value, known, per_epoch=True)
 
 
-def _check_one_loss(study: str, space: Space, objectives: Sequence[str], parts: Parts) -> None:
-    """Raise StudyError where the objective is a loss that the search itself changes: trials could not be compared."""
+def _check_losses(study: str, space: Space, objectives: Sequence[str], parts: Parts) -> None:
+    """Raise StudyError where the objective is a loss that the search itself changes, so that trials cannot be compared,
+    and for settings of a loss that the task does not have."""
+    for name in ("class_weights", "label_smoothing", "focal_gamma"):
+        if name in space.rows and parts.task != "classification":
+            raise StudyError(f'study "{study}": "{name}" is of classification, not {parts.task}', next="take it out")
     reads = {name for loss in parts.chosen["loss"] for name in loss.reads} | {"loss", "focal_gamma"}
     searched = sorted(name for name in reads & space.searched.keys())
     if "val_loss" in objectives and searched:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from hpo.errors import StudyError
 
-__all__ = ["auroc", "balanced_accuracy", "macro_f1", "top5"]
+__all__ = ["auroc", "balanced_accuracy", "label_auroc", "label_f1", "macro_f1", "mae", "r2", "rmse", "top5"]
 
 
 def macro_f1(outputs: Tensor, targets: Tensor) -> float:
@@ -60,3 +60,45 @@ def _area(scores: Tensor, positive: Tensor) -> Tensor:
     many = positive.sum()
     area: Tensor = (ranks[positive].sum() - many * (many + 1) / 2) / (many * (~positive).sum())
     return area
+
+
+def label_f1(outputs: Tensor, targets: Tensor) -> float:
+    """The mean of the labels' F1, for logits [N, labels], above 0 where a label is said, and targets of 0 and 1."""
+    said, true = outputs > 0, targets > 0.5
+    both = (said & true).sum(0).double()
+    return float((2 * both / (said.sum(0) + true.sum(0)).clamp_min(1)).mean())
+
+
+def label_auroc(outputs: Tensor, targets: Tensor) -> float:
+    """The mean area under the ROC curve of the labels, for logits [N, labels] and targets of 0 and 1.
+
+    A label that all items have, or none, is left out. StudyError where every label is so.
+    """
+    true = targets > 0.5
+    mixed = [label for label in range(true.shape[1]) if bool(true[:, label].any()) and not bool(true[:, label].all())]
+    if not mixed:
+        raise StudyError("val_auroc has no value: each label is on all items, or on none", next="take another metric")
+    scores = outputs.double()
+    return float(torch.stack([_area(scores[:, label], true[:, label]) for label in mixed]).mean())
+
+
+def mae(outputs: Tensor, targets: Tensor) -> float:
+    """The mean absolute error, for outputs and targets [N, values]."""
+    return float((outputs.double() - targets.double()).abs().mean())
+
+
+def rmse(outputs: Tensor, targets: Tensor) -> float:
+    """The root of the mean squared error, for outputs and targets [N, values]."""
+    return float((outputs.double() - targets.double()).square().mean().sqrt())
+
+
+def r2(outputs: Tensor, targets: Tensor) -> float:
+    """The mean over the values of the share of their variance that is explained, for outputs and targets [N, values].
+
+    StudyError where a value never changes.
+    """
+    outputs, targets = outputs.double(), targets.double()
+    spread = (targets - targets.mean(0)).square().sum(0)
+    if not bool((spread > 0).all()):
+        raise StudyError("val_r2 has no value: a target is the same everywhere", next="take val_rmse")
+    return float((1.0 - (outputs - targets).square().sum(0) / spread).mean())

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from hpo.errors import StudyError
-from hpo.study.recipe import RECIPE, REQUIRED, check_value
+from hpo.study.recipe import LOSSES, RECIPE, REQUIRED, check_value
 
 __all__ = ["Recipe", "derive_seed"]
 
@@ -73,7 +73,8 @@ class Recipe:
             if value is REQUIRED:
                 raise StudyError(f"the configuration gives no {field.name}", next=f"add a row {field.name!r}")
             if value is None:
-                value = setting.unset
+                usual = LOSSES.get(str((parts or {}).get("task"))) if field.name == "loss" else None
+                value = usual[0] if usual else setting.unset
             elif not isinstance(value, str) or value not in (parts or {}).get(field.name, ()):
                 check_value(field.name, value, setting)
             values[field.name] = float(value) if setting.kind is float and value is not None else value

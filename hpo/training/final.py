@@ -23,6 +23,7 @@ from hpo.training.configuration import Recipe
 from hpo.training.losses import losses
 from hpo.training.metrics import MetricSet
 from hpo.training.scoring import latency_ms, score_test
+from hpo.training.tasks import task_of
 from hpo.training.train_state import TrainState, model_parameters
 from hpo.training.train_val_split import DataCache
 
@@ -34,17 +35,28 @@ def score_final(
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """(metrics, facts) of the test split.
 
-    metrics: test_accuracy, test_loss, latency_ms, and each metric of the study's own as test_NAME
+    metrics: test_loss, latency_ms, test_accuracy where the task has one, each metric that the study names as test_NAME
     facts:   confusion, per_class_accuracy, macro_f1, images_per_second, test_images, latency_p50_ms,
              latency_p95_ms, model_bytes
     """
     test = data.test(job, data.parts(job).images)
     batch = laid_out(test, recipe)
     index = torch.arange(len(test), device=device)
-    found, loss = MetricSet(job, device), losses(job, recipe, device).validation
-    report = score_test(model, batch, index, len(job.dataset["classes"]), recipe, device, loss=loss, metrics=found)
+    report = score_test(
+        model,
+        batch,
+        index,
+        len(job.dataset["classes"]),
+        recipe,
+        device,
+        loss=losses(job, recipe, device).validation,
+        metrics=MetricSet(job, device),
+        task=task_of(job),
+    )
     median, slow = latency_ms(model, batch(index[:1])[0], recipe, device)
-    metrics = {"test_accuracy": report.accuracy, "test_loss": report.loss, "latency_ms": median}
+    metrics = {"test_loss": report.loss, "latency_ms": median}
+    if report.accuracy is not None:
+        metrics["test_accuracy"] = report.accuracy
     metrics |= {final_names(name)[0]: value for name, value in report.metrics.items()}
     facts = {
         **report.facts(),
@@ -71,6 +83,7 @@ def export(
         "dataset": job.dataset["name"],
         "shape": job.dataset["shape"],
         "classes": list(job.dataset["classes"]),
+        "task": task_of(job),
         **images.describe(),
         "config": job.config,
         "subset": job.protocol.subset,

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from hpo.messages import Job
 from hpo.training.configuration import Recipe
 from hpo.training.own_parts import OwnPart, own_part
+from hpo.training.tasks import PLAIN_LOSSES
 
 __all__ = ["LossFunction", "Losses", "balanced_weights", "cross_entropy", "focal", "losses"]
 
@@ -42,6 +43,8 @@ def losses(job: Job, recipe: Recipe, device: torch.device, labels: Tensor | None
     if own is not None:
         function = _own_loss(own, device)
         return Losses(function, function, knows_guess=False)
+    if recipe.loss in PLAIN_LOSSES:
+        return Losses(PLAIN_LOSSES[recipe.loss], PLAIN_LOSSES[recipe.loss], knows_guess=False)
     weights = None
     if recipe.class_weights == "balanced" and labels is not None:
         weights = balanced_weights(labels, len(job.dataset["classes"])).to(device)

@@ -21,7 +21,6 @@ from hpo.models.inputs import Shape, shape_of
 from hpo.training.configuration import Recipe
 from hpo.training.device import peak_memory_bytes, reset_peak_memory, set_deterministic, synchronize
 from hpo.training.parts_check import check_parts
-from hpo.training.scoring import score
 from hpo.training.train_state import TrainState, model_parameters
 from hpo.training.train_val_split import DataCache
 from hpo.user_code import definition_of, line_of
@@ -127,8 +126,7 @@ def _rehearse(job: Job, data: DataCache, device: torch.device, record: bool) -> 
     step_seconds = (perf_counter() - start) / steps
     sample = parts.validation[:512]
     start = perf_counter()
-    loss, metrics = state.losses.validation, state.metrics
-    score(state.model, parts.images.batch, sample, recipe, device, lambda: False, loss=loss, metrics=metrics)
+    state.score(parts.images.batch, lambda: False, sample)
     validation_seconds = (perf_counter() - start) * len(parts.validation) / len(sample)
     return {
         "train_images": len(parts.train),

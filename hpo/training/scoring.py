@@ -20,6 +20,7 @@ from hpo.training.losses import LossFunction
 from hpo.training.metrics import MetricSet
 from hpo.training.running_metrics import RunningMetrics, count_hits
 from hpo.training.step import Batch, precision
+from hpo.training.tasks import Count, count_for, no_hits
 
 __all__ = ["ImagesAtOnce", "TestReport", "latencies_ms", "latency_ms", "score", "score_test"]
 
@@ -82,9 +83,11 @@ def score(
     loss: LossFunction = F.cross_entropy,
     metrics: MetricSet | None = None,
     at_once: ImagesAtOnce | None = None,
+    count: Count | None = count_hits,
 ) -> dict[str, float] | None:
-    """val_loss, val_accuracy and `metrics` over the images at `index` int64 [N]; None when `interrupted` between two
-    batches.
+    """val_loss, val_accuracy (with `count`) and `metrics` over the images at `index` int64 [N].
+
+    None when `interrupted` between two batches.
 
     logits_of: a faster way to `model`'s forward pass in evaluation mode (Step.logits).
     at_once: what earlier calls have found out about the memory of the device
@@ -97,7 +100,7 @@ def score(
     def judge(part: Tensor) -> None:
         images, labels = batch(part)
         logits = (logits_of or model)(images).float()
-        value, hits = loss(logits, labels), count_hits(logits, labels)
+        value, hits = loss(logits, labels), (count or no_hits)(logits, labels)
         if metrics:
             metrics.add(logits, labels)
         running.add(value, hits, len(labels))
@@ -109,21 +112,26 @@ def score(
                 return None
         found = metrics.compute() if metrics else {}
     mean_loss, accuracy = running.read()
-    return {"val_loss": mean_loss, "val_accuracy": accuracy, **found}
+    return {"val_loss": mean_loss, **({"val_accuracy": accuracy} if count else {}), **found}
 
 
 @dataclass(frozen=True)
 class TestReport:
-    """The result on the test split: confusion[label][prediction] counts images; metrics: the study's own."""
+    """The result on the test split: confusion[label][prediction] counts images; without classes it is empty.
+
+    metrics: those that the study names
+    """
 
     loss: float
-    accuracy: float
+    accuracy: float | None
     confusion: list[list[int]]
     images_per_second: float
     metrics: dict[str, float] = field(default_factory=dict)
 
     def facts(self) -> dict[str, Any]:
         """confusion, per_class_accuracy, macro_f1 (the unweighted mean of the classes' F1) and throughput."""
+        if not self.confusion:
+            return {"images_per_second": self.images_per_second}
         table = torch.tensor(self.confusion, dtype=torch.float64)
         right, labelled, predicted = table.diagonal(), table.sum(1), table.sum(0)
         f1 = 2 * right / (labelled + predicted).clamp_min(1)
@@ -145,8 +153,10 @@ def score_test(
     *,
     loss: LossFunction = F.cross_entropy,
     metrics: MetricSet | None = None,
+    task: str = "classification",
 ) -> TestReport:
     """One pass over the images at `index` int64 [N]."""
+    count = count_for(task)
     running = RunningMetrics(device)
     confusion = torch.zeros(classes * classes, dtype=torch.int64, device=device)
     if metrics:
@@ -156,12 +166,13 @@ def score_test(
     def judge(part: Tensor) -> None:
         images, labels = batch(part)
         logits = model(images).float()
-        value, hits = loss(logits, labels), count_hits(logits, labels)
+        value, hits = loss(logits, labels), (count or no_hits)(logits, labels)
         if metrics:
             metrics.add(logits, labels)
         running.add(value, hits, len(labels))
         running.images += len(labels)
-        confusion.add_(torch.bincount(labels * classes + logits.argmax(1), minlength=classes * classes))
+        if task == "classification":
+            confusion.add_(torch.bincount(labels * classes + logits.argmax(1), minlength=classes * classes))
 
     with _judging(model, recipe, device):
         for _ in ImagesAtOnce(batch, index, device).each(index, judge):
@@ -169,8 +180,8 @@ def score_test(
         found = metrics.compute() if metrics else {}
     mean_loss, accuracy = running.read()
     seconds = perf_counter() - start
-    table = confusion.reshape(classes, classes).tolist()
-    return TestReport(mean_loss, accuracy, table, len(index) / seconds, found)
+    table = confusion.reshape(classes, classes).tolist() if task == "classification" else []
+    return TestReport(mean_loss, accuracy if count else None, table, len(index) / seconds, found)
 
 
 def latency_ms(model: nn.Module, image: Tensor, recipe: Recipe, device: torch.device) -> tuple[float, float]:

@@ -22,6 +22,7 @@ from hpo.training.fast_paths import Fused, fast_layers
 from hpo.training.graphs import WARM_UP, Replayed, Work
 from hpo.training.losses import LossFunction, cross_entropy
 from hpo.training.running_metrics import RunningMetrics, count_hits
+from hpo.training.tasks import Count
 
 __all__ = ["Batch", "Mixup", "Step", "precision"]
 
@@ -36,6 +37,7 @@ class Step:
     """`step(index)` trains on the images at `index` int64 [N].
 
     loss:   what it minimizes; None: the recipe's cross entropy.
+    count:  how many of a batch are right.
     chain:  trains the model without autograd (hpo.training.fast_paths.fused).
     graphs: record the step as a CUDA graph (hpo.training.graphs), which draws from `generators`, beside torch's own.
     `logits(images)` is the model's fastest forward pass in evaluation mode.
@@ -50,6 +52,7 @@ class Step:
         device: torch.device,
         *,
         loss: LossFunction | None = None,
+        count: Count = count_hits,
         mixup: Mixup | None = None,
         average: WeightAverage | None = None,
         chain: Fused | None = None,
@@ -62,6 +65,7 @@ class Step:
         self._optimizer = optimizer
         self._model = model
         self._mixup = mixup
+        self._count = count
         self._loss = loss or cross_entropy(recipe)
         self._turns, self._batch_size = recipe.accumulate, recipe.batch_size
         self._precision = precision(recipe, device)
@@ -119,14 +123,14 @@ class Step:
             loss = loss * (len(part) / len(index))
             loss.backward()
             total += loss.detach()
-            hits += count_hits(logits, labels)
+            hits += self._count(logits, labels)
         return total, hits
 
     def _by_autograd(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """(mean loss [], hits []), and a gradient for every parameter: the specification of the faster ways."""
         loss, logits = self._forward(images, labels)
         loss.backward()
-        return loss.detach(), count_hits(logits, labels)
+        return loss.detach(), self._count(logits, labels)
 
     def _plain(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         with self._precision(), self._fast():

@@ -28,6 +28,7 @@ from hpo.training.schedules import LearningRate, TrainLength
 from hpo.training.scoring import ImagesAtOnce, score
 from hpo.training.step import Batch, Step
 from hpo.training.stopping import Stopping
+from hpo.training.tasks import count_for, no_hits, task_of
 from hpo.training.train_val_split import TrainValSplit
 
 __all__ = ["TrainState", "build_network", "model_parameters"]
@@ -61,7 +62,7 @@ class TrainState:
         self.average = WeightAverage(self.model, recipe.ema_decay) if recipe.ema_decay > 0 else None
         self.generator = torch.Generator(device).manual_seed(derive_seed(job.seed, "augmentation", fold))
         self.losses = losses(job, recipe, device, parts.images.labels[parts.train])
-        self.metrics = MetricSet(job, device)
+        self.metrics, self.count = MetricSet(job, device), count_for(task_of(job))
         self.stopping = Stopping(job.protocol, self.metrics.directions)
         self.steps_per_epoch = len(self.batches(0))
         length = TrainLength(self.steps_per_epoch, job.protocol.epochs)
@@ -75,6 +76,7 @@ class TrainState:
             recipe,
             device,
             loss=self.losses.train,
+            count=self.count or no_hits,
             mixup=mixer(recipe, self.generator),
             average=self.average,
             chain=_chain(job, self.model, self.optimizer, recipe, device),
@@ -123,14 +125,16 @@ class TrainState:
         with self.average.in_place():
             yield self.model
 
-    def score(self, batch: Batch, interrupted: Callable[[], bool]) -> dict[str, float] | None:
-        """val_loss, val_accuracy and the study's own metrics of the validation part; None when `interrupted`."""
+    def score(
+        self, batch: Batch, interrupted: Callable[[], bool], index: Tensor | None = None
+    ) -> dict[str, float] | None:
+        """val_loss, val_accuracy and other metrics of the validation part, or of `index`; None when `interrupted`."""
         self._at_once = self._at_once or ImagesAtOnce(batch, self.parts.validation, self.device)
         with self.eval_weights() as model:
             return score(
                 model,
                 batch,
-                self.parts.validation,
+                self.parts.validation if index is None else index,
                 self.recipe,
                 self.device,
                 interrupted,
@@ -138,6 +142,7 @@ class TrainState:
                 loss=self.losses.validation,
                 metrics=self.metrics,
                 at_once=self._at_once,
+                count=self.count,
             )
 
     def keep_weights(self) -> None:

@@ -13,9 +13,11 @@ from hpo.data.image_set import ImageSet
 from hpo.data.load import check_every_class, identity, load
 from hpo.data.samples import Samples, named
 from hpo.data.splits import channel_statistics, folds, folds_apart, split, split_apart, subset
+from hpo.data.targets import strata
 from hpo.data.tensor_set import TensorSet, statistics
 from hpo.errors import StudyError
 from hpo.messages import Job
+from hpo.training.tasks import task_of
 
 __all__ = ["DataCache", "TrainValSplit"]
 
@@ -57,10 +59,10 @@ class DataCache:
         count = None if whole else protocol.folds
         share = protocol.validation if protocol.validation is not None else job.dataset["validation"]
         division = (whole, fold, count, share, protocol.split_seed, protocol.subset)
-        key = (identity(job.dataset), *division)
+        key = (_what(job), *division)
         if key not in self._parts:
             raw = self._split(job, "train")
-            labels = raw.labels.cpu()
+            labels = strata(raw.labels.cpu(), task_of(job))
             index = torch.arange(len(labels))
             if protocol.subset:
                 index = subset(index, labels, protocol.subset, protocol.split_seed)
@@ -93,14 +95,15 @@ class DataCache:
         return TrainValSplit(images, train, validation, raw.checksum)
 
     def _split(self, job: Job, name: Split) -> RawImages | Samples:
-        dataset = job.dataset
-        key = (identity(dataset), name)
+        dataset, task = job.dataset, task_of(job)
+        key = (_what(job), name)
         if key not in self._splits:
             if not any(loader == key[0] for loader, _ in self._splits):
                 self._splits.clear()
                 self._parts.clear()
-            raw = load(dataset, name, self._folders)
-            check_every_class(dataset, name, raw.labels)
+            raw = load(dataset, name, self._folders, task)
+            if task == "classification":
+                check_every_class(dataset, name, raw.labels)
             self._splits[key] = self._on_device(raw)
         return self._splits[key]
 
@@ -113,13 +116,18 @@ class DataCache:
         return replace(raw, inputs=moved, targets=raw.targets.to(self._device))
 
 
+def _what(job: Job) -> str:
+    """What tells the job's samples and targets from any other."""
+    return f"{task_of(job)} {identity(job.dataset)}"
+
+
 def _divide(raw: RawImages | Samples, index: Tensor, job: Job, fold: int) -> tuple[Tensor, Tensor]:
     """(train, validation) indices int64 into `index`, which is into `raw`."""
     given, count, seed = job.protocol.validation, job.protocol.folds, job.protocol.split_seed
     share = given if given is not None else job.dataset["validation"]
     if job.phase == "final":
         return torch.arange(len(index)), torch.empty(0, dtype=torch.int64)
-    labels = raw.labels.cpu()[index]
+    labels = strata(raw.labels.cpu(), task_of(job))[index]
     if raw.groups is not None and (count or raw.validation is None):
         groups = raw.groups[index]
         return folds_apart(labels, groups, count, seed)[fold] if count else split_apart(labels, groups, share, seed)

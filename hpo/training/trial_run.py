@@ -176,7 +176,9 @@ class TrialRun:
     def score_epoch(self) -> dict[str, float] | None:
         """Score the epoch: its metrics; None when Stop came during validation."""
         train_loss, train_accuracy = self.state.step.running.read()
-        metrics = {"train_loss": train_loss, "train_accuracy": train_accuracy, "lr": self._last_lr()}
+        metrics = {"train_loss": train_loss, "lr": self._last_lr()}
+        if self.state.count is not None:
+            metrics["train_accuracy"] = train_accuracy
         if self._final:
             return metrics
         start = perf_counter()

@@ -76,8 +76,8 @@ def test_inputs_that_are_not_as_declared_are_told_with_the_loaders_line(inputs: 
     ("more", "said"),
     [
         ({"targets": torch.arange(6)}, "targets run from 0 to 5, expected 0..1"),
-        ({"targets": torch.zeros(6)}, "targets: torch.float32 [6], expected torch.int64 [6]"),
-        ({"targets": torch.zeros(5, dtype=torch.int64)}, "targets: torch.int64 [5]"),
+        ({"targets": torch.zeros(6)}, "targets are torch.float32 [6], expected torch.int64 [6]"),
+        ({"targets": torch.zeros(5, dtype=torch.int64)}, "targets are torch.int64 [5], expected torch.int64 [6]"),
         ({"groups": torch.zeros(5, dtype=torch.int64)}, "groups: torch.int64 [5], expected torch.int64 [6]"),
         ({"validation": torch.ones(6, dtype=torch.bool)}, "validation marks all samples, or none"),
     ],

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from hpo import Categorical, Float, Study
 from hpo.errors import StudyError
 from hpo.messages import Epoch
-from hpo.study.tasks import COMPUTED
+from hpo.study.tasks import TASKS
 from hpo.training import built_in_metrics
 from hpo.training.configuration import Recipe
 from hpo.training.fast_paths import fused
@@ -168,7 +168,7 @@ class StopAtRead(StopRequest):
 def test_what_comes_with_hpo_is_resumed_bit_for_bit(
     name: str, make_job: Any, data: Any, device: torch.device, tmp_path: Path
 ) -> None:
-    parts = {"metrics": {"val_macro_f1": COMPUTED["val_macro_f1"].as_job()}}
+    parts = {"metrics": {"val_macro_f1": TASKS["classification"].computed["val_macro_f1"].as_job()}}
     straight: list[Epoch] = []
     expected = fit(make_job(parts=parts, **CASES[name]), data, device, straight.append, StopRequest())
     job = make_job(parts=parts, checkpoint=tmp_path / "trial", **CASES[name])

@@ -1,0 +1,77 @@
+"""Each task that is not classification, through every command that reads a study."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from sqlalchemy import Engine
+
+import hpo
+from hpo.cli.main import run_command
+
+STUDIES = Path(__file__).parent / "task_study.py"
+
+
+@pytest.mark.parametrize(("task", "metric"), [("regression", "rmse"), ("multilabel", "macro_f1")])
+def test_a_task_goes_through_every_command(
+    task: str, metric: str, engine: Engine, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("HPO_STORAGE", engine.url.render_as_string(hide_password=False))
+    monkeypatch.setenv("HPO_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PYTHONPATH", str(STUDIES.parents[2]))  # of the trainers, as this process has it
+    name, out = f"{STUDIES}:{task}", tmp_path / "out"
+    result = hpo.run(name, trials=2, trainers=1)
+    assert {trial.state.name for trial in result.frozen} == {"COMPLETE"}
+    recorded = result.frozen[0].user_attrs["metrics"]
+    assert result.frozen[0].values == [recorded[f"val_{metric}"]]
+    assert ("val_accuracy" in recorded) == (task == "multilabel")
+
+    capsys.readouterr()
+    assert run_command(["reproduce", "--study", name, "--trial", "0", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["same"]
+
+    evaluate = ["evaluate", "--study", name, "--top", "1", "--seeds", "2", "--trainers", "1", "--out", str(out)]
+    assert run_command(evaluate) == 0
+    assert f"test_{metric}" in capsys.readouterr().out
+    document = json.loads((out / "evaluation.json").read_text())
+    assert document["metric"] == f"test_{metric}"
+    assert document["direction"] == ("minimize" if task == "regression" else "maximize")
+    assert document["search_rerun"]["same"]
+    assert all(row["score"]["n"] == 2 and row["confusion"] == [] for row in document["configurations"])
+    assert ("test_mae" in document["configurations"][0]["metrics"]) == (task == "regression")
+
+    assert run_command(["report", "--study", name, "--out", str(tmp_path / "report")]) == 0
+    assert f"test_{metric} decides" in (tmp_path / "report" / "index.html").read_text()
+
+    image = tmp_path / "left.png"
+    pixels = torch.zeros(8, 8, dtype=torch.uint8)
+    pixels[:, :4] = 230
+    Image.fromarray(pixels.numpy()).save(image)
+    saved = ["--study", name, "--model", str(out / "winner")]
+    capsys.readouterr()
+    assert run_command(["predict", *saved, str(image), "--json"]) == 0
+    (said,) = json.loads(capsys.readouterr().out)
+    assert said["image"] == str(image)
+    assert set(said["values"] if task == "regression" else said["probabilities"]) == {"left", "right"}
+    assert run_command(["predict", *saved, str(image)]) == 0
+    assert str(image) in capsys.readouterr().out
+    export = ["export", *saved, "--format", "torch-export", "--out", str(tmp_path / "model.pt2")]
+    assert run_command(export) == 0
+
+
+def test_a_saved_model_of_an_unknown_task_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder may come from anybody."""
+    from hpo.inference.model import load_model
+
+    folder = tmp_path / "winner"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"")
+    about = {"model": "a:b", "parameters": {}, "shape": [1, 8, 8], "classes": ["a"], "mean": [0.0], "std": [1.0]}
+    (folder / "config.json").write_text(json.dumps({**about, "task": "telling fortunes"}))
+    with pytest.raises(hpo.HpoError, match="unknown task telling fortunes"):
+        load_model(folder, "study")

@@ -1,0 +1,57 @@
+"""Data sets for tasks other than classification, named in studies and jobs as "task_data:..."."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hpo.data.files import Folders, RawImages, checksum
+
+SHAPE = (1, 8, 8)
+
+
+def pictures(split: str) -> tuple[Tensor, Tensor]:
+    """Images [N, 1, 8, 8] of two halves, and the brightness 0..1 of each half [N, 2]."""
+    count = {"train": 400, "test": 100}[split]
+    random = torch.Generator().manual_seed(count)
+    bright = torch.rand(count, 2, generator=random)
+    halves = bright.repeat_interleave(4, dim=1)[:, None, None, :].expand(count, 1, 8, 8)
+    noise = 0.1 * torch.rand(count, 1, 8, 8, generator=random)
+    return ((0.9 * halves + noise) * 255).to(torch.uint8), bright
+
+
+def made(images: Tensor, targets: Tensor) -> RawImages:
+    return RawImages(images, targets, checksum(images, targets))
+
+
+def values(split: str, folders: Folders) -> RawImages:
+    """Two values to predict: how bright each half is."""
+    images, bright = pictures(split)
+    return made(images, bright)
+
+
+def labels(split: str, folders: Folders) -> RawImages:
+    """Two labels, of which both, one or none is on an image: each half that is bright."""
+    images, bright = pictures(split)
+    return made(images, (bright > 0.5).to(torch.int64))
+
+
+def broken_values(split: str, folders: Folders) -> RawImages:
+    images, bright = pictures(split)
+    bright[3, 0] = float("nan")
+    return made(images, bright)
+
+
+def whole_values(split: str, folders: Folders) -> RawImages:
+    images, bright = pictures(split)
+    return made(images, (bright * 10).to(torch.int64))
+
+
+def odd_labels(split: str, folders: Folders) -> RawImages:
+    images, bright = pictures(split)
+    return made(images, (bright * 3).to(torch.int64))
+
+
+def one_value(split: str, folders: Folders) -> RawImages:
+    images, bright = pictures(split)
+    return made(images, bright[:, 0])

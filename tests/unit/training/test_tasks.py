@@ -1,0 +1,210 @@
+"""Multi-label classification and regression: what targets have to be, what is reported, resumed and scored."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from sklearn import metrics as sklearns
+
+from hpo import Study
+from hpo.data import Dataset
+from hpo.data.targets import strata, targets_for, wrong_targets
+from hpo.errors import DataError, StudyError
+from hpo.messages import Epoch, Inspect
+from hpo.study.recipe import LOSSES
+from hpo.study.tasks import TASKS
+from hpo.training import built_in_metrics
+from hpo.training.fit import fit, train
+from hpo.training.losses import losses
+from hpo.training.preflight import inspect_study
+from hpo.training.progress import StopRequest
+from hpo.training.tasks import count_for
+from hpo.training.trial_run import TrialRun
+
+pytestmark = pytest.mark.numeric
+
+LOADERS = {"multilabel": "task_data:labels", "regression": "task_data:values"}
+OBJECTIVES = {"multilabel": "val_macro_f1", "regression": "val_rmse"}
+
+
+def job_of(task: str, make_job: Any, loader: str = "", classes: int = 2, **given: Any) -> Any:
+    named = ["left", "right", "third"][:classes]
+    dataset = {"name": task, "loader": loader or LOADERS[task], "shape": [1, 8, 8], "classes": named}
+    metrics = {name: metric.as_job() for name, metric in TASKS[task].computed.items()}
+    protocol = {"subset": None, "objectives": [OBJECTIVES[task]]}
+    return make_job(dataset=dataset, parts={"metrics": metrics, "task": task}, protocol=protocol, **given)
+
+
+class StopAtRead(StopRequest):
+    def __init__(self, reads: int) -> None:
+        self.keep, self._reads = True, reads
+
+    @property
+    def asked(self) -> bool:
+        self._reads -= 1
+        return self._reads < 0
+
+
+@pytest.mark.parametrize("task", LOADERS)
+def test_a_task_is_learned_and_resumed_bit_for_bit(
+    task: str, make_job: Any, data: Any, device: torch.device, tmp_path: Path
+) -> None:
+    straight: list[Epoch] = []
+    settings = {"mixup_alpha": 0.1, "accumulate": 2, "ema_decay": 0.5}
+    expected = fit(job_of(task, make_job, **settings), data, device, straight.append, StopRequest())
+    assert expected.outcome == "complete"
+    job = job_of(task, make_job, checkpoint=tmp_path / "trial", **settings)
+    outcome, attempts = "", 0
+    while outcome != "complete":
+        trial = TrialRun(job, data, device, lambda epoch: None, StopAtRead(7), print)
+        trial.begin()
+        outcome, _ = train(trial)
+        attempts += 1
+    assert attempts > 1
+    assert trial.finished(outcome).metrics == expected.metrics
+    assert straight[-1].metrics["train_loss"] < straight[0].metrics["train_loss"]
+    assert ("val_accuracy" in straight[0].metrics) == TASKS[task].accuracy
+    assert set(straight[0].own) == set(TASKS[task].computed)
+    assert straight[0].report == [(1, straight[0].own[OBJECTIVES[task]])]
+    assert expected.facts["warnings"] == []
+
+
+@pytest.mark.parametrize("task", LOADERS)
+def test_a_task_is_scored_on_the_test_split(
+    task: str, make_job: Any, data: Any, device: torch.device, tmp_path: Path
+) -> None:
+    job = job_of(task, make_job, phase="final", checkpoint=tmp_path / "final")
+    finished = fit(job, data, device, lambda epoch: None, StopRequest())
+    tests = {name.replace("val_", "test_") for name in TASKS[task].computed}
+    assert {"test_loss", *tests} <= finished.metrics.keys()
+    assert ("test_accuracy" in finished.metrics) == TASKS[task].accuracy
+    assert "confusion" not in finished.facts
+    assert f'"task": "{task}"' in (tmp_path / "final" / "config.json").read_text()
+
+
+@pytest.mark.parametrize("task", LOADERS)
+def test_a_task_passes_the_inspection_and_rehearses(task: str, make_job: Any, data: Any, device: torch.device) -> None:
+    job = job_of(task, make_job)
+    inspected = inspect_study(Inspect(job, [job.config], rehearse=True), data, device)
+    assert inspected.problem is None
+    assert inspected.rehearsals[0]["train_images"] == 320
+
+
+def test_one_value_is_a_column(make_job: Any, data: Any, device: torch.device) -> None:
+    """Targets [N] against outputs [N, 1] would be broadcast to [N, N] without a word."""
+    job = job_of("regression", make_job, loader="task_data:one_value", classes=1)
+    assert data.parts(job).images.labels.shape == (400, 1)
+    assert fit(job, data, device, lambda epoch: None, StopRequest()).outcome == "complete"
+
+
+@pytest.mark.parametrize("loss", LOSSES["regression"])
+def test_every_loss_of_regression_trains(loss: str, make_job: Any, data: Any, device: torch.device) -> None:
+    epochs: list[Epoch] = []
+    fit(job_of("regression", make_job, loss=loss), data, device, epochs.append, StopRequest())
+    assert epochs[-1].metrics["val_loss"] < epochs[0].metrics["val_loss"]
+
+
+def test_metrics_of_tasks_are_what_scikit_learn_computes() -> None:
+    random = torch.Generator().manual_seed(0)
+    outputs, targets = torch.randn(60, 3, generator=random), torch.randn(60, 3, generator=random)
+    assert built_in_metrics.mae(outputs, targets) == pytest.approx(sklearns.mean_absolute_error(targets, outputs))
+    assert built_in_metrics.rmse(outputs[:, :1], targets[:, :1]) == pytest.approx(
+        sklearns.root_mean_squared_error(targets[:, 0], outputs[:, 0])
+    )
+    assert built_in_metrics.r2(outputs, targets) == pytest.approx(sklearns.r2_score(targets, outputs))
+    said = (targets > 0.3).float()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        f1 = sklearns.f1_score(said, outputs > 0, average="macro", zero_division=0)
+    assert built_in_metrics.label_f1(outputs, said) == pytest.approx(f1)
+    area = sklearns.roc_auc_score(said, outputs, average="macro")
+    assert built_in_metrics.label_auroc(outputs, said) == pytest.approx(area)
+    count = count_for("multilabel")
+    assert count is not None
+    accuracy = sklearns.accuracy_score(said, outputs > 0)
+    assert int(count(outputs, said)) / 60 == pytest.approx(accuracy)
+    with pytest.raises(StudyError, match="a target is the same everywhere"):
+        built_in_metrics.r2(outputs, torch.ones(60, 3))
+    with pytest.raises(StudyError, match="on all items, or on none"):
+        built_in_metrics.label_auroc(outputs, torch.ones(60, 3))
+
+
+@pytest.mark.parametrize(
+    ("task", "loader", "complaint"),
+    [
+        ("regression", "broken_values", "target 3 is not finite"),
+        ("regression", "whole_values", r"expected floating point \[400, 2\] for regression"),
+        ("multilabel", "odd_labels", "targets have 2, expected 0 and 1"),
+        ("multilabel", "one_value", r"expected numbers 0 and 1 \[400, 2\] for multilabel"),
+    ],
+)
+def test_targets_that_the_task_does_not_take_are_told(
+    task: str, loader: str, complaint: str, make_job: Any, data: Any, device: torch.device
+) -> None:
+    with pytest.raises(DataError, match=complaint) as caught:
+        data.parts(job_of(task, make_job, loader=f"task_data:{loader}"))
+    assert f"def {loader}" in str(caught.value)
+
+
+def test_targets_become_what_training_takes() -> None:
+    assert targets_for(torch.tensor([1.5, 2.0]), "regression", 1).shape == (2, 1)
+    assert targets_for(torch.ones(2, 3, dtype=torch.bool), "multilabel", 3).dtype == torch.float32
+    assert strata(torch.rand(4, 2), "regression").tolist() == [0, 0, 0, 0]
+    assert wrong_targets(torch.ones(0, 2), "regression", 2, 0) == ["there are no images"]
+
+
+def study(task: str, **changes: Any) -> Study:
+    given: dict[str, Any] = {
+        "name": "tiny",
+        "dataset": Dataset(LOADERS.get(task, "a:b"), (1, 8, 8), ("left", "right")),
+        "model": "perceptron",
+        "space": {"batch_size": 16, "lr": 0.1, **changes.pop("rows", {})},
+        "baseline": {},
+        "task": task,
+        "objective": OBJECTIVES.get(task, "val_loss"),
+    }
+    return Study(**{**given, **changes})
+
+
+def test_a_study_says_its_task_and_has_the_metrics_of_it() -> None:
+    regression = study("regression")
+    assert regression.directions == ("minimize",)
+    assert (regression.judged_by, regression.judged_direction) == ("val_rmse", "minimize")
+    assert regression.declaration()["(task)"] == "regression"
+    assert "val_accuracy" not in regression.known_metrics
+    assert study("regression", objective="val_r2").directions == ("maximize",)
+    plain = study("classification", objective="val_accuracy")
+    assert plain.declaration() == replace(plain, task=None).declaration()
+    assert plain.parts.as_job() == {}
+
+
+@pytest.mark.parametrize(
+    ("task", "changes", "complaint"),
+    [
+        ("regresion", {}, 'did you mean "regression"'),
+        ("regression", {"objective": "val_accuracy"}, 'names "val_accuracy", which training does not report'),
+        ("regression", {"rows": {"loss": "cross_entropy"}}, "loss='cross_entropy' is not a choice"),
+        ("regression", {"rows": {"class_weights": "balanced"}}, "is of classification, not regression"),
+        ("multilabel", {"objective": "val_rmse"}, "val_rmse"),
+    ],
+)
+def test_what_does_not_fit_a_task_is_refused(task: str, changes: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(StudyError, match=complaint):
+        study(task, **changes)
+
+
+def test_each_task_has_its_losses(make_job: Any, device: torch.device) -> None:
+    from hpo.training.configuration import Recipe
+
+    assert LOSSES.keys() == TASKS.keys()
+    for task in LOADERS:
+        job = job_of(task, make_job)
+        recipe = Recipe.read(job.config, job.parts)
+        assert recipe.loss == LOSSES[task][0]
+        assert not recipe.plain
+        assert float(losses(job, recipe, device).train(torch.zeros(4, 2), torch.ones(4, 2))) > 0.5
