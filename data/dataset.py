@@ -108,6 +108,10 @@ class Dataset:
         """The names of the classes, in label order, read from the files where these decide them."""
         return self.classes
 
+    def for_task(self, task: str) -> Dataset:
+        """The same for a study of `task` (hpo.study.tasks.TASKS). Raises StudyError where it has no such targets."""
+        return self
+
     def sources(self) -> Mapping[str, str]:
         """The user's own data, by name: 32 hexadecimal digits that change with its content. Empty where it has none."""
         return {}

@@ -76,6 +76,14 @@ class ImageFolder(Dataset):
     def class_names(self) -> tuple[str, ...]:
         return self._listing().classes
 
+    def for_task(self, task: str) -> Dataset:
+        if task != "classification":
+            raise StudyError(
+                f"{self.name} has the class of each image, and the task is {task}",
+                next='bring a loader that returns other targets: Dataset("my_data:load", shape=..., classes=...)',
+            )
+        return self
+
     def sources(self) -> Mapping[str, str]:
         return {f"images in {self.path.name}": self._digest(self._listing())}
 

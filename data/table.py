@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ class CSV(Dataset):
     """A table with a line of names and a row for each sample: numbers and categories are inputs.
 
     path:       of the file; a relative one is looked for beside the file that says CSV(...)
-    target:     the column with the class
+    target:     the column with the class; for regression the columns of the values, for multi-label classification
+                those of 0 and 1, a name or several
     test:       share of the rows kept for `hpo evaluate`, of each class the same; or the path of a file with test rows
     ignore:     columns that are no input, such as a row's number
     categories: columns that are categories although they are written as numbers
@@ -37,7 +39,7 @@ class CSV(Dataset):
     """
 
     path: Path = Path()
-    wanted: Wanted = field(default_factory=lambda: Wanted(""))
+    wanted: Wanted = field(default_factory=lambda: Wanted(()))
     test: float | None = 0.2
     test_path: Path | None = None
     where: str = ""
@@ -46,7 +48,7 @@ class CSV(Dataset):
     def __init__(
         self,
         path: str | Path,
-        target: str,
+        target: str | Sequence[str],
         test: float | str | Path = 0.2,
         *,
         ignore: Sequence[str] = (),
@@ -60,6 +62,9 @@ class CSV(Dataset):
     ) -> None:
         if missing not in ("refuse", "fill"):
             raise StudyError(f'CSV(missing={missing!r}) is neither "refuse" nor "fill"', next='missing="fill"')
+        targets = (target,) if isinstance(target, str) else tuple(target)
+        if not targets or len(set(targets)) < len(targets):
+            raise StudyError(f"CSV(target={target!r}) names no column, or one twice", next='target="price"')
         for name, names in (("ignore", ignore), ("categories", categories)):
             if isinstance(names, str):
                 raise StudyError(f"CSV({name}={names!r}) is one name, not several", next=f"{name}=({names!r},)")
@@ -73,7 +78,7 @@ class CSV(Dataset):
         folder = Path(file).parent if file else Path.cwd()
         own = {
             "path": folder / Path(path).expanduser(),
-            "wanted": Wanted(target, tuple(ignore), tuple(categories), groups, missing == "fill", delimiter),
+            "wanted": Wanted(targets, tuple(ignore), tuple(categories), groups, missing == "fill", delimiter),
             "test": test if isinstance(test, float) else None,
             "test_path": None if isinstance(test, float) else folder / Path(test).expanduser(),
             "where": line,
@@ -85,7 +90,7 @@ class CSV(Dataset):
     @property
     def name(self) -> str:
         test = f"{self.test:g}" if self.test_path is None else self.test_path.name
-        return f"CSV({self.path.name}, target={self.wanted.target}, test={test}{self.wanted.shown})"
+        return f"CSV({self.path.name}, target={self.wanted.shown_targets}, test={test}{self.wanted.shown})"
 
     @property
     def inputs_shown(self) -> str:
@@ -94,6 +99,16 @@ class CSV(Dataset):
     @property
     def class_names(self) -> tuple[str, ...]:
         return tuple(self.for_trainer(self.name)["classes"])
+
+    def for_task(self, task: str) -> Dataset:
+        if task == "classification" and len(self.wanted.targets) > 1:
+            raise StudyError(
+                f"{self.name} has {len(self.wanted.targets)} targets, and classification takes one",
+                next='task="regression" or "multilabel" in the study, or name one column',
+            )
+        made = copy(self)
+        object.__setattr__(made, "wanted", replace(self.wanted, task=task))
+        return made
 
     def sources(self) -> Mapping[str, str]:
         files = [self.path, *([self.test_path] if self.test_path else [])]
@@ -108,10 +123,11 @@ class CSV(Dataset):
             "columns": columns,
             "classes": classes,
             "test": self.test,
-            "target": self.wanted.target,
+            "target": self.wanted.targets[0] if self.wanted.task == "classification" else self.wanted.targets,
             "groups": self.wanted.groups,
             "delimiter": self.wanted.delimiter,
             "allow_overlap": self.allow_overlap,
+            **({"task": self.wanted.task} if self.wanted.task != "classification" else {}),
         }
         place = {"path": str(self.path), "test_path": str(self.test_path or ""), "where": self.where}
         sample = {"shape": [size], "dtype": "float32", "normalise": True, "below": None}

@@ -17,7 +17,7 @@ from typing import Any
 
 from hpo.errors import DataError, near_miss
 
-__all__ = ["MISSING", "Table", "Wanted", "columns_of", "digest_of", "number_of", "read_table"]
+__all__ = ["MISSING", "Table", "Wanted", "columns_of", "digest_of", "number_of", "read_table", "target_values"]
 
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
 """What stands for a value that is missing, in any case, with or without spaces around it."""
@@ -30,14 +30,19 @@ SHOWN = 5
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a study says of the columns (hpo.data.CSV); fill: what is missing is filled in."""
+    """What a study says of the columns (hpo.data.CSV); fill: what is missing is filled in; task: of the study."""
 
-    target: str
+    targets: tuple[str, ...]
     ignore: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     groups: str | None = None
     fill: bool = False
     delimiter: str = ","
+    task: str = "classification"
+
+    @property
+    def shown_targets(self) -> str:
+        return self.targets[0] if len(self.targets) == 1 else f"({', '.join(self.targets)})"
 
     @property
     def shown(self) -> str:
@@ -122,15 +127,21 @@ def number_of(field: str) -> float | None:
 
 
 def columns_of(table: Table, wanted: Wanted, *, parts: int) -> tuple[list[dict[str, Any]], list[str], int]:
-    """(how each input column is encoded, the classes, the values of an encoded row).
+    """(how each input column is encoded, the classes or the names of the targets, the values of an encoded row).
 
     A number is {"name", "fill": what stands for a missing one, or None}; a category has "values" too.
     parts: into how many parts the rows are divided; a class needs one for each
     """
-    classes = _classes(table, wanted.target, parts)
+    for name in wanted.targets:
+        _check_target(table, name)
+    if wanted.task == "classification":
+        classes = _classes(table, wanted.targets[0], parts)
+    else:
+        target_values(table, wanted.targets, wanted.task)  # DataError for one that is none
+        classes = list(wanted.targets)
     for name in (*wanted.ignore, *wanted.categories, *([wanted.groups] if wanted.groups else [])):
         table.column(name)
-    left_out = {wanted.target, wanted.groups, *wanted.ignore}
+    left_out = {*wanted.targets, wanted.groups, *wanted.ignore}
     names = [name for name in table.names if name not in left_out]
     if not names:
         raise table.wrong("no column is left as an input", [], "take one out of ignore")
@@ -161,7 +172,27 @@ def _column(table: Table, name: str, *, category: bool) -> dict[str, Any]:
     return {"name": name, "values": values, "fill": 0 if gaps else None}
 
 
-def _classes(table: Table, target: str, parts: int) -> list[str]:
+def target_values(table: Table, targets: Sequence[str], task: str) -> list[list[float]]:
+    """The targets of each row as numbers, for a task without classes.
+
+    Raises DataError, with the line, for what is no number, and for a label that is neither 0 nor 1.
+    """
+    columns = []
+    for name in targets:
+        values = [number_of(field) for field in table.column(name)]
+        for at, value in enumerate(values):
+            if value is None or not math.isfinite(value) or (task == "multilabel" and value not in (0, 1)):
+                field = table.column(name)[at]
+                raise table.wrong(
+                    f"the target {name!r} is {field!r} in line {table.lines[at]}",
+                    [f"{task} takes {'0 and 1' if task == 'multilabel' else 'numbers'}"],
+                    "mend that line, or take it out",
+                )
+        columns.append([value for value in values if value is not None])
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def _check_target(table: Table, target: str) -> None:
     fields = table.column(target)
     lost = [table.lines[at] for at, field in enumerate(fields) if field.lower() in MISSING]
     if lost:
@@ -170,15 +201,18 @@ def _classes(table: Table, target: str, parts: int) -> list[str]:
             [f"line {', '.join(map(str, lost[:SHOWN]))}{' ...' if len(lost) > SHOWN else ''}"],
             "fill these in, or take the rows out",
         )
-    counts = Counter(fields)
+    if len(set(fields)) < 2:
+        raise table.wrong(f"the target {target!r} is {fields[0]} in every row", [], "give it rows with another")
+
+
+def _classes(table: Table, target: str, parts: int) -> list[str]:
+    counts = Counter(table.column(target))
     if len(counts) > MOST_VALUES:
         raise table.wrong(
             f"the target {target!r} has {len(counts):,} different values, which are no classes",
             [", ".join(list(counts)[:SHOWN]) + " ..."],
-            "name the column with the classes",
+            'name the column with the classes; task="regression" in the study learns a quantity',
         )
-    if len(counts) < 2:
-        raise table.wrong(f"the target {target!r} is {fields[0]} in every row", [], "give it rows of another class")
     rare = [name for name, count in counts.items() if count < parts]
     if rare:
         raise table.wrong(

@@ -13,7 +13,8 @@ from torch import Tensor
 from hpo.data.files import Folders, Split
 from hpo.data.samples import Samples
 from hpo.data.splits import split_apart
-from hpo.data.table_columns import MISSING, Table, digest_of, number_of, read_table
+from hpo.data.table_columns import MISSING, Table, digest_of, number_of, read_table, target_values
+from hpo.data.targets import strata
 from hpo.errors import DataError
 
 __all__ = ["encoded", "load"]
@@ -29,15 +30,16 @@ def load(
     columns: Columns,
     classes: Sequence[str],
     test: float | None,
-    target: str,
+    target: str | Sequence[str],
     groups: str | None,
     delimiter: str,
     allow_overlap: bool,
     path: str,
     test_path: str,
     where: str,
+    task: str = "classification",
 ) -> Samples:
-    """The rows of `split`, float32 [N, F], and their classes.
+    """The rows of `split`, float32 [N, F], and their classes, or for another task float32 [N, T] of the targets.
 
     Raises DataError where the files are not those that the study was started with, and for test rows that are trained
     on.
@@ -54,11 +56,12 @@ def load(
         other = read_table(files[1], delimiter, where)
         if not allow_overlap:
             _check_apart(table, other, [column["name"] for column in columns])
-        return _samples(table if split == "train" else other, columns, classes, target, groups)
-    whole = _samples(table, columns, classes, target, groups)
+        chosen = table if split == "train" else other
+        return _samples(chosen, columns, _targets(chosen, classes, target, task), groups)
+    whole = _samples(table, columns, _targets(table, classes, target, task), groups)
     assert isinstance(whole.inputs, Tensor)
     together = whole.groups if whole.groups is not None else _numbered(map(tuple, whole.inputs.tolist()))
-    index = split_apart(whole.targets, together, test, seed=0)[split == "test"]
+    index = split_apart(strata(whole.targets, task), together, test, seed=0)[split == "test"]
     return Samples(whole.inputs[index], whole.targets[index], whole.groups[index] if whole.groups is not None else None)
 
 
@@ -97,7 +100,14 @@ def _number(table: Table, column: Mapping[str, Any], at: int, field: str) -> flo
     return float(column["fill"]) if math.isnan(number) else number
 
 
-def _samples(table: Table, columns: Columns, classes: Sequence[str], target: str, groups: str | None) -> Samples:
+def _samples(table: Table, columns: Columns, targets: Tensor, groups: str | None) -> Samples:
+    return Samples(encoded(table, columns), targets, _numbered(table.column(groups)) if groups else None)
+
+
+def _targets(table: Table, classes: Sequence[str], target: str | Sequence[str], task: str) -> Tensor:
+    """int64 [N], or for a task without classes float32 [N, T]."""
+    if not isinstance(target, str):
+        return torch.tensor(target_values(table, target, task), dtype=torch.float32)
     number = {name: label for label, name in enumerate(classes)}
     labels = []
     for line, field in zip(table.lines, table.column(target), strict=True):
@@ -108,8 +118,7 @@ def _samples(table: Table, columns: Columns, classes: Sequence[str], target: str
                 "mend that line, or take it out",
             )
         labels.append(number[field])
-    together = _numbered(table.column(groups)) if groups else None
-    return Samples(encoded(table, columns), torch.tensor(labels), together)
+    return torch.tensor(labels)
 
 
 def _numbered(values: Any) -> Tensor:

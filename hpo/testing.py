@@ -77,11 +77,11 @@ def check_model(
         _check_learns(network)
 
 
-def check_dataset(dataset: Dataset | str, folders: Folders | None = None) -> None:
+def check_dataset(dataset: Dataset | str, folders: Folders | None = None, *, task: str = "classification") -> None:
     """The data set is what its row says, or AssertionError says which promise it breaks.
 
     - Images are uint8 [N, C, H, W] of the row's shape, or the inputs what it says of them; labels are int64 [N] in its
-      classes; each split has every class.
+      classes, and each split has every class; or targets are as `task` takes them.
     - The images, the labels and the checksum are the same when loaded again.
     - Train and test are different images.
     - The share held out for validation lies between 0 and 1.
@@ -92,10 +92,10 @@ def check_dataset(dataset: Dataset | str, folders: Folders | None = None) -> Non
     that cannot be imported.
     """
     name, row = (dataset, _row("data set", dataset, DATASETS)) if isinstance(dataset, str) else (dataset.name, dataset)
-    folders = folders or _folders()
+    folders, row = folders or _folders(), row.for_task(task)
     if not 0 < row.validation < 1:
         raise _broken(f"data set {name} holds out {row.validation} of its images", "validation", "a share such as 0.2")
-    train, test = (_check_split(name, row, split, folders) for split in ("train", "test"))
+    train, test = (_check_split(name, row, split, folders, task) for split in ("train", "test"))
     if train.checksum == test.checksum:
         raise _broken(
             f"train and test of data set {name} are the same images",
@@ -207,9 +207,10 @@ def _check_learns(network: _Network) -> None:
     )
 
 
-def _check_split(name: str, row: Dataset, split: Split, folders: Folders) -> RawImages | Samples:
-    first, again = (load(row.for_trainer(name), split, folders) for _ in range(2))
-    missing = sorted(set(range(len(row.class_names))) - set(first.labels.unique().tolist()))
+def _check_split(name: str, row: Dataset, split: Split, folders: Folders, task: str) -> RawImages | Samples:
+    first, again = (load(row.for_trainer(name), split, folders, task) for _ in range(2))
+    by_class = task == "classification"
+    missing = sorted(set(range(len(row.class_names))) - set(first.labels.unique().tolist())) if by_class else []
     if missing:
         raise _broken(
             f"the {split} split of data set {name} has no image of some classes",

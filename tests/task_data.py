@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from hpo.data.files import Folders, RawImages, checksum
+from hpo.data.samples import Samples
 
 SHAPE = (1, 8, 8)
 
@@ -55,3 +56,24 @@ def odd_labels(split: str, folders: Folders) -> RawImages:
 def one_value(split: str, folders: Folders) -> RawImages:
     images, bright = pictures(split)
     return made(images, bright[:, 0])
+
+
+def tensors(split: str) -> tuple[Tensor, Tensor]:
+    """Inputs [N, 3], and two sums of them [N, 2]."""
+    count = {"train": 60, "test": 20}[split]
+    inputs = torch.randn(count, 3, generator=torch.Generator().manual_seed(count))
+    return inputs, inputs[:, :2] + inputs[:, 2:]
+
+
+def tensors_regression(split: str, folders: Folders) -> Samples:
+    return Samples(*tensors(split))
+
+
+def tensors_multilabel(split: str, folders: Folders) -> Samples:
+    inputs, sums = tensors(split)
+    return Samples(inputs, sums > 0)
+
+
+def tensors_classification(split: str, folders: Folders) -> Samples:
+    inputs, sums = tensors(split)
+    return Samples(inputs, (sums[:, 0] > 0).to(torch.int64))

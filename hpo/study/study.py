@@ -188,7 +188,8 @@ class Study:
 
     @property
     def dataset_row(self) -> Dataset:
-        return self.dataset if isinstance(self.dataset, Dataset) else table_row("data set", self.dataset, DATASETS)
+        row = self.dataset if isinstance(self.dataset, Dataset) else table_row("data set", self.dataset, DATASETS)
+        return row.for_task(self.task or "classification")
 
     @property
     def model_row(self) -> Model:
