@@ -102,7 +102,8 @@ def compress(
         on_epoch(epoch + 1, *_train(state, epoch))
     state.adopt_average()
     before, after = _measure([original, pruned], saved, test, recipe, device)
-    classifier = Classifier(pruned.cpu(), saved.classifier.mean, saved.classifier.std).eval()
+    whole = saved.classifier
+    classifier = Classifier(pruned.cpu(), whole.mean, whole.std, mirrored=whole.mirrored).eval()
     return Compressed(replace(saved, classifier=classifier), before, pruned_accuracy, after, epochs)
 
 

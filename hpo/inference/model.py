@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from hpo.conforming import conforms
+from hpo.data.augment import both_ways
 from hpo.decoding import decoded
 from hpo.errors import HpoError, UsageError
 from hpo.models.build import build_model
@@ -29,22 +30,25 @@ __all__ = ["Classifier", "SavedModel", "TensorClassifier", "Trust", "load_model"
 class Classifier(nn.Module):
     """A network together with the normalisation it was trained on.
 
+    mirrored: whether outputs are the mean of those for the images and their mirror images, as the recipe's test_flip
     forward: images [N, C, H, W], float in 0..1 or uint8 in 0..255 -> logits [N, classes]
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: nn.Module, mean: Tensor, std: Tensor) -> None:
+    def __init__(self, network: nn.Module, mean: Tensor, std: Tensor, *, mirrored: bool = False) -> None:
         super().__init__()
         self.network = network
+        self.mirrored = mirrored
         self.register_buffer("mean", mean.view(1, -1, 1, 1))
         self.register_buffer("std", std.view(1, -1, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
         if images.dtype == torch.uint8:
             images = images.float() / 255.0
-        logits: Tensor = self.network((images - self.mean) / self.std)
+        forward = both_ways(self.network) if self.mirrored else self.network
+        logits: Tensor = forward((images - self.mean) / self.std)
         return logits
 
 
@@ -183,7 +187,8 @@ def load_model(folder: Path, study: str, trust: Trust | None = None) -> SavedMod
 def _classifier(network: nn.Module, about: Mapping[str, Any]) -> Classifier | TensorClassifier:
     mean, std = about["mean"], about["std"]
     if "dtype" not in about:
-        return Classifier(network, torch.tensor(mean), torch.tensor(std))
+        mirrored = about.get("config", {}).get("test_flip") is True
+        return Classifier(network, torch.tensor(mean), torch.tensor(std), mirrored=mirrored)
     constants = {name: (torch.tensor(mean[name]), torch.tensor(std[name])) for name in mean}
     return TensorClassifier(network, constants)
 

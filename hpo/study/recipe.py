@@ -164,10 +164,31 @@ RECIPE: dict[str, Setting] = {
         float, 0.0, "of the cross entropy", low=0.0, high=1.0, open_high=True, needs={"loss": ("cross_entropy",)}
     ),
     "mixup_alpha": Setting(float, 0.0, "Beta(alpha, alpha) of mixup; 0 means none", low=0.0),
+    "cutmix_alpha": Setting(
+        float, None, "Beta(alpha, alpha) of CutMix; 0 means none; beside mixup, each batch has one", low=0.0, unset=0.0
+    ),
     "crop_padding": Setting(int, 0, "random crop after padding each side with this many zero pixels", low=0),
     "flip": Setting(bool, False, "random horizontal flip"),
+    "alternating_flip": Setting(
+        bool, None, "each image is mirrored in every second epoch; goes before flip", unset=False
+    ),
     "rotation": Setting(float, 0.0, "random rotation up to this many degrees either way", low=0.0, high=180.0),
     "cutout": Setting(int, 0, "side of a random square set to the mean, in pixels; 0 means none", low=0),
+    "random_erasing": Setting(
+        float, None, "probability that a rectangle of an image is set to the mean", low=0.0, high=1.0, unset=0.0
+    ),
+    "brightness": Setting(float, None, "of colour jitter: factors from 1 - brightness to 1 + it", low=0.0, unset=0.0),
+    "contrast": Setting(float, None, "of colour jitter, as brightness", low=0.0, unset=0.0),
+    "saturation": Setting(float, None, "of colour jitter, as brightness", low=0.0, unset=0.0),
+    "hue": Setting(float, None, "of colour jitter: either way round the colour circle", low=0.0, high=0.5, unset=0.0),
+    "trivial_augment": Setting(bool, None, "TrivialAugment: one random operation for each image", unset=False),
+    "randaugment": Setting(int, None, "RandAugment: so many random operations for each image", low=0, unset=0),
+    "randaugment_magnitude": Setting(
+        int, None, "how strong the operations of RandAugment are", low=0, high=30, unset=9
+    ),
+    "test_flip": Setting(
+        bool, None, "validation and test take the mean of the outputs for an image and its mirror image", unset=False
+    ),
     "freeze_epochs": Setting(int, 0, "epochs in which only the head of a pretrained model trains", low=0),
     "precision": Setting(
         str, "float32", "of activations; bf16 falls back to float32 where a device lacks it", choices=PRECISIONS

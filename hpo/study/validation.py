@@ -16,7 +16,13 @@ from hpo.study.space import Space
 
 __all__ = ["check_rows", "table_row"]
 
-OF_IMAGES = ("crop_padding", "flip", "rotation", "cutout", "channels_last")
+OF_COLOURS = ("brightness", "contrast", "saturation", "hue", "trivial_augment", "randaugment", "randaugment_magnitude")
+"""Settings of the recipe that are read for images of 1 or 3 channels, grey or colour."""
+
+OF_IMAGES = (
+    "crop_padding", "flip", "alternating_flip", "rotation", "cutout", "random_erasing", "cutmix_alpha", "test_flip",
+    "channels_last", *OF_COLOURS,
+)  # fmt: skip
 """Settings of the recipe that are read for images alone."""
 
 
@@ -117,8 +123,14 @@ def table_row(kind: str, name: object, table: Mapping[str, Any]) -> Any:
 
 
 def _check_images(study: str, space: Space, dataset: Dataset) -> None:
-    """Raise StudyError for a row about images where the data set has none."""
+    """Raise StudyError for a row about images where the data set has none, or none of grey or colour."""
     if dataset.inputs is None:
+        for name in OF_COLOURS if dataset.shape[0] not in (1, 3) else ():
+            if name in space.rows:
+                raise StudyError(
+                    f'study "{study}": "{name}" needs images of 1 or 3 channels, and these have {dataset.shape[0]}',
+                    next="take the row out",
+                )
         return
     mixable = isinstance(dataset.inputs, Tensor) and (dataset.inputs.dtype == "float32" or dataset.inputs.normalise)
     for name in OF_IMAGES if mixable else (*OF_IMAGES, "mixup_alpha"):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
+
 import torch
 from torch import Generator, Tensor
 
-from hpo.data.augment import Augment, mixup
+from hpo.data.augment import AlternatingFlip, Augment, cutmix, mixup
 from hpo.data.image_set import ImageSet
 from hpo.data.tensor_set import TensorSet
 from hpo.training.configuration import Recipe
@@ -14,14 +16,23 @@ from hpo.training.step import Batch, Mixup
 __all__ = ["laid_out", "mixer", "training_batch"]
 
 
-def training_batch(images: ImageSet | TensorSet, recipe: Recipe, generator: Generator) -> Batch:
-    """Gather, augment and normalise one batch, in the memory format of the recipe."""
-    augment = Augment(recipe.crop_padding, recipe.flip, recipe.rotation, recipe.cutout)
-    if not augment or isinstance(images, TensorSet):
+def training_batch(
+    images: ImageSet | TensorSet, recipe: Recipe, generator: Generator, flips: AlternatingFlip | None = None
+) -> Batch:
+    """Gather, augment and normalise one batch, in the memory format of the recipe.
+
+    flips: in place of the recipe's random flip
+    """
+    augment = Augment(**{field.name: getattr(recipe, field.name) for field in fields(Augment)})
+    if flips is not None:
+        augment = replace(augment, flip=False)
+    if isinstance(images, TensorSet) or not (augment or flips):
         return laid_out(images, recipe)
 
     def batch(index: Tensor) -> tuple[Tensor, Tensor]:
         pixels, labels = images.raw(index)
+        if flips is not None:
+            pixels = flips(pixels, index)
         moved = images.normalise(augment.move(pixels, generator))
         return augment.cover(moved, generator), labels
 
@@ -36,12 +47,21 @@ def laid_out(images: ImageSet | TensorSet, recipe: Recipe) -> Batch:
 
 
 def mixer(recipe: Recipe, generator: Generator) -> Mixup | None:
-    if recipe.mixup_alpha <= 0:
+    """mixup or CutMix of a batch; with both, one of them for each batch, as likely as the other."""
+    if not recipe.mixes:
         return None
 
     def mix(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        mixed, others, share = mixup(images, labels, recipe.mixup_alpha, generator)
-        return mixed, others, share
+        if not recipe.cutmix_alpha:
+            return mixup(images, labels, recipe.mixup_alpha, generator)
+        cut, others, own = cutmix(images, labels, recipe.cutmix_alpha, generator)
+        if not recipe.mixup_alpha:
+            return cut, others, own
+        mixed, _, share = mixup(images, labels, recipe.mixup_alpha, generator)
+        first = (
+            torch.rand((), generator=generator, device=images.device) < 0.5
+        )  # no host decides it (hpo.training.graphs)
+        return torch.where(first, cut, mixed), others, torch.where(first, own, share)
 
     return mix
 

@@ -41,10 +41,21 @@ class Recipe:
     ema_decay: float
     label_smoothing: float
     mixup_alpha: float
+    cutmix_alpha: float
     crop_padding: int
     flip: bool
+    alternating_flip: bool
     rotation: float
     cutout: int
+    random_erasing: float
+    brightness: float
+    contrast: float
+    saturation: float
+    hue: float
+    trivial_augment: bool
+    randaugment: int
+    randaugment_magnitude: int
+    test_flip: bool
     freeze_epochs: int
     precision: str
     channels_last: bool
@@ -54,6 +65,11 @@ class Recipe:
     def batch_images(self) -> int:
         """Images for one update of the weights."""
         return self.batch_size * self.accumulate
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images are mixed with one another, and their losses."""
+        return self.mixup_alpha > 0 or self.cutmix_alpha > 0
 
     @property
     def plain(self) -> bool:

@@ -57,7 +57,7 @@ def fused(
     """`model` on images [C, H, W] = `shape`, trained without autograd; None where it or the recipe needs autograd."""
     if not recipe.plain:
         return None
-    if recipe.freeze_epochs or recipe.mixup_alpha or (recipe.precision != "float32" and supports_bf16(device)):
+    if recipe.freeze_epochs or recipe.mixes or (recipe.precision != "float32" and supports_bf16(device)):
         return None
     if not _allowed():
         return None

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hpo.data.augment import both_ways
 from hpo.training.configuration import Recipe
 from hpo.training.cuda_errors import memory_error
 from hpo.training.device import release_memory, synchronize
@@ -94,12 +95,13 @@ def score(
     The model is in training mode again afterwards. It draws no random numbers.
     """
     running = RunningMetrics(device)
+    forward = _judged_by(logits_of or model, recipe)
     if metrics:
         metrics.reset()
 
     def judge(part: Tensor) -> None:
         images, labels = batch(part)
-        logits = (logits_of or model)(images).float()
+        logits = forward(images).float()
         value, hits = loss(logits, labels), (count or no_hits)(logits, labels)
         if metrics:
             metrics.add(logits, labels)
@@ -161,11 +163,12 @@ def score_test(
     confusion = torch.zeros(classes * classes, dtype=torch.int64, device=device)
     if metrics:
         metrics.reset()
+    forward = _judged_by(model, recipe)
     start = perf_counter()
 
     def judge(part: Tensor) -> None:
         images, labels = batch(part)
-        logits = model(images).float()
+        logits = forward(images).float()
         value, hits = loss(logits, labels), (count or no_hits)(logits, labels)
         if metrics:
             metrics.add(logits, labels)
@@ -202,14 +205,15 @@ def latencies_ms(
     """
     clock = perf_counter if device.type == "cuda" else thread_time
     times: list[list[float]] = [[] for _ in models]
+    forwards = [_judged_by(model, recipe) for model in models]
     with ExitStack() as stack:
         for model in models:
             stack.enter_context(_judging(model, recipe, device))
         begun = perf_counter()
         for count in range(LATENCY_IMAGES + 10):
-            for model, taken in zip(models, times, strict=True):
+            for forward, taken in zip(forwards, times, strict=True):
                 start = clock()
-                model(image)
+                forward(image)
                 synchronize(device)
                 if count >= 10:
                     taken.append(1e3 * (clock() - start))
@@ -217,6 +221,10 @@ def latencies_ms(
                 break
     cuts = [quantiles(taken, n=20, method="inclusive") for taken in times]
     return [(cut[9], cut[18]) for cut in cuts]
+
+
+def _judged_by(forward: Callable[[Tensor], Tensor], recipe: Recipe) -> Callable[[Tensor], Tensor]:
+    return both_ways(forward) if recipe.test_flip else forward
 
 
 @contextmanager

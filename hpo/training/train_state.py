@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from hpo.data.augment import AlternatingFlip
 from hpo.messages import Job
 from hpo.models.build import build_model
 from hpo.models.inputs import shape_of
@@ -61,6 +62,7 @@ class TrainState:
         self.optimizer = build_optimizer(self.model, recipe, device, own_optimizer)
         self.average = WeightAverage(self.model, recipe.ema_decay) if recipe.ema_decay > 0 else None
         self.generator = torch.Generator(device).manual_seed(derive_seed(job.seed, "augmentation", fold))
+        self._flips = self._alternating(derive_seed(job.seed, "flips", fold)) if recipe.alternating_flip else None
         self.losses = losses(job, recipe, device, parts.images.labels[parts.train])
         self.metrics, self.count = MetricSet(job, device), count_for(task_of(job))
         self.stopping = Stopping(job.protocol, self.metrics.directions)
@@ -71,7 +73,7 @@ class TrainState:
         )
         self.step = Step(
             self.model,
-            training_batch(parts.images, recipe, self.generator),
+            training_batch(parts.images, recipe, self.generator, self._flips),
             self.optimizer,
             recipe,
             device,
@@ -101,13 +103,18 @@ class TrainState:
         return batches[:-1] if len(batches) > 1 and len(batches[-1]) == 1 < size else batches
 
     def begin_epoch(self, epoch: int) -> None:
-        """Freeze or release the body of the model, as `freeze_epochs` says for `epoch` (from 0)."""
+        """Freeze or release the body of the model, as `freeze_epochs` says for `epoch` (from 0); turn the images."""
+        if self._flips is not None:
+            self._flips.begin_epoch(epoch)
         released = epoch >= self.recipe.freeze_epochs
         if self._frozen and released is not self._released:
             self._released = released
             for parameter in self._frozen:
                 parameter.requires_grad_(released)
             self.step.changed()
+
+    def _alternating(self, seed: int) -> AlternatingFlip:
+        return AlternatingFlip(len(self.parts.images), torch.Generator().manual_seed(seed), self.device)
 
     def set_lr(self, step: int) -> None:
         """The scheduled learning rate of `step`, counted from 0 over all epochs."""

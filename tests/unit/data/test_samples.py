@@ -121,7 +121,12 @@ def test_everything_that_decides_a_result_is_in_the_checksum() -> None:
         (lambda: study(dataset=Dataset("a:b", (30,), CLASSES)), "inputs=Tensor(30)"),
         (lambda: study(model="lenet"), "the model takes images, and the data set has Tensor(30)"),
         (lambda: study(space={"flip": True}), 'nothing reads "flip": the data set has Tensor(30)'),
+        (lambda: study(space={"randaugment": 2}), 'nothing reads "randaugment": the data set has Tensor(30)'),
         (lambda: study(dataset=tokens(), space={"mixup_alpha": 0.2}), 'nothing reads "mixup_alpha"'),
+        (
+            lambda: study(dataset=Dataset("a:b", (4, 8, 8), CLASSES), space={"hue": 0.1}),
+            '"hue" needs images of 1 or 3 channels, and these have 4',
+        ),
     ],
 )
 def test_a_declaration_that_could_not_run_is_refused(make: Any, said: str) -> None:

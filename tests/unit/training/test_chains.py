@@ -223,7 +223,9 @@ def test_other_models_are_left_to_autograd(model: nn.Module) -> None:
     assert fused(model, SHAPE, build_optimizer(model, recipe, CPU), recipe, CPU) is None
 
 
-@pytest.mark.parametrize("setting", [{"mixup_alpha": 0.2}, {"freeze_epochs": 1}, {"precision": "bf16"}])
+@pytest.mark.parametrize(
+    "setting", [{"mixup_alpha": 0.2}, {"cutmix_alpha": 1.0}, {"freeze_epochs": 1}, {"precision": "bf16"}]
+)
 def test_other_recipes_are_left_to_autograd(setting: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """What a chain cannot do, autograd does."""
     monkeypatch.setattr("hpo.training.fast_paths.supports_bf16", lambda device: True)

@@ -1,11 +1,17 @@
-"""How many images are scored at a time on a GPU, which a stand-in for its memory plays here."""
+"""How many images are scored at a time on a GPU, which a stand-in for its memory plays here; and mirrored ones."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from hpo.inference.model import load_model
+from hpo.models.build import build_model
 from hpo.training import scoring
 from hpo.training.configuration import Recipe
 from hpo.training.scoring import ImagesAtOnce, score
@@ -75,3 +81,29 @@ def test_what_holds_no_single_image_is_out_of_memory(monkeypatch: pytest.MonkeyP
     with pytest.raises(torch.OutOfMemoryError):
         scored(model, ImagesAtOnce(batch_of(3), INDEX, CPU))
     assert model.sizes == [100]
+
+
+def test_with_test_flip_a_saved_model_judges_as_validation_and_test_did(tmp_path: Path) -> None:
+    """By the mean of its outputs for an image and its mirror image, everywhere; without the row by the image alone."""
+    images = torch.rand(10, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    network = build_model("hpo.models.mlp:mlp", (1, 8, 8), 3, {"layers": 1, "hidden_units": [8]})
+    about = {"model": "hpo.models.mlp:mlp", "parameters": {"layers": 1, "hidden_units": [8]}, "shape": [1, 8, 8]}
+    save_file(network.state_dict(), tmp_path / "model.safetensors")
+    found = []
+    for flips in (True, False):
+        config = {"batch_size": 32, "lr": 1e-3, **({"test_flip": True} if flips else {})}
+        given = {**about, "classes": ["a", "b", "c"], "mean": [0.0], "std": [1.0], "config": config}
+        (tmp_path / "config.json").write_text(json.dumps(given))
+        outputs = load_model(tmp_path, "s").classifier(images)
+        loss = nn.functional.cross_entropy(outputs, INDEX % 3).item()
+
+        def batch(index: Tensor) -> tuple[Tensor, Tensor]:
+            return images[index], index % 3
+
+        recipe = Recipe.read(config)
+        scored = score(network, batch, INDEX, recipe, CPU, lambda: False)
+        assert scored is not None
+        assert scored["val_loss"] == pytest.approx(loss)
+        assert scoring.score_test(network, batch, INDEX, 3, recipe, CPU).loss == pytest.approx(loss)
+        found.append(loss)
+    assert found[0] != found[1]

@@ -79,6 +79,21 @@ CASES = {
         {"builder": "synthetic:two_inputs", "dataset": TENSORS},
         {"subset": None},
     ),
+    "every other augmentation": (
+        {
+            "alternating_flip": True,
+            "brightness": 0.4,
+            "hue": 0.1,
+            "trivial_augment": True,
+            "randaugment": 2,
+            "random_erasing": 0.5,
+            "cutmix_alpha": 1.0,
+            "mixup_alpha": 0.2,
+            "test_flip": True,
+        },
+        {"model": "lenet", "dataset": SYNTHETIC},
+        {"subset": None, "epochs": 3},
+    ),
     "rmsprop": ({"optimizer": "rmsprop", "momentum": 0.5, "freeze_epochs": 1}, {}, {}),
 }
 
