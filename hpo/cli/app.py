@@ -8,6 +8,7 @@ import typer
 
 from hpo.cli import (
     check,
+    compare,
     compress,
     dashboard,
     db,
@@ -82,6 +83,7 @@ app.command("status", cls=HpoCommand, rich_help_panel="Results")(status.status)
 app.command("best", cls=HpoCommand, rich_help_panel="Results")(status.best)
 app.command("trials", cls=HpoCommand, rich_help_panel="Results")(status.trials)
 app.command("report", cls=HpoCommand, rich_help_panel="Results")(report.report)
+app.command("compare", cls=HpoCommand, rich_help_panel="Results")(compare.compare)
 app.command("evaluate", cls=HpoCommand, rich_help_panel="Results")(evaluate.evaluate)
 app.command("export", cls=HpoCommand, rich_help_panel="Results")(saved_model.export)
 app.command("compress", cls=HpoCommand, rich_help_panel="Results")(compress.compress)

@@ -40,6 +40,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("hpo report --study mlp_mnist", "reports/mlp_mnist/index.html, which opens offline"),
         ("hpo report --study mlp_mnist --out /tmp/report --png", "in another folder, with images of the plots"),
     ),
+    "compare": (
+        ("hpo compare mlp_mnist shallow_mnist", "which found more, and is that beyond chance?"),
+        ("hpo compare mlp_mnist shallow_mnist --out compared", "the same as a page, in a folder"),
+    ),
     "evaluate": (
         ("hpo evaluate --study mlp_mnist", "the three best and the baseline, five fresh seeds each"),
         ("hpo evaluate --study mlp_mnist --top 1 --seeds 10", "the best alone, measured more finely"),

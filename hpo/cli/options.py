@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hpo.cli.completion import complete_study
 from hpo.cli.output import notice
 
 if TYPE_CHECKING:
@@ -44,19 +45,6 @@ __all__ = [
     "trials_option",
     "typed_options",
 ]
-
-
-def complete_study(incomplete: str) -> list[tuple[str, str]]:
-    """The names in studies/ that begin with `incomplete`, each with its first line."""
-    from hpo.errors import HpoError
-    from hpo.study.discovery import list_studies
-
-    try:
-        found = list_studies()
-    except HpoError:
-        return []  # a broken study file must not break completion in the user's shell
-    pairs = [(one.source.stem, one.study.description.strip().split("\n")[0]) for one in found]
-    return [pair for pair in pairs if pair[0].startswith(incomplete)]
 
 
 _STUDY = "A name from `hpo studies`, a path to a .py file (with :attribute if it holds several), or module:attribute."

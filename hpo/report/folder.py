@@ -16,7 +16,7 @@ from hpo.report.html import render_page
 from hpo.report.json_file import report_json
 from hpo.report.plot import Plot, draw
 
-__all__ = ["WrittenReport", "check_folder", "write_report"]
+__all__ = ["WrittenReport", "check_folder", "write_file", "write_report"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def write_report(
     )
     for index, (name, content) in enumerate(files):
         on_step(name, len(rows) + index, steps)
-        _write(folder / name, content())
+        write_file(folder / name, content())
     on_step("done", steps, steps)
     return WrittenReport(folder, tuple(folder / name for name, _ in files), tuple(plots))
 
@@ -75,7 +75,8 @@ def check_folder(folder: Path) -> None:
         ) from error
 
 
-def _write(path: Path, text: str) -> None:
+def write_file(path: Path, text: str) -> None:
+    """A file of a report, whole or not there. Raises UsageError where it cannot be written."""
     try:
         write_atomically(path, text.encode(errors="backslashreplace"))
     except OSError as error:

@@ -20,7 +20,7 @@ from hpo.report.strips import matter_rows
 from hpo.report.theme import TEMPLATE
 from hpo.wording import bytes_text, value_text
 
-__all__ = ["render_page"]
+__all__ = ["figures_json", "page_template", "page_texts", "render_page", "ticked"]
 
 PARTS = ("answer", "learning", "cost", "explore", "appendix")
 """The headings under which plots stand; `PlotRow.part` names one."""
@@ -30,23 +30,7 @@ _PAGE = Path(__file__).parent / "page"
 
 def render_page(data: ReportData, plots: Sequence[Plot]) -> str:
     """The whole page. Everything that came from a study is escaped: by jinja in the markup, by `_json` in scripts."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from plotly.offline import get_plotlyjs
-
-    environment = Environment(
-        loader=FileSystemLoader(_PAGE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {
-        "number": words.number,
-        "difference": words.difference,
-        "seconds": words.seconds,
-        "value": value_text,
-        "percent": words.percent,
-        "bytes": bytes_text,
-        "moment": _moment,
-        "ticked": _ticked,
-    }
-    return environment.get_template("page.html.j2").render(
+    page: str = page_template("page.html.j2").render(
         data=data,
         view=data.view,
         parts={part: [plot for plot in plots if plot.part == part] for part in PARTS},
@@ -64,11 +48,46 @@ def render_page(data: ReportData, plots: Sequence[Plot]) -> str:
         importances=_importance_table(data),
         legend_icons=legend_icons(),
         failures=data.failures[:50],
-        css=(_PAGE / "page.css").read_text(),
-        script=(_PAGE / "page.js").read_text(),
-        plotly=get_plotlyjs(),
-        figures=_json(_figures(plots)),
+        figures=figures_json(plots),
+        **page_texts(),
     )
+    return page
+
+
+def page_template(name: str) -> Any:
+    """A template of page/, which escapes what it is given and refuses what it is not."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(_PAGE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "number": words.number,
+        "difference": words.difference,
+        "seconds": words.seconds,
+        "value": value_text,
+        "percent": words.percent,
+        "bytes": bytes_text,
+        "moment": _moment,
+        "ticked": ticked,
+    }
+    return environment.get_template(name)
+
+
+def page_texts() -> dict[str, str]:
+    """The style and the scripts that every page carries, so that it opens offline."""
+    from plotly.offline import get_plotlyjs
+
+    return {
+        "css": (_PAGE / "page.css").read_text(),
+        "script": (_PAGE / "page.js").read_text(),
+        "plotly": get_plotlyjs(),
+    }
+
+
+def figures_json(plots: Sequence[Plot]) -> str:
+    """What page.js draws, safe inside <script>."""
+    return _json(_figures(plots))
 
 
 def _figures(plots: Sequence[Plot]) -> dict[str, Any]:
@@ -165,7 +184,7 @@ def _as_python(settings: Mapping[str, Any]) -> str:
     return repr(dict(settings)) if settings else ""
 
 
-def _ticked(text: str) -> Markup:
+def ticked(text: str) -> Markup:
     """Text with its commands in a fixed font: `hpo evaluate`."""
     parts = re.split(r"`([^`]+)`", text)
     return Markup("").join(

@@ -29,6 +29,7 @@ ROOMS = [
     ["result", "command_trainer", "dashboard"],
     ["search"],
     ["ray", "evaluation", "reproduction", "doctor"],
+    ["comparison"],
     ["api"],
     ["cli"],
     ["__main__"],
