@@ -98,6 +98,15 @@ MODELS: dict[str, Model] = {
         image_sizes=(16, 64),
         help="SqueezeNet for small images: eight fire modules",
     ),
+    "resnet9": Model(
+        "hpo.models.resnet9:resnet9",
+        {
+            "width": Reads(int, 64, low=1, help="channels of the first convolution; the last has eight times as many"),
+            "logit_scale": Reads(float, 0.125, low=0.0, open_low=True, help="factor on what the last layer returns"),
+        },
+        image_sizes=(8, 1024),
+        help="ResNet-9: eight convolutions in two residual blocks and between them",
+    ),
     "mobilenet_v1": Model(
         "hpo.models.mobilenet:mobilenet_v1",
         {

@@ -49,7 +49,7 @@ STEPS = (
     Step("killed", 80, "searches", ("killed",)),
     Step("steps", 60, "steps"),
     *(Step(f"speed {name}", 75, "speed", (name,)) for name in ("cnn_mnist", "mlp_mnist", "mobilenet_v3_cifar10")),
-    Step("accuracy", 45, "accuracy"),
+    Step("accuracy", 75, "accuracy"),
     Step("auto", 90, "searches", ("auto",)),
 )
 

@@ -20,6 +20,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "shallow": {"hidden_units": 40},
     "mlp": {"layers": 2, "hidden_units": [40, 30], "dropout": 0.2},
     "squeezenet": {"dropout": 0.1},  # of few squeezed channels all may be silent
+    "resnet9": {"width": 4, "logit_scale": 0.5},
     "mobilenet_v1": {"width": 0.125},
     "mobilenet_v2": {"width": 0.25, "stem_stride": 1},
     "mobilenet_v3_small": {"width": 0.25, "stem_stride": 1},
@@ -54,6 +55,11 @@ def test_lenet_is_lenet_5() -> None:
     convolutions = 28 * 28 * 6 * 25 + 10 * 10 * 16 * 6 * 25
     assert count_macs(lenet, (1, 28, 28)) == convolutions + 400 * 120 + 120 * 84 + 84 * 10 == 416_520
     assert size_bytes(lenet) == 4 * 61_706
+
+
+def test_resnet9_is_pages_network() -> None:
+    """His has 6,573,120 parameters."""
+    assert count_parameters(build_model(MODELS["resnet9"].builder, (3, 32, 32), 10, {})) == 6_573_120
 
 
 def test_lenet_refuses_images_it_was_not_made_for() -> None:
