@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hpo.data.dataset import Dataset, Tensor
 from hpo.data.image_folder import ImageFolder
 from hpo.data.table import CSV
+from hpo.data.torch_data import Torch
 
 if TYPE_CHECKING:
     from hpo.data.files import Folders, RawImages, cached, checksum
@@ -25,6 +26,7 @@ __all__ = [
     "RawImages",
     "Samples",
     "Tensor",
+    "Torch",
     "cached",
     "checksum",
 ]

@@ -92,6 +92,16 @@ class Dataset:
             raise StudyError(f"the inputs' names {names} must be words", next='inputs={"text": Tensor(128), ...}')
 
     @property
+    def image_shape(self) -> tuple[int, int, int] | None:
+        """(channels, height, width) of images in uint8, or of one input that networks for images take as well."""
+        shape = self.shape
+        if self.inputs is not None:
+            one = self.inputs if isinstance(self.inputs, Tensor) else None
+            floats = one is not None and (one.dtype == "float32" or one.normalise)
+            shape = one.shape if one is not None and floats else ()
+        return (shape[0], shape[1], shape[2]) if len(shape) == 3 else None
+
+    @property
     def inputs_shown(self) -> str | None:
         """The inputs as text, for a study's declaration; None for images."""
         if self.inputs is None or isinstance(self.inputs, Tensor):

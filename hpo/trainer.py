@@ -80,10 +80,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             else:
                 channel.send(_answer(message, channel, data, device, record))
         except CaptureFailed as failed:
+            data.close()
             begin_anew(channel.unbegun(message), unrecorded | {_not_to_record(message, failed)}, keep=options.fd)
         heap.rest()  # while the coordinator stores the result
         release_cached(device)
         if not answers(device):
+            data.close()
             begin_anew(channel.unbegun(None), unrecorded, keep=options.fd)
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import random
+from pathlib import Path
+
+import numpy as np
 import psutil
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from hpo.data import Samples
 from hpo.data import Tensor as Numbers
@@ -17,9 +22,9 @@ SHAPE = (1, 28, 28)
 def load(split: str, folders: Folders) -> RawImages:
     """200 train and 50 test images [1, 28, 28] whose brightness tells the class."""
     count = {"train": 200, "test": 50}[split]
-    random = torch.Generator().manual_seed(count)
+    generator = torch.Generator().manual_seed(count)
     labels = torch.arange(count) % 10
-    noise = torch.randint(0, 40, (count, *SHAPE), generator=random)
+    noise = torch.randint(0, 40, (count, *SHAPE), generator=generator)
     images = (noise + 20 * labels.view(-1, 1, 1, 1)).to(torch.uint8)
     return RawImages(images, labels, checksum(images, labels))
 
@@ -35,11 +40,30 @@ TENSORS = {"values": Numbers(5, normalise=True), "tokens": Numbers(4, dtype="int
 def load_tensors(split: str, folders: Folders) -> Samples:
     """200 train and 50 test samples of two kinds of inputs, in groups of four."""
     count = {"train": 200, "test": 50}[split]
-    random = torch.Generator().manual_seed(count)
+    generator = torch.Generator().manual_seed(count)
     labels = torch.arange(count) % 10
-    values = torch.randn(count, 5, generator=random) + labels.view(-1, 1)
-    tokens = (labels.view(-1, 1) + torch.randint(0, 2, (count, 4), generator=random)) % 10
+    values = torch.randn(count, 5, generator=generator) + labels.view(-1, 1)
+    tokens = (labels.view(-1, 1) + torch.randint(0, 2, (count, 4), generator=generator)) % 10
     return Samples({"values": values, "tokens": tokens}, labels, groups=torch.arange(count) // 4)
+
+
+class Pictures(Dataset[tuple[Tensor, int]]):
+    """The images of `load` as float32 [1, 28, 28], one by one; with `noisy`, of three generators' noise."""
+
+    def __init__(self, split: str, *, noisy: bool) -> None:
+        raw = load(split, Folders(None, Path()))
+        self.images, self.targets, self.noisy = raw.images / 255, raw.labels, noisy
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, number: int) -> tuple[Tensor, int]:
+        noise = torch.rand(1).item() + random.random() + np.random.rand() if self.noisy else 0.0
+        return self.images[number] + 0.1 * noise, int(self.targets[number])
+
+
+def datasets(split: str, folders: Folders, training: bool) -> Pictures:
+    return Pictures(split, noisy=training)
 
 
 class TwoInputs(nn.Module):

@@ -82,19 +82,20 @@ def _check_losses(study: str, space: Space, objectives: Sequence[str], parts: Pa
 
 def _check_shape(study: str, dataset: Dataset, model: Model) -> None:
     """Raise StudyError when the model cannot take the data set's images, or needs images where there are none."""
-    if dataset.inputs is not None:
+    shape = dataset.image_shape
+    if dataset.inputs is not None and shape is None:
         if model.channels is not None or model.image_sizes is not None or model.builder in NAMED.values():
             raise StudyError(
                 f'study "{study}": the model takes images, and the data set has {dataset.inputs_shown}',
                 next='model="mlp" takes any numbers; else model=Model("my_models:build"), from hpo.models import Model',
             )
         return
-    if len(dataset.shape) != 3:
+    if shape is None:
         raise StudyError(
             f'study "{study}": the data set\'s shape={dataset.shape!r} is not (channels, height, width)',
             next="inputs=Tensor(30) for samples that are no images, from hpo.data import Tensor",
         )
-    channels, height, width = dataset.shape
+    channels, height, width = shape
     if model.channels is not None and channels not in model.channels:
         wanted = " or ".join(str(count) for count in model.channels)
         raise StudyError(f'study "{study}": the model takes {wanted} channels, the images have {channels}')

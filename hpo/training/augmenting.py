@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 
 from hpo.data.augment import AlternatingFlip, Augment, cutmix, mixup
 from hpo.data.image_set import ImageSet
+from hpo.data.streamed_set import ReadAhead, StreamedSet
 from hpo.data.tensor_set import TensorSet
 from hpo.training.configuration import Recipe
 from hpo.training.step import Batch, Mixup
@@ -17,7 +18,10 @@ __all__ = ["laid_out", "mixer", "training_batch"]
 
 
 def training_batch(
-    images: ImageSet | TensorSet, recipe: Recipe, generator: Generator, flips: AlternatingFlip | None = None
+    images: ImageSet | TensorSet | StreamedSet,
+    recipe: Recipe,
+    generator: Generator,
+    flips: AlternatingFlip | None = None,
 ) -> Batch:
     """Gather, augment and normalise one batch, in the memory format of the recipe.
 
@@ -26,6 +30,8 @@ def training_batch(
     augment = Augment(**{field.name: getattr(recipe, field.name) for field in fields(Augment)})
     if flips is not None:
         augment = replace(augment, flip=False)
+    if isinstance(images, StreamedSet):
+        return ReadAhead(images, recipe.batch_size, training=True)
     if isinstance(images, TensorSet) or not (augment or flips):
         return laid_out(images, recipe)
 
@@ -39,8 +45,10 @@ def training_batch(
     return _channels_last(batch) if recipe.channels_last else batch
 
 
-def laid_out(images: ImageSet | TensorSet, recipe: Recipe) -> Batch:
+def laid_out(images: ImageSet | TensorSet | StreamedSet, recipe: Recipe) -> Batch:
     """Batches for evaluation: not augmented, in the memory format of the recipe."""
+    if isinstance(images, StreamedSet):
+        return ReadAhead(images, recipe.batch_size)
     if isinstance(images, TensorSet):
         return images.batch
     return _channels_last(images.batch) if recipe.channels_last else images.batch

@@ -13,6 +13,7 @@ from torch import nn
 
 from hpo.atomic_file import write_atomically
 from hpo.data.image_set import ImageSet
+from hpo.data.streamed_set import StreamedSet
 from hpo.data.tensor_set import TensorSet
 from hpo.messages import Job
 from hpo.models.build import size_bytes
@@ -69,7 +70,11 @@ def score_final(
 
 
 def export(
-    job: Job, model: nn.Module, images: ImageSet | TensorSet, metrics: Mapping[str, float], warn: Callable[[str], None]
+    job: Job,
+    model: nn.Module,
+    images: ImageSet | TensorSet | StreamedSet,
+    metrics: Mapping[str, float],
+    warn: Callable[[str], None],
 ) -> None:
     """Write model.safetensors and config.json into `job.checkpoint`: all that is needed to rebuild and use the model.
 

@@ -34,7 +34,7 @@ def check_parts(job: Job, data: TrainValSplit, outputs_for: Callable[[Tensor], T
     recipe = Recipe.read(job.config, job.parts)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(0)
-        targets = data.images.labels[data.validation[:MOST]]
+        targets = data.some_targets(MOST)
         outputs = outputs_for(targets)
         loss = own_part(job, "loss")
         if loss is not None:

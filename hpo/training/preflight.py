@@ -14,10 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hpo.data.streamed_set import StreamedSet
 from hpo.errors import DataError, HpoError
 from hpo.messages import Inspect, Inspected, Job
 from hpo.models.build import build_model, count_parameters, resolve, trace
 from hpo.models.inputs import Shape, shape_of
+from hpo.training.augmenting import laid_out
 from hpo.training.configuration import Recipe
 from hpo.training.device import peak_memory_bytes, reset_peak_memory, set_deterministic, synchronize
 from hpo.training.parts_check import check_parts
@@ -29,6 +31,9 @@ __all__ = ["inspect_study"]
 
 STEPS, SECONDS = 5, 3.0
 """How many steps a rehearsal times, and the seconds after which fewer are enough."""
+
+SCORED = 4
+"""Batches of samples that must be loaded."""
 
 Problem = dict[str, Any]
 
@@ -112,9 +117,9 @@ def _rehearse(job: Job, data: DataCache, device: torch.device, record: bool) -> 
     recipe, parts = Recipe.read(job.config, job.parts), data.parts(job)
     set_deterministic(recipe.deterministic)
     state = TrainState(job, recipe, parts, device, fold=0, record=record)
-    state.begin_epoch(recipe.freeze_epochs)
     batches = state.batches(0)
     first = state.step.first_steps  # they choose and prepare kernels, and record
+    state.begin_epoch(recipe.freeze_epochs, [batches[number % len(batches)] for number in range(first + STEPS)])
     for number in range(first):
         state.step(batches[number % len(batches)])
     synchronize(device)
@@ -124,9 +129,9 @@ def _rehearse(job: Job, data: DataCache, device: torch.device, record: bool) -> 
         synchronize(device)
         steps += 1
     step_seconds = (perf_counter() - start) / steps
-    sample = parts.validation[:512]
+    sample = parts.validation[: SCORED * recipe.batch_size if isinstance(parts.images, StreamedSet) else 512]
     start = perf_counter()
-    state.score(parts.images.batch, lambda: False, sample)
+    state.score(laid_out(parts.images, recipe), lambda: False, sample)
     validation_seconds = (perf_counter() - start) * len(parts.validation) / len(sample)
     return {
         "train_images": len(parts.train),

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hpo.data.augment import both_ways
+from hpo.data.streamed_set import ReadAhead
 from hpo.training.configuration import Recipe
 from hpo.training.cuda_errors import memory_error
 from hpo.training.device import release_memory, synchronize
@@ -41,7 +42,10 @@ class ImagesAtOnce:
 
     def __init__(self, batch: Batch, index: Tensor, device: torch.device) -> None:
         self.count = MOST_AT_ONCE[device.type]
-        if device.type == "cuda":
+        self._ahead = batch if isinstance(batch, ReadAhead) else None
+        if self._ahead is not None:
+            self.count = self._ahead.most
+        elif device.type == "cuda":
             values = max(1, batch(index[:1])[0].numel())
             self.count = max(1, min(self.count, VALUES_AT_ONCE // values))
         self._device = device
@@ -52,6 +56,8 @@ class ImagesAtOnce:
         Raises what `judge` does: out of memory only for a single image.
         """
         begun = 0
+        if self._ahead is not None:
+            self._ahead.expect(index.split(self.count))
         while begun < len(index):
             yield
             part = index[begun : begun + self.count]

@@ -24,7 +24,7 @@ from hpo.training.losses import LossFunction, cross_entropy
 from hpo.training.running_metrics import RunningMetrics, count_hits
 from hpo.training.tasks import Count
 
-__all__ = ["Batch", "Mixup", "Step", "precision"]
+__all__ = ["Batch", "Mixup", "Step", "precision", "turns"]
 
 Batch = Callable[[Tensor], tuple[Any, Tensor]]
 """Indices int64 [N] to (float images [N, C, H, W], labels int64 [N]), or other inputs: a tensor or a dict of them."""
@@ -111,13 +111,10 @@ class Step:
         self.running.add(loss, hits, len(index))
 
     def _in_turns(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """As `_by_autograd` for all of `index`, in parts of about equal size whose gradients add up.
-
-        Of equal size, so that no part has a single image, which batch normalisation refuses.
-        """
+        """As `_by_autograd` for all of `index`, in parts whose gradients add up."""
         total = torch.zeros((), device=index.device)
         hits = torch.zeros((), dtype=torch.int64, device=index.device)
-        for part in index.tensor_split(-(-len(index) // self._batch_size)):
+        for part in turns(index, self._batch_size):
             images, labels = self._batch(part)
             loss, logits = self._forward(images, labels)
             loss = loss * (len(part) / len(index))
@@ -160,6 +157,15 @@ class Step:
                 part()
 
         return update
+
+
+def turns(index: Tensor, batch_size: int) -> tuple[Tensor, ...]:
+    """`index` int64 [N] in parts of at most `batch_size`, whose gradients add up to one step.
+
+    Of about equal size, so that no part has a single image, which batch normalisation refuses.
+    """
+    parts: tuple[Tensor, ...] = index.tensor_split(-(-len(index) // batch_size))
+    return parts
 
 
 def precision(recipe: Recipe, device: torch.device) -> Callable[[], AbstractContextManager[object]]:

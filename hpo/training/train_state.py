@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from hpo.data.augment import AlternatingFlip
+from hpo.data.streamed_set import ReadAhead
 from hpo.messages import Job
 from hpo.models.build import build_model
 from hpo.models.inputs import shape_of
@@ -27,7 +28,7 @@ from hpo.training.optimizers import RECORDED, build_optimizer, optimizer_tensors
 from hpo.training.own_parts import own_part
 from hpo.training.schedules import LearningRate, TrainLength
 from hpo.training.scoring import ImagesAtOnce, score
-from hpo.training.step import Batch, Step
+from hpo.training.step import Batch, Step, turns
 from hpo.training.stopping import Stopping
 from hpo.training.tasks import count_for, no_hits, task_of
 from hpo.training.train_val_split import TrainValSplit
@@ -71,9 +72,10 @@ class TrainState:
         self.schedule = LearningRate(
             recipe, length, own_part(job, "schedule"), maximize=self.stopping.maximizes(recipe.schedule_metric)
         )
+        self._batch = training_batch(parts.images, recipe, self.generator, self._flips)
         self.step = Step(
             self.model,
-            training_batch(parts.images, recipe, self.generator, self._flips),
+            self._batch,
             self.optimizer,
             recipe,
             device,
@@ -102,8 +104,14 @@ class TrainState:
         batches: tuple[Tensor, ...] = order.split(size)
         return batches[:-1] if len(batches) > 1 and len(batches[-1]) == 1 < size else batches
 
-    def begin_epoch(self, epoch: int) -> None:
-        """Freeze or release the body of the model, as `freeze_epochs` says for `epoch` (from 0); turn the images."""
+    def begin_epoch(self, epoch: int, coming: Sequence[Tensor] = ()) -> None:
+        """Freeze or release the body of the model, as `freeze_epochs` says for `epoch` (from 0); turn the images.
+
+        coming: the batches of the epoch that are still to be trained on, as `batches` gives them
+        """
+        if isinstance(self._batch, ReadAhead):
+            parts = [part for index in coming for part in turns(index, self.recipe.batch_size)]
+            self._batch.expect(parts, derive_seed(self._order_seed, "transforms", epoch))
         if self._flips is not None:
             self._flips.begin_epoch(epoch)
         released = epoch >= self.recipe.freeze_epochs

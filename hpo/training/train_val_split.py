@@ -13,6 +13,7 @@ from hpo.data.image_set import ImageSet
 from hpo.data.load import check_every_class, identity, load
 from hpo.data.samples import Samples, named
 from hpo.data.splits import channel_statistics, folds, folds_apart, split, split_apart, subset
+from hpo.data.streamed_set import StreamedSet, load_streamed
 from hpo.data.targets import strata
 from hpo.data.tensor_set import TensorSet, statistics
 from hpo.errors import StudyError
@@ -22,17 +23,26 @@ from hpo.training.tasks import task_of
 __all__ = ["DataCache", "TrainValSplit"]
 
 
+LOADED_AT_MOST = 32
+
+
 @dataclass(frozen=True)
 class TrainValSplit:
     """One data set on the device, and which of its images are for what: indices int64 [n], on the device too.
 
-    checksum: SHA-256 of the whole train split.
+    checksum: SHA-256 of the whole train split, or what StreamedSet says of one that is too large to be read for it.
     """
 
-    images: ImageSet | TensorSet
+    images: ImageSet | TensorSet | StreamedSet
     train: Tensor
     validation: Tensor
     checksum: str
+
+    def some_targets(self, most: int) -> Tensor:
+        """Those of up to `most` samples of the validation part, on the device; of a few that must be loaded for it."""
+        if isinstance(self.images, StreamedSet):
+            return self.images.batch(self.validation[: min(most, LOADED_AT_MOST)])[1]
+        return self.images.labels[self.validation[:most]]
 
 
 class DataCache:
@@ -46,7 +56,7 @@ class DataCache:
     def __init__(self, folders: Folders, device: torch.device) -> None:
         self._folders = folders
         self._device = device
-        self._splits: dict[tuple[str, Split], RawImages | Samples] = {}
+        self._splits: dict[tuple[str, Split], RawImages | Samples | StreamedSet] = {}
         self._parts: OrderedDict[tuple[object, ...], TrainValSplit] = OrderedDict()
 
     def parts(self, job: Job, fold: int = 0) -> TrainValSplit:
@@ -60,8 +70,9 @@ class DataCache:
         share = protocol.validation if protocol.validation is not None else job.dataset["validation"]
         division = (whole, fold, count, share, protocol.split_seed, protocol.subset)
         key = (_what(job), *division)
+        raw = self._split(job, "train")
+        _check_labelled(job, raw)
         if key not in self._parts:
-            raw = self._split(job, "train")
             labels = strata(raw.labels.cpu(), task_of(job))
             index = torch.arange(len(labels))
             if protocol.subset:
@@ -73,19 +84,31 @@ class DataCache:
             self._parts.popitem(last=False)
         return self._parts[key]
 
-    def test(self, job: Job, train: ImageSet | TensorSet) -> ImageSet | TensorSet:
+    def test(self, job: Job, train: ImageSet | TensorSet | StreamedSet) -> ImageSet | TensorSet | StreamedSet:
         """The test split, normalised by the constants of the samples that the model was trained on."""
         raw = self._split(job, "test")
+        if isinstance(raw, StreamedSet):
+            return raw
         if isinstance(raw, Samples):
             assert isinstance(train, TensorSet)
             return train.with_constants(named(raw.inputs), raw.targets)
         assert isinstance(train, ImageSet)
         return ImageSet(raw.images, raw.labels, train.mean, train.std, self._device)
 
-    def _assemble(self, job: Job, raw: RawImages | Samples, train: Tensor, validation: Tensor) -> TrainValSplit:
+    def close(self) -> None:
+        """End the processes that load samples; they begin again with the next job that has any."""
+        for raw in self._splits.values():
+            if isinstance(raw, StreamedSet):
+                raw.close()
+
+    def _assemble(
+        self, job: Job, raw: RawImages | Samples | StreamedSet, train: Tensor, validation: Tensor
+    ) -> TrainValSplit:
         train, validation = train.to(self._device), validation.to(self._device)
-        images: ImageSet | TensorSet
-        if isinstance(raw, Samples):
+        images: ImageSet | TensorSet | StreamedSet
+        if isinstance(raw, StreamedSet):
+            images = raw
+        elif isinstance(raw, Samples):
             inputs, several = named(raw.inputs), isinstance(raw.inputs, dict)
             normalised = named(job.dataset["normalise"])
             constants = {name: statistics(inputs[name], train) for name, wanted in normalised.items() if wanted}
@@ -94,17 +117,22 @@ class DataCache:
             images = ImageSet(raw.images, raw.labels, *channel_statistics(raw.images, train), self._device)
         return TrainValSplit(images, train, validation, raw.checksum)
 
-    def _split(self, job: Job, name: Split) -> RawImages | Samples:
+    def _split(self, job: Job, name: Split) -> RawImages | Samples | StreamedSet:
         dataset, task = job.dataset, task_of(job)
         key = (_what(job), name)
         if key not in self._splits:
             if not any(loader == key[0] for loader, _ in self._splits):
+                self.close()
                 self._splits.clear()
                 self._parts.clear()
-            raw = load(dataset, name, self._folders, task)
-            if task == "classification":
+            raw: RawImages | Samples | StreamedSet
+            if "streamed" in dataset:
+                raw = load_streamed(dataset, name, self._folders, self._device, task)
+            else:
+                raw = self._on_device(load(dataset, name, self._folders, task))
+            if task == "classification" and not (isinstance(raw, StreamedSet) and not raw.labelled):
                 check_every_class(dataset, name, raw.labels)
-            self._splits[key] = self._on_device(raw)
+            self._splits[key] = raw
         return self._splits[key]
 
     def _on_device(self, raw: RawImages | Samples) -> RawImages | Samples:
@@ -121,7 +149,15 @@ def _what(job: Job) -> str:
     return f"{task_of(job)} {identity(job.dataset)}"
 
 
-def _divide(raw: RawImages | Samples, index: Tensor, job: Job, fold: int) -> tuple[Tensor, Tensor]:
+def _check_labelled(job: Job, raw: RawImages | Samples | StreamedSet) -> None:
+    if isinstance(raw, StreamedSet) and not raw.labelled and job.config.get("class_weights") == "balanced":
+        raise StudyError(
+            f"class_weights=balanced counts labels, and the Dataset of {job.dataset['name']} has no `targets`",
+            next="give it an attribute `targets`, the class of each sample, as torchvision's Datasets have",
+        )
+
+
+def _divide(raw: RawImages | Samples | StreamedSet, index: Tensor, job: Job, fold: int) -> tuple[Tensor, Tensor]:
     """(train, validation) indices int64 into `index`, which is into `raw`."""
     given, count, seed = job.protocol.validation, job.protocol.folds, job.protocol.split_seed
     share = given if given is not None else job.dataset["validation"]

@@ -156,7 +156,7 @@ class TrialRun:
         state, progress, stop = self.state, self.progress, self._stop
         batches = state.batches(progress.epoch)
         before = progress.epoch * len(batches)
-        state.begin_epoch(progress.epoch)
+        state.begin_epoch(progress.epoch, batches[progress.step :])
         start = perf_counter()
         for number in range(progress.step, len(batches)):
             if stop.asked:

@@ -10,7 +10,7 @@ import pytest
 import synthetic
 import torch
 
-from hpo.data import Dataset
+from hpo.data import Dataset, Tensor, Torch
 from hpo.messages import Epoch
 from hpo.training.checkpoint import TrainingSnapshot
 from hpo.training.fit import train
@@ -23,6 +23,12 @@ SYNTHETIC = {"name": "synthetic", "loader": "synthetic:load", "shape": [1, 28, 2
 TENSORS = {
     name: value
     for name, value in Dataset("synthetic:load_tensors", inputs=synthetic.TENSORS).for_trainer("tensors").items()
+    if name not in ("classes", "validation")
+}
+
+STREAMED = {
+    name: value
+    for name, value in Torch("synthetic:datasets", inputs=Tensor(1, 28, 28), workers=0).for_trainer("streamed").items()
     if name not in ("classes", "validation")
 }
 
@@ -93,6 +99,11 @@ CASES = {
         },
         {"model": "lenet", "dataset": SYNTHETIC},
         {"subset": None, "epochs": 3},
+    ),
+    "samples loaded one by one, in turns": (
+        {"batch_size": 8, "accumulate": 2, "ema_decay": 0.9},
+        {"builder": "synthetic:normed", "dataset": STREAMED},
+        {"subset": None, "epochs": 2},
     ),
     "rmsprop": ({"optimizer": "rmsprop", "momentum": 0.5, "freeze_epochs": 1}, {}, {}),
 }

@@ -1,0 +1,219 @@
+"""Samples of a torch Dataset as batches, loaded by processes of a DataLoader in an order that is known in advance.
+
+What a sample becomes depends on its number and a seed alone, not on who loads it or when: torch's, Python's and numpy's
+generators are seeded before each. So a trial that is resumed in the middle of an epoch sees what it would have seen.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import random
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from hpo.errors import DataError
+from hpo.user_code import line_of
+
+__all__ = ["Broken", "Key", "SampleWorkers", "Source", "moved"]
+
+MOST_LOSSES = 3
+"""How often worker processes may be killed before it is told as an error."""
+
+SPREAD = 0x9E3779B97F4A7C15
+"""Odd and irregular: neighbouring samples get unrelated seeds."""
+
+
+class Key(NamedTuple):
+    """A sample to load: its number, in the Dataset for training or in that for scoring, and the seed of its draws."""
+
+    training: bool
+    number: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Broken:
+    """Why a batch cannot be used, in words, and where."""
+
+    fact: str
+    where: str
+
+
+@dataclass(frozen=True)
+class Source(Dataset[Any]):
+    """Both Datasets of a split, which have the same samples. Batches are [inputs, targets], or Broken.
+
+    collate: makes a batch of a list of samples
+    ready:   gives the batch as training takes it, or says in words what of it is not as declared
+    """
+
+    training: Dataset[Any]
+    plain: Dataset[Any]
+    collate: Callable[[list[Any]], Any]
+    ready: Callable[[Any], Any]
+
+    def __len__(self) -> int:
+        return len(self.plain)  # type: ignore[arg-type]
+
+    def __getitems__(self, keys: Sequence[Key]) -> Any:
+        try:
+            samples = self._loaded(keys)
+        except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+            said = str(error).strip().splitlines()
+            fact = f"{type(error).__name__}: {said[0] if said else ''}".removesuffix(": ")
+            return Broken(f"a sample cannot be loaded: {fact} ({_numbers(keys)})", line_of(error))
+        try:
+            batch = self.collate(samples)
+        except Exception as error:  # noqa: BLE001 - neither are samples that make no batch hpo's fault
+            said = str(error).strip().splitlines()
+            return Broken(f"samples make no batch: {said[0] if said else type(error).__name__}", line_of(error))
+        ready = self.ready(batch)
+        return Broken(f"{ready} ({_numbers(keys)})", "") if isinstance(ready, str) else ready
+
+    def _loaded(self, keys: Sequence[Key]) -> list[Any]:
+        samples: Any = self.training if keys[0].training else self.plain
+        if hasattr(samples, "__getitems__"):
+            _seed(keys[0])
+            return list(samples.__getitems__([key.number for key in keys]))
+        loaded = []
+        for key in keys:
+            _seed(key)
+            loaded.append(samples[key.number])
+        return loaded
+
+
+class SampleWorkers:
+    """The worker processes of one split. They start with the first batches that are expected, and stay.
+
+    pinned: whether batches come in memory that a GPU reads while the host goes on
+    """
+
+    def __init__(self, source: Source, workers: int, *, pinned: bool) -> None:
+        self._source = source
+        self._workers, self._pinned = workers, pinned
+        self._queue: list[list[Key]] = []
+        self._loader: DataLoader[Any] | None = None
+        self._coming: Iterator[Any] | None = None
+        self._next = 0
+        self._lost = 0
+
+    def expect(self, batches: Sequence[Sequence[Key]]) -> None:
+        """Load these, in this order, ahead of `batch`. What was expected before is forgotten."""
+        self._queue, self._next, self._coming = [list(keys) for keys in batches], 0, None
+
+    def batch(self, keys: Sequence[Key]) -> Any:
+        """[inputs, targets] of these samples; at once if they are the next that are expected. Raises DataError."""
+        expected = self._workers > 0 and self._next < len(self._queue) and self._queue[self._next] == list(keys)
+        if not expected:
+            with _own_random_numbers():
+                loaded = self._source.__getitems__(keys)
+        else:
+            loaded = self._from_workers()
+        if isinstance(loaded, Broken):
+            raise DataError(loaded.fact, evidence=[loaded.where], next="mend it, then run `hpo check`")
+        return loaded
+
+    def close(self) -> None:
+        """End the processes."""
+        self._coming = self._loader = None
+
+    def _from_workers(self) -> Any:
+        while True:
+            try:
+                if self._coming is None:
+                    self._coming = self._begun()
+                loaded = next(self._coming)
+            except RuntimeError as error:
+                self._lost += 1
+                self.close()
+                if "DataLoader worker" not in str(error) or self._lost > MOST_LOSSES:
+                    raise DataError(
+                        f"the processes that load samples ended {self._lost} times",
+                        evidence=[str(error).splitlines()[0]],
+                        next="is there memory enough? fewer workers in Torch(...), or workers=0, need less",
+                    ) from error
+                continue
+            self._next += 1
+            return loaded
+
+    def _begun(self) -> Iterator[Any]:
+        if self._loader is None:
+            self._loader = DataLoader(
+                self._source,
+                batch_sampler=_Queued(self),  # type: ignore[arg-type]
+                collate_fn=_as_it_is,
+                num_workers=self._workers,
+                persistent_workers=True,
+                multiprocessing_context="fork" if sys.platform == "linux" else None,
+                worker_init_fn=_begin_worker,
+                generator=torch.Generator(),  # else torch's own would go on by one number
+                pin_memory=self._pinned,
+            )
+        return iter(self._loader)
+
+    def rest(self) -> Iterator[list[Key]]:
+        """What is still to be loaded."""
+        yield from self._queue[self._next :]
+
+
+class _Queued:
+    """The order of a DataLoader, anew for each time that it is iterated."""
+
+    def __init__(self, workers: SampleWorkers) -> None:
+        self._workers = workers
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        return self._workers.rest()
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _begin_worker(number: int) -> None:
+    """A worker ends with its trainer, however that ends, and as the trainer asks."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    torch.set_num_threads(1)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def _seed(key: Key) -> None:
+    seed = (key.seed + SPREAD * (key.number + 1)) & (2**63 - 1)
+    torch.default_generator.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed & 0xFFFFFFFF)
+
+
+@contextmanager
+def _own_random_numbers() -> Iterator[None]:
+    """Whatever is drawn inside, the generators of this process go on from where they are."""
+    kept = torch.get_rng_state(), random.getstate(), np.random.get_state()
+    try:
+        yield
+    finally:
+        torch.set_rng_state(kept[0])
+        random.setstate(kept[1])
+        np.random.set_state(kept[2])
+
+
+def _numbers(keys: Sequence[Key]) -> str:
+    shown = ", ".join(str(key.number) for key in keys[:5])
+    return f"sample{'s' if len(keys) > 1 else ''} {shown}{', ...' if len(keys) > 5 else ''}"
+
+
+def moved(batch: Any, device: torch.device) -> Any:
+    """Inputs or targets on the device; from pinned memory without waiting."""
+    if isinstance(batch, Mapping):
+        return {name: moved(value, device) for name, value in batch.items()}
+    assert isinstance(batch, Tensor)
+    return batch.to(device, non_blocking=True)

@@ -1,0 +1,108 @@
+"""Samples that worker processes load while a trial trains: the study of docs/examples/data/streamed.py."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import psutil
+import pytest
+import synthetic
+import torch
+from torch.utils.data import default_collate
+
+import hpo
+from hpo.data.sample_workers import Key, SampleWorkers, Source
+from hpo.errors import DataError
+from hpo.evaluation.evaluate import EvaluateOptions, evaluate
+from hpo.inference.exporting import export_model
+from hpo.inference.model import Trust, load_model
+from hpo.reproduction import reproduce
+from hpo.settings import Settings
+from hpo.storage.embedded.embedded import leave_embedded
+from hpo.study.discovery import find_study
+from hpo.trainers.estimate import inspect_study
+
+EXAMPLES = Path(__file__).parents[3] / "docs" / "examples" / "data"
+BATCHES = [[Key(True, 16 * batch + at, 5) for at in range(16)] for batch in range(8)]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    place = tmp_path_factory.mktemp("streamed")
+    for name in ("streamed.py", "streamed_data.py"):
+        shutil.copy(EXAMPLES / name, place)
+    yield place
+    leave_embedded(place / "home")
+
+
+@pytest.fixture(autouse=True)
+def home(place: Path, clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HPO_HOME", str(place / "home"))
+    monkeypatch.syspath_prepend(str(place))
+    monkeypatch.chdir(place)
+
+
+@pytest.fixture
+def source() -> Source:
+    images = [synthetic.Pictures("train", noisy=noisy) for noisy in (True, False)]
+    return Source(images[0], images[1], default_collate, lambda batch: batch)
+
+
+@pytest.fixture
+def workers(source: Source) -> Iterator[SampleWorkers]:
+    workers = SampleWorkers(source, 2, pinned=False)
+    yield workers
+    workers.close()
+
+
+def inputs(workers: SampleWorkers, batches: Sequence[Sequence[Key]]) -> torch.Tensor:
+    return torch.cat([workers.batch(keys)[0] for keys in batches])
+
+
+def test_a_study_is_searched_reproduced_evaluated_and_exported(place: Path) -> None:
+    study, settings = str(place / "streamed.py"), Settings.read()
+    assert hpo.run(study, trials=2, trainers=1).counts["complete"] == 2
+    assert reproduce(study, 0, storage=None, device=None, settings=settings).same
+    found = find_study(study)
+    evaluate(study, EvaluateOptions(top=1, seeds=1, out=place / "out", trainers=1), settings)
+    saved = load_model(place / "out" / "winner", "squares", Trust(found.study.model_row.builder, found.sys_path))
+    assert export_model(saved, "torch-export", place / "m.pt2").checked == 36
+
+
+def test_whoever_loads_a_sample_it_is_the_same(source: Source, workers: SampleWorkers) -> None:
+    """Also after a new beginning in the middle of what was expected; torch's generators here are left alone."""
+    here = inputs(SampleWorkers(source, 0, pinned=False), BATCHES)
+    before = torch.get_rng_state()
+    workers.expect(BATCHES)
+    assert torch.equal(inputs(workers, BATCHES[:3]), here[:48])
+    workers.expect(BATCHES[3:])
+    assert torch.equal(inputs(workers, BATCHES[3:]), here[48:])
+    assert torch.equal(inputs(workers, BATCHES[1:2]), here[16:32]), "one that nobody expects"
+    assert torch.equal(before, torch.get_rng_state())
+    assert len(psutil.Process().children()) == 2
+
+
+def test_a_worker_that_is_killed_costs_no_sample(source: Source, workers: SampleWorkers) -> None:
+    here = inputs(SampleWorkers(source, 0, pinned=False), BATCHES)
+    workers.expect(BATCHES)
+    first = workers.batch(BATCHES[0])[0]
+    for child in psutil.Process().children():
+        os.kill(child.pid, signal.SIGKILL)
+    assert torch.equal(torch.cat([first, inputs(workers, BATCHES[1:])]), here)
+
+
+def test_an_error_in_a_worker_is_told_with_the_samples_and_the_line(place: Path, tmp_path: Path) -> None:
+    """By `hpo check`, although no sample that is looked at first has it."""
+    text = (EXAMPLES / "streamed_data.py").read_text()
+    (tmp_path / "odd_data.py").write_text(
+        text.replace("        random = torch", "        assert number % 50 != 7, 'no picture'\n        random = torch")
+    )
+    (tmp_path / "study.py").write_text((EXAMPLES / "streamed.py").read_text().replace("streamed_data", "odd_data"))
+    with pytest.raises(DataError) as caught:
+        inspect_study(find_study(str(tmp_path / "study.py")), "cpu")
+    assert "a sample cannot be loaded: AssertionError: no picture (samples" in str(caught.value)
+    assert f"{tmp_path}/odd_data.py, line 22: assert number" in str(caught.value)
