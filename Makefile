@@ -11,6 +11,8 @@ QUICK   := tests/system/test_whole_runs.py::test_a_run_gives_exactly_the_trials_
 
 BIN   := .venv/bin
 STAMP := .venv/.installed
+# Hundreds of processes import the same files: compiled once, they are read, whatever the shell says.
+unexport PYTHONDONTWRITEBYTECODE
 # mypy and the site's reference read files, not installations, so this is a tree of links that looks like the wheel.
 TYPED := build/typed
 
@@ -50,10 +52,10 @@ run: install
 	$(BIN)/hpo run --study $(STUDY) --timeout $(TIMEOUT)
 
 test: install
-	$(BIN)/python -m pytest $(TESTS) -n $(JOBS) --dist worksteal --durations=20
+	$(BIN)/python -m pytest $(TESTS) -n $(JOBS) --dist loadscope --durations=20
 
 test-quick: install
-	$(BIN)/python -m pytest tests/unit $(QUICK) -n $(JOBS) --dist worksteal --durations=20
+	$(BIN)/python -m pytest tests/unit $(QUICK) -n $(JOBS) --dist loadscope --durations=20
 
 test-processors: install
 	$(BIN)/python tests/processors.py

@@ -11,10 +11,12 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 from zlib import crc32
 
 import hypothesis
+import order
 import psycopg2
 import pytest
 from run_folder import end_killed_runs, own_folder
@@ -26,6 +28,7 @@ from hpo.storage.embedded.embedded import embedded_url, leave_embedded
 from hpo.storage.engine import open_engine
 from hpo.storage.schema import ensure_schema
 
+COMPILER = Path(__file__).with_name("keeping_compiler.py")
 _KEPT = {"HPO_DATA_DIR"}
 _FOLDER = pytest.StashKey[Path]()
 
@@ -81,6 +84,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--shuffle"):
         items.sort(key=lambda item: _seed(config, item.nodeid))
+    elif hasattr(config, "workerinput"):
+        order.long_ones_first(items, order.longest())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Ours for `--dist loadscope`; xdist's own where the order is to be another."""
+    if config.getoption("dist") != "loadscope" or config.getoption("--shuffle"):
+        return None
+    return order.scheduler(config, log)
 
 
 def pytest_collectstart(collector: pytest.Collector) -> None:
@@ -114,6 +127,24 @@ def hangups_reach_children() -> Iterator[None]:
     before = signal.signal(signal.SIGHUP, lambda number, frame: None)
     yield
     signal.signal(signal.SIGHUP, before)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def kernels_are_compiled_once() -> Iterator[None]:
+    """Nearly every test has a home folder of its own, where trainers compile the kernels: 4 s of a processor.
+
+    One folder for all processes of a run, which have its temporary folder in common.
+    """
+    folder = Path(tempfile.gettempdir()) / "compiled"
+    folder.mkdir(exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(dir=folder)) / "cc"
+    fresh.write_text(f"#!{sys.executable} -IS\n{COMPILER.read_text()}")
+    fresh.chmod(0o755)
+    compiler = fresh.replace(folder / "cc")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REAL_CC", os.environ.get("CC", "cc"))
+        patch.setenv("CC", str(compiler))
+        yield
 
 
 @pytest.fixture(autouse=True)

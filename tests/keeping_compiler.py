@@ -1,5 +1,6 @@
 """A C compiler that compiles the same sources once and keeps the library beside itself; REAL_CC does the work."""
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -19,13 +20,15 @@ def compile_once(words: list[str], folder: Path) -> int:
     settings = repr([compiler, *(word for word in words if word != target)]).encode()
     texts = [path.read_bytes() for path in sorted(near)]
     kept = folder / hashlib.sha256(b"".join([settings, *texts])).hexdigest()
-    if not kept.exists():
-        descriptor, fresh = tempfile.mkstemp(dir=folder)
-        os.close(descriptor)
-        done = subprocess.run([compiler, *(fresh if word == target else word for word in words)], check=False)
-        if done.returncode != 0:
-            return done.returncode
-        Path(fresh).rename(kept)
+    with kept.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # others who ask for the same wait for it
+        if not kept.exists():
+            descriptor, fresh = tempfile.mkstemp(dir=folder)
+            os.close(descriptor)
+            done = subprocess.run([compiler, *(fresh if word == target else word for word in words)], check=False)
+            if done.returncode != 0:
+                return done.returncode
+            Path(fresh).rename(kept)
     shutil.copy(kept, target)
     return 0
 
