@@ -118,3 +118,28 @@ def make_job() -> MakeJob:
         )
 
     return make
+
+
+def part(name: str, *reads: str, direction: str = "") -> dict[str, Any]:
+    """A part of parts_of_training, as a job describes it."""
+    described: dict[str, Any] = {"function": f"parts_of_training:{name}", "reads": list(reads)}
+    return {**described, "direction": direction} if direction else described
+
+
+def chosen(kind: str, name: str, *reads: str) -> dict[str, Any]:
+    return {kind: {name: part(name, *reads)}}
+
+
+METRICS = {
+    "errors": part("error_rate", direction="minimize"),
+    "counted": part("Counted", "weight", direction="maximize"),
+}
+OWN_PARTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "loss": (chosen("loss", "softened", "gamma"), {"loss": "softened", "gamma": 2.0, "dropout": 0.2}),
+    "loss of a class": (chosen("loss", "Margin", "margin"), {"loss": "Margin", "margin": 1.0}),
+    "optimizer with a count": (chosen("optimizer", "sign_descent"), {"optimizer": "sign_descent", "lr": 1e-3}),
+    "optimizer by layer": (chosen("optimizer", "by_layer", "share"), {"optimizer": "by_layer", "share": 0.1}),
+    "schedule": (chosen("schedule", "triangle"), {"schedule": "triangle", "warmup_epochs": 0.5}),
+    "metrics": ({"metrics": METRICS}, {"weight": 2.0, "schedule": "plateau", "schedule_metric": "counted"}),
+}
+"""By kind: the parts of a job, and the configuration that chooses them."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,19 +14,14 @@ from torch import Tensor, nn
 
 from hpo import Categorical, Float, Study
 from hpo.errors import StudyError
-from hpo.messages import Epoch
-from hpo.study.tasks import TASKS
 from hpo.training import built_in_metrics
 from hpo.training.configuration import Recipe
 from hpo.training.fast_paths import fused
-from hpo.training.fit import fit, train
 from hpo.training.lion import Lion
 from hpo.training.losses import balanced_weights, cross_entropy, focal
 from hpo.training.muon import MuonWithAdamW
 from hpo.training.optimizers import build_optimizer
-from hpo.training.progress import StopRequest
 from hpo.training.step import Step
-from hpo.training.trial_run import TrialRun
 
 pytestmark = pytest.mark.numeric
 CPU = torch.device("cpu")
@@ -144,44 +138,6 @@ def test_batches_that_add_up_are_one_large_batch() -> None:
     assert seen == pytest.approx(expected)
     for mine, theirs in zip(parts.parameters(), whole.parameters(), strict=True):
         assert torch.allclose(mine, theirs, atol=1e-6)
-
-
-CASES: dict[str, dict[str, Any]] = {
-    "focal, balanced, accumulated": {"loss": "focal", "focal_gamma": 1.5, "class_weights": "balanced", "accumulate": 2},
-    "balanced lion": {"class_weights": "balanced", "optimizer": "lion", "lr": 1e-3, "beta1": 0.8},
-    "muon": {"optimizer": "muon", "weight_decay": 0.01, "decay_norm_and_bias": False, "schedule": "cosine"},
-    "adafactor": {"optimizer": "adafactor", "dropout": 0.2},
-}
-
-
-class StopAtRead(StopRequest):
-    def __init__(self, reads: int) -> None:
-        self.keep, self._reads = True, reads
-
-    @property
-    def asked(self) -> bool:
-        self._reads -= 1
-        return self._reads < 0
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_what_comes_with_hpo_is_resumed_bit_for_bit(
-    name: str, make_job: Any, data: Any, device: torch.device, tmp_path: Path
-) -> None:
-    parts = {"metrics": {"val_macro_f1": TASKS["classification"].computed["val_macro_f1"].as_job()}}
-    straight: list[Epoch] = []
-    expected = fit(make_job(parts=parts, **CASES[name]), data, device, straight.append, StopRequest())
-    job = make_job(parts=parts, checkpoint=tmp_path / "trial", **CASES[name])
-    attempts = 0
-    outcome = ""
-    while outcome != "complete":
-        trial = TrialRun(job, data, device, lambda epoch: None, StopAtRead(9), print)
-        trial.begin()
-        outcome, _ = train(trial)
-        attempts += 1
-    assert attempts > 1
-    assert trial.finished(outcome).metrics == expected.metrics
-    assert all(0.0 <= epoch.own["val_macro_f1"] <= 1.0 for epoch in straight)
 
 
 def test_only_what_the_faster_ways_know_goes_by_them(make_job: Any) -> None:

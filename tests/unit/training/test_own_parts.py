@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from training_jobs import METRICS, OWN_PARTS, chosen, part
 
 from hpo.errors import StudyError
 from hpo.messages import Epoch, Finished, Inspect, Job
@@ -20,62 +20,9 @@ from hpo.training.trial_run import TrialRun
 pytestmark = pytest.mark.numeric
 
 
-def part(name: str, *reads: str, direction: str = "") -> dict[str, Any]:
-    described: dict[str, Any] = {"function": f"parts_of_training:{name}", "reads": list(reads)}
-    return {**described, "direction": direction} if direction else described
-
-
-def chosen(kind: str, name: str, *reads: str) -> dict[str, Any]:
-    return {kind: {name: part(name, *reads)}}
-
-
-METRICS = {
-    "errors": part("error_rate", direction="minimize"),
-    "counted": part("Counted", "weight", direction="maximize"),
-}
-CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "loss": (chosen("loss", "softened", "gamma"), {"loss": "softened", "gamma": 2.0, "dropout": 0.2}),
-    "loss of a class": (chosen("loss", "Margin", "margin"), {"loss": "Margin", "margin": 1.0}),
-    "optimizer with a count": (chosen("optimizer", "sign_descent"), {"optimizer": "sign_descent", "lr": 1e-3}),
-    "optimizer by layer": (chosen("optimizer", "by_layer", "share"), {"optimizer": "by_layer", "share": 0.1}),
-    "schedule": (chosen("schedule", "triangle"), {"schedule": "triangle", "warmup_epochs": 0.5}),
-    "metrics": ({"metrics": METRICS}, {"weight": 2.0, "schedule": "plateau", "schedule_metric": "counted"}),
-}
-
-
 def straight(job: Job, data: Any, device: torch.device) -> tuple[Finished, list[Epoch]]:
     epochs: list[Epoch] = []
     return fit(job, data, device, epochs.append, StopRequest()), epochs
-
-
-class StopAtRead(StopRequest):
-    def __init__(self, reads: int) -> None:
-        self.keep, self._reads = True, reads
-
-    @property
-    def asked(self) -> bool:
-        self._reads -= 1
-        return self._reads < 0
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_a_part_of_ones_own_is_resumed_bit_for_bit(
-    name: str, make_job: Any, data: Any, device: torch.device, tmp_path: Path
-) -> None:
-    parts, config = CASES[name]
-    expected, curve = straight(make_job(parts=parts, **config), data, device)
-    job = make_job(parts=parts, checkpoint=tmp_path / "trial", **config)
-    told: dict[int, Epoch] = {}
-    for _attempt in range(20):
-        trial = TrialRun(job, data, device, lambda epoch: told.update({epoch.epoch: epoch}), StopAtRead(9), print)
-        trial.begin()
-        outcome, _ = train(trial)
-        if outcome == "complete":
-            break
-    assert (outcome, _attempt > 1) == ("complete", True)
-    assert trial.finished(outcome).metrics == expected.metrics
-    seen = [(epoch.metrics, epoch.own) for epoch in curve]
-    assert [(epoch.metrics, epoch.own) for epoch in told.values()] == seen
 
 
 def test_a_loss_of_ones_own_that_is_the_cross_entropy_trains_as_hpos(
@@ -133,7 +80,7 @@ def test_a_metric_that_is_no_number_fails_the_trial_by_its_name(make_job: Any, d
 
 
 def test_a_group_keeps_its_share_of_the_learning_rate(make_job: Any, data: Any, device: torch.device) -> None:
-    parts, config = CASES["optimizer by layer"]
+    parts, config = OWN_PARTS["optimizer by layer"]
     job = make_job(parts=parts, **config, schedule="cosine")
     trial = TrialRun(job, data, device, lambda epoch: None, StopRequest(), print)
     trial.begin()
@@ -184,7 +131,7 @@ def test_a_broken_part_is_found_before_the_first_trial(
 
 
 def test_parts_that_work_pass_the_inspection(make_job: Any, data: Any, device: torch.device) -> None:
-    for parts, config in CASES.values():
+    for parts, config in OWN_PARTS.values():
         job = make_job(parts=parts, **config)
         inspected = inspect_study(Inspect(job, [job.config], rehearse=True), data, device)
         assert inspected.problem is None

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import synthetic
 import torch
+from training_jobs import OWN_PARTS
 
 from hpo.data import Dataset, Tensor, Torch
 from hpo.messages import Epoch
+from hpo.study.tasks import TASKS
 from hpo.training.checkpoint import TrainingSnapshot
 from hpo.training.fit import train
 from hpo.training.progress import StopRequest
@@ -45,7 +47,8 @@ EVERYTHING = {
     "decay_norm_and_bias": False,
 }
 
-CASES = {
+F1 = {"metrics": {"val_macro_f1": TASKS["classification"].computed["val_macro_f1"].as_job()}}
+CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     "mlp with dropout": ({"dropout": 0.3}, {}, {}),
     "mlp, early stopping, plateau": (
         {"dropout": 0.5, "lr": 0.3, "schedule": "plateau", "schedule_patience": 0},
@@ -106,7 +109,25 @@ CASES = {
         {"subset": None, "epochs": 2},
     ),
     "rmsprop": ({"optimizer": "rmsprop", "momentum": 0.5, "freeze_epochs": 1}, {}, {}),
+    "focal, balanced, accumulated": (
+        {"loss": "focal", "focal_gamma": 1.5, "class_weights": "balanced", "accumulate": 2, "batch_size": 16},
+        {"parts": F1},
+        {},
+    ),
+    "balanced lion": (
+        {"class_weights": "balanced", "optimizer": "lion", "lr": 1e-3, "beta1": 0.8},
+        {"parts": F1},
+        {},
+    ),
+    "muon": (
+        {"optimizer": "muon", "weight_decay": 0.01, "decay_norm_and_bias": False, "schedule": "cosine"},
+        {},
+        {},
+    ),
+    "adafactor": ({"optimizer": "adafactor", "dropout": 0.2}, {}, {}),
+    **{f"own {name}": (config, {"parts": parts}, {}) for name, (parts, config) in OWN_PARTS.items()},
 }
+"""Of each: the configuration, what else `make_job` is given, and the protocol."""
 
 
 class StopAtRead(StopRequest):
@@ -135,7 +156,7 @@ def seen(epochs: list[Epoch]) -> dict[int, Any]:
     """What is to be identical: everything but the time."""
     curve: dict[int, Any] = {}
     for epoch in epochs:
-        row = (epoch.metrics, [tuple(pair) for pair in epoch.report])
+        row = (epoch.metrics, epoch.own, [tuple(pair) for pair in epoch.report])
         assert curve.setdefault(epoch.epoch, row) == row, "an epoch told twice differs"
     return curve
 
