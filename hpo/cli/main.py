@@ -38,10 +38,10 @@ def main() -> None:
 
 def run_command(args: list[str] | None = None) -> int:
     """The exit code of one command. A user's mistake is shown as such; only a bug in hpo shows a traceback."""
-    from hpo.cli.app import app
+    from hpo.cli.app import command_line
 
     try:
-        code = app(args, standalone_mode=False, prog_name="hpo")
+        code = command_line()(args, standalone_mode=False, prog_name="hpo")
     except HpoError as error:
         show_error(error)
         return error.exit_code
