@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from page_complaints import complaints
 
 from hpo.report.png import chromium_path
 
@@ -35,11 +36,7 @@ def browser(chromium: str) -> Iterator[Any]:
 
 @pytest.fixture
 def said(page: Any) -> list[str]:
-    """What the page complained of: errors on the console and exceptions nobody caught."""
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    return complaints
+    return complaints(page)
 
 
 @pytest.fixture

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+from page_complaints import complaints
 
 from hpo.dashboard import Dashboard
 from hpo.report import WrittenReport, build_report, write_report
@@ -21,10 +24,10 @@ pytestmark = pytest.mark.browser
 NAME = 'digits & "quotes" <b>'
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A study with everything a report draws: pruned and failed trials, epochs, hosts, sizes, layers."""
-    url = f"sqlite:///{tmp_path / 'study.db'}"
+    url = f"sqlite:///{tmp_path_factory.mktemp('drawn') / 'study.db'}"
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(study_name=NAME, direction="maximize")
@@ -55,45 +58,59 @@ def url(tmp_path: Path) -> str:
     return url
 
 
-@pytest.fixture
-def report(url: str, settings: Settings, tmp_path: Path) -> WrittenReport:
-    engine = open_for_reading(url, settings)
+@pytest.fixture(scope="module")
+def report(url: str, tmp_path_factory: pytest.TempPathFactory) -> WrittenReport:
+    folder = tmp_path_factory.mktemp("report")
+    engine = open_for_reading(url, Settings(home=folder / "home", checkpoint_dir=folder / "home" / "checkpoints"))
     view: StudyView = read_study(engine, NAME)
     engine.dispose()
-    return write_report(build_report(view), tmp_path / "report")
+    return write_report(build_report(view), folder)
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-def test_every_plot_of_the_report_is_drawn(report: WrittenReport, page: Any, said: list[str], width: int) -> None:
-    """Offline, on a desktop and on a phone: marks in every figure, no console error, nothing wider than the screen."""
-    page.set_viewport_size({"width": width, "height": 850})
+@dataclass(frozen=True)
+class Drawn:
+    """The report on a screen, offline, with all that folds unfolded; said: what the page complained of."""
+
+    page: Any
+    width: int
+    said: list[str]
+
+
+@pytest.fixture(scope="module", params=[1280, 390], ids=["desktop", "phone"])
+def drawn(request: pytest.FixtureRequest, browser: Any, report: WrittenReport) -> Iterator[Drawn]:
+    page = browser.new_page(viewport={"width": request.param, "height": 850})
+    page.set_default_timeout(240_000)
+    said = complaints(page)
     page.context.set_offline(True)
     page.goto(report.page.as_uri())
     page.wait_for_selector("body[data-drawn]")
     page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")  # closed, it has no size
+    yield Drawn(page, request.param, said)
+    page.close()
+
+
+def test_every_plot_of_the_report_is_drawn(report: WrittenReport, drawn: Drawn) -> None:
+    """Offline, on a desktop and on a phone: marks in every figure, no console error, nothing wider than the screen."""
+    page, width = drawn.page, drawn.width
     figures = {f"{plot.key}-{index}" for plot in report.plots for index in range(len(plot.drawing.figures))}
     assert len(figures) > 20
     assert int(page.get_attribute("body", "data-drawn")) == len(figures)
     for figure in sorted(figures):
-        drawn = page.locator(f"#{figure}").locator(
+        marks = page.locator(f"#{figure}").locator(
             "path.point, .points path, path.js-line, .hm image, .contourlayer path, canvas.gl-canvas-context"
         )
-        assert drawn.count() > 0, f"{figure} is empty"
+        assert marks.count() > 0, f"{figure} is empty"
         box = page.locator(f"#{figure} .main-svg").first.bounding_box()
         assert box["height"] > 100, figure
         assert box["width"] > 200, figure
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.locator("h1").inner_text() == NAME
-    assert said == []
+    assert drawn.said == []
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-def test_what_scrolls_fades_where_there_is_more(report: WrittenReport, page: Any, width: int) -> None:
+def test_what_scrolls_fades_where_there_is_more(drawn: Drawn) -> None:
     """Tables and wide plots fade at the side beyond which there is more; the navigation wraps where there is room."""
-    page.set_viewport_size({"width": width, "height": 850})
-    page.goto(report.page.as_uri())
-    page.wait_for_selector("body[data-drawn]")
-    page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")  # closed, it has no size
+    page, width = drawn.page, drawn.width
     page.wait_for_function(  # the observer of sizes speaks with a frame
         "[...document.querySelectorAll('.fades')].every(box => "
         "box.classList.contains('more-right') === (box.scrollWidth - box.clientWidth > 1))"

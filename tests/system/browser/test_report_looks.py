@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from datetime import timedelta
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -102,38 +101,40 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> WrittenReport:
     return write_report(build_report(view), tmp_path_factory.mktemp("looks"))
 
 
-@pytest.fixture
-def opened(browser: Any, report: WrittenReport) -> Callable[..., Any]:
-    """`opened(width, dark)`: the report, drawn, with everything that folds unfolded."""
+def opened(browser: Any, report: WrittenReport, width: int) -> Any:
+    """A page of the report, drawn, with everything that folds unfolded. Closing its context closes it."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme="light")
+    page = context.new_page()
+    page.set_default_timeout(240_000)
+    page.goto(report.page.as_uri())
+    page.wait_for_selector("body[data-drawn]")
+    page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+    return page
 
-    def make(width: int = 1280, *, dark: bool = False) -> Any:
-        context = browser.new_context(
-            viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light"
-        )
-        page = context.new_page()
-        page.set_default_timeout(240_000)
-        page.goto(report.page.as_uri())
-        page.wait_for_selector("body[data-drawn]")
-        page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
-        return page
 
-    return make
+@pytest.fixture(scope="module")
+def desk(browser: Any, report: WrittenReport) -> Iterator[Any]:
+    """The report, light and 1280 wide, for tests that do not mind what another has clicked: drawing it takes 5 s."""
+    page = opened(browser, report, 1280)
+    yield page
+    page.context.close()
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_every_text_can_be_read(opened: Callable[..., Any], dark: bool) -> None:
+def test_every_text_can_be_read(desk: Any, dark: bool) -> None:
     """A contrast of at least 4.5 with what is behind it: WCAG 2.1, AA."""
-    page = opened(dark=dark)
+    page = desk
+    page.emulate_media(color_scheme="dark" if dark else "light")
     assert page.evaluate(CONTRAST) == []
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (sum(int(part) for part in ground[4:-1].split(",")) < 100) == dark
     turned = page.evaluate("getComputedStyle(document.querySelector('.plot')).filter")
     assert (turned == "invert(0.92) hue-rotate(180deg)") == dark
-    page.context.close()
+    page.emulate_media(color_scheme="light")
 
 
-def test_plots_and_tables_speak_to_who_cannot_see_them(opened: Callable[..., Any]) -> None:
-    page = opened()
+def test_plots_and_tables_speak_to_who_cannot_see_them(desk: Any) -> None:
+    page = desk
     alone = page.evaluate(
         "[...document.querySelectorAll('.plot')].filter(one => one.getAttribute('role') !== 'img'"
         " || (one.getAttribute('aria-label') || '').length < 15 || !one.closest('figure').querySelector('figcaption'))"
@@ -149,40 +150,41 @@ def test_plots_and_tables_speak_to_who_cannot_see_them(opened: Callable[..., Any
     order = page.evaluate("[...document.querySelectorAll('h1, h2, h3')].map(one => Number(one.tagName[1]))")
     assert order[0] == 1
     assert all(later <= earlier + 1 for earlier, later in pairwise(order))
-    page.context.close()
 
 
-def test_no_number_breaks_in_two_on_paper(opened: Callable[..., Any], tmp_path: Path) -> None:
-    page = opened(740)  # as wide as A4 is between its margins
+def test_no_number_breaks_in_two_on_paper(desk: Any) -> None:
+    page = desk
+    page.set_viewport_size({"width": 740, "height": 900})  # as wide as A4 is between its margins
     page.emulate_media(media="print")
     assert page.evaluate(BROKEN_NUMBERS) == []
     page.set_viewport_size({"width": 390, "height": 800})
     page.emulate_media(media="screen")
     assert page.evaluate(BROKEN_NUMBERS) == []
-    page.context.close()
+    page.set_viewport_size({"width": 1280, "height": 900})
 
 
-def test_the_first_screen_has_the_verdict_the_settings_and_the_best_over_time(opened: Callable[..., Any]) -> None:
-    page = opened(1440)
+def test_the_first_screen_has_the_verdict_the_settings_and_the_best_over_time(
+    browser: Any, report: WrittenReport
+) -> None:
+    page = opened(browser, report, 1440)
     for what in ("#verdict", "table.settings", "#history .main-svg >> nth=0"):
         box = page.locator(what).bounding_box()
         assert box["y"] + min(box["height"], 300) < 900, what
     page.context.close()
 
 
-def test_the_settings_are_copied_as_python(opened: Callable[..., Any]) -> None:
-    page = opened()
+def test_the_settings_are_copied_as_python(desk: Any) -> None:
+    page = desk
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.locator("#copy").click()
     page.get_by_text("Copied").wait_for()
     copied = page.evaluate("navigator.clipboard.readText()")
     assert copied.startswith("{'lr': ")
     assert len(eval(copied)["hidden_units"]) == 4
-    page.context.close()
 
 
-def test_the_best_tenth_of_the_lines_is_a_click_away(opened: Callable[..., Any]) -> None:
-    page = opened()
+def test_the_best_tenth_of_the_lines_is_a_click_away(desk: Any) -> None:
+    page = desk
     page.get_by_role("button", name="Best tenth").click()
     page.wait_for_function(
         "document.getElementById('parallel-0').data[0].dimensions.at(-1).constraintrange?.length === 2"
@@ -190,7 +192,6 @@ def test_the_best_tenth_of_the_lines_is_a_click_away(opened: Callable[..., Any])
     low, high = page.evaluate("document.getElementById('parallel-0').data[0].dimensions.at(-1).constraintrange")
     values = page.evaluate("[...document.getElementById('parallel-0').data[0].dimensions.at(-1).values]")
     assert sum(low <= value <= high for value in values) == -(-len(values) // 10)
-    page.context.close()
 
 
 def test_a_link_into_the_appendix_opens_it(browser: Any, report: WrittenReport) -> None:
