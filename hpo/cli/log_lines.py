@@ -25,6 +25,8 @@ __all__ = ["LINES_AT_ONCE", "JsonLines", "PlainLines", "stamped"]
 PROGRESS_SECONDS = 60.0
 """Between two lines that say how far the study is."""
 VERBOSE_SECONDS = 10.0
+PHASE_SECONDS = 10.0
+"""Without a line while a run starts; a quick start says one."""
 LINES_AT_ONCE = 20
 LINES_PER_SECOND = 2.0
 SLOTS = 8
@@ -57,6 +59,7 @@ class PlainLines:
         self._allowance = float(LINES_AT_ONCE)
         self._refilled = clock()
         self._left_out = 0
+        self._phased: float | None = None
         self._said: float | None = None
         self._latest: Snapshot | None = None
 
@@ -71,8 +74,10 @@ class PlainLines:
             self._write(progress_text(self._latest))
 
     def phase(self, text: str) -> None:
-        """What happens before the first trial."""
-        if self._verbose:
+        """What happens before the first trial: the first of it, and what comes after a while without a line."""
+        now = self._clock()
+        if self._verbose or (not self._quiet and (self._phased is None or now - self._phased >= PHASE_SECONDS)):
+            self._phased = now
             self._write(text)
 
     def snapshot(self, snapshot: Snapshot) -> None:

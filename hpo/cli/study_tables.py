@@ -11,6 +11,7 @@ from hpo.cli.output import cell
 from hpo.cli.states import COUNTS, STYLES
 from hpo.cli.wrapping import WrappedParameters
 from hpo.duration import format_duration, format_short
+from hpo.insight.configurations import tied_with
 from hpo.printable import one_line
 from hpo.results.best import outside_text, told_outside, why_no_best
 from hpo.storage.optuna_schema import STATES, count_finished
@@ -54,7 +55,7 @@ def status_lines(view: StudyView, insight: Insight, workers: Sequence[WorkerRow]
 def best_lines(view: StudyView, insight: Insight, winner: FrozenTrial) -> list[RenderableType]:
     """What it is and what is left of it, then its settings beside the baseline's."""
     table = labelled_lines()
-    finished, tied = count_finished(view.counts), insight.settings.tied
+    finished, tied = count_finished(view.counts), tied_with(view, winner)
     table.add_row("study", f"[bold]{cell(view.name)}[/]  [dim]{finished} finished trials[/]")
     table.add_row("best", f"[bold green]{_values(winner)}[/]  [dim]trial {winner.number}{_tied(tied)}[/]")
     _add_outside(table, view)

@@ -42,6 +42,7 @@ def emit_summary(result: Result, study: Study, *, reference: str, name: str, sto
     from hpo.cli.wrapping import WrappedParameters
     from hpo.insight import insight_of
     from hpo.results.best import outside_text, why_no_baseline, why_no_best
+    from hpo.storage.optuna_schema import count_finished
     from hpo.user_code import described_bug
 
     table = labelled_lines()
@@ -63,6 +64,8 @@ def emit_summary(result: Result, study: Study, *, reference: str, name: str, sto
             add_rows(table, insight_of(_view(result, study, name, storage)))
         except Exception as error:  # noqa: BLE001 - the search is over, and what it found is shown all the same
             table.add_row("verdict", cell(f"not known: {described_bug(error)}"))
+    if result.stopped == "deadline" and not count_finished(result.counts):
+        table.add_row("hint", "starting took all of the time: run it again with a larger --timeout")
     compared = study.has_baseline
     if compared and (missing := why_no_baseline(result.frozen)):
         table.add_row("baseline", cell(f"nothing to compare with: {missing}{_again(missing, reference)}"))

@@ -53,7 +53,7 @@ class Candidate:
 
 
 def choose(study: Study, view: StudyView, *, top: int, known: bool) -> list[Candidate]:
-    """The `top` best distinct configurations, best first, then the baseline, then the study's known ones.
+    """The `top` best distinct configurations besides the baseline, best first, the baseline, the study's known ones.
 
     A configuration that is several of these appears once. Raises StudyError if the study has no eligible trial.
     """
@@ -67,12 +67,13 @@ def choose(study: Study, view: StudyView, *, top: int, known: bool) -> list[Cand
             ],
             next=f"`hpo run --study {view.name}` continues the search",
         )
+    baseline = _given(study, trials, study.baseline, "baseline")
     found: dict[str, Candidate] = {}
     for trial in best:
         candidate = _of_trial(study, trial)
-        if len(found) < top and candidate.key not in found:
+        if len(found) - (baseline.key in found) < top and candidate.key not in found:
             found[candidate.key] = replace(candidate, rank=len(found) + 1)
-    _add(found, _given(study, trials, study.baseline, "baseline"))
+    _add(found, baseline)
     for index, config in enumerate(study.known if known else ()):
         _add(found, _given(study, trials, config, f"known {index + 1}"))
     return _with_epochs(study, list(found.values()))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hpo.insight.configurations import Settled
 from hpo.insight.cost import Pace
 from hpo.insight.mattered import Mattered
-from hpo.insight.verdict import StudyVerdict
+from hpo.insight.verdict import IMAGE_METRIC, StudyVerdict
 from hpo.results.best import why_no_baseline
 from hpo.results.reading import StudyView
 from hpo.storage.optuna_schema import count_finished
@@ -61,6 +61,8 @@ def _after(view: StudyView, answer: StudyVerdict, settled: Settled, pace: Pace) 
     best = settled.trial
     if best is None or len(view.directions) > 1:
         return
+    if view.objectives[:1] == (IMAGE_METRIC,) and settled.baseline_value == 1.0:
+        yield NextStep("the baseline has every validation image right: harder images, or more of them, would tell more")
     if answer.basis == "evaluation":
         if answer.sentence.endswith("was not evaluated."):
             yield NextStep("`hpo evaluate` measures it, too", "evaluate")

@@ -14,7 +14,7 @@ from hpo.results.evaluation import ConfigurationRow
 from hpo.results.reading import StudyView
 from hpo.wording import grouped
 
-__all__ = ["SettingRow", "Settled", "settings_of"]
+__all__ = ["SettingRow", "Settled", "settings_of", "tied_with"]
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def settings_of(view: StudyView, best: FrozenTrial | None, baseline: FrozenTrial
         baseline_value=baseline.values[0] if baseline is not None else None,
         baseline=theirs,
         rows=_rows(ours, theirs, compared=baseline is not None),
-        tied=_tied(view, best),
+        tied=tied_with(view, best),
     )
 
 
@@ -105,7 +105,8 @@ def _rows(ours: Mapping[str, Any], theirs: Mapping[str, Any], *, compared: bool)
     )
 
 
-def _tied(view: StudyView, best: FrozenTrial | None) -> tuple[int, ...]:
+def tied_with(view: StudyView, best: FrozenTrial | None) -> tuple[int, ...]:
+    """The numbers of the other trials with the same objective as `best`; none where there are several objectives."""
     if best is None or not best.values or len(view.directions) > 1:
         return ()
     same = (trial.number for trial in eligible(view.trials) if trial.values == best.values)

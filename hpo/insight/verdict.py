@@ -13,7 +13,7 @@ from hpo.results.reading import StudyView
 from hpo.storage.trial_record import record_of
 from hpo.wording import difference, score
 
-__all__ = ["FEWEST_IMAGES", "StudyVerdict", "answer_of", "baseline_of", "value_of_one_image"]
+__all__ = ["FEWEST_IMAGES", "IMAGE_METRIC", "StudyVerdict", "answer_of", "baseline_of", "value_of_one_image"]
 
 FEWEST_IMAGES = 6
 """A sign test of fewer differing images than this finds nothing at 5 %, even if the best is right on every one of them:

@@ -170,6 +170,18 @@ def test_plain_lines_hold_back_a_flood_and_own_up_to_it() -> None:
     assert recorder.lines[-2:] == ["(80 more trials ended)", "trial 100 pruned after 2 epochs"]
 
 
+def test_a_start_says_one_line_at_once_and_more_where_it_takes_long() -> None:
+    """A start of two minutes said nothing at all."""
+    recorder = Recorder()
+    for now, phase in enumerate(("starting the database", "loading torch", "reading the images")):
+        recorder.now = 6.0 * now
+        recorder.plain.phase(phase)
+    assert recorder.lines == ["starting the database", "reading the images"]
+    quiet = Recorder(quiet=True)
+    quiet.plain.phase("starting the database")
+    assert quiet.lines == []
+
+
 def test_a_new_best_and_trouble_are_never_held_back() -> None:
     recorder = Recorder()
     for number in range(50):
@@ -305,6 +317,14 @@ def test_the_end_of_a_run_is_told_where_an_answer_cannot_be_computed(
     shown = " ".join(capsys.readouterr().out.split())
     assert "0.75" in shown
     assert "verdict not known: ZeroDivisionError: division by zero" in shown
+
+
+def test_a_run_whose_time_was_over_before_a_trial_says_what_took_it(capsys: pytest.CaptureFixture[str]) -> None:
+    counts = {"complete": 0, "pruned": 0, "failed": 0, "running": 0, "waiting": 1}
+    study = Study(name="s", objective=Objective("train:objective", direction="maximize"))
+    emit_summary(Result("s", "deadline", None, counts, ()), study, reference="s", name="s", storage=None)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "hint starting took all of the time: run it again with a larger --timeout" in shown
 
 
 def insight(trials: int = 60) -> Insight:

@@ -52,6 +52,19 @@ def test_a_trial_that_says_nothing_about_how_to_train_is_none_of_them() -> None:
         choose(STUDY, view(*FOREIGN), top=1, known=False)
 
 
+def test_the_best_is_retrained_beside_the_baseline_also_where_no_trial_passed_it() -> None:
+    """`--top 1` took the baseline alone, and answered that there was nothing to compare."""
+    other = trial(1, 0.9)
+    other.params = {**other.params, "lr": 0.05}
+    third = trial(2, 0.8)
+    third.params = {**third.params, "lr": 0.06}
+    found = choose(STUDY, view(trial(0, 0.9), other, third), top=1, known=False)
+    assert [(candidate.trial, candidate.rank, candidate.baseline) for candidate in found] == [
+        (0, 1, True),
+        (1, 2, False),
+    ]
+
+
 @pytest.mark.parametrize("best", [10**9, -3, STUDY.epochs])
 def test_an_evaluation_trains_no_longer_than_the_study_does(best: int) -> None:
     found = choose(STUDY, view(trial(0, 0.9, best_epoch=best)), top=1, known=False)

@@ -6,12 +6,15 @@ import json
 import math
 import random
 from datetime import datetime, timedelta
+from io import StringIO
 from typing import Any
 
 import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
+from rich.console import Console
 
+from hpo.cli.study_tables import best_lines
 from hpo.insight import Insight, insight_of
 from hpo.insight.mattered import FEW_TRIALS, MOST_TRIALS
 from hpo.insight.series import quality
@@ -53,9 +56,13 @@ def trial(
     return made
 
 
-def answers(*trials: FrozenTrial, **fields: Any) -> Insight:
+def viewed(*trials: FrozenTrial, **fields: Any) -> StudyView:
     given: dict[str, Any] = {"directions": ("maximize",), "objectives": ("val_accuracy",), "declaration": {}, **fields}
-    return insight_of(StudyView("s", trials=trials, **given))
+    return StudyView("s", trials=trials, **given)
+
+
+def answers(*trials: FrozenTrial, **fields: Any) -> Insight:
+    return insight_of(viewed(*trials, **fields))
 
 
 def baseline(value: float, **attributes: Any) -> FrozenTrial:
@@ -104,6 +111,23 @@ def test_the_baseline_is_never_called_better_than_itself() -> None:
     assert found.settings.use == "baseline"
     assert found.settings.tied == (2,)
     assert not any(row.changed for row in found.settings.rows)
+
+
+def test_a_baseline_that_is_right_everywhere_leaves_nothing_to_search_for() -> None:
+    found = answers(baseline(1.0, val_images=115), trial(1, 1.0, val_images=115))
+    assert found.steps[0].text.startswith("the baseline has every validation image right")
+    assert "right" not in answers(baseline(0.99, val_images=115), trial(1, 1.0, val_images=115)).steps[0].text
+
+
+def test_trials_that_tie_with_the_best_of_the_search_are_named_without_it_after_an_evaluation_too() -> None:
+    """They were those that tie with the evaluated one: trial 0 stood there twice, and trial 1 not at all."""
+    document = evaluation(beats_baseline=False, difference=0.0, p=0.9, sentence="Trial 1 does not differ.")
+    trials = (baseline(0.9), trial(1, 0.9), trial(2, 0.9))
+    view = viewed(*trials, evaluation=document)
+    table = best_lines(view, insight_of(view), trials[0])[0]
+    console = Console(width=120, file=StringIO())
+    console.print(table)
+    assert "trial 0, and trials 1, 2 with the same score" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_the_evaluation_has_the_first_word() -> None:
