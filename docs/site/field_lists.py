@@ -13,7 +13,13 @@ FIELD = re.compile(r"([a-z_]\w*(?:, [a-z_]\w*)*):\s+(\S.*)")
 class FieldLists(griffe.Extension):
     def on_instance(self, *, obj: griffe.Object, **_: Any) -> None:
         if obj.docstring is not None:
-            obj.docstring.value = listed(obj.docstring.value)
+            obj.docstring.value = listed(escaped(obj.docstring.value))
+
+
+def escaped(text: str) -> str:
+    """`<` outside code, which Markdown would take for a tag: docstrings are plain text."""
+    parts = text.split("`")
+    return "`".join(part if index % 2 else part.replace("<", "&lt;") for index, part in enumerate(parts))
 
 
 def listed(text: str) -> str:

@@ -30,9 +30,7 @@ def evaluate(
     study: StoredStudyOption,
     top: Annotated[
         int,
-        typer.Option(
-            "--top", metavar="N", min=1, help="Best configurations to retrain besides the baseline."
-        ),
+        typer.Option("--top", metavar="N", min=1, help="Best configurations to retrain besides the baseline."),
     ] = 3,
     seeds: Annotated[
         int, typer.Option("--seeds", metavar="N", min=1, help="Runs of each configuration, each with a fresh seed.")

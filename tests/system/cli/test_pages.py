@@ -35,3 +35,5 @@ def test_the_network_of_ones_own_is_checked_searched_and_named_in_the_error_for_
     done = hpo_process("run", "--study", "my_net.py", "--trials", "2", "--subset", "200", env=environ)
     assert done.code == 0, done.err
     assert "2 complete" in done.out
+    done = hpo_process("run", "--study", "augmented.py", "--trials", "2", "--subset", "200", env=environ)
+    assert "2 complete" in done.out, done.err
