@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 
 from hpo.messages import Inspect, Job, Message, Stop, decode, encode
-from hpo.own_messages import NO_QUESTION, Answer
+from hpo.own_messages import FORKED, NO_QUESTION, Answer
 from hpo.training.progress import StopRequest
 
 __all__ = ["Channel"]
@@ -37,6 +37,7 @@ class Channel:
         self._connection = connection
         self._before_leaving, self._in_process = before_leaving, in_process
         self._sending = threading.RLock()
+        self._process = os.getpid()
         self._guard = threading.Lock()
         self._reading = threading.Lock()
         self._running: int | None = None
@@ -48,7 +49,9 @@ class Channel:
             self._take(message)
 
     def send(self, message: Message) -> None:
-        """Send, or leave: without a coordinator there is nothing to train for."""
+        """Send, or leave: without a coordinator there is nothing to train for. RuntimeError in a forked process."""
+        if os.getpid() != self._process:
+            raise RuntimeError(FORKED)
         with self._sending:
             try:
                 self._connection.send_bytes(encode(message))

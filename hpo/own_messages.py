@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = [
+    "FORKED",
     "NO_QUESTION",
     "Answer",
     "Attribute",
@@ -20,6 +21,9 @@ __all__ = [
 
 NO_QUESTION = -1
 """The number of an answer that only wakes who waits for one."""
+
+FORKED = "a trial belongs to the process that it was given to, and this is a fork of it"
+"""What a forked process is told that uses its parent's trial."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib import metadata
 from multiprocessing.connection import Connection
@@ -32,7 +33,7 @@ from hpo.channel import Channel
 from hpo.data.files import Folders
 from hpo.errors import DeviceError
 from hpo.fresh_process import begin_anew, carried
-from hpo.messages import Epoch, Finished, Inspect, Inspected, Job, Ready
+from hpo.messages import Epoch, Finished, Inspect, Inspected, Job, Message, Ready
 from hpo.own_training.inspection import inspect_function
 from hpo.own_training.objective import run_objective
 from hpo.own_training.training import run_training
@@ -75,10 +76,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         assert message is not None  # only a coordinator in this process ends the queue
         record = unrecorded.isdisjoint(_names(message))
         try:
-            if isinstance(message, Inspect):
-                channel.send(_inspected(message, data, device, record))
-            else:
-                channel.send(_answer(message, channel, data, device, record))
+            with _the_only_one():
+                if isinstance(message, Inspect):
+                    answer: Message = _inspected(message, data, device, record)
+                else:
+                    answer = _answer(message, channel, data, device, record)
+            channel.send(answer)
         except CaptureFailed as failed:
             data.close()
             begin_anew(channel.unbegun(message), unrecorded | {_not_to_record(message, failed)}, keep=options.fd)
@@ -103,10 +106,13 @@ def train_here(connection: Connection, device_words: str, leave: Callable[[], No
     while (message := channel.jobs.get()) is not None:
         if isinstance(message, Inspect):
             # Not of a model: it would be built for every branch, with a breakpoint in each, before the one to debug.
-            channel.send(_inspected(message, data, device, False) if message.job.own is not None else Inspected())
+            with _the_only_one():
+                inspected = _inspected(message, data, device, False) if message.job.own is not None else Inspected()
+            channel.send(inspected)
             continue
         try:
-            finished = _answer(message, channel, data, device, False)
+            with _the_only_one():
+                finished = _answer(message, channel, data, device, False)
         except KeyboardInterrupt as error:
             finished = failure(message, error)
         if finished.reason.partition(":")[0] not in _QUIT:
@@ -175,6 +181,21 @@ def _answer(job: Job, channel: Channel, data: DataCache, device: torch.device, r
     if finished.outcome == BROKEN_DEVICE:
         _leave(device, finished.reason)
     return replace(finished, facts={**finished.facts, "device": str(device)})
+
+
+@contextmanager
+def _the_only_one() -> Iterator[None]:
+    """End a process that the user's code in the block has forked, where it comes out of that: it would answer the
+    coordinator beside this one, wait for a job that never comes, and hold the memory that it has."""
+    here = os.getpid()
+    try:
+        yield
+    finally:
+        if os.getpid() != here:
+            _say("a process that the training forked came back from it, and was ended; end it there, by os._exit(0)")
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)
 
 
 def _fitted(

@@ -33,7 +33,7 @@ class Keeping:
     def __init__(self, job: Job, warn: Callable[[str], None], *, load: bool) -> None:
         self.begun: float | None = None
         self._place = Path(job.checkpoint) if job.checkpoint else None
-        self._checkpoints, self._load = Checkpoints(job, warn), load
+        self._checkpoints, self._load, self._warn = Checkpoints(job, warn), load, warn
         self._state: SimpleNamespace | None = None
         self._size = 0
         self._passing: Path | None = None
@@ -90,15 +90,18 @@ class Keeping:
 
     @property
     def folder(self) -> Path:
-        """For the user's own files. A run whose job keeps nothing has one until `leave`."""
-        if self._place is None:
-            self._passing = self._passing or Path(tempfile.mkdtemp(prefix="hpo-run-"))
-            return self._passing
-        folder = self._place / "own"
-        if links_below(folder, folder.parents[2]):
-            raise OSError(f"{folder} leads elsewhere by a link, and hpo keeps nothing behind one")
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        """For the user's own files. Where nothing is kept, or can be, it is there until `leave`."""
+        if self._passing is None and self._place is not None:
+            folder = self._place / "own"
+            try:
+                if links_below(folder, folder.parents[2]):
+                    raise OSError("it leads elsewhere by a link, and hpo keeps nothing behind one")
+                folder.mkdir(parents=True, exist_ok=True)
+                return folder
+            except OSError as error:
+                self._warn(f"no files of your own are kept in {folder}: {error.strerror or error}")
+        self._passing = self._passing or Path(tempfile.mkdtemp(prefix="hpo-run-"))
+        return self._passing
 
     def leave(self) -> None:
         """Remove a folder that was for this run only."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from hpo.messages import Message
-from hpo.own_messages import Answer, Question, Report
+from hpo.own_messages import FORKED, Answer, Question, Report
 from hpo.own_metrics import checked_metrics
 from hpo.training.progress import StopRequest
 
@@ -36,7 +36,7 @@ class Link:
         self, trial_id: int, send: Callable[[Message], None], stop: StopRequest, answers: queue.SimpleQueue[Answer]
     ) -> None:
         self.trial_id = trial_id
-        self.send, self._stop, self._answers = send, stop, answers
+        self._send, self._stop, self._answers = send, stop, answers
         self._numbers = itertools.count()
         self._asking = threading.Lock()
         self._pid = os.getpid()
@@ -53,6 +53,11 @@ class Link:
     def keep(self) -> bool:
         """Of a trial that is to stop: whether it goes on later."""
         return self._stop.keep
+
+    def send(self, message: Message) -> None:
+        """Send `message`, also of a trial that is to stop."""
+        self.check_usable()
+        self._send(message)
 
     def tell(self, message: Message) -> None:
         """Send `message`. Raises Paused if the trial must end."""
@@ -94,12 +99,16 @@ class Link:
 
     def check(self) -> None:
         """Raise if the trial cannot be used now."""
-        if os.getpid() != self._pid:
-            raise RuntimeError("a trial belongs to the process that it was given to, and this is a fork of it")
-        if self._closed:
-            raise RuntimeError("this trial has ended: an objective may use its trial until it returns")
+        self.check_usable()
         if self._stop.asked:
             self.pause()
+
+    def check_usable(self) -> None:
+        """RuntimeError in a fork of the trial's process, and once the trial has ended."""
+        if os.getpid() != self._pid:
+            raise RuntimeError(FORKED)
+        if self._closed:
+            raise RuntimeError("this trial has ended: a function may use its trial until it returns")
 
     def pause(self) -> NoReturn:
         """End the trial here; it resumes later."""

@@ -171,8 +171,7 @@ class Run:
         return wanted
 
     def save_checkpoint(self) -> None:
-        """Likewise, within an epoch: write a checkpoint of what resume() was given, for a loop that can go on from
-        there. A trial that is pruned or paused ends."""
+        """Likewise, within an epoch: write a checkpoint, from which a loop can go on. A trial to be stopped ends."""
         self._save()
         self._link.check()
 
@@ -262,6 +261,7 @@ class Run:
         return 0 < self._job.pause_after <= epoch < self.max_epochs
 
     def _save(self) -> bool:
+        self._link.check_usable()
         return self._keeping.save({"done": self._done, "seconds": self.seconds, "curve": self.curve})
 
     def _end(self, outcome: str, reason: str = "") -> NoReturn:

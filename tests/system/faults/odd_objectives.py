@@ -20,6 +20,8 @@ from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 KEPT: list[Any] = []
 PRUNED = object()
 """In CASES: pruned, and nothing failed."""
+OUT_OF_MEMORY = object()
+"""In CASES: pruned, and its constraint tells the sampler why."""
 
 
 def none(trial: Any) -> Any:
@@ -125,6 +127,17 @@ def fork(trial: Any) -> Any:
     return float(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 
+def fork_comes_back(trial: Any) -> Any:
+    """Both processes return; the one that is the trial's gives its value."""
+    trial.report(0.5, 0)
+    return 0.25 if os.fork() else 1.0
+
+
+def out_of_memory(trial: Any) -> Any:
+    trial.suggest_int("rows", 3, 3)
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+
+
 def keeps(trial: Any) -> Any:
     KEPT.append(trial)
     return 0.5
@@ -207,6 +220,8 @@ CASES: dict[Any, Any] = {  # what it does: its value, or the end of the reason w
     moved: 1.0,
     thread: 0.9,
     fork: 0.0,
+    fork_comes_back: 0.25,
+    out_of_memory: OUT_OF_MEMORY,
     keeps: 0.5,
     uses_kept: 1.0,
     prints: 0.5,

@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 from doors import DOORS, Door
-from odd_objectives import CASES, PRUNED
+from odd_objectives import CASES, OUT_OF_MEMORY, PRUNED
 from optuna.trial import TrialState
 from own_server import OwnServer
 from static_objective import DIES, WAITS
@@ -116,6 +116,8 @@ def test_whatever_an_objective_does_ends_its_trial_alone(new_world: NewWorld, ex
         trial = trials[number]
         if wanted is PRUNED:
             assert (trial.state.name, trial.value) == ("PRUNED", None)
+        elif wanted is OUT_OF_MEMORY:
+            assert (trial.state.name, trial.constraints) == ("PRUNED", {"memory": 1.0})
         elif isinstance(wanted, str):
             assert trial.user_attrs["failure"]["reason"].endswith(wanted), (case, trial.user_attrs["failure"])
             assert trial.state.name == ("PRUNED" if wanted == "it returned nan" else "FAIL")
@@ -123,6 +125,7 @@ def test_whatever_an_objective_does_ends_its_trial_alone(new_world: NewWorld, ex
             assert trial.state.name == "COMPLETE", (case, trial.user_attrs.get("failure"))
             assert wanted is None or trial.value == wanted
     attributes = {case.__name__: trials[number] for number, case in enumerate(CASES)}
+    assert "a process that the training forked came back from it, and was ended" in output
     assert attributes["twice"].intermediate_values == {1: 0.3, 0: 0.5}
     assert attributes["thread"].intermediate_values == {3: 0.9}
     assert attributes["past"].constraints == {"size": -1.0}

@@ -9,6 +9,16 @@ __all__ = ["PEOPLE_PROTECTIONS"]
 HOSTILE = "system/faults/test_hostile.py::test_"
 
 PEOPLE_PROTECTIONS = (
+    # What a run shows of itself.
+    Protection(
+        "no answer ends a run",
+        "search/findings.py",
+        "LiveFindings.of",
+        "Exception",
+        "ZeroDivisionError",
+        "unit/search/test_live_findings.py::test_an_error_in_the_answers_is_said_once_and_is_no_end",
+        "KeyError: 'a key that nobody thought of'",
+    ),
     # The user says otherwise, renames or deletes the study.
     Protection(
         "trying the baseline again",

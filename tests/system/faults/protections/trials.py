@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from protections.protection import FIT, FRESH, RESUME, TRAINER, TRIALS, Protection
+from protections.protection import FIT, FRESH, OBJECTIVE, RESUME, TRAINER, TRIALS, Protection
 
 __all__ = ["TRIALS_PROTECTIONS"]
 
@@ -220,5 +220,15 @@ TRIALS_PROTECTIONS = (
         "False",
         "unit/search/test_ahead.py::test_a_trial_that_begins_again_or_was_given_values_keeps_them",
         "assert",
+    ),
+    # A child of a trial's process.
+    Protection(
+        "only one answers",
+        "trainer.py",
+        "_the_only_one",
+        "os.getpid() != here",
+        "False",
+        OBJECTIVE + "whatever_an_objective_does_ends_its_trial_alone",
+        "a process that the training forked came back from it",
     ),
 )
