@@ -65,30 +65,25 @@ class Source(Dataset[Any]):
         return len(self.plain)  # type: ignore[arg-type]
 
     def __getitems__(self, keys: Sequence[Key]) -> Any:
+        samples: Any = self.training if keys[0].training else self.plain
+        whole = hasattr(samples, "__getitems__")
+        loaded: list[Any] = []
+        for key in keys:
+            try:
+                _seed(key)
+                if whole:
+                    loaded = list(samples.__getitems__([key.number for key in keys]))
+                    break
+                loaded.append(samples[key.number])
+            except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+                which = _numbers(keys if whole else [key])
+                return Broken(f"{which} cannot be loaded: {_said(error)}", line_of(error))
         try:
-            samples = self._loaded(keys)
-        except Exception as error:  # noqa: BLE001 - the user's code may raise anything
-            said = str(error).strip().splitlines()
-            fact = f"{type(error).__name__}: {said[0] if said else ''}".removesuffix(": ")
-            return Broken(f"a sample cannot be loaded: {fact} ({_numbers(keys)})", line_of(error))
-        try:
-            batch = self.collate(samples)
+            batch = self.collate(loaded)
         except Exception as error:  # noqa: BLE001 - neither are samples that make no batch hpo's fault
-            said = str(error).strip().splitlines()
-            return Broken(f"samples make no batch: {said[0] if said else type(error).__name__}", line_of(error))
+            return Broken(f"{_numbers(keys)} make no batch: {_said(error)}", line_of(error))
         ready = self.ready(batch)
         return Broken(f"{ready} ({_numbers(keys)})", "") if isinstance(ready, str) else ready
-
-    def _loaded(self, keys: Sequence[Key]) -> list[Any]:
-        samples: Any = self.training if keys[0].training else self.plain
-        if hasattr(samples, "__getitems__"):
-            _seed(keys[0])
-            return list(samples.__getitems__([key.number for key in keys]))
-        loaded = []
-        for key in keys:
-            _seed(key)
-            loaded.append(samples[key.number])
-        return loaded
 
 
 class SampleWorkers:
@@ -149,7 +144,7 @@ class SampleWorkers:
         if self._loader is None:
             self._loader = DataLoader(
                 self._source,
-                batch_sampler=_Queued(self),  # type: ignore[arg-type]
+                batch_sampler=_Queued(self),
                 collate_fn=_as_it_is,
                 num_workers=self._workers,
                 persistent_workers=True,
@@ -204,6 +199,11 @@ def _own_random_numbers() -> Iterator[None]:
         torch.set_rng_state(kept[0])
         random.setstate(kept[1])
         np.random.set_state(kept[2])
+
+
+def _said(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else ''}".removesuffix(": ")
 
 
 def _numbers(keys: Sequence[Key]) -> str:

@@ -29,7 +29,7 @@ class StreamedSet:
     """A split whose samples are loaded when they are needed, as batches on `device`. It has ImageSet's interface.
 
     source:     the samples, which have the same numbers for training and for scoring
-    labels:     int64 [N] on the device, from the Dataset's `targets`; zeros where it has none (`labelled` says which)
+    labels:     int64 [N] on the device, from the Dataset's `targets`; zeros where it has none (`labelled` says it)
     groups, validation: as of hpo.data.Samples
     checksum:   SHA-256 over their number, labels and a few samples: the whole is too large to be read for it
     """

@@ -104,5 +104,5 @@ def test_an_error_in_a_worker_is_told_with_the_samples_and_the_line(place: Path,
     (tmp_path / "study.py").write_text((EXAMPLES / "streamed.py").read_text().replace("streamed_data", "odd_data"))
     with pytest.raises(DataError) as caught:
         inspect_study(find_study(str(tmp_path / "study.py")), "cpu")
-    assert "a sample cannot be loaded: AssertionError: no picture (samples" in str(caught.value)
-    assert f"{tmp_path}/odd_data.py, line 22: assert number" in str(caught.value)
+    assert "7 cannot be loaded: AssertionError: no picture" in str(caught.value)
+    assert f"{tmp_path}/odd_data.py, line 21: assert number" in str(caught.value)

@@ -105,7 +105,7 @@ def test_a_sample_that_raises_is_told_with_its_line(monkeypatch: pytest.MonkeyPa
 
     with pytest.raises(DataError) as caught:
         loaded(lambda split, folders, training: Failing([1, 2]), monkeypatch)
-    assert "a sample cannot be loaded: OSError: photo 3 is cut off (sample 0)" in str(caught.value)
+    assert "sample 0 cannot be loaded: OSError: photo 3 is cut off" in str(caught.value)
     assert 'raise OSError("photo 3 is cut off")' in str(caught.value)
 
 
@@ -134,6 +134,19 @@ def test_workers_decide_no_result_and_known_networks_take_float_images() -> None
     check_rows(study, study.parts)
     with pytest.raises(StudyError, match=r"the data set has Tensor\(30\)"):
         Study(name="s", dataset=Torch("a:b", Tensor(30), ("x", "y")), model="lenet", space=space, baseline={})
+
+
+def test_other_tasks_have_their_targets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As training takes them: a number to predict is float32 [N, 1]; a class is no such target."""
+    monkeypatch.setitem(sys.modules, "own_data", SimpleNamespace(datasets=given(target=0.5)))
+    row = Torch("own_data:datasets", inputs=Tensor(1, 28, 28), classes=("price",)).for_trainer("own")
+    found = load_streamed(row, "train", Folders(None, Path()), CPU, "regression")
+    assert not found.labelled
+    targets = found.batch(torch.arange(3))[1]
+    assert (targets.dtype, targets.tolist()) == (torch.float32, [[0.5]] * 3)
+    monkeypatch.setitem(sys.modules, "own_data", SimpleNamespace(datasets=given()))
+    with pytest.raises(DataError, match="expected floating point"):
+        load_streamed(row, "train", Folders(None, Path()), CPU, "regression")
 
 
 def test_labels_of_several_in_a_row_are_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
