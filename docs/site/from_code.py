@@ -157,7 +157,7 @@ def rows_page() -> str:
         for name, setting in RECIPE.items()
     )
     return (
-        "# Rows that training reads\n\nEach may stand in a study's `space`, searched (`Float(...)`, `Categorical(...)`) or "
+        "# Rows that training reads\n\nEach may stand in `space`, searched (`Float(...)`, `Categorical(...)`) or "
         "as one value. Rows that the model reads are [with the models](models-and-data.md). "
         "[The recipe](../recipe.md) explains losses, metrics, optimizers, schedules and augmentation.\n\n"
         f"| row | type | without it | values | |\n|---|---|---|---|---|\n{rows}\n"
