@@ -20,7 +20,7 @@ def objective(trial):
 
 
 def test_a_search_prints_its_result_on_stdout_and_progress_on_stderr(
-    hpo_process: Command, database_url: str, tmp_path: Path
+    hpo_process: Command, hpo: Command, database_url: str, tmp_path: Path
 ) -> None:
     words = [
         "run",
@@ -40,12 +40,12 @@ def test_a_search_prints_its_result_on_stdout_and_progress_on_stderr(
     assert "all trials are done" in done.out
     assert "hpo best --study mlp_digits" in done.out
     where = ("--study", "mlp_digits", "--storage", database_url)
-    insight = json.loads(hpo_process("best", *where, "--json").out)["insight"]
+    insight = json.loads(hpo("best", *where, "--json").out)["insight"]
     verdict = insight["verdict"]["sentence"]
     assert "baseline" in verdict
-    for shown in (done, hpo_process("best", *where), hpo_process("status", *where)):
+    for shown in (done, hpo("best", *where), hpo("status", *where)):
         assert f"verdict {verdict}" in " ".join(shown.out.split())
-    reported = hpo_process("report", *where, "--out", str(tmp_path / "report"))
+    reported = hpo("report", *where, "--out", str(tmp_path / "report"))
     assert reported.code == 0, reported.err
     kept = json.loads((tmp_path / "report" / "report.json").read_text())["insight"]
     assert kept == insight
@@ -53,9 +53,7 @@ def test_a_search_prints_its_result_on_stdout_and_progress_on_stderr(
     assert "best so far" in done.err
     assert "Traceback" not in done.err
 
-    counts = json.loads(hpo_process("status", "--study", "mlp_digits", "--storage", database_url, "--json").out)[
-        "counts"
-    ]
+    counts = json.loads(hpo("status", "--study", "mlp_digits", "--storage", database_url, "--json").out)["counts"]
     assert counts["complete"] + counts["pruned"] == 3
     assert counts["running"] == 0
 
@@ -72,12 +70,12 @@ def test_the_best_of_several_objectives_is_said_to_be_by_the_first(
     assert "by loss alone; 3 trials make the Pareto front, which `hpo best` shows" in done.out
 
 
-def test_quiet_and_another_name(hpo_process: Command, database_url: str) -> None:
+def test_quiet_and_another_name(hpo_process: Command, hpo: Command, database_url: str) -> None:
     words = ["run", "--study", "mlp_digits", "--storage", database_url, "--trials", "2", "--quiet", "--name", "other"]
     done = hpo_process(*words, "--device", "cpu", "--trainers", "1")
     assert done.code == 0, done.err
     assert "trial 0 complete" not in done.err
-    best = json.loads(hpo_process("best", "--study", "other", "--storage", database_url, "--json").out)
+    best = json.loads(hpo("best", "--study", "other", "--storage", database_url, "--json").out)
     assert best["study"] == "other"
 
 
