@@ -57,6 +57,7 @@ PUBLIC = {
         "RawImages",
         "Samples",
         "Tensor",
+        "Torch",
         "cached",
         "checksum",
     ],
