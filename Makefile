@@ -88,6 +88,7 @@ bench: install
 	$(BIN)/python -m benchmarks.steps --rounds 2
 	$(BIN)/python -m benchmarks.vision --rounds 2 --seconds 2
 	$(BIN)/python -m benchmarks.folders --short
+	$(BIN)/python -m benchmarks.loaders --short
 	$(BIN)/python -m benchmarks.search --short
 	$(BIN)/python -m benchmarks.endurance --trials 300
 

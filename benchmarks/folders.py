@@ -47,7 +47,7 @@ def main() -> None:
             ("500 x 375 JPEG, to 64 x 64", (500, 375), "jpg", 64),
         ):
             with tempfile.TemporaryDirectory() as place:
-                _write(Path(place) / "images", count, size, ending)
+                write_images(Path(place) / "images", count, size, ending)
                 _compare(name, Path(place), wanted, rounds)
 
 
@@ -109,7 +109,7 @@ def _torchvision(place: Path, size: int, number: int) -> list[float]:
     return speeds
 
 
-def _write(root: Path, count: int, size: tuple[int, int], ending: str) -> None:
+def write_images(root: Path, count: int, size: tuple[int, int], ending: str) -> None:
     """Images of smooth colours with a little noise, which compress as photographs do, in two classes."""
     random = np.random.default_rng(0)
     for number in range(count):

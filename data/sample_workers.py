@@ -1,7 +1,8 @@
 """Samples of a torch Dataset as batches, loaded by processes of a DataLoader in an order that is known in advance.
 
-What a sample becomes depends on its number and a seed alone, not on who loads it or when: torch's, Python's and numpy's
-generators are seeded before each. So a trial that is resumed in the middle of an epoch sees what it would have seen.
+What the samples of a batch become depends on their numbers and a seed alone, not on who loads them or when: torch's,
+Python's and numpy's generators are seeded before each batch. So a trial that is resumed in the middle of an epoch sees
+what it would have seen. Before each sample it would cost as much as loading one that is in memory.
 """
 
 from __future__ import annotations
@@ -23,21 +24,21 @@ from torch.utils.data import DataLoader, Dataset
 from hpo.errors import DataError
 from hpo.user_code import line_of
 
-__all__ = ["Broken", "Key", "SampleWorkers", "Source", "moved"]
+__all__ = ["Broken", "SampleWorkers", "Source", "Wanted", "moved"]
 
 MOST_LOSSES = 3
 """How often worker processes may be killed before it is told as an error."""
 
 SPREAD = 0x9E3779B97F4A7C15
-"""Odd and irregular: neighbouring samples get unrelated seeds."""
+"""Odd and irregular: batches get unrelated seeds."""
 
 
-class Key(NamedTuple):
-    """A sample to load: its number, in the Dataset for training or in that for scoring, and the seed of its draws."""
+class Wanted(NamedTuple):
+    """A batch to load: samples of the Dataset for training or of that for scoring, and the seed of what they draw."""
 
     training: bool
-    number: int
     seed: int
+    numbers: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -64,26 +65,26 @@ class Source(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.plain)  # type: ignore[arg-type]
 
-    def __getitems__(self, keys: Sequence[Key]) -> Any:
-        samples: Any = self.training if keys[0].training else self.plain
+    def __getitems__(self, wanted: Wanted) -> Any:
+        samples: Any = self.training if wanted.training else self.plain
         whole = hasattr(samples, "__getitems__")
         loaded: list[Any] = []
-        for key in keys:
+        _seed(wanted)
+        for number in wanted.numbers:
             try:
-                _seed(key)
                 if whole:
-                    loaded = list(samples.__getitems__([key.number for key in keys]))
+                    loaded = list(samples.__getitems__(list(wanted.numbers)))
                     break
-                loaded.append(samples[key.number])
+                loaded.append(samples[number])
             except Exception as error:  # noqa: BLE001 - the user's code may raise anything
-                which = _numbers(keys if whole else [key])
+                which = _numbers(wanted.numbers if whole else [number])
                 return Broken(f"{which} cannot be loaded: {_said(error)}", line_of(error))
         try:
             batch = self.collate(loaded)
         except Exception as error:  # noqa: BLE001 - neither are samples that make no batch hpo's fault
-            return Broken(f"{_numbers(keys)} make no batch: {_said(error)}", line_of(error))
+            return Broken(f"{_numbers(wanted.numbers)} make no batch: {_said(error)}", line_of(error))
         ready = self.ready(batch)
-        return Broken(f"{ready} ({_numbers(keys)})", "") if isinstance(ready, str) else ready
+        return Broken(f"{ready} ({_numbers(wanted.numbers)})", "") if isinstance(ready, str) else ready
 
 
 class SampleWorkers:
@@ -95,22 +96,22 @@ class SampleWorkers:
     def __init__(self, source: Source, workers: int, *, pinned: bool) -> None:
         self._source = source
         self._workers, self._pinned = workers, pinned
-        self._queue: list[list[Key]] = []
+        self._queue: list[Wanted] = []
         self._loader: DataLoader[Any] | None = None
         self._coming: Iterator[Any] | None = None
         self._next = 0
         self._lost = 0
 
-    def expect(self, batches: Sequence[Sequence[Key]]) -> None:
+    def expect(self, batches: Sequence[Wanted]) -> None:
         """Load these, in this order, ahead of `batch`. What was expected before is forgotten."""
-        self._queue, self._next, self._coming = [list(keys) for keys in batches], 0, None
+        self._queue, self._next, self._coming = list(batches), 0, None
 
-    def batch(self, keys: Sequence[Key]) -> Any:
+    def batch(self, wanted: Wanted) -> Any:
         """[inputs, targets] of these samples; at once if they are the next that are expected. Raises DataError."""
-        expected = self._workers > 0 and self._next < len(self._queue) and self._queue[self._next] == list(keys)
+        expected = self._workers > 0 and self._next < len(self._queue) and self._queue[self._next] == wanted
         if not expected:
             with _own_random_numbers():
-                loaded = self._source.__getitems__(keys)
+                loaded = self._source.__getitems__(wanted)
         else:
             loaded = self._from_workers()
         if isinstance(loaded, Broken):
@@ -155,7 +156,7 @@ class SampleWorkers:
             )
         return iter(self._loader)
 
-    def rest(self) -> Iterator[list[Key]]:
+    def rest(self) -> Iterator[Wanted]:
         """What is still to be loaded."""
         yield from self._queue[self._next :]
 
@@ -166,7 +167,7 @@ class _Queued:
     def __init__(self, workers: SampleWorkers) -> None:
         self._workers = workers
 
-    def __iter__(self) -> Iterator[list[Key]]:
+    def __iter__(self) -> Iterator[Wanted]:
         return self._workers.rest()
 
 
@@ -175,15 +176,14 @@ def _as_it_is(batch: Any) -> Any:
 
 
 def _begin_worker(number: int) -> None:
-    """A worker ends with its trainer, however that ends, and as the trainer asks."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    """A worker ends with its trainer, however that ends."""
     torch.set_num_threads(1)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
-def _seed(key: Key) -> None:
-    seed = (key.seed + SPREAD * (key.number + 1)) & (2**63 - 1)
+def _seed(wanted: Wanted) -> None:
+    seed = (wanted.seed + SPREAD * (wanted.numbers[0] + 1)) & (2**63 - 1)
     torch.default_generator.manual_seed(seed)
     random.seed(seed)
     np.random.seed(seed & 0xFFFFFFFF)
@@ -206,9 +206,9 @@ def _said(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0] if lines else ''}".removesuffix(": ")
 
 
-def _numbers(keys: Sequence[Key]) -> str:
-    shown = ", ".join(str(key.number) for key in keys[:5])
-    return f"sample{'s' if len(keys) > 1 else ''} {shown}{', ...' if len(keys) > 5 else ''}"
+def _numbers(numbers: Sequence[int]) -> str:
+    shown = ", ".join(map(str, numbers[:5]))
+    return f"sample{'s' if len(numbers) > 1 else ''} {shown}{', ...' if len(numbers) > 5 else ''}"
 
 
 def moved(batch: Any, device: torch.device) -> Any:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import ConcatDataset, IterableDataset, Subset, default_collate
 
 from hpo.data.files import Folders, Split
-from hpo.data.sample_workers import Key, SampleWorkers, Source, moved
+from hpo.data.sample_workers import SampleWorkers, Source, Wanted, moved
 from hpo.data.samples import named, named_specs
 from hpo.data.targets import targets_for, wrong_targets
 from hpo.errors import DataError, StudyError
@@ -55,13 +55,13 @@ class StreamedSet:
 
     def batch(self, index: Tensor) -> tuple[Any, Tensor]:
         """(what a network is given, targets) of the samples at `index` (int64 [B] on the device), for scoring."""
-        return self.loaded([Key(False, number, 0) for number in index.tolist()])
+        return self.loaded(Wanted(False, 0, tuple(index.tolist())))
 
-    def loaded(self, keys: Sequence[Key]) -> tuple[Any, Tensor]:
-        inputs, targets = self._workers.batch(keys)
+    def loaded(self, wanted: Wanted) -> tuple[Any, Tensor]:
+        inputs, targets = self._workers.batch(wanted)
         return moved(inputs, self.device), moved(targets, self.device)
 
-    def expect(self, batches: Sequence[Sequence[Key]]) -> None:
+    def expect(self, batches: Sequence[Wanted]) -> None:
         self._workers.expect(batches)
 
     def close(self) -> None:
@@ -86,13 +86,13 @@ class ReadAhead:
     def expect(self, parts: Sequence[Tensor], seed: int = 0) -> None:
         """The samples at `parts`, each int64 [B], come next. seed: of whatever their transforms draw."""
         self._seed = seed
-        self._samples.expect([self._keys(part) for part in parts])
+        self._samples.expect([self._wanted(part) for part in parts])
 
     def __call__(self, index: Tensor) -> tuple[Any, Tensor]:
-        return self._samples.loaded(self._keys(index))
+        return self._samples.loaded(self._wanted(index))
 
-    def _keys(self, index: Tensor) -> list[Key]:
-        return [Key(self._training, number, self._seed) for number in index.tolist()]
+    def _wanted(self, index: Tensor) -> Wanted:
+        return Wanted(self._training, self._seed, tuple(index.tolist()))
 
 
 def load_streamed(
@@ -120,9 +120,9 @@ def load_streamed(
     digest = hashlib.sha256(f"{len(plain)} {own}".encode())
     workers = SampleWorkers(source, 0, pinned=False)
     try:
-        for value in _flat(workers.batch([Key(False, number, 0) for number in numbers])):
+        for value in _flat(workers.batch(Wanted(False, 0, tuple(numbers)))):
             digest.update(value.contiguous().numpy().data)
-        workers.batch([Key(True, numbers[0], 0)])
+        workers.batch(Wanted(True, 0, (numbers[0],)))
     except DataError as error:
         where = [line for line in error.evidence if line] or [definition_of(function)]
         raise DataError(f"{split} split of {dataset['name']}: {error.fact}", evidence=where, next=error.next) from None

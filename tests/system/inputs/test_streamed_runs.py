@@ -15,7 +15,7 @@ import torch
 from torch.utils.data import default_collate
 
 import hpo
-from hpo.data.sample_workers import Key, SampleWorkers, Source
+from hpo.data.sample_workers import SampleWorkers, Source, Wanted
 from hpo.errors import DataError
 from hpo.evaluation.evaluate import EvaluateOptions, evaluate
 from hpo.inference.exporting import export_model
@@ -27,7 +27,7 @@ from hpo.study.discovery import find_study
 from hpo.trainers.estimate import inspect_study
 
 EXAMPLES = Path(__file__).parents[3] / "docs" / "examples" / "data"
-BATCHES = [[Key(True, 16 * batch + at, 5) for at in range(16)] for batch in range(8)]
+BATCHES = [Wanted(True, 5, tuple(range(16 * batch, 16 * batch + 16))) for batch in range(8)]
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +59,8 @@ def workers(source: Source) -> Iterator[SampleWorkers]:
     workers.close()
 
 
-def inputs(workers: SampleWorkers, batches: Sequence[Sequence[Key]]) -> torch.Tensor:
-    return torch.cat([workers.batch(keys)[0] for keys in batches])
+def inputs(workers: SampleWorkers, batches: Sequence[Wanted]) -> torch.Tensor:
+    return torch.cat([workers.batch(wanted)[0] for wanted in batches])
 
 
 def test_a_study_is_searched_reproduced_evaluated_and_exported(place: Path) -> None:
