@@ -11,6 +11,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from hpo.data.targets import as_trained
+
 __all__ = ["ImageSet"]
 
 
@@ -46,8 +48,8 @@ class ImageSet:
         return ImageSet(self.images[index], self.labels[index], self.mean, self.std, self.device)
 
     def raw(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """(images uint8 [B, C, H, W], labels [B]) at `index` (int64 [B] on the device), to be augmented."""
-        return self.images.index_select(0, index), self.labels.index_select(0, index)
+        """(images uint8 [B, C, H, W], labels [B, ...]) at `index` (int64 [B] on the device), to be augmented."""
+        return self.images.index_select(0, index), as_trained(self.labels.index_select(0, index))
 
     def normalise(self, images: Tensor) -> Tensor:
         """Images of 0..255, uint8 or float, [B, C, H, W] -> float32 (x / 255 - mean) / std."""

@@ -12,12 +12,12 @@ import torch
 
 from hpo.data.files import Folders, RawImages, Split
 from hpo.data.samples import Samples, checked_samples
-from hpo.data.targets import targets_for, wrong_targets
+from hpo.data.targets import constant_targets, targets_for, wrong_targets
 from hpo.errors import DataError, StudyError
 from hpo.models.build import resolve
 from hpo.user_code import definition_of
 
-__all__ = ["check_every_class", "identity", "load", "load_split", "loader_options"]
+__all__ = ["check_variety", "identity", "load", "load_split", "loader_options"]
 
 
 def identity(dataset: Mapping[str, Any]) -> str:
@@ -47,15 +47,16 @@ def load(
     return load_split(name, loader, split, folders, (channels, height, width), classes, options, task)
 
 
-def check_every_class(dataset: Mapping[str, Any], split: Split, labels: torch.Tensor) -> None:
-    """Raise DataError unless each of the job's classes occurs in `labels` int64 [N], those of a whole split."""
-    present = set(labels.unique().tolist())
-    absent = [name for label, name in enumerate(dataset["classes"]) if label not in present]
-    if absent:
+def check_variety(dataset: Mapping[str, Any], split: Split, targets: torch.Tensor, task: str) -> None:
+    """Raise DataError where nothing can be learned of a class, a label or a value from the `targets` of a whole split.
+
+    targets: as `load` gives them
+    """
+    if problems := constant_targets(targets, task, dataset["classes"]):
         raise DataError(
-            f"the {split} split of {dataset['name']} has nothing of {len(absent)} of {len(dataset['classes'])} classes",
-            evidence=[", ".join(absent[:5]) + (" ..." if len(absent) > 5 else ""), definition_of(_loader(dataset))],
-            next="take these names out of the classes, or give the split samples of them",
+            f"the {split} split of {dataset['name']} has {problems[0]}",
+            evidence=[*problems[1:5], definition_of(_loader(dataset))],
+            next="take these names out of the classes, or give the split samples that differ in them",
         )
 
 
@@ -88,7 +89,7 @@ def load_split(
     problems = []
     if images.dtype != torch.uint8 or tuple(images.shape[1:]) != tuple(shape):
         problems.append(f"images are {images.dtype} {list(images.shape)}, expected torch.uint8 [N, {_sizes(shape)}]")
-    problems += wrong_targets(labels, task, classes, len(images) if images.ndim else 0, "labels")
+    problems += wrong_targets(labels, task, classes, len(images) if images.ndim else 0, "labels", shape[1:])
     if problems:
         raise DataError(
             f"{split} split of {name} is not what the table of data sets says",

@@ -73,7 +73,8 @@ def checked_samples(
     for name in wanted if not problems else ():
         problems += _wrong_input(name, given[name], wanted[name])
     if not problems:
-        problems = _wrong_counts(given, data, task, classes)
+        size = wanted["inputs"]["shape"][1:] if "inputs" in wanted else ()
+        problems = _wrong_counts(given, data, task, classes, size)
     if problems:
         raise DataError(f"{what} is not what its declaration says", evidence=[*problems, here])
     order = {name: given[name].contiguous() for name in wanted}
@@ -113,7 +114,9 @@ def _not_finite(name: str, value: Tensor) -> list[str]:
     return [f"{name} has NaN or infinity in {len(bad):,} of {len(value):,} samples: {first}"]
 
 
-def _wrong_counts(given: Mapping[str, Tensor], data: Samples, task: str, classes: int) -> list[str]:
+def _wrong_counts(
+    given: Mapping[str, Tensor], data: Samples, task: str, classes: int, size: Sequence[int]
+) -> list[str]:
     count = len(next(iter(given.values())))
     wrong = [
         f"{name} has {len(value)} samples, and others {count}" for name, value in given.items() if len(value) != count
@@ -122,7 +125,7 @@ def _wrong_counts(given: Mapping[str, Tensor], data: Samples, task: str, classes
     if not isinstance(targets, Tensor):
         wrong.append(f"targets are {type(targets).__name__}, expected torch.Tensor")
     elif count:
-        wrong += wrong_targets(targets, task, classes, count)
+        wrong += wrong_targets(targets, task, classes, count, size=size)
     expected = {"groups": torch.int64, "validation": torch.bool}
     for name, dtype in expected.items():
         value = getattr(data, name)

@@ -14,7 +14,7 @@ from torch.utils.data import ConcatDataset, IterableDataset, Subset, default_col
 from hpo.data.files import Folders, Split
 from hpo.data.sample_workers import SampleWorkers, Source, Wanted, moved
 from hpo.data.samples import named, named_specs
-from hpo.data.targets import targets_for, wrong_targets
+from hpo.data.targets import as_trained, targets_for, wrong_targets
 from hpo.errors import DataError, StudyError
 from hpo.models.build import resolve
 from hpo.user_code import definition_of, line_of
@@ -187,8 +187,9 @@ def _ready(specs: Mapping[str, Mapping[str, Any]], several: bool, classes: int, 
             return wrong
     if not isinstance(targets, Tensor):
         return f"targets are {type(targets).__name__}, expected torch.Tensor"
-    wrong_here = wrong_targets(targets, task, classes, len(next(iter(named(inputs).values()))))
-    return "; ".join(wrong_here) or [inputs, targets_for(targets, task, classes)]
+    first = next(iter(named(inputs).values()))
+    wrong_here = wrong_targets(targets, task, classes, len(first), size=first.shape[2:])
+    return "; ".join(wrong_here) or [inputs, as_trained(targets_for(targets, task, classes))]
 
 
 def _wrong_input(name: str, value: Any, spec: Mapping[str, Any]) -> str:

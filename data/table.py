@@ -106,6 +106,11 @@ class CSV(Dataset):
                 f"{self.name} has {len(self.wanted.targets)} targets, and classification takes one",
                 next='task="regression" or "multilabel" in the study, or name one column',
             )
+        if task == "segmentation":
+            raise StudyError(
+                f"{self.name} is a table, and segmentation needs images and their masks",
+                next='bring a loader of both: Dataset("my_data:load", shape=..., classes=...)',
+            )
         made = copy(self)
         object.__setattr__(made, "wanted", replace(self.wanted, task=task))
         return made

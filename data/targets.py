@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-__all__ = ["strata", "targets_for", "wrong_targets"]
+__all__ = ["IGNORED", "as_trained", "constant_targets", "strata", "targets_for", "wrong_targets"]
+
+IGNORED = 255
+"""The number of a pixel in a mask that no loss and no score counts, as in Pascal VOC."""
 
 
-def wrong_targets(targets: Tensor, task: str, classes: int, count: int, called: str = "targets") -> list[str]:
+def wrong_targets(
+    targets: Tensor, task: str, classes: int, count: int, called: str = "targets", size: Sequence[int] = ()
+) -> list[str]:
     """What is wrong with the `count` targets of a split, in words.
 
     classification: int64 [N] in 0..classes-1. multilabel: [N, classes] of 0 and 1, bool or any numbers.
     regression: floats [N, classes], finite in float32, or [N] where there is one value to predict.
+    segmentation: uint8 or int64 [N, H, W] in 0..classes-1, or IGNORED; size: (H, W) of the images
     called: what a loader calls the classes
     """
     if task == "classification":
         return _wrong_classes(targets, classes, count, called)
+    if task == "segmentation":
+        return _wrong_masks(targets, classes, [count, *size])
     shape = [count, classes]
     fits = list(targets.shape) == shape or (task == "regression" and classes == 1 and targets.shape == (count,))
     if not fits or targets.is_complex() or (task == "regression" and not targets.is_floating_point()):
@@ -42,9 +52,50 @@ def _wrong_classes(targets: Tensor, classes: int, count: int, called: str) -> li
     return []
 
 
+def _wrong_masks(masks: Tensor, classes: int, shape: list[int]) -> list[str]:
+    if masks.dtype not in (torch.uint8, torch.int64) or list(masks.shape) != shape:
+        return [f"masks are {masks.dtype} {list(masks.shape)}, expected torch.uint8 or torch.int64 {shape}"]
+    if not shape[0]:
+        return ["there are no images"]
+    odd = ((masks < 0) | (masks >= classes)) & (masks != IGNORED)
+    if bool(odd.any()):
+        first = int(odd.flatten(1).any(1).nonzero()[0])
+        expected = f"0..{classes - 1}, or {IGNORED} for a pixel that does not count"
+        return [f"mask {first} has the class {int(masks[first][odd[first]][0])}, expected {expected}"]
+    return []
+
+
+def constant_targets(targets: Tensor, task: str, names: Sequence[str]) -> list[str]:
+    """What of `targets`, those of a whole split as `targets_for` gives them, cannot be learned from it, in words.
+
+    A class that nothing has, a label that all samples have or none, a value that never changes.
+    """
+    if task in ("classification", "segmentation"):
+        present = set(targets.unique().tolist())
+        absent = [name for label, name in enumerate(names) if label not in present]
+        some = f"{', '.join(absent[:5])}{' ...' if len(absent) > 5 else ''}"
+        return [f"nothing of {len(absent)} of {len(names)} classes: {some}"] if absent else []
+    columns = targets.reshape(len(targets), -1)
+    same = (columns == columns[0]).all(0).tolist()
+    if task == "multilabel":
+        return [
+            f"the label {name} on {'every sample' if columns[0, at] else 'no sample'}"
+            for at, name in enumerate(names)
+            if same[at]
+        ]
+    return [f"{columns[0, at].item():g} in every sample for {name}" for at, name in enumerate(names) if same[at]]
+
+
 def targets_for(targets: Tensor, task: str, classes: int) -> Tensor:
-    """As training takes them: int64 [N] for classification, float32 [N, classes] for any other task."""
+    """As they are kept: int64 [N] for classification, uint8 [N, H, W] for segmentation, else float32 [N, classes]."""
+    if task == "segmentation":
+        return targets.to(torch.uint8)
     return targets if task == "classification" else targets.reshape(len(targets), classes).to(torch.float32)
+
+
+def as_trained(targets: Tensor) -> Tensor:
+    """A batch of what `targets_for` keeps, as losses and metrics take it: masks become int64."""
+    return targets.long() if targets.dtype == torch.uint8 else targets
 
 
 def strata(targets: Tensor, task: str) -> Tensor:

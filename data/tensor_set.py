@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hpo.data.targets import as_trained
+
 __all__ = ["TensorSet", "statistics"]
 
 Constants = Mapping[str, tuple[Tensor, Tensor]]
@@ -47,7 +49,7 @@ class TensorSet:
         gathered = {name: value.index_select(0, index) for name, value in self.inputs.items()}
         for name, (mean, std) in self.constants.items():
             gathered[name] = (gathered[name] - mean) / std
-        return gathered if self._several else gathered["inputs"], self.labels.index_select(0, index)
+        return gathered if self._several else gathered["inputs"], as_trained(self.labels.index_select(0, index))
 
     def with_constants(self, inputs: Mapping[str, Tensor], labels: Tensor) -> TensorSet:
         """Another split, normalised by the constants of this one."""

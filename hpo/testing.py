@@ -46,12 +46,18 @@ MOST_STEPS = 200
 
 
 def check_model(
-    model: Model | str, parameters: Mapping[str, Any] | None = None, *, shape: Shape | None = None, classes: int = 10
+    model: Model | str,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    shape: Shape | None = None,
+    classes: int = 10,
+    task: str = "classification",
 ) -> None:
     """The model keeps what a search relies on, or AssertionError says which promise it breaks.
 
     - The builder takes `shape`, `classes` and exactly the parameters of its row.
-    - Float images [N, C, H, W] become finite logits [N, classes], for any number of classes.
+    - Float images [N, C, H, W] become finite logits [N, classes], for any number of classes; for the task
+      "segmentation" [N, classes, H, W].
     - At first it is undecided: its cross entropy on normalised images is near ln(classes).
     - The same seed gives the same initial weights.
     - A gradient reaches every parameter that is trained.
@@ -69,7 +75,7 @@ def check_model(
     _check_arguments(name, row)
     with torch.random.fork_rng(devices=[]):
         for size in shapes:
-            network = _Network(name, row, given, size, classes)
+            network = _Network(name, row, given, size, classes, task == "segmentation")
             _check_logits(network)
             _check_undecided(network)
         _check_same_for_same_seed(network)
@@ -107,8 +113,11 @@ def check_dataset(dataset: Dataset | str, folders: Folders | None = None, *, tas
 class _Network:
     """Builds one configuration of a model again and again."""
 
-    def __init__(self, name: str, row: Model, parameters: Mapping[str, Any], shape: Shape, classes: int) -> None:
+    def __init__(
+        self, name: str, row: Model, parameters: Mapping[str, Any], shape: Shape, classes: int, masks: bool = False
+    ) -> None:
         self.name, self.shape, self.classes = name, shape, classes
+        self._of_each = shape[1:] if masks else ()
         self.what = f"model {name} for images {list(shape)}"
         self._row, self._parameters = row, parameters
 
@@ -116,8 +125,14 @@ class _Network:
         torch.manual_seed(seed)
         return build_model(self._row.builder, self.shape, classes or self.classes, self._parameters)
 
+    def outputs(self, classes: int) -> tuple[int, ...]:
+        """The shape of what it gives for one image."""
+        return (classes, *self._of_each)
+
     def labels(self, count: int) -> Tensor:
-        return torch.arange(count) % self.classes
+        """A class for each image, or for each pixel of it."""
+        each = torch.arange(count) % self.classes
+        return each.view(-1, *[1 for _ in self._of_each]).expand(-1, *self._of_each)
 
 
 def _check_arguments(name: str, row: Model) -> None:
@@ -134,10 +149,11 @@ def _check_arguments(name: str, row: Model) -> None:
 def _check_logits(network: _Network) -> None:
     for classes in (network.classes, network.classes + 1):
         logits = network.build(0, classes)(torch.randn(3, *network.shape))
-        if tuple(logits.shape) != (3, classes) or not torch.isfinite(logits).all():
+        wanted = (3, *network.outputs(classes))
+        if tuple(logits.shape) != wanted or not torch.isfinite(logits).all():
             raise _broken(
                 f"{network.what} does not give finite logits for {classes} classes",
-                f"3 images gave {list(logits.shape)}, expected [3, {classes}], from {_range(logits)}",
+                f"3 images gave {list(logits.shape)}, expected {list(wanted)}, from {_range(logits)}",
                 "end with a linear layer from features to classes, without softmax",
             )
 

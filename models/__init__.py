@@ -107,6 +107,14 @@ MODELS: dict[str, Model] = {
         image_sizes=(8, 1024),
         help="ResNet-9: eight convolutions in two residual blocks and between them",
     ),
+    "unet": Model(
+        "hpo.models.unet:unet",
+        {
+            "width": Reads(int, 16, low=1, high=512, help="channels at full size; each half has twice as many"),
+            "depth": Reads(int, 2, low=1, high=6, help="how often the image is halved"),
+        },
+        help="a small U-Net, for segmentation: a class for each pixel",
+    ),
     "mobilenet_v1": Model(
         "hpo.models.mobilenet:mobilenet_v1",
         {

@@ -77,3 +77,55 @@ def tensors_multilabel(split: str, folders: Folders) -> Samples:
 def tensors_classification(split: str, folders: Folders) -> Samples:
     inputs, sums = tensors(split)
     return Samples(inputs, (sums[:, 0] > 0).to(torch.int64))
+
+
+def pixels(split: str) -> tuple[Tensor, Tensor]:
+    """The images, and a mask uint8 [N, 8, 8] of each: which half is bright. The border does not count."""
+    images, bright = pictures(split)
+    masks = (bright > 0.5).to(torch.uint8).repeat_interleave(4, dim=1)[:, None, :].expand(-1, 8, 8).clone()
+    masks[:, 0] = 255
+    return images, masks
+
+
+def masks(split: str, folders: Folders) -> RawImages:
+    return made(*pixels(split))
+
+
+def small_masks(split: str, folders: Folders) -> RawImages:
+    images, found = pixels(split)
+    return made(images, found[:, 1:])
+
+
+def odd_masks(split: str, folders: Folders) -> RawImages:
+    images, found = pixels(split)
+    found[3, 4, 4] = 7
+    return made(images, found)
+
+
+def float_masks(split: str, folders: Folders) -> RawImages:
+    images, found = pixels(split)
+    return made(images, found.float())
+
+
+def dark_masks(split: str, folders: Folders) -> RawImages:
+    images, found = pixels(split)
+    return made(images, torch.where(found == 1, 0, found))
+
+
+def bare_labels(split: str, folders: Folders) -> RawImages:
+    images, bright = pictures(split)
+    return made(images, torch.stack([bright[:, 0] > 0.5, torch.zeros(len(bright))], dim=1))
+
+
+def constant_values(split: str, folders: Folders) -> RawImages:
+    images, bright = pictures(split)
+    return made(images, torch.stack([bright[:, 0], torch.full((len(bright),), 3.0)], dim=1))
+
+
+def pixelwise(shape: tuple[int, int, int], classes: int, hidden_units: int = 8) -> torch.nn.Module:
+    """[N, C, H, W] -> [N, classes, H, W]."""
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(shape[0], hidden_units, 3, padding=1),
+        torch.nn.ReLU(),
+        torch.nn.Conv2d(hidden_units, classes, 1),
+    )

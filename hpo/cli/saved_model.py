@@ -56,7 +56,7 @@ def export(
 ) -> None:
     """Export the winner for ONNX Runtime or torch.export, normalisation included, and check its outputs.
 
-    Input `images` [N, C, H, W], output `logits` [N, classes]; N may be any number.
+    Input `images` [N, C, H, W], output `logits` [N, classes], of segmentation [N, classes, H, W]; N may be any number.
     """
     from hpo.cli.output import emit, emit_json
     from hpo.inference.exporting import FORMATS, export_model
@@ -87,7 +87,7 @@ def export(
         reads = f"inputs {saved.shape} of {saved.dtypes}, N of each"
     emit(f"{_which(saved)}, the winner of `hpo evaluate`")
     emit(f"{done.path}  {size:,} bytes")
-    emit(f"{reads}, output logits [N, {len(saved.classes)}]")
+    emit(f"{reads}, output logits [N, {', '.join(map(str, saved.output_shape))}]")
     emit(f"same answers: logits differ by at most {done.max_difference:.2g} over {done.checked} images")
 
 
@@ -95,11 +95,17 @@ def predict(
     study: StoredStudyOption,
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files: PNG, JPEG, ...")],
     resize: Annotated[bool, typer.Option("--resize", help="Scale images to the model's size.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="DIR", help="Folder for predicted masks. Default: reports/NAME/masks.", show_default=False
+        ),
+    ] = None,
     model: ModelOption = None,
     trust: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """What the winner says of image files: the class and its probability, the labels, or the values.
+    """What the winner says of image files: the class and its probability, the labels, the values, or a mask.
 
     Colour images are converted to grey for a model of grey images. MNIST's digits are white on black.
     """
@@ -108,10 +114,15 @@ def predict(
             raise UsageError(f"no such image: {image}", next="check the path")
     from hpo.cli.output import emit, emit_json
     from hpo.inference.predicting import predict as predict_images
+    from hpo.inference.predicting import write_masks
 
     folder, _ = winner_folder(study, model, "predict")
     saved = saved_model(folder, study, trust=trust)
+    if out is not None and saved.task != "segmentation":
+        raise UsageError(f"--out is for predicted masks, and this model's task is {saved.task}", next="leave it out")
     found = predict_images(saved, images, resize=resize)
+    if saved.task == "segmentation":
+        found = write_masks(found, out or folder.parent / "masks")
     if as_json:
         emit_json([one.as_json(saved.task) for one in found])
         return

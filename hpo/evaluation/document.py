@@ -19,6 +19,7 @@ from hpo.evaluation.own_rows import add_metrics, final_metric, own_configuration
 from hpo.evaluation.rows import mean_row, row_of
 from hpo.evaluation.runs import RunResult
 from hpo.evaluation.statistics import Comparison, compare, estimate, estimate_accuracy
+from hpo.evaluation.task_rows import add_classes, add_shown
 from hpo.own_messages import final_names
 from hpo.results.evaluation import ConfigurationRow, EvaluationDocument, MeanRow, RunRow, Verdict, score_of
 from hpo.storage.evaluations import EVALUATION_FORMAT
@@ -53,7 +54,10 @@ def document(study: Study, candidates: Sequence[Candidate], results: Results, *,
     }
     if study.judged_by == "val_accuracy" and not own:
         return made
-    return {**made, "metric": final_metric(study, rows), "direction": direction}
+    made = {**made, "metric": final_metric(study, rows), "direction": direction}
+    if best and not own:
+        add_shown(study, made, results[best["key"]])
+    return made
 
 
 def write_document(path: Path, document: EvaluationDocument) -> None:
@@ -102,6 +106,7 @@ def configuration(study: Study, candidate: Candidate, results: Sequence[RunResul
         names = [*names, "test_loss", *(["test_accuracy"] if study.task_row.accuracy else [])]
     if done and names:
         add_metrics(study, candidate, row, done, names)
+        add_classes(study, row, done)
     return row
 
 

@@ -111,6 +111,11 @@ class _Measured(TypedDict):
     macro_f1: NotRequired[float]
     per_class_accuracy: NotRequired[list[float]]
     confusion: NotRequired[list[list[int]]]
+    test_spread: NotRequired[dict[str, float]]
+    residuals: NotRequired[list[list[list[float]]]]
+    per_class_iou: NotRequired[list[float | None]]
+    per_class_spread: NotRequired[list[float | None]]
+    picture: NotRequired[str]
     latency_p50_ms: float
     latency_p95_ms: float
     images_per_second: float

@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 
 from scipy import stats
 
-__all__ = ["Comparison", "MeanEstimate", "compare", "estimate", "estimate_accuracy"]
+__all__ = ["Comparison", "MeanEstimate", "compare", "estimate", "estimate_accuracy", "estimate_resampled"]
 
 CONFIDENCE = 0.95
 
@@ -81,6 +81,31 @@ def estimate_accuracy(values: Sequence[float], images: int) -> MeanEstimate:
     middle = (mean + squared / (2 * effective)) / (1 + squared / effective)
     half = math.sqrt(squared * (mean * (1 - mean) + squared / (4 * effective)) / effective) / (1 + squared / effective)
     return MeanEstimate(mean, n, std, max(0.0, min(mean, middle - half)), min(1.0, max(mean, middle + half)))
+
+
+def estimate_resampled(
+    values: Sequence[float],
+    spreads: Sequence[float],
+    items: int,
+    *,
+    least: float = -math.inf,
+    most: float = math.inf,
+) -> MeanEstimate:
+    """Mean of scores on the same `items` test items, and an interval for both new seeds and new items.
+
+    spreads: of each run, how far its score moves with the choice of items, by the bootstrap. The variance of the mean
+    is that of the items, which all runs share and more runs do not reduce, plus that of the seeds, s^2/n; the interval
+    is Student's t with Satterthwaite's degrees of freedom, cut off at the range of the score.
+    """
+    mean, n, std, reason = _spread(values)
+    if reason or std is None:
+        return MeanEstimate(mean, n, std, no_interval=reason)
+    split, seeds = fmean(spread**2 for spread in spreads), std**2 / n
+    if split + seeds == 0.0:
+        return MeanEstimate(mean, n, std, no_interval="all runs alike")
+    freedom = (split + seeds) ** 2 / (split**2 / (items - 1 or 1) + seeds**2 / (n - 1))
+    half = _quantile(freedom) * math.sqrt(split + seeds)
+    return MeanEstimate(mean, n, std, max(least, mean - half), min(most, mean + half))
 
 
 def _spread(values: Sequence[float]) -> tuple[float, int, float | None, str]:

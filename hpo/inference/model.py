@@ -31,7 +31,7 @@ class Classifier(nn.Module):
     """A network together with the normalisation it was trained on.
 
     mirrored: whether outputs are the mean of those for the images and their mirror images, as the recipe's test_flip
-    forward: images [N, C, H, W], float in 0..1 or uint8 in 0..255 -> logits [N, classes]
+    forward: images [N, C, H, W], float in 0..1 or uint8 in 0..255 -> logits [N, classes], or [N, classes, H, W]
     """
 
     mean: Tensor
@@ -108,6 +108,12 @@ class SavedModel:
     def task(self) -> str:
         """What its outputs mean: a key of hpo.study.tasks.TASKS."""
         return str(self.about.get("task", "classification"))
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Of the outputs for one sample: (classes,), or (classes, H, W) for segmentation."""
+        size = self.shape[1:] if self.task == "segmentation" and isinstance(self.shape, tuple) else ()
+        return (len(self.classes), *size)
 
 
 class _Description(TypedDict):

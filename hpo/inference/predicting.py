@@ -1,20 +1,21 @@
-"""Image files in; out, by the task, classes with probabilities, labels, or values."""
+"""Image files in; out, by the task, classes with probabilities, labels, values, or masks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from hpo.data.mask_colours import palette
 from hpo.data.pixels import Unreadable, fitted, opened, squeezed
 from hpo.errors import UsageError
 from hpo.inference.model import SavedModel
 
-__all__ = ["Prediction", "predict", "read_image"]
+__all__ = ["Prediction", "predict", "read_image", "write_masks"]
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,18 @@ class Prediction:
     classification: name, and the probabilities by class name, the largest first
     multilabel:     names of the labels whose probability is above a half, and all probabilities by label
     regression:     values by name
+    segmentation:   mask, uint8 [H, W] of class numbers, and the share of the pixels by class name, the largest first
+    mask_file:      where `write_masks` has written it; cut: the mask is of the middle of the image
     """
 
     image: Path
     names: tuple[str, ...] = ()
     probabilities: dict[str, float] = field(default_factory=dict)
     values: dict[str, float] = field(default_factory=dict)
+    mask: Tensor | None = None
+    shares: dict[str, float] = field(default_factory=dict)
+    mask_file: Path | None = None
+    cut: bool = False
 
     @property
     def name(self) -> str:
@@ -40,6 +47,9 @@ class Prediction:
         return self.probabilities[self.name]
 
     def __str__(self) -> str:
+        if self.mask is not None:
+            said = "  ".join(f"{name} {share:.1%}" for name, share in self.shares.items() if share)
+            return f"{said}  -> {self.mask_file}" if self.mask_file else said
         if self.values:
             return "  ".join(f"{name} {value:.6g}" for name, value in self.values.items())
         return "  ".join(f"{name}  {self.probabilities[name]:.4f}" for name in self.names) or "no label"
@@ -48,6 +58,8 @@ class Prediction:
         """As `hpo predict --json` prints it."""
         if task == "regression":
             return {"image": str(self.image), "values": self.values}
+        if task == "segmentation":
+            return {"image": str(self.image), "mask": str(self.mask_file), "shares": self.shares}
         if task == "multilabel":
             return {"image": str(self.image), "labels": list(self.names), "probabilities": self.probabilities}
         return {
@@ -68,7 +80,37 @@ def predict(model: SavedModel, paths: Sequence[Path], *, resize: bool = False) -
     images = torch.stack([read_image(path, shape, resize=resize, cover=cover) for path in paths])
     with torch.inference_mode():
         outputs = model.classifier(images)
-    return [_PREDICTIONS[model.task](path, row, model.classes) for path, row in zip(paths, outputs, strict=True)]
+    made = [_PREDICTIONS[model.task](path, row, model.classes) for path, row in zip(paths, outputs, strict=True)]
+    return [replace(one, cut=cover) for one in made]
+
+
+def write_masks(found: Sequence[Prediction], folder: Path) -> list[Prediction]:
+    """Write the mask of each image into `folder` as IMAGE.png, and return the predictions with their files.
+
+    A PNG of the image's own size with a palette: its pixels are the numbers of the classes. Two images of one name get
+    files of different names. Raises UsageError where the folder cannot be written.
+    """
+    from PIL import Image
+
+    written: dict[Path, Prediction] = {}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for one in found:
+            assert one.mask is not None
+            path = folder / f"{one.image.stem}.png"
+            while path in written or path.resolve() == one.image.resolve():
+                path = path.with_name(f"{path.stem}-mask.png")
+            mask = Image.fromarray(one.mask.numpy())
+            mask.putpalette(palette())
+            with Image.open(one.image) as image:
+                whole = mask if one.cut else mask.resize(image.size, Image.Resampling.NEAREST)
+            whole.save(path)
+            written[path] = replace(one, mask_file=path)
+    except OSError as error:
+        raise UsageError(
+            f"cannot write masks to {folder}: {error.strerror or error}", next="give another --out"
+        ) from error
+    return list(written.values())
 
 
 def read_image(path: Path, shape: tuple[int, int, int], *, resize: bool, cover: bool = False) -> Tensor:
@@ -110,8 +152,16 @@ def _valued(path: Path, outputs: Tensor, names: Sequence[str]) -> Prediction:
     return Prediction(path, values=dict(zip(names, outputs.tolist(), strict=True)))
 
 
+def _masked(path: Path, logits: Tensor, classes: Sequence[str]) -> Prediction:
+    mask = logits.argmax(0).to(torch.uint8)
+    counts = torch.bincount(mask.flatten(), minlength=len(classes)).tolist()
+    ranked = sorted(zip(classes, (count / mask.numel() for count in counts), strict=True), key=lambda pair: -pair[1])
+    return Prediction(path, mask=mask, shares=dict(ranked))
+
+
 _PREDICTIONS: dict[str, Callable[[Path, Tensor, Sequence[str]], Prediction]] = {
     "classification": _ranked,
     "multilabel": _labelled,
     "regression": _valued,
+    "segmentation": _masked,
 }

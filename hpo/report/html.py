@@ -11,11 +11,13 @@ from typing import Any
 
 from markupsafe import Markup
 
+from hpo.data.mask_colours import colour_of
 from hpo.report import words
 from hpo.report.captions import caption
 from hpo.report.data import ReportData
 from hpo.report.legend_icons import legend_icons
 from hpo.report.plot import Plot
+from hpo.report.residuals import residual_plot
 from hpo.report.strips import matter_rows
 from hpo.report.theme import TEMPLATE
 from hpo.wording import bytes_text, value_text
@@ -70,6 +72,8 @@ def page_template(name: str) -> Any:
         "bytes": bytes_text,
         "moment": _moment,
         "ticked": ticked,
+        "residuals": residual_plot,
+        "mask_colour": colour_of,
     }
     return environment.get_template(name)
 

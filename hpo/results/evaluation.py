@@ -67,6 +67,7 @@ class ConfigurationRow(TypedDict):
     optimism_gap: how much better it was in the search than its mean here
     metrics:      each metric of the study's own on the test split, or that `final(run)` reported
     confusion:    counts of all runs together, a row for each label: each test image appears once per run
+    per_class_iou: of a study whose task is segmentation, by class; None for one that is nowhere in the test split
     """
 
     name: str
@@ -99,6 +100,7 @@ class ConfigurationRow(TypedDict):
     score: NotRequired[MeanRow | None]
     search_score: NotRequired[float | None]
     metrics: NotRequired[dict[str, MeanRow]]
+    per_class_iou: NotRequired[dict[str, MeanRow | None]]
 
 
 class Verdict(TypedDict):
@@ -135,6 +137,9 @@ class EvaluationDocument(TypedDict):
 
     metric, direction: what decides; left out, it is test_accuracy, maximized
     search_rerun: once the winner has been trained again
+    task:         of the study; left out, it is classification
+    residuals:    of the winner's first run: for each value of a regression, [target, prediction] of test items
+    picture:      of the winner's first run, a PNG in base64: test images, their masks, and the predicted ones
     """
 
     format: int
@@ -150,6 +155,9 @@ class EvaluationDocument(TypedDict):
     verdict: Verdict
     metric: NotRequired[str]
     direction: NotRequired[str]
+    task: NotRequired[str]
+    residuals: NotRequired[dict[str, list[list[float]]]]
+    picture: NotRequired[str]
     search_rerun: NotRequired[SearchRerun]
 
 

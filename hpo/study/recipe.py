@@ -20,6 +20,7 @@ LOSSES: dict[str, tuple[str, ...]] = {
     "classification": ("cross_entropy", "focal"),
     "multilabel": ("binary_cross_entropy",),
     "regression": ("mse", "mae", "huber"),
+    "segmentation": ("cross_entropy",),
 }
 """The losses of each task; the first is the usual one."""
 PRECISIONS = ("float32", "bf16")
@@ -60,7 +61,7 @@ RECIPE: dict[str, Setting] = {
         str,
         None,
         "what training minimizes",
-        choices=tuple(loss for losses in LOSSES.values() for loss in losses),
+        choices=tuple(dict.fromkeys(loss for losses in LOSSES.values() for loss in losses)),
         unset="cross_entropy",
         own='loss=Loss("my_parts:focal") in the study, from hpo import Loss',
     ),

@@ -26,11 +26,20 @@ OF_IMAGES = (
 """Settings of the recipe that are read for images alone."""
 
 
+MOST_MASK_CLASSES = 255
+"""A mask is kept in bytes, and 255 is a pixel that does not count."""
+
+OF_MASKS = ("crop_padding", "flip", "channels_last")
+"""Those that a mask follows."""
+
+
 def check_rows(study: Any, parts: Parts) -> None:
     """Raise StudyError for rows of a hpo.study.study.Study that its model, data set, parts and recipe cannot use."""
     _check_shape(study.name, study.dataset_row, study.model_row)
     _check_reads(study.name, study.rows, study.model_row, study.model_name, parts)
     _check_images(study.name, study.rows, study.dataset_row)
+    _check_masks(study.name, study.rows, study.dataset_row, parts.task)
+    _check_classes(study.name, study.dataset_row, parts.task)
     _check_metric_rows(study.name, study.rows, study.known_metrics)
     _check_losses(study.name, study.rows, study.objectives, parts)
 
@@ -68,7 +77,8 @@ def _check_metric_rows(study: str, space: Space, known: Mapping[str, str]) -> No
 def _check_losses(study: str, space: Space, objectives: Sequence[str], parts: Parts) -> None:
     """Raise StudyError where the objective is a loss that the search itself changes, so that trials cannot be compared,
     and for settings of a loss that the task does not have."""
-    for name in ("class_weights", "label_smoothing", "focal_gamma"):
+    classes = () if parts.task == "segmentation" else ("class_weights", "label_smoothing")
+    for name in (*classes, "focal_gamma"):
         if name in space.rows and parts.task != "classification":
             raise StudyError(f'study "{study}": "{name}" is of classification, not {parts.task}', next="take it out")
     reads = {name for loss in parts.chosen["loss"] for name in loss.reads} | {"loss", "focal_gamma"}
@@ -140,6 +150,37 @@ def _check_images(study: str, space: Space, dataset: Dataset) -> None:
                 f'study "{study}": nothing reads "{name}": the data set has {dataset.inputs_shown}',
                 next="take the row out; images in uint8 are Dataset(..., shape=(channels, height, width))",
             )
+
+
+def _check_masks(study: str, space: Space, dataset: Dataset, task: str) -> None:
+    """Raise StudyError where a study of masks has inputs that are no images, or changes images and not their masks."""
+    if task != "segmentation":
+        return
+    shape = dataset.shape if dataset.inputs is None else getattr(dataset.inputs, "shape", ())
+    if len(shape) != 3:
+        raise StudyError(
+            f'study "{study}": segmentation needs one input [C, H, W], and the data set has {dataset.inputs_shown}',
+            next="shape=(channels, height, width) for images in uint8, else inputs=Tensor(channels, height, width)",
+        )
+    for name in (*OF_IMAGES, "mixup_alpha"):
+        if name in space.rows and name not in OF_MASKS:
+            raise StudyError(
+                f'study "{study}": "{name}" is for the classes of whole images: their masks would stay as they are',
+                next=f"take the row out; {' and '.join(OF_MASKS[:2])} move masks with their images",
+            )
+
+
+def _check_classes(study: str, dataset: Dataset, task: str) -> None:
+    """Raise StudyError where there is nothing to tell apart: a class alone is right whatever a model says."""
+    if type(dataset) is not Dataset:  # the others read their classes from files, and look there
+        return
+    least = 2 if task in ("classification", "segmentation") else 1
+    if len(dataset.classes) < least or (task == "segmentation" and len(dataset.classes) > MOST_MASK_CLASSES):
+        many = f"{least} to {MOST_MASK_CLASSES}" if task == "segmentation" else f"at least {least}"
+        raise StudyError(
+            f'study "{study}": the data set names {len(dataset.classes)} classes, and {task} needs {many}',
+            next='classes=("price",) names the values or labels' if least == 1 else 'classes=("cat", "dog", ...)',
+        )
 
 
 def _check_repeat(study: str, name: str, row: Any, per: str | None) -> None:

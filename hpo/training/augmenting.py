@@ -35,12 +35,32 @@ def training_batch(
     if isinstance(images, TensorSet) or not (augment or flips):
         return laid_out(images, recipe)
 
+    if images.labels.ndim == 3:
+        return _with_masks(
+            images, replace(Augment(), crop_padding=recipe.crop_padding, flip=recipe.flip), recipe, generator
+        )
+
     def batch(index: Tensor) -> tuple[Tensor, Tensor]:
         pixels, labels = images.raw(index)
         if flips is not None:
             pixels = flips(pixels, index)
         moved = images.normalise(augment.move(pixels, generator))
         return augment.cover(moved, generator), labels
+
+    return _channels_last(batch) if recipe.channels_last else batch
+
+
+def _with_masks(images: ImageSet, augment: Augment, recipe: Recipe, generator: Generator) -> Batch:
+    """Batches whose masks are cropped and flipped with their images, as one more channel.
+
+    A crop fills in zeros. Classes are therefore counted from 1 on the way, so that what is filled in does not count.
+    """
+
+    def batch(index: Tensor) -> tuple[Tensor, Tensor]:
+        pixels, masks = images.raw(index)
+        together = torch.cat([pixels, (masks + 1).to(torch.uint8).unsqueeze(1)], dim=1)  # IGNORED, 255, becomes 0
+        moved = augment.move(together, generator)
+        return images.normalise(moved[:, :-1]), (moved[:, -1] - 1).long()  # uint8: 0 becomes 255 again
 
     return _channels_last(batch) if recipe.channels_last else batch
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save
-from torch import nn
+from torch import Tensor, nn
 
 from hpo.atomic_file import write_atomically
 from hpo.data.image_set import ImageSet
@@ -25,6 +25,7 @@ from hpo.training.losses import losses
 from hpo.training.metrics import MetricSet
 from hpo.training.scoring import latency_ms, score_test
 from hpo.training.tasks import task_of
+from hpo.training.test_details import picture
 from hpo.training.train_state import TrainState, model_parameters
 from hpo.training.train_val_split import DataCache
 
@@ -38,7 +39,7 @@ def score_final(
 
     metrics: test_loss, latency_ms, test_accuracy where the task has one, each metric that the study names as test_NAME
     facts:   confusion, per_class_accuracy, macro_f1, images_per_second, test_images, latency_p50_ms,
-             latency_p95_ms, model_bytes
+             latency_p95_ms, model_bytes, and what TestDetails says of the task; picture: of the first masks
     """
     test = data.test(job, data.parts(job).images)
     batch = laid_out(test, recipe)
@@ -61,12 +62,19 @@ def score_final(
     metrics |= {final_names(name)[0]: value for name, value in report.metrics.items()}
     facts = {
         **report.facts(),
+        **_pictured(test, report.masks),
         "test_images": len(test),
         "latency_p50_ms": median,
         "latency_p95_ms": slow,
         "model_bytes": size_bytes(model),
     }
     return metrics, facts
+
+
+def _pictured(test: ImageSet | TensorSet | StreamedSet, masks: Tensor | None) -> dict[str, str]:
+    if masks is None or not isinstance(test, ImageSet):
+        return {}
+    return {"picture": picture(test.images[: len(masks)], test.labels[: len(masks)], masks)}
 
 
 def export(

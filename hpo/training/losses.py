@@ -11,10 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hpo.data.targets import IGNORED
 from hpo.messages import Job
 from hpo.training.configuration import Recipe
 from hpo.training.own_parts import OwnPart, own_part
-from hpo.training.tasks import PLAIN_LOSSES
+from hpo.training.segmentation import pixel_loss
+from hpo.training.tasks import PLAIN_LOSSES, task_of
 
 __all__ = ["LossFunction", "Losses", "balanced_weights", "cross_entropy", "focal", "losses"]
 
@@ -37,7 +39,7 @@ class Losses:
 def losses(job: Job, recipe: Recipe, device: torch.device, labels: Tensor | None = None) -> Losses:
     """The losses of the job's recipe. StudyError for a loss of the user's own that cannot be made.
 
-    labels: int64 [N] of the images that are trained on, by which "balanced" weighs the classes; None where none are
+    labels: int64 [N], or masks [N, H, W], of what is trained on, by which "balanced" weighs the classes; None: nothing
     """
     own = own_part(job, "loss")
     if own is not None:
@@ -46,8 +48,12 @@ def losses(job: Job, recipe: Recipe, device: torch.device, labels: Tensor | None
     if recipe.loss in PLAIN_LOSSES:
         return Losses(PLAIN_LOSSES[recipe.loss], PLAIN_LOSSES[recipe.loss], knows_guess=False)
     weights = None
-    if recipe.class_weights == "balanced" and labels is not None:
-        weights = balanced_weights(labels, len(job.dataset["classes"])).to(device)
+    if recipe.class_weights == "balanced" and labels is not None:  # of streamed masks none are known: refused before
+        counted = labels.flatten() if labels.ndim == 1 else labels[labels != IGNORED]
+        weights = balanced_weights(counted, len(job.dataset["classes"])).to(device)
+    if task_of(job) == "segmentation":
+        smoothing = recipe.label_smoothing
+        return Losses(partial(pixel_loss, weight=weights, label_smoothing=smoothing), pixel_loss, knows_guess=True)
     if recipe.loss == "focal":
         train, validation = (partial(focal, gamma=recipe.focal_gamma, weight=weight) for weight in (weights, None))
         return Losses(train, validation, knows_guess=False)

@@ -12,17 +12,19 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hpo.data.streamed_set import StreamedSet
 from hpo.errors import DataError, HpoError
 from hpo.messages import Inspect, Inspected, Job
 from hpo.models.build import build_model, count_parameters, resolve, trace
 from hpo.models.inputs import Shape, shape_of
+from hpo.study.tasks import TASKS
 from hpo.training.augmenting import laid_out
 from hpo.training.configuration import Recipe
 from hpo.training.device import peak_memory_bytes, reset_peak_memory, set_deterministic, synchronize
 from hpo.training.parts_check import check_parts
+from hpo.training.tasks import output_shape, random_outputs, task_of
 from hpo.training.train_state import TrainState, model_parameters
 from hpo.training.train_val_split import DataCache
 from hpo.user_code import definition_of, line_of
@@ -54,7 +56,7 @@ def inspect_study(request: Inspect, data: DataCache, device: torch.device, *, re
         split = data.parts(jobs[0])
         for job in jobs:
             if job.parts:
-                check_parts(job, split, partial(_random_logits, len(job.dataset["classes"])), device)
+                check_parts(job, split, partial(random_outputs, job), device)
         return Inspected(None, costs, _rehearsals(jobs, costs, data, device, record) if request.rehearse else [])
     except HpoError as error:
         return Inspected(problem=_described(error))
@@ -76,9 +78,10 @@ def _build(job: Job) -> dict[str, Any]:
         return _described(error)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a builder is the user's code and may raise anything
         return _broken(job, error)
-    if logits != [2, classes]:
-        fact = f"the model gives {logits} for two images of {classes} classes, expected [2, {classes}]"
-        return _problem(fact, [_branch(job)], "let the builder's last layer have `classes` outputs")
+    wanted = [2, *output_shape(job)]
+    if logits != wanted:
+        fact = f"the model gives {logits} for two images of {classes} classes, expected {wanted}"
+        return _problem(fact, [_branch(job)], f"let the builder's last layer have {TASKS[task_of(job)].outputs}")
     return {"parameters": count_parameters(network), "macs": macs, "batch_size": job.config.get("batch_size")}
 
 
@@ -93,10 +96,6 @@ def _on(device: torch.device, job: Job, shape: Shape, classes: int) -> tuple[nn.
         except Exception as error:
             error.add_note(f"in its module {entered[-1].splitlines()[0]}")
             raise
-
-
-def _random_logits(classes: int, labels: Tensor) -> Tensor:
-    return torch.randn(len(labels), classes, device=labels.device, requires_grad=True)
 
 
 def _rehearsals(

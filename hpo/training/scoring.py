@@ -23,6 +23,7 @@ from hpo.training.metrics import MetricSet
 from hpo.training.running_metrics import RunningMetrics, count_hits
 from hpo.training.step import Batch, precision
 from hpo.training.tasks import Count, count_for, no_hits
+from hpo.training.test_details import TestDetails
 
 __all__ = ["ImagesAtOnce", "TestReport", "latencies_ms", "latency_ms", "score", "score_test"]
 
@@ -127,7 +128,7 @@ def score(
 class TestReport:
     """The result on the test split: confusion[label][prediction] counts images; without classes it is empty.
 
-    metrics: those that the study names
+    metrics: those that the study names; details: what a task says besides; masks: what it predicts of the first images
     """
 
     loss: float
@@ -135,11 +136,13 @@ class TestReport:
     confusion: list[list[int]]
     images_per_second: float
     metrics: dict[str, float] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
+    masks: Tensor | None = None
 
     def facts(self) -> dict[str, Any]:
         """confusion, per_class_accuracy, macro_f1 (the unweighted mean of the classes' F1) and throughput."""
         if not self.confusion:
-            return {"images_per_second": self.images_per_second}
+            return {"images_per_second": self.images_per_second, **self.details}
         table = torch.tensor(self.confusion, dtype=torch.float64)
         right, labelled, predicted = table.diagonal(), table.sum(1), table.sum(0)
         f1 = 2 * right / (labelled + predicted).clamp_min(1)
@@ -148,6 +151,7 @@ class TestReport:
             "per_class_accuracy": (right / labelled.clamp_min(1)).tolist(),
             "macro_f1": float(f1.mean()),
             "images_per_second": self.images_per_second,
+            **self.details,
         }
 
 
@@ -164,7 +168,7 @@ def score_test(
     task: str = "classification",
 ) -> TestReport:
     """One pass over the images at `index` int64 [N]."""
-    count = count_for(task)
+    count, details = count_for(task), TestDetails(task, metrics, loss)
     running = RunningMetrics(device)
     confusion = torch.zeros(classes * classes, dtype=torch.int64, device=device)
     if metrics:
@@ -180,6 +184,7 @@ def score_test(
             metrics.add(logits, labels)
         running.add(value, hits, len(labels))
         running.images += len(labels)
+        details.add(logits, labels)
         if task == "classification":
             confusion.add_(torch.bincount(labels * classes + logits.argmax(1), minlength=classes * classes))
 
@@ -189,8 +194,11 @@ def score_test(
         found = metrics.compute() if metrics else {}
     mean_loss, accuracy = running.read()
     seconds = perf_counter() - start
+    with torch.inference_mode():
+        more = details.facts()
     table = confusion.reshape(classes, classes).tolist() if task == "classification" else []
-    return TestReport(mean_loss, accuracy if count else None, table, len(index) / seconds, found)
+    images = len(index) / seconds
+    return TestReport(mean_loss, accuracy if count else None, table, images, found, more, details.predicted)
 
 
 def latency_ms(model: nn.Module, image: Tensor, recipe: Recipe, device: torch.device) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from hpo.messages import Job
 from hpo.training.running_metrics import count_hits
 
-__all__ = ["PLAIN_LOSSES", "Count", "count_for", "no_hits", "task_of"]
+__all__ = ["PLAIN_LOSSES", "Count", "count_for", "no_hits", "output_shape", "random_outputs", "task_of"]
 
 Count = Callable[[Tensor, Tensor], Tensor]
 """Outputs [N, ...] and targets [N, ...] to how many of them are right: int64 []."""
@@ -27,6 +27,17 @@ PLAIN_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 def task_of(job: Job) -> str:
     return str(job.parts.get("task", "classification"))
+
+
+def output_shape(job: Job) -> list[int]:
+    """The shape of what a network gives for one sample: [classes], or [classes, H, W] for segmentation."""
+    classes = len(job.dataset["classes"])
+    return [classes, *job.dataset["shape"][1:]] if task_of(job) == "segmentation" else [classes]
+
+
+def random_outputs(job: Job, targets: Tensor) -> Tensor:
+    """Random outputs of a network, with a gradient, for targets [N, ...]."""
+    return torch.randn(len(targets), *output_shape(job), device=targets.device, requires_grad=True)
 
 
 def count_for(task: str) -> Count | None:

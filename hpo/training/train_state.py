@@ -261,8 +261,8 @@ def build_network(job: Job, recipe: Recipe, device: torch.device) -> nn.Module:
 
 
 def _chain(job: Job, model: nn.Module, optimizer: Optimizer, recipe: Recipe, device: torch.device) -> Fused | None:
-    """A faster way to train on images; other inputs go by autograd."""
-    if "dtype" in job.dataset:
+    """A faster way to train on images and their classes; other inputs and targets go by autograd."""
+    if "dtype" in job.dataset or task_of(job) != "classification":
         return None
     channels, height, width = job.dataset["shape"]
     return fused(model, (channels, height, width), optimizer, recipe, device)

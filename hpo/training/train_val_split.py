@@ -10,11 +10,11 @@ from torch import Tensor
 
 from hpo.data.files import Folders, RawImages, Split
 from hpo.data.image_set import ImageSet
-from hpo.data.load import check_every_class, identity, load
+from hpo.data.load import check_variety, identity, load
 from hpo.data.samples import Samples, named
 from hpo.data.splits import channel_statistics, folds, folds_apart, split, split_apart, subset
 from hpo.data.streamed_set import StreamedSet, load_streamed
-from hpo.data.targets import strata
+from hpo.data.targets import as_trained, strata
 from hpo.data.tensor_set import TensorSet, statistics
 from hpo.errors import StudyError
 from hpo.messages import Job
@@ -42,7 +42,7 @@ class TrainValSplit:
         """Those of up to `most` samples of the validation part, on the device; of a few that must be loaded for it."""
         if isinstance(self.images, StreamedSet):
             return self.images.batch(self.validation[: min(most, LOADED_AT_MOST)])[1]
-        return self.images.labels[self.validation[:most]]
+        return as_trained(self.images.labels[self.validation[:most]])
 
 
 class DataCache:
@@ -130,8 +130,9 @@ class DataCache:
                 raw = load_streamed(dataset, name, self._folders, self._device, task)
             else:
                 raw = self._on_device(load(dataset, name, self._folders, task))
-            if task == "classification" and not (isinstance(raw, StreamedSet) and not raw.labelled):
-                check_every_class(dataset, name, raw.labels)
+            known = raw.labelled and task == "classification" if isinstance(raw, StreamedSet) else True
+            if known and (task == "classification" or name == "train"):
+                check_variety(dataset, name, raw.labels, task)
             self._splits[key] = raw
         return self._splits[key]
 

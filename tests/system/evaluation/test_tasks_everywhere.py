@@ -16,7 +16,9 @@ from hpo.cli.main import run_command
 STUDIES = Path(__file__).parent / "task_study.py"
 
 
-@pytest.mark.parametrize(("task", "metric"), [("regression", "rmse"), ("multilabel", "macro_f1")])
+@pytest.mark.parametrize(
+    ("task", "metric"), [("regression", "rmse"), ("multilabel", "macro_f1"), ("segmentation", "iou")]
+)
 def test_a_task_goes_through_every_command(
     task: str, metric: str, engine: Engine, tmp_path: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -35,18 +37,28 @@ def test_a_task_goes_through_every_command(
     assert run_command(["reproduce", "--study", name, "--trial", "0", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["same"]
 
-    evaluate = ["evaluate", "--study", name, "--top", "1", "--seeds", "2", "--trainers", "1", "--out", str(out)]
+    evaluate = ["evaluate", "--study", name, "--top", "1", "--seeds", "3", "--trainers", "1", "--out", str(out)]
     assert run_command(evaluate) == 0
     assert f"test_{metric}" in capsys.readouterr().out
     document = json.loads((out / "evaluation.json").read_text())
     assert document["metric"] == f"test_{metric}"
     assert document["direction"] == ("minimize" if task == "regression" else "maximize")
     assert document["search_rerun"]["same"]
-    assert all(row["score"]["n"] == 2 and row["confusion"] == [] for row in document["configurations"])
+    for row in document["configurations"]:
+        assert row["confusion"] == []
+        assert row["score"]["n"] == 3
+        assert row["score"]["low"] < row["score"]["mean"] < row["score"]["high"]
     assert ("test_mae" in document["configurations"][0]["metrics"]) == (task == "regression")
+    assert document["task"] == task
+    assert ("residuals" in document) == (task == "regression")
+    assert ("picture" in document) == (task == "segmentation")
 
     assert run_command(["report", "--study", name, "--out", str(tmp_path / "report")]) == 0
-    assert f"test_{metric} decides" in (tmp_path / "report" / "index.html").read_text()
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert f"test_{metric} decides" in page
+    assert ('class="residuals"' in page) == (task == "regression")
+    assert ("Intersection over union of each class" in page) == (task == "segmentation")
+    assert ("data:image/png;base64" in page) == (task == "segmentation")
 
     image = tmp_path / "left.png"
     pixels = torch.zeros(8, 8, dtype=torch.uint8)
@@ -57,7 +69,12 @@ def test_a_task_goes_through_every_command(
     assert run_command(["predict", *saved, str(image), "--json"]) == 0
     (said,) = json.loads(capsys.readouterr().out)
     assert said["image"] == str(image)
-    assert set(said["values"] if task == "regression" else said["probabilities"]) == {"left", "right"}
+    assert set(said[{"regression": "values", "segmentation": "shares"}.get(task, "probabilities")]) == {"left", "right"}
+    if task == "segmentation":
+        assert said["mask"] == str(out / "masks" / "left.png")
+        with Image.open(said["mask"]) as mask:
+            assert mask.size == (8, 8)
+            assert mask.getextrema()[1] <= 1
     assert run_command(["predict", *saved, str(image)]) == 0
     assert str(image) in capsys.readouterr().out
     export = ["export", *saved, "--format", "torch-export", "--out", str(tmp_path / "model.pt2")]

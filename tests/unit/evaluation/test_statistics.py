@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hpo.evaluation.statistics import compare, estimate, estimate_accuracy
+from hpo.evaluation.statistics import compare, estimate, estimate_accuracy, estimate_resampled
 
 ONE = [0.971, 0.975, 0.969, 0.978, 0.973]
 TWO = [0.962, 0.968, 0.959, 0.971, 0.951]
@@ -126,3 +126,27 @@ def test_equal_configurations_are_rarely_told_apart() -> None:
         assert found is not None
         alarms += found.beyond_chance
     assert alarms <= 0.05 * 1_000
+
+
+def test_a_resampled_interval_is_for_new_seeds_and_new_items() -> None:
+    """It holds the true score about as often as it says, where both move it; with seeds alone it would not."""
+    random = np.random.default_rng(0)
+    held = {"both": 0, "seeds": 0}
+    for _ in range(400):
+        items = random.normal(0.0, 1.0, 50)  # difficulty of the test items, the same for all runs
+        values = [float(items.mean() + random.normal(0.0, 0.05)) for _ in range(5)]
+        both = estimate_resampled(values, [float(items.std(ddof=1)) / 50**0.5] * 5, 50)
+        for name, found in (("both", both), ("seeds", estimate(values))):
+            assert found.low is not None
+            assert found.high is not None
+            held[name] += found.low <= 0.0 <= found.high
+    assert 0.92 < held["both"] / 400 < 0.98
+    assert held["seeds"] / 400 < 0.7
+
+
+def test_a_resampled_interval_ends_where_values_end() -> None:
+    found = estimate_resampled([0.97, 0.98, 0.99], [0.05] * 3, 20, least=0.0, most=1.0)
+    assert found.high == 1.0
+    assert estimate_resampled([0.5] * 3, [0.0] * 3, 20).no_interval == "all runs alike"
+    assert estimate_resampled([0.5] * 3, [0.1] * 3, 20).low is not None
+    assert estimate_resampled([0.5, 0.6], [0.1] * 2, 20).no_interval == "2 runs"

@@ -1,4 +1,4 @@
-"""Multi-label classification and regression: what targets have to be, what is reported, resumed and scored."""
+"""Every task beside classification: what targets have to be, what is reported, resumed and scored."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import torch
 from sklearn import metrics as sklearns
 
 from hpo import Study
-from hpo.data import Dataset
+from hpo.data import Dataset, Tensor
 from hpo.data.targets import strata, targets_for, wrong_targets
 from hpo.errors import DataError, StudyError
 from hpo.messages import Epoch, Inspect
+from hpo.models import Model
 from hpo.study.recipe import LOSSES
 from hpo.study.tasks import TASKS
 from hpo.training import built_in_metrics
@@ -28,8 +29,17 @@ from hpo.training.trial_run import TrialRun
 
 pytestmark = pytest.mark.numeric
 
-LOADERS = {"multilabel": "task_data:labels", "regression": "task_data:values"}
-OBJECTIVES = {"multilabel": "val_macro_f1", "regression": "val_rmse"}
+LOADERS = {
+    "multilabel": "task_data:labels",
+    "regression": "task_data:values",
+    "segmentation": "task_data:masks",
+}
+OBJECTIVES = {"multilabel": "val_macro_f1", "regression": "val_rmse", "segmentation": "val_iou"}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "multilabel": {"mixup_alpha": 0.1},
+    "regression": {"mixup_alpha": 0.1},
+    "segmentation": {"flip": True, "crop_padding": 1, "class_weights": "balanced", "label_smoothing": 0.1},
+}
 
 
 def job_of(task: str, make_job: Any, loader: str = "", classes: int = 2, **given: Any) -> Any:
@@ -37,7 +47,9 @@ def job_of(task: str, make_job: Any, loader: str = "", classes: int = 2, **given
     dataset = {"name": task, "loader": loader or LOADERS[task], "shape": [1, 8, 8], "classes": named}
     metrics = {name: metric.as_job() for name, metric in TASKS[task].computed.items()}
     protocol = {"subset": None, "objectives": [OBJECTIVES[task]]}
-    return make_job(dataset=dataset, parts={"metrics": metrics, "task": task}, protocol=protocol, **given)
+    network = {"model": "perceptron", "builder": "task_data:pixelwise"} if task == "segmentation" else {}
+    parts = {"metrics": metrics, "task": task}
+    return make_job(dataset=dataset, parts=parts, protocol=protocol, **{**network, **given})
 
 
 class StopAtRead(StopRequest):
@@ -55,7 +67,7 @@ def test_a_task_is_learned_and_resumed_bit_for_bit(
     task: str, make_job: Any, data: Any, device: torch.device, tmp_path: Path
 ) -> None:
     straight: list[Epoch] = []
-    settings = {"mixup_alpha": 0.1, "accumulate": 2, "ema_decay": 0.5}
+    settings = {**SETTINGS[task], "accumulate": 2, "ema_decay": 0.5}
     expected = fit(job_of(task, make_job, **settings), data, device, straight.append, StopRequest())
     assert expected.outcome == "complete"
     job = job_of(task, make_job, checkpoint=tmp_path / "trial", **settings)
@@ -141,6 +153,13 @@ def test_metrics_of_tasks_are_what_scikit_learn_computes() -> None:
         ("regression", "whole_values", r"expected floating point \[400, 2\] for regression"),
         ("multilabel", "odd_labels", "targets have 2, expected 0 and 1"),
         ("multilabel", "one_value", r"expected numbers 0 and 1 \[400, 2\] for multilabel"),
+        ("segmentation", "labels", r"masks are torch.int64 \[400, 2\], expected .* \[400, 8, 8\]"),
+        ("segmentation", "small_masks", r"masks are torch.uint8 \[400, 7, 8\], expected .* \[400, 8, 8\]"),
+        ("segmentation", "float_masks", "masks are torch.float32"),
+        ("segmentation", "odd_masks", r"mask 3 has the class 7, expected 0..1, or 255"),
+        ("segmentation", "dark_masks", "has nothing of 1 of 2 classes: right"),
+        ("multilabel", "bare_labels", "has the label right on no sample"),
+        ("regression", "constant_values", "has 3 in every sample for right"),
     ],
 )
 def test_targets_that_the_task_does_not_take_are_told(
@@ -162,7 +181,7 @@ def study(task: str, **changes: Any) -> Study:
     given: dict[str, Any] = {
         "name": "tiny",
         "dataset": Dataset(LOADERS.get(task, "a:b"), (1, 8, 8), ("left", "right")),
-        "model": "perceptron",
+        "model": Model("task_data:pixelwise") if task == "segmentation" else "perceptron",
         "space": {"batch_size": 16, "lr": 0.1, **changes.pop("rows", {})},
         "baseline": {},
         "task": task,
@@ -191,6 +210,11 @@ def test_a_study_says_its_task_and_has_the_metrics_of_it() -> None:
         ("regression", {"rows": {"loss": "cross_entropy"}}, "loss='cross_entropy' is not a choice"),
         ("regression", {"rows": {"class_weights": "balanced"}}, "is of classification, not regression"),
         ("multilabel", {"objective": "val_rmse"}, "val_rmse"),
+        ("segmentation", {"objective": "val_accuracy"}, 'names "val_accuracy", which training does not report'),
+        ("segmentation", {"rows": {"rotation": 10.0}}, '"rotation" is for the classes of whole images'),
+        ("segmentation", {"rows": {"mixup_alpha": 0.1}}, '"mixup_alpha" is for the classes of whole images'),
+        ("segmentation", {"rows": {"focal_gamma": 1.0}}, '"focal_gamma" is of classification, not segmentation'),
+        ("segmentation", {"dataset": Dataset("a:b", inputs=Tensor(8), classes=("left", "right"))}, "needs one input"),
     ],
 )
 def test_what_does_not_fit_a_task_is_refused(task: str, changes: dict[str, Any], complaint: str) -> None:
@@ -202,7 +226,7 @@ def test_each_task_has_its_losses(make_job: Any, device: torch.device) -> None:
     from hpo.training.configuration import Recipe
 
     assert LOSSES.keys() == TASKS.keys()
-    for task in LOADERS:
+    for task in ("multilabel", "regression"):
         job = job_of(task, make_job)
         recipe = Recipe.read(job.config, job.parts)
         assert recipe.loss == LOSSES[task][0]
