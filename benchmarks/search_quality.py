@@ -14,7 +14,7 @@ import argparse
 import itertools
 import statistics
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -77,7 +77,7 @@ class Ours:
     """The sampling and pruning of hpo's coordinator, on its cache."""
 
     def __init__(self, study: Study, slots: int) -> None:
-        self._study = study
+        self.study = self._study = study
         self._cache = StudyCache(0, study.name, (StudyDirection.MAXIMIZE,))
         self._sampling = Sampling(study, self._cache)
         self._pruner = make_pruner(study, self._cache, slots)
@@ -99,6 +99,15 @@ class Ours:
     def tell(self, running: Running, state: TrialState) -> None:
         self._cache.set_trial_state_values(running.trial_id, state, [running.value])
         self._cache.take_writes()
+
+    def trials(self) -> list[FrozenTrial]:
+        return self._cache.get_all_trials(0)
+
+    def take_over(self, trials: Iterable[FrozenTrial]) -> None:
+        """Begin with the trials of another search."""
+        taken = list(trials)
+        self._cache.apply(taken)
+        self._numbers = itertools.count(len(taken))
 
 
 def search(side: Side, slots: int, trials: int, ahead: int, seed: int) -> float:

@@ -60,6 +60,12 @@ EnqueueKnownOption = Annotated[
 RetryFailedOption = Annotated[
     bool, typer.Option("--retry-failed", help="Try failed trials again, once the bug that failed them is fixed.")
 ]
+EvolveOption = Annotated[
+    bool,
+    typer.Option(
+        "--evolve", help="Go on although the study's table has widened: a range, a choice, a new row, more epochs."
+    ),
+]
 RayOption = Annotated[
     str | None,
     typer.Option(
@@ -101,6 +107,7 @@ def run(
     name: NameOption = None,
     changed_code: ChangedCodeOption = False,
     retry_failed: RetryFailedOption = False,
+    evolve: EvolveOption = False,
     ray: RayOption = None,
     direction: DirectionOption = None,
     directions: DirectionsOption = None,
@@ -149,6 +156,7 @@ def run(
             name=name,
             changed_code=changed_code,
             retry_failed=retry_failed,
+            evolve=evolve,
             ray=ray,
             on_snapshot=beating(display.snapshot),
             on_notice=display.notice,

@@ -56,5 +56,5 @@ def open_evaluation(reference: str, name: str | None, storage: str | None, setti
     if not found.study.has_final:
         found.study.check_trained_here("evaluate")
     found = as_stored(found, there, stored.declaration)
-    check_same_declaration(found.study.name, found.study.declaration(), stored.declaration, len(view.trials))
+    check_same_declaration(found.study, stored.declaration, len(view.trials))
     return OpenedEvaluation(engine, found, view, row.study_id, stored.uid)

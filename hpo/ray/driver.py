@@ -54,6 +54,7 @@ def run_on_ray(found: FoundStudy, options: RunOptions, settings: Settings) -> Re
         trials_target=options.trials,
         enqueue_known=options.enqueue_known,
         retry_failed=options.retry_failed,
+        evolve=options.evolve,
     )
     try:
         agreed = prepare_study(engine, found, opening, code_facts(), live_seconds=settings.lease_seconds)

@@ -75,11 +75,14 @@ def _read(connection: Connection, name: str, trials: Sequence[FrozenTrial], numb
             next=f"`hpo trials --study {name}` lists those that finished",
         )
     job = _job(name, stored.facts["job"])
+    protocol = replace(job.protocol, epochs=facts.get("planned_epochs", job.protocol.epochs))
     return Record(
         study=name,
         number=number,
         ending=ending,
-        job=replace(job, trial_id=1, number=number, config=facts["config"], seed=facts["seed"], checkpoint=""),
+        job=replace(
+            job, protocol=protocol, trial_id=1, number=number, config=facts["config"], seed=facts["seed"], checkpoint=""
+        ),
         curve=tuple(row for row in queries.read_epochs(connection, found.study_id) if row["trial"] == number),
         facts=_with_checksum(facts, trials),
         declaration=stored.declaration,

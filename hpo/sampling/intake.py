@@ -56,7 +56,7 @@ class Intake:
                 if value != fixed:
                     return f"it gives {name}={_shown(value)}, but its row is fixed to {fixed!r}"
                 continue
-            found = self._row(name)
+            found = self.row_of(name)
             if found is None:
                 known = near_miss(name[:60], self._rows.rows)
                 return f"it gives {_shown(name)}, which is no parameter of the study ({known})"
@@ -73,7 +73,7 @@ class Intake:
         """How numbers of parameter `name`, stored with the distribution `stored`, are read: the row's distribution, and
         a function of the number. It raises where `admit` would leave the parameter out. None: `admit` always would.
         """
-        found, kind = self._row(name), _distribution_of(stored)
+        found, kind = self.row_of(name), _distribution_of(stored)
         if found is None or kind is None:
             return None
         base, row = found
@@ -88,7 +88,7 @@ class Intake:
         return self._distributions[base], lru_cache(maxsize=4096)(read) if repeats else read
 
     def _admit(self, trial: FrozenTrial) -> FrozenTrial:
-        rows = {name: self._row(name) for name in trial.params}
+        rows = {name: self.row_of(name) for name in trial.params}
         kept = {name: row for name, row in rows.items() if row and _fits(row[1], trial.params[name])}
         trial.params = {name: _as_declared(row, trial.params[name]) for name, (_, row) in kept.items()}
         trial.distributions = {name: self._distributions[base] for name, (base, _) in kept.items()}
@@ -112,7 +112,7 @@ class Intake:
         """What a trial was enqueued with, in the types of its rows: 3.0 from a browser is the integer 3."""
         if not isinstance(given, Mapping):
             return {}
-        rows = {name: self._row(name) for name in given}
+        rows = {name: self.row_of(name) for name in given}
         return {
             name: _as_declared(row[1], given[name]) for name, row in rows.items() if row and _fits(row[1], given[name])
         }
@@ -126,10 +126,10 @@ class Intake:
             named = decoded_mapping("".join(pieces))
         except (TypeError, Undecodable):
             return False
-        rows = {name: self._row(name) for name in named}
+        rows = {name: self.row_of(name) for name in named}
         return all(row is not None and _fits(row[1], named[name]) for name, row in rows.items())
 
-    def _row(self, name: object) -> tuple[str, Parameter] | None:
+    def row_of(self, name: object) -> tuple[str, Parameter] | None:
         """(name of the row, the row) that a parameter of Optuna's name belongs to: hidden_units_3 to hidden_units."""
         searched = self._rows.searched
         if not isinstance(name, str):

@@ -13,6 +13,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo.storage.study_cache import StudyCache
+from hpo.storage.trial_record import record_of
 from hpo.study.pruners import PercentilePruner
 from hpo.study.study import Study
 
@@ -71,7 +72,7 @@ class _Cutoffs(BasePruner):
             self._forget()  # the database took a trial back, which is rare
             changed, self._heard = self._cache.finished_since(0)
         for trial in changed:
-            if trial.state == TrialState.COMPLETE and trial.number not in self._completed:
+            if trial.state == TrialState.COMPLETE and trial.number not in self._completed and not _was_shorter(trial):
                 reports = trial.intermediate_values
                 self._completed[trial.number] = _digest(reports)
                 for step, value in reports.items():
@@ -90,6 +91,11 @@ class _Cutoffs(BasePruner):
         self._completed: dict[int, int] = {}  # digest of the reports by trial number
         self._reports: dict[int, _Growing] = {}  # of completed trials, by step
         self._cutoffs: dict[int, float] = {}
+
+
+def _was_shorter(trial: FrozenTrial) -> bool:
+    """Whether it trained under a table with fewer epochs: its learning rate had fallen where that of others is high."""
+    return "planned_epochs" in record_of(trial)
 
 
 def _digest(reports: dict[int, float]) -> int:

@@ -17,6 +17,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import Connection, Engine
 
+from hpo.errors import DeclarationChanged
 from hpo.messages import Epoch
 from hpo.sampling.choose import Sampling
 from hpo.sampling.distributions import suggest, suggest_from
@@ -68,6 +69,7 @@ class AskTell:
         self.study = study
         self.study_id = study_id
         self.cache = cache
+        self._fingerprint = ""  # of the study's table, as it was first seen
         self.claimed: set[int] = set()  # leased to this host, not proposed yet: nobody trains these
         # Under way, of the user's own function, each with its attempt: the next one reads what is recorded.
         self._proposals: dict[int, tuple[Trial, optuna.trial.Trial]] = {}
@@ -137,6 +139,7 @@ class AskTell:
     def count(self, connection: Connection, *, exhausted: bool = False) -> Counts:
         """The study as the database has it."""
         budget = queries.budget(connection, self.study_id)
+        self._check_table(budget.fingerprint)
         counts = {STATES[state]: number for state, number in budget.counts.items()}
         left, target = budget.seconds_left, budget.trials_target
         exhausted = exhausted and self._plans is None
@@ -145,6 +148,17 @@ class AskTell:
         if self._planner is not None:
             self._planner.look(connection, found)
         return found
+
+    def _check_table(self, fingerprint: str) -> None:
+        """Raise DeclarationChanged once the study has another table than when this host came. It may evolve only while
+        nobody works on it, and a host that was away, asleep or cut off, did not."""
+        self._fingerprint = self._fingerprint or fingerprint
+        if fingerprint != self._fingerprint:
+            raise DeclarationChanged(
+                f'study "{self.study.name}" has evolved while this host was away',
+                evidence=["another host gave it a wider table; trials under way here went back into the queue"],
+                next="bring the study's file up to date here, then start this again",
+            )
 
     def refuse(self, claim: queries.Claim) -> str:
         """End a claimed trial that nobody can train, and return why; "" for a trial that can be sampled."""

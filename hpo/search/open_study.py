@@ -16,7 +16,9 @@ from hpo.errors import StudyError, near_miss
 from hpo.sampling.intake import intake_for, trusted_study_attributes
 from hpo.search.budget import BudgetDecision, agree, initial_budget
 from hpo.search.code import check_finished_code, check_same_code, code_digest, source_digests
+from hpo.search.evolve import check_table, evolve
 from hpo.search.identity import Identity, own_identity
+from hpo.search.queueing import enqueue, fill_queue, lay_out
 from hpo.search.reaper import Reaper
 from hpo.search.retry import check_alone, try_again
 from hpo.settings import Settings
@@ -24,11 +26,8 @@ from hpo.storage import queries
 from hpo.storage.optuna_schema import DIRECTION_OF
 from hpo.storage.schema import ensure_schema
 from hpo.storage.study_cache import StudyCache
-from hpo.storage.trial_record import TrialRecord
-from hpo.study.declaration import check_same_declaration
 from hpo.study.discovery import FoundStudy
 from hpo.study.objective import Objective
-from hpo.study.samplers import Grid
 from hpo.study.study import Study
 from hpo.trainers.jobs import study_job
 
@@ -46,6 +45,7 @@ class OpenOptions:
     enqueue_known:  also enqueue what the study lists as known
     changed_code:   go on although the user's own code changed since the last finished trial
     retry_failed:   put the trials that failed by themselves back into the queue
+    evolve:         go on under a table that only widened
     """
 
     create: bool = True
@@ -55,6 +55,7 @@ class OpenOptions:
     enqueue_known: bool = False
     changed_code: bool = False
     retry_failed: bool = False
+    evolve: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class OpenStudy:
     agreed: the budget it works under, with a sentence for the user
     note: a sentence for the user about the code that trained the study so far; "" when it is the same
     retried: a sentence for the user about trials that failed before; "" when there is nothing to say
+    evolved: lines for the user about a table that has changed just now
     """
 
     study_id: int
@@ -72,6 +74,7 @@ class OpenStudy:
     agreed: BudgetDecision
     note: str
     retried: str = ""
+    evolved: tuple[str, ...] = ()
 
 
 def open_study(
@@ -97,6 +100,7 @@ def open_study(
     with engine.begin() as connection:
         study_id, stored = _open(connection, found, opening, facts)
         others = _others(connection, study_id, identity, worker_id, live_seconds)
+        evolved = _evolve(connection, found, study_id, stored, opening, others)
         retried = _retry(connection, study, study_id, opening, others)
         agreed = _set_budget(connection, study_id, opening, others)
         check_same_code(connection, study, study_id, code, commit, live_seconds)
@@ -121,7 +125,7 @@ def open_study(
             commit=commit,
             code=code,
         )
-    return OpenStudy(study_id, stored.uid, cache, agreed, note, retried)
+    return OpenStudy(study_id, stored.uid, cache, agreed, note, retried, evolved)
 
 
 @contextmanager
@@ -150,11 +154,12 @@ def prepare_study(
     """
     ensure_schema(engine)
     with engine.begin() as connection:
-        study_id, _ = _open(connection, found, opening, facts)
+        study_id, stored = _open(connection, found, opening, facts)
         others = _others(connection, study_id, own_identity(), "", live_seconds)
+        evolved = _evolve(connection, found, study_id, stored, opening, others)
         retried = _retry(connection, found.study, study_id, opening, others)
         agreed = _set_budget(connection, study_id, opening, others)
-        return replace(agreed, message="; ".join(filter(None, [agreed.message, retried])))
+        return replace(agreed, message="; ".join(filter(None, [*evolved, agreed.message, retried])))
 
 
 def _open(
@@ -170,18 +175,18 @@ def _open(
         if row
         else queries.create_study(connection, study.name, directions_of(study), _names(study), study.description)
     )
+    queries.lock_budget(connection, study_id)  # nobody changes the table between this look and the end
     stored = queries.declaration(connection, study_id)
     if row is not None and stored is None:
         raise _foreign(connection, study.name, study_id)
     if stored is None:
         stored = _register(connection, found, study_id, facts)
-        _fill_queue(connection, study, study_id)
-    else:
+        fill_queue(connection, study, study_id)
+    elif not opening.evolve:
         counts = queries.counts(connection, study_id)
-        finished = sum(number for state, number in counts.items() if state.is_finished())
-        check_same_declaration(study.name, study.declaration(), stored.declaration, finished)
+        check_table(study, stored, sum(number for state, number in counts.items() if state.is_finished()))
     if opening.enqueue_known:
-        _enqueue(connection, study_id, study, list(study.known), "known")
+        enqueue(connection, study_id, study, list(study.known), "known")
     return study_id, stored
 
 
@@ -205,12 +210,26 @@ def _others(
     return [each for each in queries.at_work(connection, study_id, live_seconds) if each.worker_id != worker_id]
 
 
+def _evolve(
+    connection: Connection,
+    found: FoundStudy,
+    study_id: int,
+    stored: queries.RegisteredStudy,
+    opening: OpenOptions,
+    others: Sequence[queries.WorkerRow],
+) -> tuple[str, ...]:
+    evolved = evolve(connection, found, study_id, stored, others) if opening.evolve else ()
+    if evolved:
+        lay_out(connection, found.study, study_id)
+    return evolved
+
+
 def _retry(
     connection: Connection, study: Study, study_id: int, opening: OpenOptions, others: Sequence[queries.WorkerRow]
 ) -> str:
     """Before the budget is set, because a trial that is tried again is not finished. Only for runs, not for workers."""
     if opening.retry_failed:
-        check_alone(study, others)
+        check_alone(study, others, "its failed trials cannot be tried again", "--retry-failed")
     if others or not opening.create:
         return ""
     return try_again(connection, study, study_id, everything=opening.retry_failed, target=opening.trials_target)
@@ -244,30 +263,6 @@ def _register(
         seed=study.seed,
         facts={**facts, "uid": uuid.uuid4().hex[:12], "job": asdict(study_job(found, {}))},
     )
-
-
-def _fill_queue(connection: Connection, study: Study, study_id: int) -> None:
-    """The baseline is trial 0, so that every report can say "better than"; then all points of a grid, if it is one."""
-    if study.has_baseline:
-        _enqueue(connection, study_id, study, [study.baseline], "baseline")
-    if isinstance(study.sampler, Grid):
-        points: list[tuple[dict[str, Any], TrialRecord]] = [
-            (point, {}) for point in study.sampler.points(study.rows, study.seed)
-        ]
-        queries.enqueue(connection, study_id, points)
-
-
-def _enqueue(
-    connection: Connection, study_id: int, study: Study, configs: list[Mapping[str, Any]], origin: str
-) -> None:
-    entries = [
-        (
-            study.parameters(config, what=origin, complete=False),
-            TrialRecord(origin=origin if origin == "baseline" and number == 1 else f"{origin} {number}"),
-        )
-        for number, config in enumerate(configs, start=1)
-    ]
-    queries.enqueue(connection, study_id, entries)
 
 
 def _foreign(connection: Connection, name: str, study_id: int) -> StudyError:

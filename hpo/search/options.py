@@ -37,6 +37,7 @@ class RunOptions:
     enqueue_known: bool = False
     changed_code: bool = False
     retry_failed: bool = False
+    evolve: bool = False
     worker: bool = False
     ray: str | None = None
     tensorboard: str | None = None

@@ -167,6 +167,7 @@ def open_for(
             enqueue_known=options.enqueue_known,
             changed_code=options.changed_code,
             retry_failed=options.retry_failed,
+            evolve=options.evolve and not options.worker,
         )
         live_seconds = settings.lease_seconds
         return open_study(engine, found, opening, identity.worker_id, identity, facts, live_seconds=live_seconds)

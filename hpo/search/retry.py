@@ -19,13 +19,13 @@ __all__ = ["check_alone", "try_again"]
 SHOWN = 10
 
 
-def check_alone(study: Study, others: Sequence[queries.WorkerRow]) -> None:
-    """Raise StudyError for --retry-failed while others work on the study: to them its failed trials are finished."""
+def check_alone(study: Study, others: Sequence[queries.WorkerRow], what: str, option: str) -> None:
+    """Raise StudyError for `option` while others work on the study: they know it as it was. what: cannot be done."""
     if others:
         raise StudyError(
-            f'study "{study.name}" has an active run, so its failed trials cannot be tried again',
+            f'study "{study.name}" has an active run, so {what}',
             evidence=[f"{one.host}   last seen {one.silent_seconds:.0f} s ago" for one in others[:SHOWN]],
-            next="stop the other run (Ctrl-C there), then give --retry-failed again",
+            next=f"stop the other run (Ctrl-C there), then give {option} again",
         )
 
 

@@ -172,7 +172,7 @@ class Search:
         listeners.tell("opened", found.study.name, opened.uid)
         progress = search_progress(found, options, thread, facts, listeners)
         wastes = [f"note: {sentence}" for sentence in wasteful(found.study)]
-        notes = [opened.agreed.message, opened.note, opened.retried, thread.sampler_note, *wastes]
+        notes = [*opened.evolved, opened.agreed.message, opened.note, opened.retried, thread.sampler_note, *wastes]
         say(options, [*replayed, *notes, endless(found, options, opened.agreed)])
         made = Loop if options.foreground is None else OneTrialLoop
         loop = made(found, thread, slots, progress, wakeup.sleeper, settings.patience_seconds, own_trials)

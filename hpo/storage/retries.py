@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 from hpo.storage.optuna_schema import FAIL, INTERMEDIATE, SYSTEM_ATTRS, TRIALS, USER_ATTRS, VALUES, WAITING
 from hpo.storage.trial_record import TrialRecord
 
-__all__ = ["put_back"]
+__all__ = ["forget_training", "put_back"]
 
 _KEPT = ("origin", "earlier_failure")
 _FORGOTTEN = sorted(TrialRecord.__annotations__.keys() - set(_KEPT))
@@ -33,9 +33,8 @@ def put_back(connection: Connection, trial_ids: Sequence[int]) -> None:
     `earlier_failure`. Only while no coordinator works on the study: in its memory a failed trial stays failed."""
     locked = f"SELECT trial_id FROM {TRIALS} WHERE trial_id = ANY(CAST(:ids AS int[])) AND state = '{FAIL}' FOR UPDATE"
     found = connection.execute(text(locked), {"ids": list(trial_ids)}).scalars()
-    bound = {"ids": list(found), "keys": _FORGOTTEN}
-    for statement in _STATEMENTS:
-        connection.execute(text(statement), bound)
+    bound = {"ids": list(found)}
+    forget_training(connection, bound["ids"])
     connection.execute(
         text(
             f"UPDATE {TRIALS} SET state = '{WAITING}', datetime_start = NULL, datetime_complete = NULL"
@@ -43,3 +42,10 @@ def put_back(connection: Connection, trial_ids: Sequence[int]) -> None:
         ),
         bound,
     )
+
+
+def forget_training(connection: Connection, trial_ids: Sequence[int]) -> None:
+    """Remove what training left of these trials: they keep number, parameters, and why they failed before."""
+    bound = {"ids": list(trial_ids), "keys": _FORGOTTEN}
+    for statement in _STATEMENTS:
+        connection.execute(text(statement), bound)

@@ -82,12 +82,14 @@ class RegisteredStudy:
 
 @dataclass(frozen=True)
 class Budget:
-    """seconds_left may be negative; None without a deadline. `counts` has every state of Optuna."""
+    """seconds_left may be negative; None without a deadline. `counts` has every state of Optuna. fingerprint: of the
+    study's table, which may change while nobody is at work (`hpo run --evolve`)."""
 
     seconds_left: float | None
     trials_target: int | None
     counts: dict[TrialState, int]
     deadline: datetime | None = None
+    fingerprint: str = ""
 
     @property
     def finished(self) -> int:
@@ -240,15 +242,15 @@ def budget(connection: Connection, study_id: int) -> Budget:
     """What is left, and how many trials there are in each state. KeyError for a study we have no record of."""
     row = connection.execute(
         text(
-            f"SELECT {seconds_from('now()', 'deadline')}, trials_target, deadline"
-            " FROM hpo_studies WHERE study_id = :study"
+            f"SELECT {seconds_from('now()', 'deadline')}, trials_target, deadline,"
+            " fingerprint FROM hpo_studies WHERE study_id = :study"
         ),
         {"study": study_id},
     ).one_or_none()
     if row is None:
         raise tables.NoStudy(study_id)
     seconds_left = None if row.deadline is None else row[0]
-    return Budget(seconds_left, row[1], counts(connection, study_id), row.deadline)
+    return Budget(seconds_left, row[1], counts(connection, study_id), row.deadline, row.fingerprint)
 
 
 def counts(connection: Connection, study_id: int) -> dict[TrialState, int]:

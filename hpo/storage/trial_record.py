@@ -73,6 +73,7 @@ class TrialRecord(TypedDict, total=False):
     warnings: list[str]
     folds: list[dict[str, Any]]
     decisions: list[dict[str, Any]]  # of a search with paused trials (hpo.search.planning), the first one first
+    planned_epochs: int  # that it was to train for, where the study's table has more by now (--evolve)
     epoch_seconds: float  # when it paused: what an epoch took on average, validation included
 
 
@@ -144,7 +145,9 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("seconds", "setup_seconds", "train_seconds", "eval_seconds", "epoch_seconds"), _number),
     **dict.fromkeys(("parameters", "macs", "peak_memory_bytes"), _number),
     "decisions": _list,
-    **dict.fromkeys(("attempt", "epochs", "best_epoch", "seed", "trainer_deaths", "val_images"), _whole),
+    **dict.fromkeys(
+        ("attempt", "epochs", "best_epoch", "seed", "trainer_deaths", "val_images", "planned_epochs"), _whole
+    ),
 }
 """By key, whether a value may be used. Keys that no reader names are not checked."""
 

@@ -7,29 +7,40 @@ from typing import Any
 
 from hpo.errors import DeclarationChanged
 from hpo.messages import Protocol
+from hpo.study.evolving import compared
 from hpo.wording import shortened
 
-__all__ = ["check_same_declaration", "declared", "protocol_of"]
+__all__ = ["changed_lines", "check_same_declaration", "declared", "protocol_of"]
 
 SHOWN = 20
 """The most changed rows that an error shows; a database may hold any number."""
 
 
-def check_same_declaration(name: str, now: Mapping[str, str], stored: Mapping[str, str], finished: int) -> None:
-    """Raise DeclarationChanged with the rows in which study `name` differs from what it was started with."""
+def check_same_declaration(study: Any, stored: Mapping[str, str], finished: int) -> None:
+    """Raise DeclarationChanged with the rows in which a hpo.study.study.Study differs from what it was started with."""
+    lines = changed_lines(stored, study.declaration())
+    if not lines:
+        return
+    rows = f"the row{'s' if len(lines) > 1 else ''} above"
+    kept = not compared(study, stored).lost
+    raise DeclarationChanged(
+        f'study "{study.name}" was started with a different table ({finished} finished trials)',
+        evidence=lines,
+        next=f"`hpo run --evolve` goes on with it, and keeps every trial; or restore {rows}"
+        if kept
+        else f"give the study a new name (--name), or restore {rows}",
+    )
+
+
+def changed_lines(stored: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """The rows in which two tables differ, each as a line; at most SHOWN."""
     names = [*stored, *(row for row in now if row not in stored)]
     changed = [row for row in names if stored.get(row) != now.get(row)]
-    if not changed:
-        return
-    width = max(len(shortened(row)) for row in changed)
-    raise DeclarationChanged(
-        f'study "{name}" was started with a different table ({finished} finished trials)',
-        evidence=[
-            f"{shortened(row):<{width}}  {shortened(stored.get(row, '-'), 200)}   ->   {now.get(row, '-')}"
-            for row in changed[:SHOWN]
-        ],
-        next=f"give the study a new name (--name), or restore the row{'s' if len(changed) > 1 else ''} above",
-    )
+    width = max((len(shortened(row)) for row in changed), default=0)
+    return [
+        f"{shortened(row):<{width}}  {shortened(stored.get(row, '-'), 200)}   ->   {now.get(row, '-')}"
+        for row in changed[:SHOWN]
+    ]
 
 
 def declared(study: Any) -> dict[str, str]:

@@ -10,9 +10,21 @@ from typing import Any, Self
 
 from hpo.errors import StudyError
 
-__all__ = ["Categorical", "Float", "Int", "Parameter", "Scalar"]
+__all__ = ["UNSAID", "Categorical", "Float", "Int", "Parameter", "Scalar"]
 
 Scalar = str | int | float | bool | None
+
+
+class _Unsaid:
+    def __repr__(self) -> str:
+        return "not said"
+
+    def __reduce__(self) -> str:
+        return "UNSAID"  # the same one in every process
+
+
+UNSAID: Any = _Unsaid()
+"""Where None would be a value."""
 
 MOST_STEPS = 10_000_000
 """The most steps of a Float: with more, rounding can no longer tell one from the next."""
@@ -20,21 +32,35 @@ MOST_STEPS = 10_000_000
 
 @dataclass(frozen=True)
 class Parameter:
-    """What every row of a space shares: repetition and conditions."""
+    """What every row of a space shares: repetition, conditions, and what trials had before there was the row."""
 
     repeat: str | None = field(default=None, kw_only=True)
     conditions: tuple[tuple[str, tuple[Scalar, ...]], ...] = field(default=(), kw_only=True)
+    before: Any = field(default=UNSAID, kw_only=True, compare=False, repr=False)
 
     def per(self, count: str) -> Self:
         """Search one value for each of `count`, which is another row: an Int or a fixed whole number."""
-        return replace(self, repeat=count)
+        return self._with(repeat=count)
 
     def when(self, **conditions: Scalar | Sequence[Scalar]) -> Self:
         """Search this row only where each named row has the value, or one of the values, given here."""
         if not conditions:
             raise StudyError(".when() needs a condition", next='write for example .when(optimizer="sgd")')
         rows = tuple((name, _as_values(values)) for name, values in conditions.items())
-        return replace(self, conditions=self.conditions + rows)
+        return self._with(conditions=self.conditions + rows)
+
+    def added(self, before: Scalar) -> Self:
+        """Say that trials which ran before this row was added to the study (`hpo run --evolve`) had the value `before`.
+        Only training of your own needs it: what hpo's recipe and models take without a row is known."""
+        if not self.contains(before):
+            raise StudyError(
+                f".added({before!r}) is outside its row: {self}",
+                next="widen the row: trials that had that value need a place in it",
+            )
+        return self._with(before=before)
+
+    def _with(self, **changes: Any) -> Self:
+        return replace(self, **changes)
 
     def contains(self, value: Any) -> bool:
         raise NotImplementedError
@@ -160,6 +186,7 @@ class Categorical(Parameter):
         *choices: Scalar,
         repeat: str | None = None,
         conditions: tuple[tuple[str, tuple[Scalar, ...]], ...] = (),
+        before: Any = UNSAID,
     ) -> None:
         if not choices:
             raise StudyError("Categorical() needs at least one choice", next='write Categorical("adam", "sgd")')
@@ -176,13 +203,11 @@ class Categorical(Parameter):
         object.__setattr__(self, "choices", choices)
         object.__setattr__(self, "repeat", repeat)
         object.__setattr__(self, "conditions", conditions)
+        object.__setattr__(self, "before", before)
 
-    def per(self, count: str) -> Self:
-        return type(self)(*self.choices, repeat=count, conditions=self.conditions)
-
-    def when(self, **conditions: Scalar | Sequence[Scalar]) -> Self:
-        rows = Parameter().when(**conditions).conditions
-        return type(self)(*self.choices, repeat=self.repeat, conditions=self.conditions + rows)
+    def _with(self, **changes: Any) -> Self:
+        kept = {"repeat": self.repeat, "conditions": self.conditions, "before": self.before}
+        return type(self)(*self.choices, **(kept | changes))
 
     def contains(self, value: Any) -> bool:
         return any(value == choice and isinstance(value, bool) == isinstance(choice, bool) for choice in self.choices)

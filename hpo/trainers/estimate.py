@@ -68,7 +68,7 @@ def compare_stored(study: Study, settings: Settings) -> str:
     except StorageError as error:
         return f"not compared with what is stored: {error.fact}"
     if stored is not None:
-        check_same_declaration(study.name, study.declaration(), stored, finished)
+        check_same_declaration(study, stored, finished)
     return ""
 
 

@@ -82,7 +82,9 @@ def test_only_the_baseline_is_tried_again_unasked_and_only_with_other_code(engin
 
 def test_nothing_is_put_back_under_those_who_know_it_as_failed(engine: Engine, study_id: int) -> None:
     with engine.begin() as c, pytest.raises(StudyError, match="has an active run"):
-        check_alone(STUDY, queries.at_work(c, study_id, 30.0))
+        check_alone(
+            STUDY, queries.at_work(c, study_id, 30.0), "its failed trials cannot be tried again", "--retry-failed"
+        )
 
 
 def test_a_trial_refused_for_what_another_hand_wrote_is_not_tried_again(engine: Engine, study_id: int) -> None:

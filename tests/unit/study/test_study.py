@@ -150,9 +150,9 @@ def test_the_fingerprint_changes_with_every_row_and_with_nothing_else() -> None:
 def test_a_changed_declaration_is_refused_row_by_row() -> None:
     stored = make().declaration()
     changed = make(space=SPACE | {"lr": Float(1e-4, 1.0, log=True)})
-    check_same_declaration("s", make().declaration(), stored, finished=47)
+    check_same_declaration(make(), stored, finished=47)
     with pytest.raises(DeclarationChanged) as caught:
-        check_same_declaration(changed.name, changed.declaration(), stored, finished=47)
+        check_same_declaration(changed, stored, finished=47)
     assert caught.value.exit_code == 3
     assert "47 finished trials" in str(caught.value)
     assert caught.value.evidence == ("lr  0.0001 .. 0.1 log   ->   0.0001 .. 1.0 log",)

@@ -6,6 +6,7 @@ from protections.protection import HOSTS, LIMITS, SHARED, Protection
 
 __all__ = ["PEOPLE_PROTECTIONS"]
 
+EVOLVE = "system/search/test_evolve.py::test_"
 HOSTILE = "system/faults/test_hostile.py::test_"
 
 PEOPLE_PROTECTIONS = (
@@ -28,6 +29,24 @@ PEOPLE_PROTECTIONS = (
         "''",
         HOSTS + "trials_that_only_failed_are_no_reason_to_refuse_the_mended_model",
         "it is tried again",
+    ),
+    Protection(
+        "a table that stays while others work",
+        "search/evolve.py",
+        "evolve",
+        "check_alone(study, others, 'its table cannot change', '--evolve')",
+        "None",
+        EVOLVE + "a_host_at_work_keeps_the_table_as_it_is_and_one_that_was_away_is_told",
+        "DID NOT RAISE",
+    ),
+    Protection(
+        "the table being looked at again",
+        "search/ask_tell.py",
+        "AskTell.count",
+        "self._check_table(budget.fingerprint)",
+        "None",
+        EVOLVE + "a_host_at_work_keeps_the_table_as_it_is_and_one_that_was_away_is_told",
+        "DID NOT RAISE",
     ),
     Protection(
         "the wait being said",

@@ -1,0 +1,136 @@
+"""What a search makes of what is known already: regret on the simulated space, against one that begins afresh.
+
+    python -m benchmarks.earlier_knowledge [--short] [--seeds 20] [--trials 40]
+
+evolve: a study of a narrower table (adam alone, a low learning rate, narrow layers) has run 40 trials; then its table
+widens to the whole space, as `hpo run --evolve` does it, and a fresh start has the whole space from its first trial.
+
+Regret is BEST less the true end of the configuration with the best complete trial, of the study's own curves with their
+noise. One slot, no database, in simulated time. Each seed draws the noise and the search of every way anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from benchmarks import simulated
+from benchmarks.recording import recorded
+from benchmarks.search_quality import Ours
+from hpo import Categorical, Float, Int, Study
+from hpo.sampling.distributions import distribution
+from hpo.study.evolving import compared
+
+Seen = list[tuple[float, Mapping[str, Any]]]
+"""The last value of each trial, and its configuration."""
+
+NARROW = replace(
+    simulated.study,
+    space={
+        **simulated.study.rows.rows,
+        "hidden_units": Int(16, 128).per("layers"),
+        "optimizer": Categorical("adam"),
+        "lr": Float(1e-5, 3e-4, log=True),
+        "momentum": 0.9,
+    },
+    baseline={**simulated.study.baseline, "lr": 1e-4},
+)
+"""Its best possible end is 0.01 below that of the whole space."""
+
+
+def search(side: Ours, trials: int, seed: int, end: Callable[[Mapping[str, Any]], float] | None = None) -> Seen:
+    """`trials` trials, one after the other. end: where a curve really ends, if not as the simulated space has it."""
+    seen: Seen = []
+    for _ in range(trials):
+        each = side.ask()
+        moved = (end(each.config) if end else simulated.final(each.config)) - simulated.final(each.config)
+        state = TrialState.COMPLETE
+        for epoch in range(1, simulated.EPOCHS + 1):
+            value = simulated.value(each.config, epoch, seed * 100_003 + each.trial_id) + moved
+            each.epoch, each.value = epoch, value
+            if side.report(each) and epoch < simulated.EPOCHS:
+                state = TrialState.PRUNED
+                break
+        side.tell(each, state)
+        seen.append((each.value if state is TrialState.COMPLETE else -1.0, each.config))
+    return seen
+
+
+def regret(seen: Seen) -> float:
+    """Of the one that its study would call the best."""
+    return simulated.BEST - simulated.final(max(seen, key=lambda each: each[0])[1])
+
+
+def evolved(side: Ours, study: Study) -> Ours:
+    """A search of `study` that has the trials of `side`."""
+    assert not compared(study, side.study.declaration()).lost
+    after = Ours(study, 1)
+    after.take_over(_rewritten(trial, study, side.study) for trial in side.trials())
+    return after
+
+
+def _rewritten(trial: FrozenTrial, study: Study, before: Study) -> FrozenTrial:
+    """As hpo.search.evolve does it in the database."""
+    fixed = before.rows.fixed
+    drawn: dict[str, Any] = {}
+    kinds = {}
+
+    def given(name: str, row: Any) -> Any:
+        drawn[name] = trial.params[name] if name in trial.params else fixed[name]
+        kinds[name] = distribution(row)
+        return drawn[name]
+
+    study.rows.sample(given)
+    trial.params, trial.distributions = drawn, kinds
+    return trial
+
+
+def evolve(trials: int, seeds: int, places: Sequence[int]) -> None:
+    ways: dict[str, list[list[float]]] = {"fresh start": [], "evolved": []}
+    for seed in range(seeds):
+        narrow, whole = replace(NARROW, seed=seed), replace(simulated.study, seed=seed)
+        fresh = search(Ours(whole, 1), max(places), seed)
+        ways["fresh start"].append([regret(fresh[:place]) for place in places])
+        side = Ours(narrow, 1)
+        seen = search(side, trials, seed)
+        seen += search(evolved(side, whole), max(places), seed)
+        ways["evolved"].append([regret(seen[: trials + place]) for place in places])
+    _show(f"evolve: after {trials} trials of a narrower table, and as many more of the whole one", ways, places)
+
+
+def _show(title: str, ways: Mapping[str, Sequence[Sequence[float]]], places: Sequence[int]) -> None:
+    print(f"\n{title}: regret x 1000, mean ± standard error\n")
+    print("| way | " + " | ".join(f"{place} trials" for place in places) + " |")
+    print("|---|" + "---|" * len(places))
+    for way, regrets in ways.items():
+        print(f"| {way} | " + " | ".join(_summary([each[at] for each in regrets]) for at in range(len(places))) + " |")
+
+
+def _summary(values: Sequence[float]) -> str:
+    return f"{1e3 * statistics.fmean(values):.2f} ± {1e3 * statistics.stdev(values) / len(values) ** 0.5:.2f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--short", action="store_true", help="3 seeds of 20 trials")
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--trials", type=int, default=40)
+    parser.add_argument("--record", action="store_true", help="write records/DATE-earlier_knowledge.md")
+    options = parser.parse_args()
+    if options.short:
+        options.seeds, options.trials = 3, 20
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    places = [max(1, options.trials * share // 4) for share in (1, 2, 4)]
+    with recorded("earlier_knowledge", "What a search makes of what is known already", options.record):
+        print(f"{options.seeds} seeds, one slot, the simulated space of 10 epochs, TPE and median pruning")
+        evolve(options.trials, options.seeds, places)
+
+
+if __name__ == "__main__":
+    main()
