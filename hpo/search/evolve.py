@@ -236,7 +236,7 @@ def _said(study: Study, difference: TableChange, trials: int, again: int) -> tup
     lines = [f'study "{study.name}" goes on with another table; it keeps {kept}']
     for change in difference.changes:
         value = difference.added.get(change.row)
-        lines.append(f"  {change}" + (f"   ({kept}: {value!r})" if change.row in difference.added else ""))
+        lines.append(f"  {change}" + (f"   ({kept} have {value!r})" if change.row in difference.added else ""))
     if difference.epochs is not None:
         begins = f", and {again} unfinished begin again" if again else ""
         lines.append(f"  finished trials stay as they are, trained for {difference.epochs} epochs{begins}")

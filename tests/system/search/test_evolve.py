@@ -99,7 +99,7 @@ def test_every_trial_is_a_whole_configuration_of_the_wider_table_and_optuna_goes
     before = {trial.number: trial for trial in optuna.load_study(study_name="grows", storage=database_url).trials}
     of = opened(engine, wider(), evolve=True)
     assert of.evolved[0] == 'study "grows" goes on with another table; it keeps 13 trials so far'
-    assert any("weight_decay  -   ->   0.0 .. 0.1   (13 trials so far: 0.0)" in line for line in of.evolved)
+    assert any("weight_decay  -   ->   0.0 .. 0.1   (13 trials so far have 0.0)" in line for line in of.evolved)
     study = optuna.load_study(study_name="grows", storage=database_url)
     for trial in study.trials:
         old = before[trial.number].params
