@@ -15,6 +15,7 @@ from hpo.own_messages import Answer, Attribute, OwnCommand, OwnTraining, Questio
 
 __all__ = [
     "EPOCH_METRICS",
+    "LOST_PEER",
     "EarlyStoppingRule",
     "Epoch",
     "Finished",
@@ -235,6 +236,9 @@ class Epoch:
     own: dict[str, float] = field(default_factory=dict)
 
 
+LOST_PEER = "lost_peer"
+
+
 @dataclass(frozen=True)
 class Finished:
     """Trainer to coordinator: the trial has ended, or was stopped to be resumed later.
@@ -247,6 +251,7 @@ class Finished:
              failed         a bug: reason is "Type: message", details has the last traceback lines, where is the
                             innermost line of the user's code, as "my_models.py:12"; "" where none is known
              bad_data       the data set's files are missing or altered
+             LOST_PEER      only from a rank to hpo.gang_trainer: another rank is gone, or did not come
     epoch:   the last finished epoch; best_epoch the one whose weights were kept
     facts:   setup_seconds, train_seconds, eval_seconds, peak_memory_bytes, parameters, macs, initial_loss,
              data_checksum, val_images, resumed_epoch, out_of_time (max_seconds ended it);
@@ -276,7 +281,7 @@ def decode(payload: bytes) -> Message:
     """The message that `encode` made. Raises ValueError for anything else."""
     try:
         name, fields = json.loads(payload)
-        return _READERS[name](fields)
+        return _READERS[name](fields) if name in _READERS else _PLAIN[name](**fields)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"not a message of this version: {payload[:80]!r}") from error
 
@@ -285,16 +290,6 @@ def _inspect(fields: Mapping[str, Any]) -> Inspect:
     return Inspect(**{**fields, "job": Job.from_json(fields["job"])})
 
 
-_READERS: dict[str, Callable[[Mapping[str, Any]], Message]] = {
-    "Job": Job.from_json,
-    "Stop": lambda fields: Stop(**fields),
-    "Inspect": _inspect,
-    "Inspected": lambda fields: Inspected(**fields),
-    "Ready": lambda fields: Ready(**fields),
-    "Epoch": lambda fields: Epoch(**fields),
-    "Finished": lambda fields: Finished(**fields),
-    "Question": lambda fields: Question(**fields),
-    "Answer": lambda fields: Answer(**fields),
-    "Report": lambda fields: Report(**fields),
-    "Attribute": lambda fields: Attribute(**fields),
-}
+_READERS: dict[str, Callable[[Mapping[str, Any]], Message]] = {"Job": Job.from_json, "Inspect": _inspect}
+_KINDS = (Stop, Inspected, Ready, Epoch, Finished, Question, Answer, Report, Attribute)
+_PLAIN: dict[str, Callable[..., Message]] = {kind.__name__: kind for kind in _KINDS}

@@ -42,6 +42,7 @@ VARIABLES = (
     Variable("HPO_DEVICES", "every GPU, else the CPU", "devices to train on: `cpu`, `cuda` or `cuda:0,cuda:1`"),
     Variable("HPO_TRAINERS", "one per core", "number of trainers on the CPU"),
     Variable("HPO_TRAINERS_PER_GPU", "1", "number of trainers that share each GPU; `hpo run` also takes `auto`"),
+    Variable("HPO_DEVICES_PER_TRIAL", "the study's, else 1", "number of devices that train one trial together"),
     Variable("HPO_TIMEOUT", "none", "time budget of `hpo run` and `hpo db init --study` without `--timeout`"),
     Variable("HPO_TRIALS", "none", "number of trials of `hpo run` and `hpo db init --study` without `--trials`"),
     Variable("HPO_NOTIFY", "none", "address for `hpo run --notify`, or several; no process list shows it here"),
@@ -55,6 +56,7 @@ VARIABLES = (
         "300",
         "how long a run waits for the database before it writes results to a journal and ends with 4",
     ),
+    Variable("HPO_RANK_SECONDS", "300", "how long the devices of one trial wait for one of them that hangs"),
     Variable("HPO_NATIVE", "1", "0 trains with torch's operators alone: no C is compiled or loaded, and it is slower"),
 )
 """Every environment variable that hpo reads, in the order of README.md and `hpo --help`."""
@@ -74,6 +76,7 @@ class Settings:
     devices:           HPO_DEVICES, for example `cpu`, `cuda`, `cuda:0,cuda:1`; None means every visible GPU, else CPU
     lease_seconds:     HPO_LEASE_SECONDS, how long a silent worker keeps its trials
     patience_seconds:  HPO_PATIENCE_SECONDS, how long the database may be down before results go to the journal
+    rank_seconds:      HPO_RANK_SECONDS, how long the devices of one trial wait for each other
     native:            HPO_NATIVE, 0 to train without compiled C kernels; torch's own operators do the same, more slowly
     """
 
@@ -85,6 +88,7 @@ class Settings:
     devices: str | None = None
     lease_seconds: float = 30.0
     patience_seconds: float = 300.0
+    rank_seconds: float = 300.0
     native: bool = True
 
     @classmethod
@@ -103,6 +107,7 @@ class Settings:
             devices=environ.get("HPO_DEVICES") or None,
             lease_seconds=_positive(environ, "HPO_LEASE_SECONDS", 30.0),
             patience_seconds=_positive(environ, "HPO_PATIENCE_SECONDS", 300.0),
+            rank_seconds=_positive(environ, "HPO_RANK_SECONDS", 300.0),
             native=_switch(environ, "HPO_NATIVE"),
         )
 
@@ -113,7 +118,12 @@ def refused_variables(environ: Mapping[str, str]) -> list[str]:
     Settings.read refuses the others.
     """
     found = []
-    for name, most in (("HPO_TRAINERS", 1024), ("HPO_TRAINERS_PER_GPU", 64), ("HPO_TRIALS", 2**31 - 1)):
+    for name, most in (
+        ("HPO_TRAINERS", 1024),
+        ("HPO_TRAINERS_PER_GPU", 64),
+        ("HPO_DEVICES_PER_TRIAL", 1024),
+        ("HPO_TRIALS", 2**31 - 1),
+    ):
         text = environ.get(name, "")
         may_be_auto = name == "HPO_TRAINERS_PER_GPU" and text.strip().lower() == "auto"
         if text and not may_be_auto and not (text.strip().isascii() and _is_whole(text, most)):

@@ -1,5 +1,7 @@
 """The child process that trains: `python -m hpo.trainer --fd N --device cpu [--memory-fraction F]`.
 
+With `--rank R --ranks N --meeting FILE` it is one of N that train each trial together, which hpo.gang_trainer started.
+
 It exchanges hpo.messages over the inherited socket N. One thread blocks on the socket, so that a request to stop is
 seen at the next step and a closed socket at once; the main thread trains. The coordinator handles signals.
 """
@@ -25,6 +27,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from importlib import metadata
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import NoReturn
 
 import torch
@@ -47,6 +50,7 @@ from hpo.training.graphs import CaptureFailed
 from hpo.training.outcomes import BROKEN_DEVICE, failure
 from hpo.training.preflight import inspect_study
 from hpo.training.progress import StopRequest
+from hpo.training.ranks import Ranks, end_with_parent
 from hpo.training.train_val_split import DataCache
 
 __all__ = ["main", "train_here"]
@@ -57,11 +61,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     os.dup2(2, 1)  # what a model prints goes to stderr
+    if options.ranks > 1:
+        end_with_parent()
     received, unrecorded = carried(options.carried)
     channel = Channel(Connection(options.fd), received=received)
     threading.Thread(target=channel.read, name="reader", daemon=True).start()
     try:
         device = open_device(options.device, options.memory_fraction)
+        ranks = _join(options, device)
     except DeviceError as error:
         print(error, file=sys.stderr)  # noqa: T201 - the coordinator reads the child's stderr when it dies early
         return error.exit_code
@@ -80,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 if isinstance(message, Inspect):
                     answer: Message = _inspected(message, data, device, record)
                 else:
-                    answer = _answer(message, channel, data, device, record)
+                    answer = _answer(message, channel, data, device, record, ranks)
             channel.send(answer)
         except CaptureFailed as failed:
             data.close()
@@ -88,6 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         heap.rest()  # while the coordinator stores the result
         release_cached(device)
         if not answers(device):
+            if ranks is not None:
+                _leave(device, "its process can train nothing more")  # this trial's result has been sent
             data.close()
             begin_anew(channel.unbegun(None), unrecorded, keep=options.fd)
 
@@ -161,17 +170,19 @@ def _inspected(message: Inspect, data: DataCache, device: torch.device, record: 
     return inspect_study(message, data, device, record=record)
 
 
-def _answer(job: Job, channel: Channel, data: DataCache, device: torch.device, record: bool) -> Finished:
+def _answer(
+    job: Job, channel: Channel, data: DataCache, device: torch.device, record: bool, ranks: Ranks | None = None
+) -> Finished:
     """Train `job`, whatever happens in it but CaptureFailed, and say how it ended."""
     stop = channel.begin(job)
     _import_from(job.sys_path)
     try:
         if job.own is None:
-            return _fitted(job, channel, data, device, stop, record)
+            return _fitted(job, channel, data, device, stop, record, ranks)
         if job.own.define_by_run:
             finished = run_objective(job, channel.send, stop, channel.answers)
         else:
-            finished = run_training(job, device, channel.send, stop, channel.answers, _say)
+            finished = run_training(job, device, channel.send, stop, channel.answers, _say, ranks)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a model is the user's code: nothing it raises may end the trainer
         finished = failure(job, error)
         # Frames of the traceback hold the tensors that filled the memory.
@@ -199,10 +210,18 @@ def _the_only_one() -> Iterator[None]:
 
 
 def _fitted(
-    job: Job, channel: Channel, data: DataCache, device: torch.device, stop: StopRequest, record: bool
+    job: Job,
+    channel: Channel,
+    data: DataCache,
+    device: torch.device,
+    stop: StopRequest,
+    record: bool,
+    ranks: Ranks | None,
 ) -> Finished:
     """As `fit`. Where a GPU's memory runs out in the first epoch, once more after what earlier trials left is freed:
-    torch's allocator collects no garbage of Python's before it gives up."""
+    torch's allocator collects no garbage of Python's before it gives up. Not one rank alone."""
+    if ranks is not None:
+        return fit(job, data, device, channel.send, stop, _say, ranks=ranks)
     epochs = 0
 
     def send(epoch: Epoch) -> None:
@@ -220,6 +239,17 @@ def _fitted(
     return fit(job, data, device, channel.send, stop, _say, record)
 
 
+def _join(options: argparse.Namespace, device: torch.device) -> Ranks | None:
+    """The other ranks, once all are there; None where this process trains alone."""
+    if options.ranks == 1:
+        return None
+    try:
+        return Ranks.join(options.rank, options.ranks, options.meeting, device, Settings.read().rank_seconds)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise DeviceError(f"rank {options.rank} on {device} cannot reach the others", evidence=[reason]) from error
+
+
 def _leave(device: torch.device, reason: str) -> NoReturn:
     """End at once, without a result: the coordinator resumes the trial elsewhere, and watches this device."""
     print(f"{device} is broken: {reason}", file=sys.stderr, flush=True)  # noqa: T201
@@ -235,6 +265,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--fd", type=int, required=True, help="the inherited socket")
     parser.add_argument("--device", required=True, help="cpu, cuda, cuda:1")
     parser.add_argument("--memory-fraction", type=float, help="of the GPU's memory, 0..1")
+    parser.add_argument("--rank", type=int, default=0, help="of this process, from 0")
+    parser.add_argument("--ranks", type=int, default=1, help="how many train each trial together")
+    parser.add_argument("--meeting", type=Path, help="the file by which they find each other")
     parser.add_argument("--carried", type=int, help="the file of a process before this one (hpo.fresh_process)")
     return parser.parse_args(arguments)
 

@@ -10,7 +10,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["FrameworkFiles"]
+from hpo.errors import UsageError
+from hpo.own_training.run import Run
+
+__all__ = ["FrameworkFiles", "check_one_device"]
+
+
+def check_one_device(run: Run) -> None:
+    """Raise UsageError where several processes train: each would have its framework start others."""
+    if run.world_size > 1:
+        raise UsageError(
+            f"HpoCallback trains on one device, and this trial has {run.world_size}",
+            next="leave devices_per_trial out, or write the loop with run.wrap and run.epochs (docs/own-training.md)",
+        )
 
 
 class FrameworkFiles:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.errors import StudyError
-from hpo.integrations.files import FrameworkFiles
+from hpo.integrations.files import FrameworkFiles, check_one_device
 from hpo.own_training.run import Run
 
 if TYPE_CHECKING or not ("pytorch_lightning" in sys.modules and "lightning.pytorch" not in sys.modules):
@@ -54,6 +54,7 @@ class HpoCallback(Checkpoint):
 
     def __init__(self, run: Run) -> None:
         super().__init__()
+        check_one_device(run)
         self._run = run
         folder = run.checkpoint_dir / "lightning"
         folder.mkdir(exist_ok=True)

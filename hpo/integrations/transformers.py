@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.errors import StudyError
-from hpo.integrations.files import FrameworkFiles
+from hpo.integrations.files import FrameworkFiles, check_one_device
 from hpo.own_training.run import Run
 
 try:
@@ -41,6 +41,7 @@ class HpoCallback(TrainerCallback):
     """
 
     def __init__(self, run: Run) -> None:
+        check_one_device(run)
         self._run = run
         self._files = FrameworkFiles(run.checkpoint_dir)
         self._asked_for_checkpoint = self._training = self._pending = False

@@ -66,8 +66,8 @@ class Keeping:
             if states.keys() != vars(state).keys():
                 raise ValueError(f"it holds {', '.join(states)}, and resume() was given {', '.join(vars(state))}")
             for name, value in list(vars(state).items()):
-                setattr(state, name, restore(value, states[name]))
-            random = value_of(snapshot.progress["random"], snapshot.tensors)
+                setattr(state, name, self._restored(value, states[name]))
+            random = self._random_of(snapshot)
         except Exception as error:
             raise BeginAgain(f"{type(error).__name__}: {str(error).strip().splitlines()[0]}") from error
         return state, {**snapshot.progress, "random": random}
@@ -80,13 +80,31 @@ class Keeping:
             return False
         tensors: dict[str, torch.Tensor] = {}
         try:
-            states = {name: state_of(value) for name, value in vars(self._state).items()}
+            states = {name: self._state_of(value) for name, value in vars(self._state).items()}
         except OSError as error:  # of an object that writes a file of its own
             self._checkpoints.refuse(error)
             return False
-        trees = {"state": tree_of(states, tensors, "state"), "random": tree_of(generators(), tensors, "random")}
+        random = {name: tree_of(value, tensors, name) for name, value in self._random().items()}
+        content = {**progress, "state": tree_of(states, tensors, "state"), **random}
         self._size = sum(tensor.nbytes for tensor in tensors.values())
-        return self._checkpoints.save(TrainingSnapshot({**progress, **trees}, tensors), begun)
+        return self._write(TrainingSnapshot(content, tensors), begun)
+
+    # What differs where several processes train ---------------------------------------------------------------------
+
+    def _state_of(self, value: Any) -> Any:
+        return state_of(value)
+
+    def _restored(self, value: Any, state: Any) -> Any:
+        return restore(value, state)
+
+    def _random(self) -> dict[str, Any]:
+        return {"random": generators()}
+
+    def _random_of(self, snapshot: TrainingSnapshot) -> Any:
+        return value_of(snapshot.progress["random"], snapshot.tensors)
+
+    def _write(self, snapshot: TrainingSnapshot, begun: float) -> bool:
+        return self._checkpoints.save(snapshot, begun)
 
     @property
     def folder(self) -> Path:

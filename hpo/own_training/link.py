@@ -16,8 +16,10 @@ from hpo.own_messages import FORKED, Answer, Question, Report
 from hpo.own_metrics import checked_metrics
 from hpo.training.progress import StopRequest
 
-__all__ = ["Link", "Paused"]
+__all__ = ["LONGEST_PAUSE", "Ended", "Link", "Paused"]
 
+LONGEST_PAUSE = 1.5
+"""Seconds that a loader goes on after a pause was asked for, in case the epoch ends within them."""
 LOOK_SECONDS = 0.2
 """How often a function that waits for an answer checks whether it must stop."""
 
@@ -27,6 +29,15 @@ class Paused(BaseException):
 
     Not an Exception, so that `except Exception` lets it through.
     """
+
+
+class Ended(BaseException):
+    """Raised in a user's function when its trial ends here for good. Not an Exception, so that `except Exception` lets
+    it through. outcome: "complete" (its time is up, or it was only rehearsed) or "diverged"; reason: in words."""
+
+    def __init__(self, outcome: str, reason: str = "") -> None:
+        super().__init__(outcome, reason)
+        self.outcome, self.reason = outcome, reason
 
 
 class Link:

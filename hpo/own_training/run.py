@@ -7,35 +7,23 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import torch
+from torch import nn
 
 from hpo.messages import Epoch, Job
 from hpo.own_messages import Attribute
 from hpo.own_metrics import checked_metrics
 from hpo.own_training.keeping import BeginAgain, Keeping
-from hpo.own_training.link import Link
-from hpo.own_training.loader import EpochLoader, loader_seed
+from hpo.own_training.link import LONGEST_PAUSE, Ended, Link
+from hpo.own_training.loader import REHEARSED_BATCHES, EpochLoader, loader_seed
 from hpo.training.object_state import restore_generators
 
 __all__ = ["BeginAgain", "Ended", "Run"]
-
-LONGEST_PAUSE = 1.5
-"""Seconds that a loader goes on after a pause was asked for, in case the epoch ends within them."""
-REHEARSED_BATCHES = 3
-"""Of each pass of a loader while `hpo check` tries the function."""
-
-
-class Ended(BaseException):
-    """Raised in a user's function when its trial ends here for good. Not an Exception, so that `except Exception` lets
-    it through. outcome: "complete" (its time is up, or it was only rehearsed) or "diverged"; reason: in words."""
-
-    def __init__(self, outcome: str, reason: str = "") -> None:
-        super().__init__(outcome, reason)
-        self.outcome, self.reason = outcome, reason
 
 
 class Run:
@@ -47,7 +35,10 @@ class Run:
     device:  the torch.device to train on
     phase:   "search", or "final" in `final(run)`, which hpo evaluate calls
     rehearsal: whether hpo check only tries the function, which ends at its first report
+    rank, world_size: which of the processes that train this together it is, and how many there are (0 of 1: alone)
     """
+
+    rank, world_size = 0, 1
 
     def __init__(
         self,
@@ -108,12 +99,15 @@ class Run:
                 self.begin_epoch()
                 yield epoch
                 self.end_epoch()
-        except GeneratorExit:  # the function left its loop
-            self._done += 1
-            self._send()
+        except GeneratorExit:
+            self._left_loop()
             raise
         finally:
             self._in_epoch = False
+
+    def _left_loop(self) -> None:
+        self._done += 1
+        self._send()
 
     def begin_epoch(self) -> None:
         """In a loop that is a framework's, where run.epochs cannot be: an epoch begins here.
@@ -181,9 +175,7 @@ class Run:
         The first of the study's objectives decides pruning. What is reported again in one epoch replaces what was.
         Outside run.epochs each report is an epoch of its own. TypeError for anything that is not a number.
         """
-        if not metrics:
-            raise TypeError("run.report() needs at least one metric, as in run.report(val_loss=0.3)")
-        self._reported = checked_metrics({**self._reported, **metrics})
+        self._take(metrics)
         for name in self._job.protocol.objectives:
             if not math.isfinite(self._reported.get(name, 0.0)):
                 where = f"epoch {self._done + 1}" if self._in_epoch else f"report {len(self.curve) + 1}"
@@ -194,6 +186,11 @@ class Run:
             self._passes, self._since = 0, time.perf_counter()
         elif self._link.stopping and not self._link.keep:
             self._link.check()
+
+    def _take(self, metrics: Mapping[str, float]) -> None:
+        if not metrics:
+            raise TypeError("run.report() needs at least one metric, as in run.report(val_loss=0.3)")
+        self._reported = checked_metrics({**self._reported, **metrics})
 
     def _send(self) -> bool:
         """Tell the coordinator what was reported since the last epoch."""
@@ -278,23 +275,25 @@ class Run:
         """The function has ended: remove what was for its eyes alone."""
         self._keeping.leave()
 
+    def wrap(self, model: nn.Module, *, shard: bool = False) -> nn.Module:
+        """`model` on the run's device; where several train it, in torch's DistributedDataParallel, or with `shard` in
+        parts on each (fully_shard, FSDP2). Make the optimizer afterwards."""
+        return model.to(self.device)
+
     # Data ---------------------------------------------------------------------------------------------------------
 
-    def loader(self, dataset: Any, **options: Any) -> EpochLoader:
+    def loader(self, dataset: Any, *, split: bool = True, **options: Any) -> EpochLoader:
         """A DataLoader of `dataset` with DataLoader's options, in an order that a resumed run goes on with.
 
         Each pass is shuffled by a seed of the trial, the loader, the epoch and the pass in it. A trial that is pruned
-        ends at its next batch.
-        """
+        ends at its next batch. split: where several devices train, whether each gets a part of every batch"""
         self._loaders += 1
-        number = self._loaders
-
-        def seed() -> int:
-            self._passes += 1
-            return loader_seed(self.seed, number, self._done, self._passes)
-
-        at_most = REHEARSED_BATCHES if self.rehearsal else None
+        seed, at_most = partial(self._seed_of_pass, self._loaders), REHEARSED_BATCHES if self.rehearsal else None
         return EpochLoader(dataset, seed=seed, look=self.begin_batch, at_most=at_most, **options)
+
+    def _seed_of_pass(self, loader: int) -> int:
+        self._passes += 1
+        return loader_seed(self.seed, loader, self._done, self._passes)
 
     def __repr__(self) -> str:
         return f"Run(number={self.number}, phase={self.phase!r}, params={self.params})"

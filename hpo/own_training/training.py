@@ -21,6 +21,7 @@ from hpo.training.checkpoint import Checkpoints
 from hpo.training.device import peak_memory_bytes, reset_peak_memory
 from hpo.training.outcomes import failure
 from hpo.training.progress import StopRequest
+from hpo.training.ranks import Ranks
 from hpo.user_function import load_function
 
 __all__ = ["call", "run_training"]
@@ -33,9 +34,11 @@ def run_training(
     stop: StopRequest,
     answers: queue.SimpleQueue[Answer],
     warn: Callable[[str], None],
+    ranks: Ranks | None = None,
 ) -> Finished:
     """Call the job's function with a run that goes on where a checkpoint ended.
 
+    ranks: the processes that train it together, of which this is one
     answers: where those to the run's questions come in; warn: told in one sentence of what costs no result
     """
     warnings: list[str] = []
@@ -52,13 +55,13 @@ def run_training(
         return finished
     reset_peak_memory(device)
     started = perf_counter()
-    link = Link(job.trial_id, send, stop, answers)
-    run = Run(job, link, device, say)
+    link = _link(job, send, stop, answers, ranks)
+    run = _run(job, link, device, say, ranks)
     try:
         ended = call(job, run, link)
     except BeginAgain as unfit:
         say(f"the checkpoint does not fit ({unfit}); training begins again")
-        run = Run(job, link, device, say, fresh=True)
+        run = _run(job, link, device, say, ranks, fresh=True)
         ended = call(job, run, link)
     link.close()
     facts = {
@@ -69,9 +72,40 @@ def run_training(
     }
     epochs = len(run.curve)
     ended = replace(ended, epoch=epochs, best_epoch=epochs, facts={**ended.facts, **facts})
-    if ended.outcome in ("complete", "diverged"):  # else the same job may end in another way, once the code is mended
+    # Else the same job may end in another way, once the code is mended.
+    if ended.outcome in ("complete", "diverged") and run.rank == 0:
         checkpoints.finish(ended, run.curve)
     return ended
+
+
+def _link(
+    job: Job,
+    send: Callable[[Message], None],
+    stop: StopRequest,
+    answers: queue.SimpleQueue[Answer],
+    ranks: Ranks | None,
+) -> Link:
+    if ranks is None:
+        return Link(job.trial_id, send, stop, answers)
+    from hpo.own_training.shared_run import SharedLink
+
+    return SharedLink(job.trial_id, send, stop, answers)
+
+
+def _run(
+    job: Job,
+    link: Link,
+    device: torch.device,
+    say: Callable[[str], None],
+    ranks: Ranks | None,
+    *,
+    fresh: bool = False,
+) -> Run:
+    if ranks is None:
+        return Run(job, link, device, say, fresh=fresh)
+    from hpo.own_training.shared_run import SharedRun
+
+    return SharedRun(ranks, job, link, device, say, fresh=fresh)
 
 
 def call(job: Job, run: Run, link: Link) -> Finished:

@@ -73,8 +73,9 @@ def shown(device: str, environ: Mapping[str, str]) -> tuple[str, Mapping[str, st
     """The name and environment under which a trainer finds `device`, the n-th of `visible_gpus`.
 
     They differ only for MIG slices: CUDA shows a process no more than one, so a trainer must be shown only its own.
+    Several devices, "cuda:0,cuda:1", are for a trainer that starts others.
     """
-    gpus = visible_gpus(environ) if device.startswith("cuda:") else []
+    gpus = visible_gpus(environ) if device.startswith("cuda:") and "," not in device else []
     if not any(gpu.startswith("MIG-") for gpu in gpus):
         return device, environ
     return "cuda:0", {**environ, "CUDA_VISIBLE_DEVICES": gpus[int(device.removeprefix("cuda:"))]}

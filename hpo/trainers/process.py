@@ -15,7 +15,15 @@ from hpo.errors import DeviceError
 from hpo.messages import Message, decode, encode
 from hpo.trainers.gpus import shown
 
-__all__ = ["COMMAND_TRAINER", "TRAINER", "TrainerProcess", "command_of", "next_after", "trainer_environment"]
+__all__ = [
+    "COMMAND_TRAINER",
+    "GANG_TRAINER",
+    "TRAINER",
+    "TrainerProcess",
+    "command_of",
+    "next_after",
+    "trainer_environment",
+]
 
 
 def command_of(module: str) -> tuple[str, ...]:
@@ -25,6 +33,7 @@ def command_of(module: str) -> tuple[str, ...]:
 
 TRAINER = command_of("hpo.trainer")
 COMMAND_TRAINER = command_of("hpo.command_trainer")
+GANG_TRAINER = command_of("hpo.gang_trainer")
 
 
 def next_after(how: str) -> str:
@@ -92,6 +101,11 @@ class TrainerProcess:
             return decode(self.connection.recv_bytes())
         except (EOFError, OSError, ValueError):  # ValueError: something else has written to the socket
             return None
+
+    @property
+    def ended_with(self) -> int:
+        """Once it has ended: its exit code, or -9 for SIGKILL."""
+        return self._process.wait()
 
     def close(self) -> str:
         """Kill the child if it still runs, and say how it ended."""

@@ -8,6 +8,8 @@ import torch
 
 from hpo.messages import Epoch, Finished, Job
 from hpo.training.progress import StopRequest
+from hpo.training.ranks import Ranks
+from hpo.training.shared_trial import SharedTrialRun
 from hpo.training.train_val_split import DataCache
 from hpo.training.trial_run import TrialRun
 
@@ -22,6 +24,7 @@ def fit(
     stop: StopRequest,
     on_warning: Callable[[str], None] = lambda sentence: None,
     record: bool = True,
+    ranks: Ranks | None = None,
 ) -> Finished:
     """Train `job` from where its checkpoint left it, and say how it ended: complete, stopped or diverged.
 
@@ -30,10 +33,14 @@ def fit(
     on_warning: called with one sentence about trouble that costs no result, such as a full disk; facts["warnings"]
                 has it too
     record:     whether its steps may be recorded; then CaptureFailed where one cannot (hpo.training.graphs)
+    ranks:      the processes that train it together, of which this is one; then nothing is recorded
 
     Everything else is an exception: DataError, StudyError, out of memory, a bug in the model.
     """
-    trial = TrialRun(job, data, device, on_epoch, stop, on_warning, record)
+    if ranks is None:
+        trial = TrialRun(job, data, device, on_epoch, stop, on_warning, record)
+    else:
+        trial = SharedTrialRun(job, data, device, on_epoch, stop, on_warning, ranks)
     earlier = trial.checkpoints.finished()
     if earlier is not None:
         finished, curve = earlier
@@ -44,7 +51,7 @@ def fit(
     outcome, reason = train(trial)
     finished = trial.finished(outcome, reason)
     if outcome != "stopped":
-        trial.checkpoints.finish(finished, trial.progress.curve)
+        trial.keep_end(finished)
     return finished
 
 

@@ -7,8 +7,9 @@ import traceback
 from pathlib import Path
 
 from hpo.errors import DataError, HpoError
-from hpo.messages import Finished, Job
+from hpo.messages import LOST_PEER, Finished, Job
 from hpo.training.cuda_errors import is_of_device, memory_error
+from hpo.training.ranks import is_of_peers
 from hpo.user_code import frame_of
 
 __all__ = ["BROKEN_DEVICE", "failure"]
@@ -21,10 +22,12 @@ DETAILS = 20
 def failure(job: Job, error: BaseException) -> Finished:
     """The message about a job that `error` ended: out_of_memory, bad_data or failed.
 
-    Or broken_device: no result, and the trainer leaves instead of sending it.
+    Or no result: broken_device, where the trainer leaves instead of sending it; LOST_PEER, of one rank among several.
     """
     if (memory := memory_error(error)) is not None:
         return Finished(job.trial_id, "out_of_memory", reason=_out_of_memory(job, memory), facts={"warnings": []})
+    if is_of_peers(error):
+        return Finished(job.trial_id, LOST_PEER, reason=str(error).strip().splitlines()[0])
     if is_of_device(error):
         return Finished(job.trial_id, BROKEN_DEVICE, reason=str(error).splitlines()[0])
     if isinstance(error, DataError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,8 +27,10 @@ from hpo.training.metrics import MetricSet
 from hpo.training.object_state import tree_of, value_of
 from hpo.training.optimizers import RECORDED, build_optimizer, optimizer_tensors, restore_optimizer, set_lr
 from hpo.training.own_parts import own_part
+from hpo.training.ranks import Ranks
 from hpo.training.schedules import LearningRate, TrainLength
 from hpo.training.scoring import ImagesAtOnce, score
+from hpo.training.shared_step import SharedStep
 from hpo.training.step import Batch, Step, turns
 from hpo.training.stopping import Stopping
 from hpo.training.tasks import count_for, no_hits, task_of
@@ -40,6 +43,7 @@ class TrainState:
     """One model on one fold, starting from its initial weights, or from those of `network` on the device.
 
     record: whether its steps may be recorded (hpo.training.graphs)
+    ranks:  trains it with other processes, each on its part of every batch
     """
 
     def __init__(
@@ -52,8 +56,9 @@ class TrainState:
         *,
         network: nn.Module | None = None,
         record: bool = True,
+        ranks: Ranks | None = None,
     ) -> None:
-        self.recipe, self.parts, self.device = recipe, parts, device
+        self.recipe, self.parts, self.device, self._ranks = recipe, parts, device, ranks
         torch.manual_seed(derive_seed(job.seed, "weights", fold))
         self._at_once: ImagesAtOnce | None = None
         self._order_seed = derive_seed(job.seed, "order", fold)
@@ -73,7 +78,8 @@ class TrainState:
             recipe, length, own_part(job, "schedule"), maximize=self.stopping.maximizes(recipe.schedule_metric)
         )
         self._batch = training_batch(parts.images, recipe, self.generator, self._flips)
-        self.step = Step(
+        make_step = Step if ranks is None else partial(SharedStep, ranks)
+        self.step: Step = make_step(
             self.model,
             self._batch,
             self.optimizer,
@@ -83,7 +89,7 @@ class TrainState:
             count=self.count or no_hits,
             mixup=mixer(recipe, self.generator),
             average=self.average,
-            chain=_chain(job, self.model, self.optimizer, recipe, device),
+            chain=_chain(job, self.model, self.optimizer, recipe, device) if ranks is None else None,
             graphs=record and may_record(job, device) and recipe.plain and recipe.optimizer in RECORDED,
             generators=[self.generator],
         )
@@ -109,6 +115,8 @@ class TrainState:
 
         coming: the batches of the epoch that are still to be trained on, as `batches` gives them
         """
+        if self._ranks is not None:
+            coming = [part for index in coming if len(part := self._ranks.part(index))]
         if isinstance(self._batch, ReadAhead):
             parts = [part for index in coming for part in turns(index, self.recipe.batch_size)]
             self._batch.expect(parts, derive_seed(self._order_seed, "transforms", epoch))

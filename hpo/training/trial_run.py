@@ -20,7 +20,7 @@ from hpo.training.final import export, keep_last_and_best, score_final
 from hpo.training.network_metrics import network_metrics
 from hpo.training.progress import StopRequest, TrainingProgress, divergence
 from hpo.training.train_state import TrainState
-from hpo.training.train_val_split import DataCache
+from hpo.training.train_val_split import DataCache, TrainValSplit
 
 __all__ = ["TrialRun"]
 
@@ -125,8 +125,11 @@ class TrialRun:
 
     def _open_fold(self) -> None:
         parts = self.data.parts(self.job, self.progress.fold)
-        self.state = TrainState(self.job, self.recipe, parts, self.device, self.progress.fold, record=self._record)
+        self.state = self._train_state(parts)
         self._judge_batch = laid_out(parts.images, self.recipe)
+
+    def _train_state(self, parts: TrainValSplit) -> TrainState:
+        return TrainState(self.job, self.recipe, parts, self.device, self.progress.fold, record=self._record)
 
     def _count(self) -> None:
         """Size and cost of the model. Call it before a snapshot is loaded: counting may draw random numbers."""
@@ -153,16 +156,13 @@ class TrialRun:
 
     def train_epoch(self) -> bool:
         """Train the rest of the epoch's steps; False when Stop came in between."""
-        state, progress, stop = self.state, self.progress, self._stop
+        state, progress = self.state, self.progress
         batches = state.batches(progress.epoch)
         before = progress.epoch * len(batches)
         state.begin_epoch(progress.epoch, batches[progress.step :])
         start = perf_counter()
         for number in range(progress.step, len(batches)):
-            if stop.asked:
-                break
-            if number and perf_counter() >= self._deadline:
-                self._out_of_time = True
+            if self._ends_before(number):
                 break
             state.set_lr(before + number)
             state.step(batches[number])
@@ -171,7 +171,14 @@ class TrialRun:
         seconds = perf_counter() - start
         progress.epoch_seconds += seconds
         progress.train_seconds += seconds
-        return not stop.asked
+        return not self._stop.asked
+
+    def _ends_before(self, step: int) -> bool:
+        """Whether this epoch trains no further, because of a stop or of `max_seconds`."""
+        if self._stop.asked:
+            return True
+        self._out_of_time = step > 0 and perf_counter() >= self._deadline
+        return self._out_of_time
 
     def score_epoch(self) -> dict[str, float] | None:
         """Score the epoch: its metrics; None when Stop came during validation."""
@@ -182,11 +189,14 @@ class TrialRun:
         if self._final:
             return metrics
         start = perf_counter()
-        scored = self.state.score(self._judge_batch, lambda: self._stop.asked)
+        scored = self._scored()
         self.progress.eval_seconds += perf_counter() - start
         if scored is None:
             return None
         return metrics | scored
+
+    def _scored(self) -> dict[str, float] | None:
+        return self.state.score(self._judge_batch, lambda: self._stop.asked)
 
     def _last_lr(self) -> float:
         before = self.progress.epoch * self.state.steps_per_epoch
@@ -212,8 +222,11 @@ class TrialRun:
         epoch = Epoch(self.job.trial_id, number, known, seconds, self._reports(metrics), at=time(), own=own)
         progress.report(epoch)
         self._on_epoch(epoch)
-        if self.checkpoints.due(state.size_bytes()) and not self.pause_is_due:
+        if self._checkpoint_is_due() and not self.pause_is_due:
             self.save()
+
+    def _checkpoint_is_due(self) -> bool:
+        return self.checkpoints.due(self.state.size_bytes())
 
     def _reports(self, metrics: Mapping[str, float]) -> list[tuple[int, float]]:
         """For the pruner: the epoch's objective, or after a fold's last epoch the mean of the folds so far."""
@@ -270,6 +283,10 @@ class TrialRun:
         return self.checkpoints.save(
             TrainingSnapshot({**state.progress, "trial": self.progress.as_json()}, state.tensors)
         )
+
+    def keep_end(self, finished: Finished) -> None:
+        """Have the same job answered at once from now on."""
+        self.checkpoints.finish(finished, self.progress.curve)
 
     def _warn_once(self, sentence: str) -> None:
         if sentence not in self._facts["warnings"]:
