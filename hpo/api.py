@@ -49,8 +49,7 @@ def run(
             the names of these values; a Sampler or Pruner, or its name on the command line ("tpe", "none")
     name:   store the trials under another name; subset: train on only this many images
     timeout, trials: the budget. Without either the search runs until Ctrl-C (a grid: until it is done), and says so
-    storage, devices, trainers, trainers_per_gpu, enqueue_known, changed_code, retry_failed, evolve: as on the
-            command line
+    storage, devices, trainers, trainers_per_gpu, devices_per_trial, enqueue_known, changed_code, retry_failed, evolve,
     tensorboard, tracker, notify: as on the command line
     on_trial_end, on_new_best: functions of (study, trial), on_end of a Result; called besides those of the Study. One
             that fails is said once, one that is slow holds up no training

@@ -105,11 +105,11 @@ def _answer(job: Job, channel: Channel, environ: Mapping[str, str], pipe: Path) 
 
 
 def _visible(device: str, environ: Mapping[str, str]) -> str:
-    """What CUDA shows a program on `device`: that one alone, or none where it is the CPU."""
+    """What CUDA shows a program on `device`: that one alone, or those of "cuda:0,cuda:1"; none where it is the CPU."""
     if not device.startswith("cuda"):
         return ""
-    gpus, index = visible_gpus(environ), int(device.partition(":")[2] or 0)
-    return gpus[index] if index < len(gpus) else str(index)
+    gpus, indices = visible_gpus(environ), [int(one.partition(":")[2] or 0) for one in device.split(",")]
+    return ",".join(gpus[index] if index < len(gpus) else str(index) for index in indices)
 
 
 def _remove(folder: Path) -> None:

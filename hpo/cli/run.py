@@ -53,6 +53,18 @@ LeaveOption = Annotated[
     ),
 ]
 TrialsOption = Annotated[int | None, trials_option("Finish exactly N trials in total, however many workers take part.")]
+DevicesPerTrialOption = Annotated[
+    int | None,
+    typer.Option(
+        "--devices-per-trial",
+        metavar="N",
+        min=1,
+        max=1024,
+        envvar="HPO_DEVICES_PER_TRIAL",
+        help="Train each trial on N GPUs, or cores, together. Default: the study's devices_per_trial.",
+        show_default=False,
+    ),
+]
 EnqueueKnownOption = Annotated[
     bool,
     typer.Option("--enqueue-known", help="After the baseline, try the configurations that the study lists as known."),
@@ -99,6 +111,7 @@ def run(
     device: DeviceOption = None,
     trainers: TrainersOption = None,
     trainers_per_gpu: TrainersPerGpuOrAutoOption = 1,
+    devices_per_trial: DevicesPerTrialOption = None,
     enqueue_known: EnqueueKnownOption = False,
     tensorboard: TensorBoardOption = None,
     tracker: TrackerOption = None,
@@ -148,6 +161,7 @@ def run(
             devices=device,
             trainers=trainers,
             trainers_per_gpu=trainers_per_gpu,
+            devices_per_trial=devices_per_trial,
             enqueue_known=enqueue_known,
             tensorboard=tensorboard,
             tracker=tracker,
@@ -183,6 +197,7 @@ def worker(
     device: DeviceOption = None,
     trainers: TrainersOption = None,
     trainers_per_gpu: TrainersPerGpuOrAutoOption = 1,
+    devices_per_trial: DevicesPerTrialOption = None,
     subset: SubsetOption = None,
     name: NameOption = None,
     changed_code: ChangedCodeOption = False,
@@ -216,6 +231,7 @@ def worker(
             devices=device,
             trainers=trainers,
             trainers_per_gpu=trainers_per_gpu,
+            devices_per_trial=devices_per_trial,
             subset=subset,
             name=name,
             changed_code=changed_code,

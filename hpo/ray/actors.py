@@ -103,10 +103,12 @@ class NodeActors:
             )
             .remote()
         )
+        many = self.options.devices_per_trial or self.found.study.devices_per_trial
         options = {
             "storage": self.storage,
             "devices": self.options.devices or ("cpu" if on_cpu else None),
-            "trainers": (self.options.trainers or cpus) if on_cpu else None,
+            "trainers": (self.options.trainers or max(1, cpus // many)) if on_cpu else None,
+            "devices_per_trial": self.options.devices_per_trial,
             "trainers_per_gpu": self.options.trainers_per_gpu,
             "changed_code": self.options.changed_code,
         }

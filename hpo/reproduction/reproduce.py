@@ -96,7 +96,8 @@ def reproduce(
 
 
 def _device_like(then: str, environ: Mapping[str, str]) -> str:
-    """The device that a trial was trained on, or any GPU where this host has fewer of them."""
+    """The device that a trial was trained on, the first of several; any GPU where this host has fewer of them."""
+    then = then.partition(",")[0]
     numbered = re.fullmatch(r"cuda:(\d{1,3})", then)
     return "cuda" if numbered and int(numbered[1]) >= len(visible_gpus(environ)) else then
 
@@ -274,6 +275,8 @@ def _notes(record: Record, done: _Retraining, went_on: bool) -> list[str]:
         notes.append(f"epoch {len(record.curve)} was cut short by max_seconds={limit} and is not compared")
     if not record.job.config.get("deterministic") and done.ready is not None and done.ready.device != "cpu":
         notes.append('the trial did not set "deterministic", so a GPU may sum in a different order each time')
+    if (many := str(record.facts.get("device")).count(",") + 1) > 1:
+        notes.append(f"the trial was trained on {many} devices together; one has the same curve only within rounding")
     if int(record.facts.get("attempt") or 1) > 1:
         notes.append(f"the trial took {record.facts['attempt']} attempts; its curve is of all of them together")
     return notes

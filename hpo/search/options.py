@@ -18,6 +18,7 @@ __all__ = ["RunOptions"]
 class RunOptions:
     """What `hpo run` and `hpo worker` are told; see their --help.
 
+    devices_per_trial: None: the study's
     tensorboard: a folder for TensorBoard's event files
     tracker: "mlflow" or "wandb": hpo.search.trackers
     notify: an address that apprise knows, or several, for a message at the end
@@ -34,6 +35,7 @@ class RunOptions:
     devices: str | None = None
     trainers: int | None = None
     trainers_per_gpu: int | Literal["auto"] = 1
+    devices_per_trial: int | None = None
     enqueue_known: bool = False
     changed_code: bool = False
     retry_failed: bool = False

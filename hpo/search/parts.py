@@ -33,15 +33,17 @@ from hpo.settings import Settings
 from hpo.storage.embedded.embedded import embedded_url
 from hpo.storage.engine import open_engine, resolve_url
 from hpo.storage.schema import check_installed_optuna, check_schema
+from hpo.study.advice import check_may_share
 from hpo.study.discovery import FoundStudy
 from hpo.study.fields import CALLBACKS
 from hpo.study.pausing import can_wait
 from hpo.study.samplers import Grid
 from hpo.study.study import Study
 from hpo.trainers.devices import find_slots
+from hpo.trainers.gangs import left_over
 from hpo.trainers.per_gpu import choose_trainers_per_gpu
 from hpo.trainers.preflight import inspect_with
-from hpo.trainers.process import TrainerProcess
+from hpo.trainers.process import GANG_TRAINER, TRAINER, TrainerProcess
 from hpo.trainers.slot import Slot, SlotSpec
 
 if TYPE_CHECKING:
@@ -67,12 +69,29 @@ LONG_SECONDS = 10.0
 
 
 def slot_specs(found: FoundStudy, options: RunOptions, settings: Settings) -> list[SlotSpec]:
-    def specs(trainers_per_gpu: int) -> list[SlotSpec]:
-        devices = options.devices or settings.devices
-        return find_slots(devices, trainers=options.trainers, trainers_per_gpu=trainers_per_gpu, environ=os.environ)
+    devices, many = options.devices or settings.devices, options.devices_per_trial or found.study.devices_per_trial
+    if devices is None and options.trainers is not None:
+        devices = "cpu"  # whose trainers are counted so
+
+    def specs(trainers_per_gpu: int, each: int = 1) -> list[SlotSpec]:
+        return find_slots(
+            devices,
+            trainers=options.trainers if each == many else None,
+            trainers_per_gpu=trainers_per_gpu,
+            environ=os.environ,
+            devices_per_trial=each,
+        )
 
     if options.foreground is not None:
         return specs(1)[:1]
+    if many > 1:
+        check_may_share(found.study, many)
+        if options.trainers_per_gpu == "auto":
+            raise UsageError("--trainers-per-gpu auto shares GPUs, and --devices-per-trial joins them; leave one out")
+        made = specs(options.trainers_per_gpu, many)
+        if options.trainers is None:
+            say(options, [left_over(specs(1), made)])
+        return made
     if options.trainers_per_gpu != "auto":
         return specs(options.trainers_per_gpu)
     if found.study.brings_training:
@@ -88,7 +107,8 @@ def slot_specs(found: FoundStudy, options: RunOptions, settings: Settings) -> li
 def spawn(options: RunOptions, spec: SlotSpec) -> TrainerProcess:
     if options.foreground is not None:
         return options.foreground.start(spec.device)
-    return TrainerProcess(spec.device, command=options.trainer, arguments=spec.arguments, environ=os.environ)
+    command = GANG_TRAINER if len(spec.devices) > 1 and options.trainer == TRAINER else options.trainer
+    return TrainerProcess(spec.device, command=command, arguments=spec.arguments, environ=os.environ)
 
 
 def connect(options: RunOptions, settings: Settings) -> Engine:

@@ -130,7 +130,7 @@ class Search:
         leave_at = time.monotonic() + timeout_seconds if timeout_seconds is not None else None
         check_search(found.study)
         specs = slot_specs(found, options, settings)
-        check_memory(len(specs), available_bytes())
+        check_memory(sum(len(spec.devices) for spec in specs), available_bytes())
         options = replace(options, trainer=tuple(trainer_for(found, options.trainer)))
         slots = [Slot(index, spec, partial(spawn, options)) for index, spec in enumerate(specs)]
         wakeup = Wakeup.make()

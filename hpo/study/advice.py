@@ -9,7 +9,7 @@ from hpo.study.pruners import Hyperband, NoPruner, Patient, Pruner, SuccessiveHa
 from hpo.study.samplers import GP, NSGAII, NSGAIII, CmaEs, Fixed, Sampler
 from hpo.study.study import Study
 
-__all__ = ["check_search", "wasteful"]
+__all__ = ["check_may_share", "check_search", "wasteful"]
 
 
 def check_search(study: Study) -> None:
@@ -72,3 +72,12 @@ def _objectives(sampler: Sampler, objectives: int) -> list[str]:
             f"{type(sampler).__name__}() is for several objectives, and this study has one: TPE() needs fewer trials"
         ]
     return []
+
+
+def check_may_share(study: Study, devices: int) -> None:
+    """Raise StudyError where an Optuna objective is to train on several devices: each would ask for parameters."""
+    if study.define_by_run:
+        raise StudyError(
+            f"an objective suggests as it goes, on one device, and devices_per_trial is {devices}",
+            next="give the study train=, a function of a run, and declared rows (docs/own-training.md)",
+        )

@@ -217,6 +217,7 @@ def _check_name(name: object) -> None:
 
 
 def _check_parts(values: Mapping[str, Any]) -> None:
+    _whole("devices_per_trial", values["devices_per_trial"], 1, 1024)
     for name in CALLBACKS:
         if values[name] is not None and not callable(values[name]):
             takes = "result" if name == "on_end" else "study, trial"

@@ -62,6 +62,7 @@ class Study:
     loss, optimizer, schedule: of your own, "module:name", a function, or a Loss, Optimizer or Schedule that says what
                     it reads; several where a row chooses. metrics: by name, each a Metric, or names of the task's
     task:           "classification" if none is given, or another of hpo.study.tasks.TASKS (docs/recipe.md)
+    devices_per_trial: a trial trains on this many GPUs, or cores, of one host (docs/deploy.md)
     on_trial_end, on_new_best, on_end: functions of your own, called of what ends on a host (docs/callbacks.md)
     """
 
@@ -97,6 +98,7 @@ class Study:
     schedule: Any = None
     metrics: Mapping[str, Metric] | None = None
     task: str | None = None
+    devices_per_trial: int = 1
 
     def __post_init__(self) -> None:
         self._set(sampler=sampler_of(self.sampler), pruner=pruner_of(self.pruner))

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 
 from hpo.errors import DeviceError, UsageError
+from hpo.trainers.gangs import gangs
 from hpo.trainers.gpus import unlisted, visible_gpus
 from hpo.trainers.slot import SlotSpec
 
@@ -14,13 +15,28 @@ __all__ = ["find_slots", "usable_cores"]
 
 
 def find_slots(
-    devices: str | None, *, trainers: int | None, trainers_per_gpu: int, environ: Mapping[str, str]
+    devices: str | None,
+    *,
+    trainers: int | None,
+    trainers_per_gpu: int,
+    environ: Mapping[str, str],
+    devices_per_trial: int = 1,
 ) -> list[SlotSpec]:
     """The slots for `devices`: None (GPUs if there are any, else the CPU), "cpu", "cuda", "cuda:0,cuda:1".
 
-    trainers is the number of CPU trainers (default: the cores this process may use). Raises DeviceError for a GPU that
-    is not there, or that seems to be there and is not listed, UsageError for a number that makes no sense.
+    trainers is the number of CPU trainers (default: the cores this process may use). Of several devices per trial a
+    CPU core counts as one, and what is left over has no slot. Raises DeviceError for a GPU that is not there, or that
+    seems to be there and is not listed, or for too few devices; UsageError for a number that makes no sense.
     """
+    if devices_per_trial > 1:
+        if trainers_per_gpu > 1:
+            raise UsageError(
+                f"--trainers-per-gpu {trainers_per_gpu} and --devices-per-trial {devices_per_trial} exclude each other",
+                next="leave one of them out: a trial has its GPUs to itself",
+            )
+        devices = "cpu" if devices is None and trainers is not None else devices
+        alone = find_slots(devices, trainers=None, trainers_per_gpu=1, environ=environ)
+        return gangs(alone, devices_per_trial, trainers, visible_gpus(environ))
     if trainers is not None and not 1 <= trainers <= 1024:
         raise UsageError(f"--trainers {trainers} must lie between 1 and 1024")
     if not 1 <= trainers_per_gpu <= 64:

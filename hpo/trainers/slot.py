@@ -20,10 +20,15 @@ __all__ = ["Slot", "SlotSpec"]
 
 @dataclass(frozen=True)
 class SlotSpec:
-    """device: as torch names it, "cpu" or "cuda:0". arguments: further words of the trainer's command line."""
+    """device: as torch names it, "cpu" or "cuda:0", or several that train a trial together, "cuda:0,cuda:1".
+    arguments: further words of the trainer's command line."""
 
     device: str
     arguments: tuple[str, ...] = ()
+
+    @property
+    def devices(self) -> list[str]:
+        return self.device.split(",")
 
 
 class Slot:
