@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from hpo.errors import DataError
 from hpo.user_code import line_of
 
-__all__ = ["Broken", "SampleWorkers", "Source", "Wanted", "moved"]
+__all__ = ["BatchRequest", "Broken", "SampleWorkers", "Source", "moved"]
 
 MOST_LOSSES = 3
 """How often worker processes may be killed before it is told as an error."""
@@ -33,7 +33,7 @@ SPREAD = 0x9E3779B97F4A7C15
 """Odd and irregular: batches get unrelated seeds."""
 
 
-class Wanted(NamedTuple):
+class BatchRequest(NamedTuple):
     """A batch to load: samples of the Dataset for training or of that for scoring, and the seed of what they draw."""
 
     training: bool
@@ -65,7 +65,7 @@ class Source(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.plain)  # type: ignore[arg-type]
 
-    def __getitems__(self, wanted: Wanted) -> Any:
+    def __getitems__(self, wanted: BatchRequest) -> Any:
         samples: Any = self.training if wanted.training else self.plain
         whole = hasattr(samples, "__getitems__")
         loaded: list[Any] = []
@@ -96,17 +96,17 @@ class SampleWorkers:
     def __init__(self, source: Source, workers: int, *, pinned: bool) -> None:
         self._source = source
         self._workers, self._pinned = workers, pinned
-        self._queue: list[Wanted] = []
+        self._queue: list[BatchRequest] = []
         self._loader: DataLoader[Any] | None = None
         self._coming: Iterator[Any] | None = None
         self._next = 0
         self._lost = 0
 
-    def expect(self, batches: Sequence[Wanted]) -> None:
+    def expect(self, batches: Sequence[BatchRequest]) -> None:
         """Load these, in this order, ahead of `batch`. What was expected before is forgotten."""
         self._queue, self._next, self._coming = list(batches), 0, None
 
-    def batch(self, wanted: Wanted) -> Any:
+    def batch(self, wanted: BatchRequest) -> Any:
         """[inputs, targets] of these samples; at once if they are the next that are expected. Raises DataError."""
         expected = self._workers > 0 and self._next < len(self._queue) and self._queue[self._next] == wanted
         if not expected:
@@ -156,7 +156,7 @@ class SampleWorkers:
             )
         return iter(self._loader)
 
-    def rest(self) -> Iterator[Wanted]:
+    def rest(self) -> Iterator[BatchRequest]:
         """What is still to be loaded."""
         yield from self._queue[self._next :]
 
@@ -167,7 +167,7 @@ class _Queued:
     def __init__(self, workers: SampleWorkers) -> None:
         self._workers = workers
 
-    def __iter__(self) -> Iterator[Wanted]:
+    def __iter__(self) -> Iterator[BatchRequest]:
         return self._workers.rest()
 
 
@@ -182,7 +182,7 @@ def _begin_worker(number: int) -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
-def _seed(wanted: Wanted) -> None:
+def _seed(wanted: BatchRequest) -> None:
     seed = (wanted.seed + SPREAD * (wanted.numbers[0] + 1)) & (2**63 - 1)
     torch.default_generator.manual_seed(seed)
     random.seed(seed)

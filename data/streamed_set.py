@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import ConcatDataset, IterableDataset, Subset, default_collate
 
 from hpo.data.files import Folders, Split
-from hpo.data.sample_workers import SampleWorkers, Source, Wanted, moved
+from hpo.data.sample_workers import BatchRequest, SampleWorkers, Source, moved
 from hpo.data.samples import named, named_specs
 from hpo.data.targets import as_trained, targets_for, wrong_targets
 from hpo.errors import DataError, StudyError
@@ -55,13 +55,13 @@ class StreamedSet:
 
     def batch(self, index: Tensor) -> tuple[Any, Tensor]:
         """(what a network is given, targets) of the samples at `index` (int64 [B] on the device), for scoring."""
-        return self.loaded(Wanted(False, 0, tuple(index.tolist())))
+        return self.loaded(BatchRequest(False, 0, tuple(index.tolist())))
 
-    def loaded(self, wanted: Wanted) -> tuple[Any, Tensor]:
+    def loaded(self, wanted: BatchRequest) -> tuple[Any, Tensor]:
         inputs, targets = self._workers.batch(wanted)
         return moved(inputs, self.device), moved(targets, self.device)
 
-    def expect(self, batches: Sequence[Wanted]) -> None:
+    def expect(self, batches: Sequence[BatchRequest]) -> None:
         self._workers.expect(batches)
 
     def close(self) -> None:
@@ -91,8 +91,8 @@ class ReadAhead:
     def __call__(self, index: Tensor) -> tuple[Any, Tensor]:
         return self._samples.loaded(self._wanted(index))
 
-    def _wanted(self, index: Tensor) -> Wanted:
-        return Wanted(self._training, self._seed, tuple(index.tolist()))
+    def _wanted(self, index: Tensor) -> BatchRequest:
+        return BatchRequest(self._training, self._seed, tuple(index.tolist()))
 
 
 def load_streamed(
@@ -120,9 +120,9 @@ def load_streamed(
     digest = hashlib.sha256(f"{len(plain)} {own}".encode())
     workers = SampleWorkers(source, 0, pinned=False)
     try:
-        for value in _flat(workers.batch(Wanted(False, 0, tuple(numbers)))):
+        for value in _flat(workers.batch(BatchRequest(False, 0, tuple(numbers)))):
             digest.update(value.contiguous().numpy().data)
-        workers.batch(Wanted(True, 0, (numbers[0],)))
+        workers.batch(BatchRequest(True, 0, (numbers[0],)))
     except DataError as error:
         where = [line for line in error.evidence if line] or [definition_of(function)]
         raise DataError(f"{split} split of {dataset['name']}: {error.fact}", evidence=where, next=error.next) from None

@@ -15,7 +15,7 @@ import torch
 from torch.utils.data import default_collate
 
 import hpo
-from hpo.data.sample_workers import SampleWorkers, Source, Wanted
+from hpo.data.sample_workers import BatchRequest, SampleWorkers, Source
 from hpo.errors import DataError
 from hpo.evaluation.evaluate import EvaluateOptions, evaluate
 from hpo.inference.exporting import export_model
@@ -27,7 +27,7 @@ from hpo.study.discovery import find_study
 from hpo.trainers.estimate import inspect_study
 
 EXAMPLES = Path(__file__).parents[3] / "docs" / "examples" / "data"
-BATCHES = [Wanted(True, 5, tuple(range(16 * batch, 16 * batch + 16))) for batch in range(8)]
+BATCHES = [BatchRequest(True, 5, tuple(range(16 * batch, 16 * batch + 16))) for batch in range(8)]
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def workers(source: Source) -> Iterator[SampleWorkers]:
     workers.close()
 
 
-def inputs(workers: SampleWorkers, batches: Sequence[Wanted]) -> torch.Tensor:
+def inputs(workers: SampleWorkers, batches: Sequence[BatchRequest]) -> torch.Tensor:
     return torch.cat([workers.batch(wanted)[0] for wanted in batches])
 
 
