@@ -72,7 +72,7 @@ lint: install $(TYPED)
 
 docs: install $(TYPED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
 pictures: install
 	$(BIN)/python docs/pictures/take.py
