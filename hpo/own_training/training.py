@@ -44,8 +44,9 @@ def run_training(
     warnings: list[str] = []
 
     def say(sentence: str) -> None:
-        warnings.append(sentence)
-        warn(sentence)
+        if sentence not in warnings:  # a disk that refuses a checkpoint refuses the result's file too
+            warnings.append(sentence)
+            warn(sentence)
 
     checkpoints = Checkpoints(job, say)
     if (earlier := checkpoints.finished()) is not None:
