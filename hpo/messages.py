@@ -175,11 +175,13 @@ class Inspect:
     job:      a job without configuration
     configs:  resolved configurations, one for each end of each branch of the study
     rehearse: also train a few steps of the cheapest and of the most expensive configuration
+    sample:   where to draw what the first configuration will see (hpo.training.sample); "": nothing is drawn
     """
 
     job: Job
     configs: list[dict[str, Any]]
     rehearse: bool = False
+    sample: str = ""
 
 
 @dataclass(frozen=True)
@@ -189,11 +191,13 @@ class Inspected:
     problem:    {"kind": name of an HpoError, "fact", "evidence", "next"}; None if there is none
     costs:      for each configuration: parameters, macs, batch_size
     rehearsals: cheapest first: config, parameters, macs, train_images, step_seconds, epoch_seconds, peak_memory_bytes
+    sample:     what a network will see, as hpo.training.sample gives it
     """
 
     problem: dict[str, Any] | None = None
     costs: list[dict[str, Any]] = field(default_factory=list)
     rehearsals: list[dict[str, Any]] = field(default_factory=list)
+    sample: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

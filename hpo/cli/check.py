@@ -11,7 +11,7 @@ from hpo.cli.options import DeviceOption, JsonOption, StudyOption, SubsetOption,
 from hpo.cli.output import cell, emit_json, emit_rich, progress_console
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.table import Table
 
@@ -170,9 +170,19 @@ def _show(study: Study, inspection: Inspection, facts: dict[str, Any], command: 
         "",
         _estimates(inspection.estimates, inspection),
         "",
+        *_sample(inspection.sample),
         *lines,
         f"[green]ok[/]   next: {cell(command)}",
     )
+
+
+def _sample(seen: Mapping[str, Any]) -> list[str]:
+    """Where the picture of a few samples is, or a few rows."""
+    if "png" in seen:
+        return [f"[dim]sample[/] {seen['images']} images, before and after augmentation: {cell(seen['png'])}"]
+    if "note" in seen:
+        return _notes([seen["note"]])
+    return [f"[dim]sample[/] {cell(row)}" for row in seen.get("rows", [])[:3]]
 
 
 def _estimates(estimates: Sequence[TrialEstimate], inspection: Inspection) -> Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hpo.errors import StorageError
@@ -34,7 +34,10 @@ class TrialEstimate:
 
 @dataclass(frozen=True)
 class Inspection:
-    """device_name as its vendor names it; built counts configurations; the two estimates: least and most arithmetic."""
+    """device_name as its vendor names it; built counts configurations; the two estimates: least and most arithmetic.
+
+    sample: what a network will see, as hpo.training.sample gives it
+    """
 
     device_name: str
     built: int
@@ -42,6 +45,7 @@ class Inspection:
     macs: tuple[int, int]
     train_images: int
     estimates: tuple[TrialEstimate, ...]
+    sample: Mapping[str, Any] = field(default_factory=dict)
 
     def trials_within(self, seconds: float, slots: int) -> tuple[int, int]:
         """(fewest, most) trials that `slots` trainers finish in that time if none is stopped early or pruned."""
@@ -74,7 +78,7 @@ def compare_stored(study: Study, settings: Settings) -> str:
 
 def inspect_study(found: FoundStudy, device: str) -> Inspection:
     """Build every branch, and rehearse the cheapest and the dearest on `device`. Raises HpoError for problems."""
-    ready, inspected = rehearse(found, device)
+    ready, inspected = rehearse(found, device, sample=str(Settings.read().home / "check" / f"{found.study.name}.png"))
     return Inspection(
         ready.device_name,
         len(configurations(found)),
@@ -82,6 +86,7 @@ def inspect_study(found: FoundStudy, device: str) -> Inspection:
         _range(inspected, "macs"),
         inspected.rehearsals[0]["train_images"],
         tuple(_estimate(found.study, one) for one in inspected.rehearsals),
+        inspected.sample,
     )
 
 

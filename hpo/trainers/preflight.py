@@ -39,9 +39,9 @@ def configurations(found: FoundStudy) -> list[dict[str, Any]]:
     return configs if len(configs) <= MOST else [*configs[: MOST // 2], *configs[-MOST // 2 :]]
 
 
-def request(found: FoundStudy, *, rehearse: bool = False) -> Inspect:
+def request(found: FoundStudy, *, rehearse: bool = False, sample: str = "") -> Inspect:
     config = found.study.baseline_config if found.study.program is not None else {}
-    return Inspect(study_job(found, config), configurations(found), rehearse)
+    return Inspect(study_job(found, config), configurations(found), rehearse, sample)
 
 
 def inspect_with(
@@ -68,11 +68,14 @@ def inspect_with(
             return ready, message
 
 
-def rehearse(found: FoundStudy, device: str) -> tuple[Ready, Inspected]:
-    """A full inspection by a new trainer on `device`. Raises HpoError if the study cannot run."""
+def rehearse(found: FoundStudy, device: str, *, sample: str = "") -> tuple[Ready, Inspected]:
+    """A full inspection by a new trainer on `device`. Raises HpoError if the study cannot run.
+
+    sample: the file to draw a few images into, as training will see them
+    """
     process = TrainerProcess(device, command=trainer_for(found), environ=os.environ)
     try:
-        process.send(request(found, rehearse=True))
+        process.send(request(found, rehearse=True, sample=sample))
         answer = inspect_with(process, found.study.name)
         if answer is None:
             how = process.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -24,6 +25,7 @@ from hpo.training.augmenting import laid_out
 from hpo.training.configuration import Recipe
 from hpo.training.device import peak_memory_bytes, reset_peak_memory, set_deterministic, synchronize
 from hpo.training.parts_check import check_parts
+from hpo.training.sample import sample
 from hpo.training.tasks import output_shape, random_outputs, task_of
 from hpo.training.train_state import TrainState, model_parameters
 from hpo.training.train_val_split import DataCache
@@ -57,7 +59,10 @@ def inspect_study(request: Inspect, data: DataCache, device: torch.device, *, re
         for job in jobs:
             if job.parts:
                 check_parts(job, split, partial(random_outputs, job), device)
-        return Inspected(None, costs, _rehearsals(jobs, costs, data, device, record) if request.rehearse else [])
+        if not request.rehearse:
+            return Inspected(None, costs)
+        seen = sample(jobs[0], split, Path(request.sample)) if request.sample else {}
+        return Inspected(None, costs, _rehearsals(jobs, costs, data, device, record), seen)
     except HpoError as error:
         return Inspected(problem=_described(error))
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a loader is the user's code and may raise anything

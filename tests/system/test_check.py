@@ -192,6 +192,8 @@ def test_the_estimates_are_json(tmp_path: Path, capsys: pytest.CaptureFixture[st
     facts = json.loads(capsys.readouterr().out)
     assert facts["train_images"] == 160
     assert facts["trials_within"][0] >= 1
+    assert Path(facts["sample"]["png"]).name == "mlp_digits.png"
+    assert Path(facts["sample"]["png"]).is_file()
 
 
 def test_an_objective_is_imported_and_its_command_has_the_direction_of_its_script(
