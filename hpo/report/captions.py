@@ -55,7 +55,7 @@ def _pace(data: ReportData) -> str:
 
 
 def _parallel(data: ReportData) -> str:
-    return f"{len(data.complete):,} complete trials; choose the best tenth, or drag along an axis."
+    return f"{len(data.complete):,} complete trials; choose the top 10 %, or drag along an axis."
 
 
 def _importances(data: ReportData) -> str:

@@ -84,7 +84,7 @@ def page_texts() -> dict[str, str]:
 
     return {
         "css": (_PAGE / "page.css").read_text(),
-        "script": (_PAGE / "page.js").read_text(),
+        "script": (_PAGE / "explorer.js").read_text() + (_PAGE / "page.js").read_text(),
         "plotly": get_plotlyjs(),
     }
 

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial
 
 from hpo.report.data import ReportData
 from hpo.report.figures.marks import sampled_trials
-from hpo.report.figures.shading import body, colour_range, outside_note, scale, shade_bar
+from hpo.report.figures.shading import body, colour_range, outside_note, scale
 from hpo.report.plot import Drawing, NotDrawable, need_complete
 from hpo.report.theme import SCALE, axis, colour_bar, label, log_ticks
 from hpo.results.parameter_ranges import ParameterRange
@@ -52,22 +52,21 @@ def parallel(data: ReportData) -> Drawing:
                 "colorscale": scale(data),
                 "cmin": low,
                 "cmax": high,
-                "showscale": True,
-                "colorbar": shade_bar(data),
+                "showscale": False,  # the last axis has the objective's numbers
             },
             labelfont={"size": 13},
-            tickfont={"size": 11, "color": "#475569"},
+            tickfont={"size": 12, "color": "#1e293b"},
             rangefont={"size": 1, "color": "#ffffff"},
         )
     )
-    figure.update_layout(height=430, margin={"l": 64, "r": 24, "t": 64, "b": 28})
-    figure.update_layout(meta={"direction": data.view.directions[0]})  # for the page's button of the best tenth
+    figure.update_layout(height=430, margin={"l": 64, "r": 64, "t": 64, "b": 28})
+    figure.update_layout(meta=_for_the_explorer(data, drawn, shown))
     left = [one.name for one in data.varying() if one not in shown]
     if left:
         notes.append(f"Left out (conditional, or less important): {', '.join(left)}.")
     if outside:
         notes.append(outside_note(data, outside, f"at the edge of the axis of {data.objectives[0]}"))
-    return Drawing([figure], [*notes, "Drag along an axis to pick a range."], wide=True)
+    return Drawing([figure], [*notes, "The points and the table below follow."], wide=True)
 
 
 def rank(data: ReportData) -> Drawing:
@@ -125,8 +124,29 @@ def _dimension(parameter: ParameterRange, trials: Sequence[FrozenTrial]) -> dict
     marks = log_ticks(min(values), max(values))
     return shown | {
         "values": [math.log10(value) for value in values],
+        "range": [math.log10(min(values)), math.log10(max(values))],
         "tickvals": [math.log10(tick) for tick in marks],
         "ticktext": [f"{tick:g}" for tick in marks],
+    }
+
+
+def _for_the_explorer(
+    data: ReportData, trials: Sequence[FrozenTrial], shown: Sequence[ParameterRange]
+) -> dict[str, Any]:
+    """What page/explorer.js needs beside the axes: which trials these are, their objective as it is, and how an axis'
+    places are read: as categories, as powers of ten, or as they stand."""
+    seconds = dict(zip(data.trials["number"], data.trials["seconds"], strict=True))
+    return {
+        "direction": data.view.directions[0],
+        "trials": [trial.number for trial in trials],
+        "values": [trial.values[0] for trial in trials],
+        "seconds": [None if math.isnan(took := float(seconds[trial.number])) else took for trial in trials],
+        "log": [index for index, one in enumerate(shown) if one.numeric and one.log],
+        "categories": {
+            str(index): sorted({str(trial.params[one.name]) for trial in trials})
+            for index, one in enumerate(shown)
+            if not one.numeric
+        },
     }
 
 

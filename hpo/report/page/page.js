@@ -49,20 +49,8 @@ copy?.addEventListener("click", async () => {
   };
   window.addEventListener("hashchange", unfold);
   unfold();
-  // Parallel coordinates: the best tenth, or all.
   const lines = document.getElementById("parallel-0");
-  for (const button of document.querySelectorAll("[data-share]")) {
-    button.addEventListener("click", () => {
-      const axes = lines.data[0].dimensions, last = axes.length - 1, values = [...axes[last].values];
-      const [low, high] = axes[last].range, share = Number(button.dataset.share);
-      const down = lines.layout.meta?.direction === "minimize";
-      const sorted = values.sort((one, other) => (down ? one - other : other - one));
-      const edge = sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)];
-      const picked = share < 1 ? [down ? [low, edge] : [edge, high]] : [null];
-      Plotly.restyle(lines, { [`dimensions[${last}].constraintrange`]: picked });
-      for (const one of document.querySelectorAll("[data-share]")) one.setAttribute("aria-pressed", String(one === button));
-    });
-  }
+  if (lines) explore(lines, template);
   // On paper a plot is as wide as its column there, which the browser does not tell plots by itself.
   const paper = 690;
   const columns = (place) => {

@@ -120,6 +120,14 @@ def desk(browser: Any, report: WrittenReport) -> Iterator[Any]:
     page.context.close()
 
 
+@pytest.fixture
+def fresh(desk: Any) -> Any:
+    """The same page loaded again, with nothing chosen."""
+    desk.reload()
+    desk.wait_for_selector("body[data-explored]")
+    return desk
+
+
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_every_text_can_be_read(desk: Any, dark: bool) -> None:
     """A contrast of at least 4.5 with what is behind it: WCAG 2.1, AA."""
@@ -183,15 +191,50 @@ def test_the_settings_are_copied_as_python(desk: Any) -> None:
     assert len(eval(copied)["hidden_units"]) == 4
 
 
-def test_the_best_tenth_of_the_lines_is_a_click_away(desk: Any) -> None:
-    page = desk
-    page.get_by_role("button", name="Best tenth").click()
-    page.wait_for_function(
-        "document.getElementById('parallel-0').data[0].dimensions.at(-1).constraintrange?.length === 2"
-    )
-    low, high = page.evaluate("document.getElementById('parallel-0').data[0].dimensions.at(-1).constraintrange")
-    values = page.evaluate("[...document.getElementById('parallel-0').data[0].dimensions.at(-1).values]")
-    assert sum(low <= value <= high for value in values) == -(-len(values) // 10)
+ROWS = "[...document.querySelectorAll('#explore-table tbody tr')].map(one => Number(one.cells[0].innerText))"
+SELECTED = "document.getElementById('explore-points').data[0].selectedpoints"
+
+
+def test_what_is_chosen_in_one_part_of_the_explorer_is_chosen_in_all(fresh: Any) -> None:
+    """Lines, points and the table: by the button, by a threshold, by a drag along an axis, and over points."""
+    page = fresh
+    page.wait_for_selector("body[data-explored]")
+    lines = "document.getElementById('parallel-0')"
+    complete = page.evaluate(f"{lines}.layout.meta.trials")
+    page.get_by_role("button", name="Top 10 %").click()
+    page.wait_for_function(f"{lines}.data[0].dimensions.at(-1).constraintrange?.length === 2")
+    best = page.evaluate(ROWS)
+    assert len(best) == -(-len(complete) // 10)
+    assert [complete[place] for place in page.evaluate(SELECTED)] == sorted(best)
+    assert page.locator("#explore-said").inner_text().startswith(f"{len(best)} of {len(complete)} trials chosen; ")
+    page.locator("#explore-threshold").fill("0.88")
+    page.keyboard.press("Enter")
+    page.wait_for_function(f"{SELECTED}.length > {len(best)}")
+    assert [trial(complete[place]).values[0] >= 0.88 for place in page.evaluate(SELECTED)].count(False) == 0
+    page.get_by_role("button", name="All", exact=True).click()
+    page.wait_for_function(f"!{SELECTED}")
+    page.select_option("#explore-which", label="batch_size")
+    page.locator("#explore-low").fill("20")
+    page.locator("#explore-high").fill("30")
+    page.keyboard.press("Enter")
+    page.wait_for_function(f"{SELECTED}?.length < 20")
+    assert sorted(page.evaluate(ROWS)) == [number for number in complete if 20 <= 3 + number % 90 <= 30]
+
+
+def test_the_explorer_s_table_is_sorted_and_marks_by_the_keyboard(fresh: Any) -> None:
+    page = fresh
+    page.wait_for_selector("body[data-explored]")
+    page.locator("#explore-table thead button", has_text="batch_size").focus()
+    page.keyboard.press("Enter")
+    assert page.locator("#explore-table th[aria-sort=ascending]").inner_text().startswith("batch_size")
+    assert page.evaluate(ROWS) == sorted(page.evaluate(ROWS))
+    page.keyboard.press("Enter")  # the focus is still there
+    assert page.evaluate(ROWS)[0] == max(page.evaluate("document.getElementById('parallel-0').layout.meta.trials"))
+    first = page.locator("#explore-table tbody button").first
+    first.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.getElementById('explore-points').data[1].x.length === 1")
+    assert first.get_attribute("aria-pressed") == "true"
 
 
 def test_a_link_into_the_appendix_opens_it(browser: Any, report: WrittenReport) -> None:
