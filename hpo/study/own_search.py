@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from hpo.errors import HpoError, StudyError
 from hpo.study.function import function_reference, shown_reference
-from hpo.study.pruners import Patient, Pruner
-from hpo.study.samplers import Fixed, Sampler
+from hpo.study.pruners import MedianPruner, Patient, Pruner
+from hpo.study.samplers import TPE, Fixed, Sampler
 from hpo.user_code import line_of
 from hpo.user_function import load_named
 from hpo.wording import shortened
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from hpo.study.space import Space
 
-__all__ = ["OwnPruner", "OwnSampler", "pruner_of", "sampler_of", "told_at_its_line"]
+__all__ = ["OwnPruner", "OwnSampler", "PrunerField", "SamplerField", "pruner_of", "sampler_of", "told_at_its_line"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,28 @@ class OwnPruner(Pruner):
         made = _made("pruner", self.reference, BasePruner)
         assert isinstance(made, BasePruner)
         return made
+
+
+class SamplerField:
+    """A study's field `sampler`: given as a Sampler, "module:name" or a function, kept as a Sampler."""
+
+    def __get__(self, study: object, owner: type | None = None) -> Sampler:
+        kept: Sampler = TPE() if study is None else vars(study)["sampler"]
+        return kept
+
+    def __set__(self, study: object, given: Sampler | str | Callable[..., Any]) -> None:
+        vars(study)["sampler"] = sampler_of(given)
+
+
+class PrunerField:
+    """The same for a pruner."""
+
+    def __get__(self, study: object, owner: type | None = None) -> Pruner:
+        kept: Pruner = MedianPruner() if study is None else vars(study)["pruner"]
+        return kept
+
+    def __set__(self, study: object, given: Pruner | str | Callable[..., Any]) -> None:
+        vars(study)["pruner"] = pruner_of(given)
 
 
 def sampler_of(given: Any) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from hpo.data import DATASETS, Dataset
@@ -22,12 +22,11 @@ from hpo.study.declaration import declared, protocol_of
 from hpo.study.doors import has_no_model
 from hpo.study.function import function_reference
 from hpo.study.objective import Objective
-from hpo.study.own_search import pruner_of, sampler_of
+from hpo.study.own_search import PrunerField, SamplerField
 from hpo.study.parts import CHOSEN, Metric, Parts, parts_given
 from hpo.study.protocol import AtMost, EarlyStopping, StopWhen
-from hpo.study.pruners import MedianPruner, Pruner
 from hpo.study.recipe import RECIPE, REQUIRED
-from hpo.study.samplers import TPE, Sampler, check_sampler
+from hpo.study.samplers import check_sampler
 from hpo.study.search import FreezeThaw
 from hpo.study.space import Space
 from hpo.study.tasks import TASKS, TaskRow
@@ -79,8 +78,8 @@ class Study:
     early_stopping: EarlyStopping | None = None
     stop_when: StopWhen | None = None
     max_seconds: float | None = None
-    sampler: Sampler = field(default_factory=TPE)
-    pruner: Pruner = field(default_factory=MedianPruner)
+    sampler: SamplerField = SamplerField()  # noqa: RUF009  # a Sampler, once it is set
+    pruner: PrunerField = PrunerField()  # noqa: RUF009
     search: FreezeThaw | None = None
     constraints: tuple[AtMost, ...] = ()
     known: Sequence[Mapping[str, Any]] = ()
@@ -101,7 +100,6 @@ class Study:
     devices_per_trial: int = 1
 
     def __post_init__(self) -> None:
-        self._set(sampler=sampler_of(self.sampler), pruner=pruner_of(self.pruner))
         if self.command is not None:
             self._check_with_command(self.command)
         elif self.train is not None:

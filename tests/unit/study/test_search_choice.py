@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import optuna
 import pytest
@@ -36,6 +36,8 @@ from hpo import (
 from hpo.errors import StudyError, UsageError
 from hpo.study.advice import check_search, wasteful
 from hpo.study.objective_study import ObjectiveOptions, study_of
+from hpo.study.pruners import Pruner
+from hpo.study.samplers import Sampler
 from hpo.study.space import Space
 
 OWN = """
@@ -240,3 +242,12 @@ def test_no_study_of_ours_wastes_trials() -> None:
     from hpo.study.discovery import list_studies
 
     assert {found.study.name: wasteful(found.study) for found in list_studies() if wasteful(found.study)} == {}
+
+
+@pytest.mark.parametrize(("field", "declared"), [("sampler", Sampler), ("pruner", Pruner)])
+def test_a_type_checker_takes_a_name_or_a_function_and_sees_what_is_kept(field: str, declared: type) -> None:
+    """mypy reads what a Study takes from `__set__`, and what it has from `__get__`."""
+    kind = type(vars(Study)[field])
+    taken = get_type_hints(kind.__set__)["given"]
+    assert {declared, str} < set(get_args(taken))
+    assert get_type_hints(kind.__get__)["return"] is declared
