@@ -23,7 +23,7 @@ from hpo.study.doors import has_no_model
 from hpo.study.function import function_reference
 from hpo.study.objective import Objective
 from hpo.study.own_search import PrunerField, SamplerField
-from hpo.study.parts import CHOSEN, Metric, Parts, parts_given
+from hpo.study.parts import CHOSEN, Parts, parts_given
 from hpo.study.protocol import AtMost, EarlyStopping, StopWhen
 from hpo.study.recipe import RECIPE, REQUIRED
 from hpo.study.samplers import check_sampler
@@ -95,7 +95,7 @@ class Study:
     loss: Any = None
     optimizer: Any = None
     schedule: Any = None
-    metrics: Mapping[str, Metric] | None = None
+    metrics: Any = None
     task: str | None = None
     devices_per_trial: int = 1
 

@@ -73,9 +73,7 @@ class TestDetails:
             scores["val_loss"] = self._loss
         spreads = {}
         for name, score in scores.items():
-            found = spread_of(
-                lambda index, score=score: score(outputs[index], targets[index]), len(outputs), outputs.device
-            )
+            found = spread_of(partial(_of_items, score, outputs, targets), len(outputs), outputs.device)
             if found is not None:
                 spreads[final_names(name)[0]] = found
         facts: dict[str, Any] = {"test_spread": spreads}
@@ -88,16 +86,24 @@ class TestDetails:
             of_counts = _OF_COUNTS.get(part.function) if part.is_class else None  # type: ignore[call-overload]
             if of_counts is None:
                 continue
-            found = spread_of(lambda index, of=of_counts: of(counts[index].sum(0)), len(counts), counts.device)
+            found = spread_of(partial(_of_images, of_counts, counts), len(counts), counts.device)
             if found is not None:
                 spreads[final_names(part.name)[0]] = found
         ious = class_ious(counts.sum(0)).tolist()
-        per_class = spreads_of(lambda index: class_ious(counts[index].sum(0)), len(counts), counts.device)
+        per_class = spreads_of(partial(_of_images, class_ious, counts), len(counts), counts.device)
         return {
             "test_spread": spreads,
             "per_class_iou": [None if value != value else value for value in ious],
             "per_class_spread": per_class,
         }
+
+
+def _of_items(score: Callable[..., Any], outputs: Tensor, targets: Tensor, index: Tensor) -> Any:
+    return score(outputs[index], targets[index])
+
+
+def _of_images(score: Callable[[Tensor], Tensor], counts: Tensor, index: Tensor) -> Tensor:
+    return score(counts[index].sum(0))
 
 
 def _residuals(outputs: Tensor, targets: Tensor) -> list[list[list[float]]]:
