@@ -143,9 +143,10 @@ class SampleWorkers:
 
     def _begun(self) -> Iterator[Any]:
         if self._loader is None:
+            queued: Any = _Queued(self)  # torch's types want lists of numbers; what is asked for here says more
             self._loader = DataLoader(
                 self._source,
-                batch_sampler=_Queued(self),
+                batch_sampler=queued,
                 collate_fn=_as_it_is,
                 num_workers=self._workers,
                 persistent_workers=True,
