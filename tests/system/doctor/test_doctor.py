@@ -213,6 +213,7 @@ def test_variables_that_undo_what_trainers_are_given() -> None:
     [
         ("HPO_TRAINERS", ["zero", "0", "-1", "1.5", "99999"], ["1", "8"]),
         ("HPO_TRAINERS_PER_GPU", ["0", "all", "65"], ["2", "auto"]),
+        ("HPO_DEVICES_PER_TRIAL", ["0", "two", "9999"], ["2"]),
         ("HPO_TRIALS", ["none", "0"], ["100"]),
         ("HPO_TIMEOUT", ["soon", "0s", "3x"], ["3h", "90"]),
     ],
