@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hpo.data import Dataset, Tensor
+from hpo.data import Dataset, Tensor, Torch
 from hpo.errors import StudyError, near_miss
 from hpo.models import NAMED, Model
 from hpo.study.parameters import Parameter, edge_values
@@ -172,7 +172,7 @@ def _check_masks(study: str, space: Space, dataset: Dataset, task: str) -> None:
 
 def _check_classes(study: str, dataset: Dataset, task: str) -> None:
     """Raise StudyError where there is nothing to tell apart: a class alone is right whatever a model says."""
-    if type(dataset) is not Dataset:  # the others read their classes from files, and look there
+    if type(dataset) not in (Dataset, Torch):  # the others read their classes from files, and look there
         return
     least = 2 if task in ("classification", "segmentation") else 1
     if len(dataset.classes) < least or (task == "segmentation" and len(dataset.classes) > MOST_MASK_CLASSES):

@@ -132,6 +132,8 @@ def test_workers_decide_no_result_and_known_networks_take_float_images() -> None
     space = {"batch_size": 8, "lr": 0.1}
     study = Study(name="s", dataset=rows[0], model="torchvision:resnet18", space=space, baseline={})
     check_rows(study, study.parts)
+    with pytest.raises(StudyError, match="the data set names 0 classes"):
+        Study(name="s", dataset=Torch("a:b", Tensor(30)), model="perceptron", space=space, baseline={})
     with pytest.raises(StudyError, match=r"the data set has Tensor\(30\)"):
         Study(name="s", dataset=Torch("a:b", Tensor(30), ("x", "y")), model="lenet", space=space, baseline={})
 
