@@ -14,7 +14,6 @@ import torch
 from run_coordinator import Coordinator
 
 from hpo.own_messages import FORKED
-from hpo.own_training import link
 from hpo.own_training.run import Run
 
 
@@ -87,7 +86,7 @@ def test_a_fork_of_the_process_says_and_keeps_nothing(
     def forks(run: Run) -> None:
         run.resume(done=0)
         with monkeypatch.context() as child:
-            child.setattr(link.os, "getpid", lambda: -1)
+            child.setattr(os, "getpid", lambda: -1)
             for use in (lambda: run.report(f1=1.0), run.save_checkpoint, lambda: run.log(child=True)):
                 try:
                     use()
