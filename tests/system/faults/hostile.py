@@ -298,13 +298,26 @@ class Commands:
         self._attack.unharmed()
         return said
 
-    def run(self, url: str, trials: int, what: str, timeout: str = "20s") -> str:
-        """`hpo run` for `trials` trials more; of a declared study, with trainers that only seem to train."""
+    def run(self, url: str, trials: int, what: str, timeout: str = "20s", *, ends: bool = False) -> str:
+        """`hpo run` for `trials` trials more; of a declared study, with trainers that only seem to train.
+
+        ends: whether it has to end before its time is up, by itself; if not, the trials say what it waited for
+        """
         with altered(url) as connection:
             there = connection.execute(text("SELECT count(*) FROM trials")).scalar_one()
         way = " --direction minimize" if self._study == OBJECTIVE else ""
         words = f"run --study {self._study[1]} --trainers 2 --timeout {timeout} --trials {there + trials}{way}"
-        return self(words, url, what)
+        said = self(words, url, what)
+        assert not ends or "time is up" not in said, f"{what}: it waited\n{unfinished(url)}\n{said[-3000:]}"
+        return said
+
+
+def unfinished(url: str) -> str:
+    """Every trial that has not ended, with its lease, a line each."""
+    both = "trials t LEFT JOIN hpo_leases l USING (trial_id)"
+    query = f"SELECT concat_ws(' ', t::text, l::text) FROM {both} WHERE state IN ('RUNNING', 'WAITING')"
+    with altered(url) as connection:
+        return "\n".join(connection.execute(text(query)).scalars())
 
 
 def columns_of(url: str) -> list[Column]:
