@@ -54,12 +54,20 @@ class _Known:
 
 
 class Answering:
-    """`application` as a WSGI application that adds the answers of hpo.insight and serves /report/NAME."""
+    """`application` as a WSGI application that adds the answers of hpo.insight and serves /report/NAME.
+
+    stops: whether a study of hpo can be stopped here (stopping.py), so that its note says where
+    """
 
     def __init__(
-        self, application: Callable[..., Iterable[bytes]], engine: Engine, clock: Callable[[], float] = time.monotonic
+        self,
+        application: Callable[..., Iterable[bytes]],
+        engine: Engine,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        stops: bool = False,
     ) -> None:
-        self._application, self._engine, self._clock = application, engine, clock
+        self._application, self._engine, self._clock, self._stops = application, engine, clock, stops
         self._kept: dict[str, tuple[float, Any]] = {}
         self._busy = threading.Lock()
 
@@ -119,9 +127,10 @@ class Answering:
             raise ValueError(f"study {study_id} is gone")
         view = read_study(self._engine, name)
         about = [one["value"] for one in document.get("user_attrs", ()) if one.get("key") == "description"]
-        note = note_text(
-            view, insight_of(view), about=str(about[0]) if about else "", link=f"/report/{quote(name, safe='')}"
-        )
+        quoted = quote(name, safe="")
+        stop = f"/stop/{quoted}" if self._stops and view.declaration is not None else ""
+        told = str(about[0]) if about else ""
+        note = note_text(view, insight_of(view), about=told, link=f"/report/{quoted}", stop=stop)
         return _Known(note, view.objectives if view.declaration is not None else ())
 
     def _once(self, what: str, make: Callable[[], Any]) -> Any:

@@ -25,6 +25,14 @@ Application = Callable[..., Iterable[bytes]]
 
 READING = ("GET", "HEAD", "OPTIONS")
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
+LOG_IN = (
+    "This dashboard of hpo asks for a login, and your browser sent none, or a wrong one.\n\n"
+    "Load this page again: the browser then asks for the user name, which whoever started the dashboard gave with\n"
+    "--auth, and the password, which they set in HPO_DASHBOARD_PASSWORD or a file. A script sends both as HTTP Basic\n"
+    "authentication: curl --user NAME ADDRESS"
+)
+"""What who cancels the browser's question sees. It names neither user nor study."""
+
 _PROTECTIONS = (
     ("X-Content-Type-Options", "nosniff"),
     ("X-Frame-Options", "SAMEORIGIN"),
@@ -112,7 +120,7 @@ def _stranger(environ: Mapping[str, Any], policy: Policy) -> Refusal | None:
         reason = f"too many failed logins; try again in {later} s"
         return Refusal("429 Too Many Requests", reason, (("Retry-After", later),))
     challenge = ("WWW-Authenticate", 'Basic realm="hpo dashboard", charset="UTF-8"')
-    return Refusal("401 Unauthorized", "log in first", (challenge,))
+    return Refusal("401 Unauthorized", LOG_IN, (challenge,))
 
 
 def _only_reading(environ: Mapping[str, Any], policy: Policy) -> Refusal | None:

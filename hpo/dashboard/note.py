@@ -17,15 +17,15 @@ MOST = 6
 """Parameters that are named as having mattered."""
 
 
-def note_text(view: StudyView, insight: Insight, *, about: str, link: str) -> str:
+def note_text(view: StudyView, insight: Insight, *, about: str, link: str, stop: str = "") -> str:
     """Markdown in which nothing that somebody wrote into the study is markup.
 
-    about: the study's description; link: where its report is
+    about: the study's description; link: where its report is; stop: where it is stopped, if it can be
     """
-    return "\n".join(_lines(view, insight, about, link))
+    return "\n".join(_lines(view, insight, about, link, stop))
 
 
-def _lines(view: StudyView, insight: Insight, about: str, link: str) -> Iterator[str]:
+def _lines(view: StudyView, insight: Insight, about: str, link: str, stop: str) -> Iterator[str]:
     yield f"**{_plain(insight.verdict.sentence)}**"
     yield ""
     if about.strip():
@@ -55,7 +55,7 @@ def _lines(view: StudyView, insight: Insight, about: str, link: str) -> Iterator
     for step in insight.steps[:2]:
         yield f"- {_plain(step.text)}"
     yield ""
-    yield f"[The report of {_plain(view.name)}]({link})"
+    yield f"[The report of {_plain(view.name)}]({link})" + (f" · [stop or resume it]({stop})" if stop else "")
 
 
 def _plain(text: str) -> str:

@@ -7,7 +7,9 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
+
+from hpo.dashboard.ours import is_ours
 
 __all__ = ["KeepsNames"]
 
@@ -34,10 +36,5 @@ class KeepsNames:
         return [body]
 
     def _is_ours(self, study_id: int) -> bool:
-        if self._engine.dialect.name != "postgresql" or study_id >= 2**31:
-            return False
         with self._engine.connect() as connection:
-            if connection.execute(text("SELECT to_regclass('hpo_studies')")).scalar() is None:
-                return False
-            query = text("SELECT 1 FROM hpo_studies WHERE study_id = :study")
-            return connection.execute(query, {"study": study_id}).scalar() is not None
+            return is_ours(connection, study_id)

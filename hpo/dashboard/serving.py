@@ -10,8 +10,10 @@ from typing import Any
 
 from hpo.dashboard.answering import Answering
 from hpo.dashboard.guard import LOOPBACK_NAMES, Guard, Policy
+from hpo.dashboard.hiding import HidesWriting
 from hpo.dashboard.login import Login
 from hpo.dashboard.renaming import KeepsNames
+from hpo.dashboard.stopping import StopsStudies
 from hpo.errors import UsageError
 from hpo.settings import Settings
 
@@ -50,7 +52,7 @@ class Dashboard:
         policy = Policy(login, writable=writable or own_machine, names=(*LOOPBACK_NAMES, host.lower()))
         self.writable = policy.writable
         self._map: dict[int, Any] = {}
-        guarded = Guard(_application(storage, settings), policy)
+        guarded = Guard(_application(storage, settings, writable=policy.writable), policy)
         self._server = _listen(guarded, host, port, self._map, MOST_BYTES[policy.writable], login)
         self._serving = False
         self.port = int(self._server.effective_port)
@@ -102,7 +104,7 @@ def reachable(host: str) -> str:
     return socket.gethostname()
 
 
-def _application(storage: str | None, settings: Settings) -> Callable[..., Any]:
+def _application(storage: str | None, settings: Settings, *, writable: bool) -> Callable[..., Any]:
     import optuna_dashboard
     from optuna.storages import RDBStorage, get_storage
     from sqlalchemy.engine import make_url
@@ -127,7 +129,8 @@ def _application(storage: str | None, settings: Settings) -> Callable[..., Any]:
     # get_storage wraps it in Optuna's cache: finished trials are read once, not each time a browser refreshes.
     kept = get_storage(reader)
     application: Callable[..., Any] = optuna_dashboard.wsgi(kept, artifact_store=artifact_store(settings))
-    return Answering(KeepsNames(application, engine), engine)
+    application = Answering(KeepsNames(application, engine), engine, stops=writable)
+    return StopsStudies(application, engine) if writable else HidesWriting(application)
 
 
 def _listen(

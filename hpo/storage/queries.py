@@ -23,6 +23,7 @@ from hpo.storage.reads import read_changes, read_epochs, read_failed, read_metri
 from hpo.storage.retries import put_back
 from hpo.storage.save import save
 from hpo.storage.sources import keep_sources, read_sources
+from hpo.storage.stopping import is_stopped, resume_study, stop_study
 from hpo.storage.studies import (
     Budget,
     RegisteredStudy,
@@ -72,6 +73,7 @@ __all__ = [
     "find_study",
     "held_elsewhere",
     "holds_our_trials",
+    "is_stopped",
     "keep_sources",
     "list_studies",
     "list_workers",
@@ -88,9 +90,11 @@ __all__ = [
     "register_worker",
     "release_worker",
     "renew",
+    "resume_study",
     "save",
     "set_budget",
     "sign_off",
     "states",
+    "stop_study",
     "study_attrs",
 ]

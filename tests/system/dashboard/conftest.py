@@ -8,9 +8,13 @@ from collections.abc import Callable, Iterator
 import optuna
 import pytest
 from dashboard_client import PASSWORD, USER, Client
+from optuna.study import StudyDirection
+from optuna.trial import create_trial
 
 from hpo.dashboard import Dashboard, Login
 from hpo.settings import Settings
+from hpo.storage import queries
+from hpo.storage.engine import open_engine
 
 Serve = Callable[..., Client]
 
@@ -44,3 +48,20 @@ def login() -> Login:
 def studies(empty_database_url: str) -> Callable[[], list[str]]:
     """The names in the database, whatever the dashboard answered."""
     return lambda: optuna.get_all_study_names(empty_database_url)
+
+
+@pytest.fixture
+def ours(empty_database_url: str, serve: Serve) -> int:
+    """The id of a study as hpo makes one, whose name has signs that mean something in an address."""
+    serve()  # the first dashboard makes the tables
+    engine = open_engine(empty_database_url)
+    with engine.begin() as c:
+        made = queries.create_study(c, "ours/50% ä", (StudyDirection.MAXIMIZE,), description="  A <b>study</b>.\n")
+        declared = {"(objective)": "maximize val_accuracy"}
+        queries.register(c, made, fingerprint="f", declaration=declared, source="s", seed=0, facts={"uid": "u"})
+    engine.dispose()
+    study = optuna.load_study(study_name="ours/50% ä", storage=empty_database_url)
+    for value, origin in ((0.5, "baseline"), (0.75, "")):
+        trial = create_trial(value=value, user_attrs={"seed": 1, "origin": origin})
+        study.add_trial(trial)
+    return made

@@ -5,34 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-import optuna
-import pytest
 from dashboard_client import PASSWORD, USER, Client, basic
-from optuna.study import StudyDirection
-from optuna.trial import create_trial
 
 from hpo.dashboard import Login
-from hpo.storage import queries
-from hpo.storage.engine import open_engine
 
 Serve = Callable[..., Client]
-
-
-@pytest.fixture
-def ours(empty_database_url: str, serve: Serve) -> int:
-    """The id of a study as hpo makes one, whose name has signs that mean something in an address."""
-    serve()  # the first dashboard makes the tables
-    engine = open_engine(empty_database_url)
-    with engine.begin() as c:
-        made = queries.create_study(c, "ours/50% ä", (StudyDirection.MAXIMIZE,), description="  A <b>study</b>.\n")
-        declared = {"(objective)": "maximize val_accuracy"}
-        queries.register(c, made, fingerprint="f", declaration=declared, source="s", seed=0, facts={"uid": "u"})
-    engine.dispose()
-    study = optuna.load_study(study_name="ours/50% ä", storage=empty_database_url)
-    for value, origin in ((0.5, "baseline"), (0.75, "")):
-        trial = create_trial(value=value, user_attrs={"seed": 1, "origin": origin})
-        study.add_trial(trial)
-    return made
 
 
 def detail(client: Client, study: int, *more: str) -> dict[str, object]:
@@ -50,7 +27,7 @@ def test_a_study_has_its_metric_s_name_and_a_note_that_says_what_it_found(serve:
     assert note["version"] == 0
     assert note["body"].startswith("**Trial 1 scored 0\\.75000 in the search, 0\\.25000 better than the baseline")
     assert "A \\<b\\>study\\</b\\>\\." in note["body"]
-    assert note["body"].endswith("(/report/ours%2F50%25%20%C3%A4)")
+    assert "(/report/ours%2F50%25%20%C3%A4)" in note["body"]
     assert len(found["trials"]) == 2  # type: ignore[arg-type]
 
 

@@ -76,6 +76,15 @@ PEOPLE_PROTECTIONS = (
         "assert 201 >= 400",
     ),
     Protection(
+        "keeping what was left at a stop",
+        "storage/stopping.py",
+        "stop_study",
+        "is_stopped(connection, study_id)",
+        "False",
+        "system/dashboard/test_stopping.py::test_a_stop_ends_the_study_s_time_and_resuming_gives_back_what_was_left",
+        "assert 900 <",
+    ),
+    Protection(
         "the deletion being said",
         "search/outage.py",
         "explained",
