@@ -121,8 +121,8 @@ HOSTS_PROTECTIONS = (
     Protection(
         "stopping at the next step",
         "training/trial_run.py",
-        "TrialRun.train_epoch",
-        "if stop.asked:\n    break",
+        "TrialRun._ends_before",
+        "if self._stop.asked:\n    return True",
         "pass",
         "unit/training/test_training_resume.py::test_interrupted_again_and_again_gives_the_same_bits[rmsprop]",
         "in the middle",
