@@ -16,7 +16,7 @@ from hpo.training.lion import Lion
 from hpo.training.muon import MuonWithAdamW
 from hpo.training.own_parts import OwnPart
 
-__all__ = ["OPTIMIZERS", "build_optimizer", "optimizer_tensors", "restore_optimizer", "set_lr"]
+__all__ = ["OPTIMIZERS", "build_optimizer", "join_late", "optimizer_tensors", "restore_optimizer", "set_lr"]
 
 Groups = list[dict[str, Any]]
 
@@ -164,6 +164,20 @@ def set_lr(optimizer: Optimizer, lr: float) -> None:
             group["lr"].fill_(lr)
         else:
             group["lr"] = lr
+
+
+def join_late(optimizer: Optimizer, parameters: Iterable[nn.Parameter]) -> None:
+    """Begin the momentum of `parameters` that train from now on, while others have trained before.
+
+    torch's fused SGD takes momentum for all parameters or for none. At zero, the first step is what it is without one.
+    """
+    if not isinstance(optimizer, torch.optim.SGD) or not any(optimizer.state.values()):
+        return
+    if not any(group["momentum"] for group in optimizer.param_groups):
+        return
+    for parameter in parameters:
+        if optimizer.state[parameter].get("momentum_buffer") is None:
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter, requires_grad=False)
 
 
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:

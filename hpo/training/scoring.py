@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hpo.data.augment import both_ways
+from hpo.data.samples import named
 from hpo.data.streamed_set import ReadAhead
 from hpo.training.configuration import Recipe
 from hpo.training.cuda_errors import memory_error
@@ -47,7 +48,7 @@ class ImagesAtOnce:
         if self._ahead is not None:
             self.count = self._ahead.most
         elif device.type == "cuda":
-            values = max(1, batch(index[:1])[0].numel())
+            values = max(1, sum(value.numel() for value in named(batch(index[:1])[0]).values()))
             self.count = max(1, min(self.count, VALUES_AT_ONCE // values))
         self._device = device
 

@@ -25,7 +25,7 @@ from hpo.training.graphs import may_record
 from hpo.training.losses import losses
 from hpo.training.metrics import MetricSet
 from hpo.training.object_state import tree_of, value_of
-from hpo.training.optimizers import RECORDED, build_optimizer, optimizer_tensors, restore_optimizer, set_lr
+from hpo.training.optimizers import RECORDED, build_optimizer, join_late, optimizer_tensors, restore_optimizer, set_lr
 from hpo.training.own_parts import own_part
 from hpo.training.ranks import Ranks
 from hpo.training.schedules import LearningRate, TrainLength
@@ -127,6 +127,8 @@ class TrainState:
             self._released = released
             for parameter in self._frozen:
                 parameter.requires_grad_(released)
+            if released:
+                join_late(self.optimizer, self._frozen)
             self.step.changed()
 
     def _alternating(self, seed: int) -> AlternatingFlip:
