@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -63,16 +63,24 @@ def load(
                 evidence=[where],
                 next="start the study again; it says what changed",
             )
-        chosen = _of_split(files, split, test)
-        pixels = _decoded(
-            [f"{listing.root}{os.sep}{file.path}" for file in chosen], (channels, height, width), folders.cache, where
-        )
+        mine = _of_split(files, split, test)
+        # With the train images the test images, too: a broken file among these would only be found after the search.
+        tested = _of_split(files, "test", test) if split == "train" else []
+        names = [f"{listing.root}{os.sep}{file.path}" for file in (*mine, *tested)]
+        pixels = _decoded(names, (channels, height, width), folders.cache, where)
         number = {name: label for label, name in enumerate(listing.classes)}
-        labels = torch.tensor([number[file.label] for file in chosen], dtype=torch.int64)
-        own = torch.tensor([file.split == "validation" for file in chosen])
-        return RawImages(pixels, labels, checksum(pixels, labels), validation=own if own.any() else None)
+        if tested:
+            cached(name, "test", version, folders, lambda: _images(tested, pixels[len(mine) :], number))
+        return _images(mine, pixels[: len(mine)], number)
 
-    return cached(f"images-{key}", split, f"1 {key}", folders, decode)
+    name, version = f"images-{key}", f"1 {key}"
+    return cached(name, split, version, folders, decode)
+
+
+def _images(files: Sequence[ImageFile], pixels: Tensor, number: Mapping[str, int]) -> RawImages:
+    labels = torch.tensor([number[file.label] for file in files], dtype=torch.int64)
+    own = torch.tensor([file.split == "validation" for file in files])
+    return RawImages(pixels, labels, checksum(pixels, labels), validation=own if own.any() else None)
 
 
 def _of_split(files: Sequence[ImageFile], split: Split, test: float) -> list[ImageFile]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -149,15 +150,23 @@ def test_broken_files_are_named_all_at_once(photos: Path, home: Path) -> None:
     (photos / "dog" / "torn image.png").write_bytes((photos / "dog" / "image 11.png").read_bytes()[:60])
     (photos / "black cat" / "text.jpg").write_text("not an image")
     Image.new("I;16", (4, 4)).save(photos / "dog" / "deep.png")
-    folder = ImageFolder(photos, size=8, test=0.01)
-    refused(
-        lambda: [load(folder, split, home) for split in ("train", "test")],
-        "no image that can be read",
-        "next: mend them or take them out",
-    )
-    with pytest.raises(DataError) as caught:
-        load(ImageFolder(photos, size=8, test=0.5), "train", home)
-    assert "test_image_folder.py, line" in str(caught.value)
+    for share in (0.1, 0.5, 0.9):  # wherever they come to lie: those of the test part were found after the search
+        with pytest.raises(DataError) as caught:
+            load(ImageFolder(photos, size=8, test=share), "train", home)
+        said = str(caught.value)
+        assert re.search(r"3 of \d+ files are no image that can be read", said)
+        assert all(name in said for name in ("torn image.png", "text.jpg", "deep.png", "test_image_folder.py, line"))
+        assert "next: mend them or take them out" in said
+
+
+def test_the_test_images_are_ready_once_the_train_images_are(
+    photos: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They were decoded together."""
+    folder = ImageFolder(photos, size=8, test=0.2)
+    load(folder, "train", home)
+    monkeypatch.setattr("hpo.data.folder_images._decoded", lambda *_: pytest.fail("decoded again"))
+    assert len(load(folder, "test", home).labels) > 0
 
 
 def test_copies_of_an_image_stay_on_one_side(photos: Path, home: Path) -> None:
