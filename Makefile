@@ -5,7 +5,7 @@ STUDY   ?= mlp_digits
 TIMEOUT ?= 2m
 TESTS   ?= tests
 # Test processes at a time: more than two cores, because many tests wait for a lease, a deadline, a server.
-JOBS    ?= 6
+JOBS    ?= 4
 # The whole run that `make test-quick` adds to the unit tests.
 QUICK   := tests/system/test_whole_runs.py::test_a_run_gives_exactly_the_trials_asked_for_and_the_same_command_adds_none
 

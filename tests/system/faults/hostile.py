@@ -75,7 +75,7 @@ class NoTrainer:
 
     def __exit__(self, *_: object) -> None: ...
 
-    def send(self, *_: Any) -> None:
+    def send(self, *_: Any, **__: Any) -> None:
         raise DeviceError("this test trains nothing")
 
     def run(self, *_: Any) -> bool:
