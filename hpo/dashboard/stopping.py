@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -11,6 +10,7 @@ from markupsafe import Markup
 from sqlalchemy import Engine
 
 from hpo.dashboard.ours import is_ours
+from hpo.decoding import Undecodable, decoded_mapping
 from hpo.printable import one_line
 from hpo.storage import queries
 
@@ -93,10 +93,8 @@ class StopsStudies:
 def _read(environ: dict[str, Any]) -> tuple[int, bool] | None:
     try:
         length = int(environ.get("CONTENT_LENGTH") or 0)
-        document = json.loads(environ["wsgi.input"].read(length)) if 0 < length <= _MOST_BYTES else None
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(document, dict):
+        document = decoded_mapping(environ["wsgi.input"].read(length).decode() if 0 < length <= _MOST_BYTES else "")
+    except (ValueError, Undecodable):
         return None
     study_id, stop = document.get("study"), document.get("stop")
     if type(study_id) is not int or not 0 < study_id < 2**31 or type(stop) is not bool:

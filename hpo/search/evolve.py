@@ -209,8 +209,8 @@ def _record(
     difference: TableChange,
     trials: int,
 ) -> None:
-    user_attrs, _ = queries.study_attrs(connection, study_id)
-    tables, earlier = stored.facts.get("tables"), user_attrs.get("table_changes")
+    attributes, _ = queries.study_attrs(connection, study_id)
+    tables, earlier = stored.facts.get("tables"), attributes.get("table_changes")
     now = datetime.now(UTC).isoformat(timespec="seconds")
     table = {"fingerprint": stored.fingerprint, "trials": trials, "at": now}
     changes = [
