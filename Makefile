@@ -52,10 +52,10 @@ run: install
 	$(BIN)/hpo run --study $(STUDY) --timeout $(TIMEOUT)
 
 test: install
-	$(BIN)/python -m pytest $(TESTS) -n $(JOBS) --dist loadscope --durations=20
+	$(BIN)/python -m pytest $(TESTS) -n $(JOBS) --dist worksteal --durations=20
 
 test-quick: install
-	$(BIN)/python -m pytest tests/unit $(QUICK) -n $(JOBS) --dist loadscope --durations=20
+	$(BIN)/python -m pytest tests/unit $(QUICK) -n $(JOBS) --dist worksteal --durations=20
 
 test-processors: install
 	$(BIN)/python tests/processors.py

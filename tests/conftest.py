@@ -11,12 +11,10 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 from zlib import crc32
 
 import hypothesis
-import order
 import psycopg2
 import pytest
 from run_folder import end_killed_runs, own_folder
@@ -84,16 +82,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--shuffle"):
         items.sort(key=lambda item: _seed(config, item.nodeid))
-    elif hasattr(config, "workerinput"):
-        order.long_ones_first(items, order.longest())
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Ours for `--dist loadscope`; xdist's own where the order is to be another."""
-    if config.getoption("dist") != "loadscope" or config.getoption("--shuffle"):
-        return None
-    return order.scheduler(config, log)
 
 
 def pytest_collectstart(collector: pytest.Collector) -> None:
