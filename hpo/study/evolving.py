@@ -19,6 +19,8 @@ from hpo.wording import shortened
 __all__ = ["RowChange", "TableChange", "compared", "numeric_row"]
 
 _NUMERIC = re.compile(r"(?P<low>\S+) \.\. (?P<high>\S+?)(?P<log> log)?(?: step (?P<step>\S+))?")
+_NO_LITERAL = (ValueError, SyntaxError, TypeError, OverflowError, MemoryError, RecursionError)
+"""What ast.literal_eval raises for a text that is none; whoever writes to the database may have put any there."""
 _CHOOSES = ("(sampler)", "(pruner)", "(search)")
 """What decides which trials come, and not what one means."""
 
@@ -58,6 +60,7 @@ class TableChange:
 def compared(study: Any, stored: Mapping[str, str]) -> TableChange:
     """A hpo.study.study.Study against its table as it is stored, row by row, in the order of the table."""
     now = study.declaration()
+    stored = {row: text if isinstance(text, str) else repr(text) for row, text in stored.items()}  # may be any JSON
     names = [*now, *(row for row in stored if row not in now)]
     rows, added, epochs = _Rows(study, stored), {}, None
     changes = []
@@ -84,7 +87,7 @@ def numeric_row(text: str) -> Int | Float | None:
         steps = {} if found["step"] is None else {"step": ast.literal_eval(found["step"])}
         whole = type(low) is int and type(high) is int
         return (Int if whole else Float)(low, high, log=bool(found["log"]), **steps)
-    except (ValueError, SyntaxError, StudyError, TypeError):
+    except (*_NO_LITERAL, StudyError):
         return None
 
 
@@ -94,7 +97,8 @@ def _protocol(name: str, before: str, now: str) -> str:
         return "a grid is laid out when its study begins" if grid else ""
     if name != "(epochs)":
         return "it decides what a trial means"
-    return "" if before.isdecimal() and int(now) > int(before) else "trials so far trained for longer"
+    whole = before.isascii() and before.isdecimal() and len(before) < 10
+    return "" if whole and int(now) > int(before) else "trials so far trained for longer"
 
 
 class _Rows:
@@ -121,7 +125,7 @@ class _Rows:
         if before:
             try:
                 return ast.literal_eval(before.removesuffix(" fixed"))
-            except (ValueError, SyntaxError):
+            except _NO_LITERAL:
                 return UNSAID
         row = self._study.rows.rows[name]
         said = row.before if isinstance(row, Parameter) else UNSAID

@@ -10,6 +10,7 @@ import pytest
 from hpo import TPE, Categorical, Float, Int, NoPruner, Study
 from hpo.errors import DeclarationChanged, StudyError
 from hpo.study.declaration import check_same_declaration
+from hpo.study.discovery import find_study
 from hpo.study.evolving import compared, numeric_row
 from hpo.study.parameters import UNSAID, Parameter
 from hpo.study.space import Space
@@ -140,3 +141,12 @@ def test_a_range_is_read_from_its_own_text(row: Int | Float) -> None:
 @pytest.mark.parametrize("text", ["adam | sgd", "64 fixed", "", "nan .. 1.0", "3 .. 1", "__import__('os') .. 3"])
 def test_a_text_that_is_no_range_is_none(text: str) -> None:
     assert numeric_row(text) is None
+
+
+@pytest.mark.parametrize("value", [{"loader": 1}, ["a"], 5, None, True, "(" * 5000, "9" * 5000, "1 .. " + "[" * 5000])
+@pytest.mark.parametrize("row", ["gone", "lr", "(epochs)", "(pruner)", "batch_size"])
+def test_whatever_stands_in_the_stored_table_is_a_difference_and_no_bug(row: str, value: object) -> None:
+    """A database holds what somebody wrote there; a dict in place of a row ended `hpo run` as a bug."""
+    study = find_study("mlp_digits").study
+    stored: Any = {**study.declaration(), row: value}
+    assert [change.row for change in compared(study, stored).changes] == [row]
