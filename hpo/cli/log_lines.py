@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from threading import Timer
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,8 +26,8 @@ __all__ = ["LINES_AT_ONCE", "JsonLines", "PlainLines", "stamped"]
 PROGRESS_SECONDS = 60.0
 """Between two lines that say how far the study is."""
 VERBOSE_SECONDS = 10.0
-PHASE_SECONDS = 10.0
-"""Without a line while a run starts; a quick start says one."""
+PHASE_SECONDS = 5.0
+"""How long something may take, while a run starts, before a line says what it is."""
 LINES_AT_ONCE = 20
 LINES_PER_SECOND = 2.0
 SLOTS = 8
@@ -59,7 +60,7 @@ class PlainLines:
         self._allowance = float(LINES_AT_ONCE)
         self._refilled = clock()
         self._left_out = 0
-        self._phased: float | None = None
+        self._phase: Timer | None = None
         self._said: float | None = None
         self._latest: Snapshot | None = None
 
@@ -69,19 +70,29 @@ class PlainLines:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._end_phase()
         self._write_left_out()
         if self._latest is not None and not self._quiet:
             self._write(progress_text(self._latest))
 
     def phase(self, text: str) -> None:
-        """What happens before the first trial: the first of it, and what comes after a while without a line."""
-        now = self._clock()
-        if self._verbose or (not self._quiet and (self._phased is None or now - self._phased >= PHASE_SECONDS)):
-            self._phased = now
+        """What happens before the first trial. Only what takes long has a line, and it comes while it does."""
+        self._end_phase()
+        if self._verbose:
             self._write(text)
+        elif not self._quiet:
+            self._phase = Timer(PHASE_SECONDS, self._write, [text])
+            self._phase.daemon = True
+            self._phase.start()
+
+    def _end_phase(self) -> None:
+        if self._phase is not None:
+            self._phase.cancel()
+            self._phase = None
 
     def snapshot(self, snapshot: Snapshot) -> None:
         """The first is the header; then one every minute is a line."""
+        self._end_phase()
         self._latest = snapshot
         if self._quiet:
             return
