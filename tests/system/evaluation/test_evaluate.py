@@ -118,14 +118,20 @@ def test_the_document_is_in_the_database(evaluated: Evaluated, home: Settings) -
 def test_the_document_has_the_keys_of_its_types(evaluated: Evaluated) -> None:
     """EvaluationDocument says what evaluation.json holds: no key more and none less, down to each run.
 
-    Left out here are those of a training of the user's own.
+    Left out here are those of a training of the user's own, and of other tasks than classification.
     """
+    others = {"metric", "direction", "task", "residuals", "picture"}
     document = json.loads((evaluated.folder / "evaluation.json").read_text())
-    assert document.keys() == EvaluationDocument.__annotations__.keys() - {"metric", "direction"}
+    assert document.keys() == EvaluationDocument.__annotations__.keys() - others
     assert document["verdict"].keys() == Verdict.__annotations__.keys()
     assert document["search_rerun"].keys() == SearchRerun.__annotations__.keys() - {"score"}
     for row in document["configurations"]:
-        assert row.keys() == ConfigurationRow.__annotations__.keys() - {"score", "search_score", "metrics"}
+        assert row.keys() == ConfigurationRow.__annotations__.keys() - {
+            "score",
+            "search_score",
+            "metrics",
+            "per_class_iou",
+        }
         for name in ("test_accuracy", "test_loss", "macro_f1", "train_seconds"):
             assert row[name].keys() == MeanRow.__annotations__.keys()
         assert all(run.keys() == RunRow.__annotations__.keys() - {"metrics"} for run in row["runs"])
