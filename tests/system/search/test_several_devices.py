@@ -48,7 +48,8 @@ def test_a_search_on_two_devices_loses_nothing_when_a_rank_is_killed(
     (tmp_path / "gang.py").write_text(SCRIPT)
     said: list[str] = []
     result = hpo.run("gang.py", trials=2, devices="cpu", on_notice=said.append)
-    assert [trial.state for trial in result.frozen] == [TrialState.COMPLETE] * 2
+    assert result.stopped == "trials", said
+    assert [trial.state for trial in result.frozen] == [TrialState.COMPLETE] * 2, said
     assert any("3 devices, 2 for each trial: cpu left over" in sentence for sentence in said)
     lost = "trainer on cpu,cpu ended (signal SIGKILL) under trial 1, which will be resumed"
     assert [sentence for sentence in said if "ended" in sentence] == [lost]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import synthetic
 import torch
@@ -178,6 +180,8 @@ def test_interrupted_again_and_again_gives_the_same_bits(
     told: list[Epoch] = []
     places = set()
     for attempt in range(60):
+        random.seed(attempt)  # a fresh process has numbers of its own
+        np.random.seed(attempt)
         outcome, epochs, trial = run(job, data, device, 3 + attempt % 4)
         told += epochs
         if outcome == "complete":
