@@ -10,7 +10,7 @@ from markupsafe import Markup
 from sqlalchemy import Engine
 
 from hpo.dashboard.ours import is_ours
-from hpo.decoding import Undecodable, decoded_mapping
+from hpo.decoding import decoded_mapping
 from hpo.printable import one_line
 from hpo.storage import queries
 
@@ -94,7 +94,7 @@ def _read(environ: dict[str, Any]) -> tuple[int, bool] | None:
     try:
         length = int(environ.get("CONTENT_LENGTH") or 0)
         document = decoded_mapping(environ["wsgi.input"].read(length).decode() if 0 < length <= _MOST_BYTES else "")
-    except (ValueError, Undecodable):
+    except ValueError:  # of JSON, of the length, or no UTF-8
         return None
     study_id, stop = document.get("study"), document.get("stop")
     if type(study_id) is not int or not 0 < study_id < 2**31 or type(stop) is not bool:

@@ -210,7 +210,7 @@ def _record(
     trials: int,
 ) -> None:
     attributes, _ = queries.study_attrs(connection, study_id)
-    tables, earlier = stored.facts.get("tables"), attributes.get("table_changes")
+    tables, earlier = stored.facts.get("tables"), attributes.get("hpo:table_changes")
     now = datetime.now(UTC).isoformat(timespec="seconds")
     table = {"fingerprint": stored.fingerprint, "trials": trials, "at": now}
     changes = [

@@ -182,7 +182,7 @@ def redeclare(
     facts: Mapping[str, Any],
     history: Sequence[Mapping[str, Any]],
 ) -> None:
-    """Record the study's new table, and what changed so far, which dashboards show as the attribute `table_changes`."""
+    """Record the study's new table, and as the attribute `hpo:table_changes`, for dashboards, what changed so far."""
     connection.execute(
         text(
             "UPDATE hpo_studies SET fingerprint = :fingerprint, declaration = :declaration, facts = :facts"
@@ -197,7 +197,7 @@ def redeclare(
     )
     connection.execute(
         text(
-            f"INSERT INTO {STUDY_USER_ATTRS} (study_id, key, value_json) VALUES (:study, 'table_changes', :history)"
+            f"INSERT INTO {STUDY_USER_ATTRS} (study_id, key, value_json) VALUES (:study, 'hpo:table_changes', :history)"
             " ON CONFLICT (study_id, key) DO UPDATE SET value_json = excluded.value_json"
         ),
         {"study": study_id, "history": json.dumps(list(history))},

@@ -18,8 +18,8 @@ from hpo.storage.studies import budget, lock_budget, set_budget
 
 __all__ = ["is_stopped", "resume_study", "stop_study"]
 
-STOPPED = "stopped"
-"""The user attribute of a study that keeps how much of its time was left, which a dashboard shows, too."""
+STOPPED = "hpo:stopped"
+"""The user attribute of a study that keeps how much of its time was left; a user may have one called "stopped"."""
 
 
 def stop_study(connection: Connection, study_id: int) -> bool:

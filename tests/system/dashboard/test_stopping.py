@@ -72,11 +72,31 @@ def test_a_run_that_begins_ends_the_stop(serve: Serve, ours: int, database: Engi
     assert left(database, ours) is None
 
 
+def test_an_attribute_of_the_user_s_own_is_left_alone(serve: Serve, ours: int, database: Engine) -> None:
+    """One that is called "stopped" was taken for hpo's, and deleted."""
+    with database.begin() as connection:
+        own = {"study": ours}
+        connection.execute(
+            text(
+                "INSERT INTO study_user_attributes (study_id, key, value_json) VALUES (:study, 'stopped', '\"mine\"')"
+            ),
+            own,
+        )
+    client = serve()
+    assert [asked(client, ours, stop) for stop in (True, False)] == [200, 200]
+    with database.connect() as connection:
+        kept = connection.execute(
+            text("SELECT key, value_json FROM study_user_attributes WHERE study_id = :study AND key LIKE '%stopped'"),
+            own,
+        )
+        assert [tuple(row) for row in kept] == [("stopped", '"mine"')]
+
+
 def test_what_somebody_else_wrote_there_is_no_limit(serve: Serve, ours: int, database: Engine) -> None:
     client = serve()
     assert asked(client, ours, True) == 200
     with database.begin() as connection:
-        connection.execute(text("UPDATE study_user_attributes SET value_json = '[' WHERE key = 'stopped'"))
+        connection.execute(text("UPDATE study_user_attributes SET value_json = '[' WHERE key = 'hpo:stopped'"))
     assert asked(client, ours, False) == 200
     assert left(database, ours) is None
 

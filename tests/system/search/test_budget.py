@@ -16,6 +16,7 @@ from hpo import Float, NoPruner, Random, Study
 from hpo.search.budget import BudgetDecision
 from hpo.search.identity import own_identity
 from hpo.search.open_study import OpenOptions, open_study, prepare_study
+from hpo.storage import queries
 from hpo.study.discovery import FoundStudy
 
 STUDY = Study(
@@ -154,3 +155,29 @@ def test_a_search_without_a_budget_says_that_it_has_no_end(
     assert caplog.messages == []
     hpo.run(STUDY, trainers=1, trainer=trainer, on_started=lambda stop: stop())
     assert caplog.messages == ["neither a timeout nor a number of trials was given: the search runs until Ctrl-C"]
+
+
+def test_a_run_heeds_a_stop_from_elsewhere_and_puts_down_what_it_trains(
+    engine: Engine, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the dashboard's button asks for it: the run ends, its trials wait, and a later run gives them back."""
+    monkeypatch.setenv("HPO_HOME", str(tmp_path))
+    monkeypatch.setenv("HPO_STORAGE", database_url)
+    monkeypatch.setenv("HPO_LEASE_SECONDS", "2")
+    trainer = (sys.executable, str(Path(__file__).parents[1] / "faults" / "fake_trainer.py"))
+    fake = {"log": str(tmp_path / "log"), "hold": str(tmp_path / "hold"), "epoch_seconds": 0.05}
+    monkeypatch.setenv("FAKE", json.dumps(fake))
+    stops: list[bool] = []
+
+    def stop(study: Any, trial: Any) -> None:
+        with engine.begin() as connection:
+            found = queries.find_study(connection, "shared")
+            assert found is not None
+            stops.append(queries.stop_study(connection, found.study_id))
+
+    result = hpo.run(STUDY, timeout="1h", trainers=2, trainer=trainer, on_trial_end=stop)
+    assert stops[0]
+    assert result.stopped == "deadline"
+    assert result.counts["running"] == 0
+    assert result.counts["complete"] < 20
+    assert result.counts["waiting"] > 0

@@ -113,7 +113,7 @@ def test_every_trial_is_a_whole_configuration_of_the_wider_table_and_optuna_goes
     # Stock Optuna: one search space, and a trial with what is new.
     space = optuna.search_space.intersection_search_space(study.trials)
     assert set(space) == {"batch_size", "hidden_units", "lr", "optimizer", "weight_decay"}
-    assert study.user_attrs["table_changes"][0]["trials"] == 13
+    assert study.user_attrs["hpo:table_changes"][0]["trials"] == 13
     # hpo: the waiting trial first, as it was; then TPE comes to what is new by itself.
     trials = begin(engine, asker(wider(), of), 12)
     assert trials[0].number == 12
