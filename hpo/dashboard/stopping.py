@@ -40,12 +40,12 @@ document.getElementById("do").addEventListener("click", async () => {{
 )
 
 _RUNNING = (
-    "Trials are handed out as long as its budget lasts. Stopping ends its time now: every run of it releases its "
-    "trials with their checkpoints and ends within seconds. Nothing is lost."
+    "Stopping ends the study's time now: every run puts its trials down with their checkpoints and ends within "
+    "seconds. Nothing is lost."
 )
 _STOPPED = (
-    "It is stopped: no trial is handed out. To resume gives back the time that was left. Runs that have ended stay "
-    "ended: hpo run starts one, and goes on where its trials stopped."
+    "The study is stopped: no trial is handed out. Resuming gives back the time that was left. A run that has ended "
+    "does not come back: start one with hpo run, and it goes on where the trials stopped."
 )
 
 

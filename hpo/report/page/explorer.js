@@ -100,7 +100,10 @@ const explore = (lines, template) => {
     const rows = chosen(), values = rows.map((trial) => meta.values[trial]);
     const best = down ? Math.min(...values) : Math.max(...values);
     const which = rows.find((trial) => meta.values[trial] === best);
-    named("said").textContent = `${rows.length} of ${count} trials chosen` +
+    const worst = down ? Math.max(...values) : Math.min(...values), tied = values.filter((value) => value === worst).length;
+    // Ties are why the top 10 % may be half of all.
+    const ties = rows.length < count && tied > 1 ? `, ${tied} of them at ${shown(last, worst)}` : "";
+    named("said").textContent = `${rows.length} of ${count} trials chosen${ties}` +
       (rows.length ? `; the best is ${shown(last, best)} (trial ${meta.trials[which]}).` : ".");
   };
   const show = () => {
