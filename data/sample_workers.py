@@ -11,6 +11,7 @@ import ctypes
 import random
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -128,13 +129,15 @@ class SampleWorkers:
                 if self._coming is None:
                     self._coming = self._begun()
                 loaded = next(self._coming)
-            except RuntimeError as error:
+            except (RuntimeError, OSError, EOFError) as error:
+                # OSError, EOFError: a batch of a worker that is gone by the time its tensors are asked for.
                 self._lost += 1
                 self.close()
-                if "DataLoader worker" not in str(error) or self._lost > MOST_LOSSES:
+                of_workers = not isinstance(error, RuntimeError) or "DataLoader worker" in str(error)
+                if not of_workers or self._lost > MOST_LOSSES:
                     raise DataError(
                         f"the processes that load samples ended {self._lost} times",
-                        evidence=[str(error).splitlines()[0]],
+                        evidence=[(str(error) or type(error).__name__).splitlines()[0]],
                         next="is there memory enough? fewer workers in Torch(...), or workers=0, need less",
                     ) from error
                 continue
@@ -155,11 +158,29 @@ class SampleWorkers:
                 generator=torch.Generator(),  # else torch's own would go on by one number
                 pin_memory=self._pinned,
             )
-        return iter(self._loader)
+        with _children_end_without_a_word():
+            return iter(self._loader)
 
     def rest(self) -> Iterator[BatchRequest]:
         """What is still to be loaded."""
         yield from self._queue[self._next :]
+
+
+@contextmanager
+def _children_end_without_a_word() -> Iterator[None]:
+    """Take back the handler that torch sets for SIGCHLD when it starts workers.
+
+    It raises wherever the process happens to be, in the middle of a step too, when a worker is killed. Without it the
+    next batch that is asked for says so, at most five seconds later.
+    """
+    if threading.current_thread() is not threading.main_thread():  # nor does torch set one there
+        yield
+        return
+    before = signal.getsignal(signal.SIGCHLD)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, before if before is not None else signal.SIG_DFL)
 
 
 class _Queued:
