@@ -55,12 +55,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     leave_embedded(place / "home")
 
 
-@pytest.fixture(autouse=True)
-def home(place: Path, clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HPO_HOME", str(place / "home"))
-    monkeypatch.chdir(place)
-
-
 @pytest.fixture(scope="module")
 def searched(place: Path) -> Any:
     return hpo.run(str(place / "study.py"), trials=2, trainers=1)
@@ -76,6 +70,7 @@ def test_a_folder_is_searched_evaluated_reproduced_and_predicted(place: Path, se
     assert done["classes"] == [f"the digit {label}" for label in range(10)]
     assert done["dataset"] == "ImageFolder(photos, size=32, test=0.2)"
     assert done["test_images"] == 140
+    assert json.loads((place / "out" / "evaluation.json").read_text())["test_images"] == 140
     saved = load_model(place / "out" / "winner", "photos")
     paths = sorted((place / "photos" / "the digit 3").iterdir())[:5]
     assert predict(saved, paths)[0].name in saved.classes  # of 40 x 32 pixels: scaled as in training
@@ -117,7 +112,6 @@ def test_images_that_changed_since_the_last_trial_are_told(place: Path, searched
             hpo.run(str(place / "study.py"), trials=3, trainers=1)
         assert 'study "photos" was trained with other data (2 finished trials)' in str(caught.value)
         assert "images in photos   " in str(caught.value)
-        assert json.loads((place / "out" / "evaluation.json").read_text())["test_images"] == 140
     finally:
         photo.unlink()
     assert hpo.run(str(place / "study.py"), trials=2, trainers=1).counts["complete"] == 2

@@ -37,12 +37,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     leave_embedded(place / "home")
 
 
-@pytest.fixture(autouse=True)
-def home(place: Path, clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HPO_HOME", str(place / "home"))
-    monkeypatch.chdir(place)
-
-
 def test_a_table_is_searched_reproduced_evaluated_and_exported(place: Path) -> None:
     study, settings = str(place / "study.py"), Settings.read()
     result = hpo.run(study, trials=2, trainers=1)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,28 +14,11 @@ from hpo.inference.model import Trust, load_model
 from hpo.inference.predicting import predict
 from hpo.reproduction import reproduce
 from hpo.settings import Settings
-from hpo.storage.embedded.embedded import leave_embedded
 from hpo.study.discovery import find_study
 from hpo.testing import check_dataset
 from hpo.trainers.estimate import inspect_study
 
-EXAMPLES = Path(__file__).parents[3] / "docs" / "examples" / "data"
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    place = tmp_path_factory.mktemp("tensors")
-    for name in ("tokens.py", "token_data.py"):
-        shutil.copy(EXAMPLES / name, place)
-    yield place
-    leave_embedded(place / "home")
-
-
-@pytest.fixture(autouse=True)
-def home(place: Path, clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HPO_HOME", str(place / "home"))
-    monkeypatch.syspath_prepend(str(place))
-    monkeypatch.chdir(place)
+COPIED = ("tokens.py", "token_data.py")
 
 
 def test_several_inputs_are_searched_reproduced_evaluated_and_exported(place: Path) -> None:
@@ -58,11 +39,11 @@ def test_a_data_set_of_tensors_keeps_the_contract(place: Path) -> None:
 
 
 def test_nan_in_inputs_is_refused_before_the_first_trial_at_the_loaders_line(place: Path, tmp_path: Path) -> None:
-    text = (EXAMPLES / "token_data.py").read_text()
+    text = (place / "token_data.py").read_text()
     (tmp_path / "nan_data.py").write_text(
         text.replace("lengths.float()", "lengths.float().where(lengths > 4, torch.nan)")
     )
-    (tmp_path / "study.py").write_text((EXAMPLES / "tokens.py").read_text().replace("token_data", "nan_data"))
+    (tmp_path / "study.py").write_text((place / "tokens.py").read_text().replace("token_data", "nan_data"))
     with pytest.raises(DataError) as caught:
         inspect_study(find_study(str(tmp_path / "study.py")), "cpu")
     assert "length has NaN or infinity in" in str(caught.value)
