@@ -55,6 +55,7 @@ class Run:
         self.resumed_epoch: int | None = None
         self.end: Ended | BeginAgain | None = None  # what was raised, which the function may have swallowed
         self.curve: list[dict[str, Any]] = []  # every epoch reported, of all attempts
+        self.logged: dict[str, Any] = {}  # likewise
         self.seconds = 0.0  # trained, in all attempts
         self.rehearsal = rehearsal
         self._job, self._link = job, link
@@ -215,6 +216,7 @@ class Run:
                 raise TypeError(f"run.log({name}=...): {error}") from None
             if self.phase == "search" and not self.rehearsal:
                 self._link.tell(Attribute(self._job.trial_id, "user", name, value))
+                self.logged[name] = value
 
     # Checkpoints --------------------------------------------------------------------------------------------------
 
@@ -236,11 +238,15 @@ class Run:
         if progress is not None:
             self._random = progress["random"]
             self._done, self.seconds, self.curve = progress["done"], progress["seconds"], progress["curve"]
+            self.logged = progress.get("logged", {})
             self.resumed_epoch = self._done
             restore_generators(progress["random"])
             for row in self.curve:
                 fields = {**row, "trial_id": self._job.trial_id, "replayed": True}
                 self._link.send(Epoch(**{**fields, "report": [(step, value) for step, value in row["report"]]}))
+            # Whoever was told of them may have been killed before it had written them.
+            for name, value in self.logged.items():
+                self._link.send(Attribute(self._job.trial_id, "user", name, value))
         return state
 
     @property
@@ -259,7 +265,8 @@ class Run:
 
     def _save(self) -> bool:
         self._link.check_usable()
-        return self._keeping.save({"done": self._done, "seconds": self.seconds, "curve": self.curve})
+        progress = {"done": self._done, "seconds": self.seconds, "curve": self.curve, "logged": self.logged}
+        return self._keeping.save(progress)
 
     def _end(self, outcome: str, reason: str = "") -> NoReturn:
         self.end = Ended(outcome, reason)

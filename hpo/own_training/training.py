@@ -50,10 +50,9 @@ def run_training(
 
     checkpoints = Checkpoints(job, say)
     if (earlier := checkpoints.finished()) is not None:
-        finished, curve = earlier
-        for epoch in curve:
-            send(epoch)
-        return finished
+        for message in (*earlier.epochs, *earlier.attributes):
+            send(message)
+        return earlier.finished
     reset_peak_memory(device)
     started = perf_counter()
     link = _link(job, send, stop, answers, ranks)
@@ -75,7 +74,7 @@ def run_training(
     ended = replace(ended, epoch=epochs, best_epoch=epochs, facts={**ended.facts, **facts})
     # Else the same job may end in another way, once the code is mended.
     if ended.outcome in ("complete", "diverged") and run.rank == 0:
-        checkpoints.finish(ended, run.curve)
+        checkpoints.finish(ended, run.curve, run.logged)
     return ended
 
 

@@ -3,7 +3,7 @@
 A trial's folder holds
 
     current, previous    magic, SHA-256 of the rest, length and text of a JSON part, then the tensors as safetensors
-    finished.json        the `Finished` message of a trial that needs no more training
+    finished.json        the `Finished` message of a trial that needs no more training, and what it had told before
 
 A write goes to a temporary file that is flushed to disk before it takes the name `current`, and the last `current`
 becomes `previous`; so whenever the power fails, one whole file is there. A file that is torn, altered or from another
@@ -17,7 +17,7 @@ import hashlib
 import json
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -30,6 +30,7 @@ from torch import Tensor
 
 from hpo.atomic_file import AtomicFile, write_atomically
 from hpo.messages import Epoch, Finished, Job
+from hpo.own_messages import Attribute
 from hpo.ownership import links_below, read_bounded
 
 __all__ = ["Checkpoints", "TrainingSnapshot", "separate"]
@@ -47,6 +48,15 @@ class TrainingSnapshot:
 
     progress: dict[str, Any]
     tensors: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class EarlierEnd:
+    """How a job ended before, and what it had told until then: epochs as replayed ones, and what the user logged."""
+
+    finished: Finished
+    epochs: list[Epoch]
+    attributes: list[Attribute]
 
 
 class Checkpoints:
@@ -106,14 +116,14 @@ class Checkpoints:
                 return TrainingSnapshot(header["progress"], tensors)
         return None
 
-    def finish(self, finished: Finished, curve: list[dict[str, Any]]) -> None:
-        """Keep only `finished` and the reported epochs, so that the same job is answered at once.
+    def finish(self, finished: Finished, curve: list[dict[str, Any]], logged: Mapping[str, Any] | None = None) -> None:
+        """Keep only `finished`, the reported epochs and the logged values, so that the same job is answered at once.
 
         It is not flushed to disk: if it is torn, it is ignored and the trial is trained again.
         """
         if self._folder is None:
             return
-        text = json.dumps({"key": self._key, "finished": asdict(finished), "curve": curve})
+        text = json.dumps({"key": self._key, "finished": asdict(finished), "curve": curve, "logged": logged or {}})
         digest = hashlib.sha256(text.encode()).hexdigest()
         try:
             self._make_folder()
@@ -123,7 +133,7 @@ class Checkpoints:
         except OSError as error:
             self.refuse(error)
 
-    def finished(self) -> tuple[Finished, list[Epoch]] | None:
+    def finished(self) -> EarlierEnd | None:
         """What `finish` left for this job, or None."""
         if self._folder is None:
             return None
@@ -137,7 +147,8 @@ class Checkpoints:
         if record.get("key") != self._key:
             return None
         curve = [Epoch(**{**fields, "trial_id": self._trial_id, "replayed": True}) for fields in record["curve"]]
-        return replace(Finished(**record["finished"]), trial_id=self._trial_id), curve
+        logged = [Attribute(self._trial_id, "user", *item) for item in record.get("logged", {}).items()]
+        return EarlierEnd(replace(Finished(**record["finished"]), trial_id=self._trial_id), curve, logged)
 
     def _make_folder(self) -> None:
         assert self._folder is not None

@@ -43,10 +43,9 @@ def fit(
         trial = SharedTrialRun(job, data, device, on_epoch, stop, on_warning, ranks)
     earlier = trial.checkpoints.finished()
     if earlier is not None:
-        finished, curve = earlier
-        for epoch in curve:
+        for epoch in earlier.epochs:
             on_epoch(epoch)
-        return finished
+        return earlier.finished
     trial.begin()
     outcome, reason = train(trial)
     finished = trial.finished(outcome, reason)

@@ -60,7 +60,7 @@ def test_a_run_that_was_paused_goes_on_bit_for_bit(job: Any, tmp_path: Path, sto
     assert [epoch.replayed for epoch in resumed.epochs] == [number <= stop_after for number in range(1, 7)]
     assert again.metrics == finished.metrics
     assert again.facts["resumed_epoch"] == stop_after
-    assert [message.value for message in resumed.said if isinstance(message, Attribute)] == [4 * 8 + 8 + 8 + 1]
+    assert logged(resumed) == {"weights": 4 * 8 + 8 + 8 + 1}
 
 
 def test_a_run_that_waits_after_its_epochs_goes_on_bit_for_bit(job: Any) -> None:
@@ -114,6 +114,30 @@ def test_a_trial_that_had_ended_is_told_again_and_not_trained(job: Any) -> None:
     assert again.metrics == finished.metrics
     assert second.curve == first.curve
     assert all(epoch.replayed for epoch in second.epochs)
+    assert logged(second) == logged(first) == {"weights": 49}
+
+
+def test_what_an_earlier_attempt_logged_is_told_again_for_whoever_had_not_written_it(job: Any) -> None:
+    def logs_once(run: Run) -> None:
+        run.resume()
+        for epoch in run.epochs():
+            if epoch == 0:
+                run.log(classes=["a", "b"], first=True)
+            if epoch == 2:
+                run.log(first=False)
+            run.report(f1=epoch)
+
+    assert Coordinator(2).train(job(logs_once)).outcome == "stopped"
+    second = Coordinator(4)
+    assert second.train(job(logs_once)).outcome == "stopped"
+    assert [message.value for message in second.said if isinstance(message, Attribute)] == [["a", "b"], True, False]
+    third = Coordinator()
+    third.train(job(logs_once))
+    assert logged(third) == {"classes": ["a", "b"], "first": False}
+
+
+def logged(coordinator: Coordinator) -> dict[str, Any]:
+    return {one.name: one.value for one in coordinator.said if isinstance(one, Attribute)}
 
 
 def test_a_pruned_run_ends_at_its_report_and_keeps_nothing(job: Any, tmp_path: Path) -> None:
