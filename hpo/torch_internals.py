@@ -5,12 +5,14 @@ Everything here works without them, slower or not at all, and `missing` names th
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
+from torch.utils import flop_counter
 
 __all__ = [
     "NAMES",
@@ -115,12 +117,33 @@ def linear_pointwise() -> Callable[..., Tensor] | None:
     return None if operator is None else operator.default
 
 
+COMPILER, DISABLED = "torch._dynamo", "__dynamo_disable"
+
+
 def spare_the_compiler() -> None:
-    """Keep torch from importing torch._dynamo (160 MB, one second) when an optimizer is made, only to disable it.
+    """Keep torch from importing torch._dynamo (160 MB, one second) when an optimizer is made, or operations are
+    counted, only to disable it. Once something else imports it, all is as torch has it.
 
     This is private to torch/_compile.py. If that has changed, the import happens as before (a test covers it).
     """
-    for method in (Optimizer.add_param_group, Optimizer.zero_grad):
-        plain: Any = getattr(method, "__wrapped__", None)
-        if plain is not None and not hasattr(plain, "__dynamo_disable"):
-            plain.__dynamo_disable = plain
+    if COMPILER in sys.modules or any(isinstance(finder, _Unspared) for finder in sys.meta_path):
+        return
+    counting = getattr(flop_counter, "_FlopCounterMode", None)
+    methods = (Optimizer.add_param_group, Optimizer.zero_grad, getattr(counting, "__torch_dispatch__", None))
+    plain = [method.__wrapped__ for method in methods if hasattr(method, "__wrapped__")]
+    for function in plain:
+        setattr(function, DISABLED, function)
+    sys.meta_path.insert(0, _Unspared(plain))
+
+
+class _Unspared:
+    """Finds no module. It hears when torch's compiler is imported, and leaves its functions to it."""
+
+    def __init__(self, functions: Sequence[Any]) -> None:
+        self._functions = functions
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if name == COMPILER:
+            for function in self._functions:
+                delattr(function, DISABLED)
+            self._functions = ()

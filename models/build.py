@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -14,10 +15,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hpo.errors import HpoError, StudyError, near_miss
 from hpo.former_names import former_name, line_instead
-from hpo.models.inputs import Shape, zeros
+from hpo.models.inputs import Shape, values_of, zeros
+from hpo.torch_internals import spare_the_compiler
 from hpo.user_code import definition_of, line_of
 
 __all__ = ["build_model", "count_macs", "count_parameters", "resolve", "size_bytes", "trace"]
+
+MOST_BYTES, MOST_VALUES = 40 << 20, 50_000
+"""Of a network, and of a sample, that are traced on the CPU: torch imports two seconds of Python for the meta device,
+where a pass of two such samples takes a small part of one."""
 
 
 def build_model(builder: str, shape: Shape, classes: int, parameters: Mapping[str, Any]) -> nn.Module:
@@ -98,14 +104,20 @@ def size_bytes(model: nn.Module) -> int:
 def count_macs(model: nn.Module, shape: Shape, dtypes: str | Mapping[str, str] = "float32") -> int:
     """Multiply-accumulates of one forward pass over one sample of `shape`: convolutions and matrix products.
 
-    Neither parameters nor buffers change, and no arithmetic is done: the pass runs on the meta device. A model whose
-    forward reads values (`.item()`, `if x.sum() > 0`) cannot run there and is run on zeros on its own device instead.
+    Neither parameters nor buffers change: the pass is one of zeros over zeros on the CPU, or of no arithmetic at all,
+    on the meta device, where the network or its samples are large. A model whose forward reads values (`.item()`,
+    `if x.sum() > 0`) cannot run there and is run on its own device instead.
     """
     return trace(model, shape, dtypes)[0]
 
 
 def trace(model: nn.Module, shape: Shape, dtypes: str | Mapping[str, str] = "float32") -> tuple[int, list[int]]:
     """(multiply-accumulates for one sample, shape of the logits of a batch of two), as `count_macs` counts."""
+    spare_the_compiler()
+    if size_bytes(model) <= MOST_BYTES and values_of(shape) <= MOST_VALUES:
+        passing = suppress(RuntimeError, NotImplementedError)  # it may hold a tensor elsewhere
+        with passing, torch.device("cpu"), torch.random.fork_rng([]):
+            return _trace(model, shape, dtypes, lambda tensor: torch.zeros(tensor.shape, dtype=tensor.dtype))
     try:
         return _trace(model, shape, dtypes, lambda tensor: torch.empty_like(tensor, device="meta"))
     except (RuntimeError, NotImplementedError):
@@ -115,7 +127,8 @@ def trace(model: nn.Module, shape: Shape, dtypes: str | Mapping[str, str] = "flo
 def _trace(
     model: nn.Module, shape: Shape, dtypes: str | Mapping[str, str], stand_in: Callable[[Tensor], Tensor]
 ) -> tuple[int, list[int]]:
-    state = {name: stand_in(tensor.detach()) for name, tensor in model.state_dict(keep_vars=True).items()}
+    named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
+    state = {name: stand_in(tensor.detach()) for name, tensor in named}
     device = next((tensor.device for tensor in state.values()), torch.device("meta"))
     images = 2  # batch normalisation over 1x1 maps refuses a single image
     batch = zeros(shape, dtypes, images, device)

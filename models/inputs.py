@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["Inputs", "Shape", "shape_of", "zeros"]
+__all__ = ["Inputs", "Shape", "shape_of", "values_of", "zeros"]
 
 Shape = tuple[int, ...] | dict[str, tuple[int, ...]]
 """Of one sample; where there are several inputs, of each by its name."""
@@ -21,6 +22,11 @@ def shape_of(dataset: Mapping[str, Any]) -> Shape:
     """The `shape` that a model's builder is called with: [C, H, W] for images."""
     shape = dataset["shape"]
     return {name: tuple(one) for name, one in shape.items()} if isinstance(shape, Mapping) else tuple(shape)
+
+
+def values_of(shape: Shape) -> int:
+    """How many numbers one sample has."""
+    return sum(math.prod(one) for one in (shape.values() if isinstance(shape, dict) else [shape]))
 
 
 def zeros(shape: Shape, dtypes: str | Mapping[str, str], count: int, device: torch.device) -> Any:

@@ -21,6 +21,7 @@ from hpo.own_metrics import checked_metrics
 from hpo.own_training.keeping import BeginAgain, Keeping
 from hpo.own_training.link import LONGEST_PAUSE, Ended, Link
 from hpo.own_training.loader import REHEARSED_BATCHES, EpochLoader, loader_seed
+from hpo.training.checkpoint import told_before
 from hpo.training.object_state import restore_generators
 
 __all__ = ["BeginAgain", "Ended", "Run"]
@@ -55,14 +56,13 @@ class Run:
         self.resumed_epoch: int | None = None
         self.end: Ended | BeginAgain | None = None  # what was raised, which the function may have swallowed
         self.curve: list[dict[str, Any]] = []  # every epoch reported, of all attempts
-        self.logged: dict[str, Any] = {}  # likewise
+        self.logged: dict[str, Any] = {}
         self.seconds = 0.0  # trained, in all attempts
         self.rehearsal = rehearsal
         self._job, self._link = job, link
         self._keeping = Keeping(job, warn, load=not fresh and not rehearsal)
         self._random: Mapping[str, Any] | None = None  # where the checkpoint ended, until the next epoch begins
-        self._done = 0  # epochs
-        self._in_epoch = False
+        self._done, self._in_epoch = 0, False  # epochs that have ended, and whether one is under way
         self._reported: dict[str, float] = {}  # in the epoch under way
         self._loaders = self._passes = 0
         self._since = self._stopping_since = time.perf_counter()
@@ -180,8 +180,7 @@ class Run:
         for name in self._job.protocol.objectives:
             if not math.isfinite(self._reported.get(name, 0.0)):
                 where = f"epoch {self._done + 1}" if self._in_epoch else f"report {len(self.curve) + 1}"
-                value = self._reported.pop(name)
-                self._end("diverged", f"{name} is {value} in {where}")
+                self._end("diverged", f"{name} is {self._reported.pop(name)} in {where}")
         if not self._in_epoch:
             self.end_epoch()
             self._passes, self._since = 0, time.perf_counter()
@@ -215,8 +214,8 @@ class Run:
             except (TypeError, ValueError) as error:
                 raise TypeError(f"run.log({name}=...): {error}") from None
             if self.phase == "search" and not self.rehearsal:
-                self._link.tell(Attribute(self._job.trial_id, "user", name, value))
                 self.logged[name] = value
+                self._link.tell(Attribute(self._job.trial_id, "user", name, value))
 
     # Checkpoints --------------------------------------------------------------------------------------------------
 
@@ -237,16 +236,11 @@ class Run:
             raise
         if progress is not None:
             self._random = progress["random"]
-            self._done, self.seconds, self.curve = progress["done"], progress["seconds"], progress["curve"]
-            self.logged = progress.get("logged", {})
-            self.resumed_epoch = self._done
+            self._done = self.resumed_epoch = progress["done"]
+            self.seconds, self.curve, self.logged = progress["seconds"], progress["curve"], progress.get("logged", {})
             restore_generators(progress["random"])
-            for row in self.curve:
-                fields = {**row, "trial_id": self._job.trial_id, "replayed": True}
-                self._link.send(Epoch(**{**fields, "report": [(step, value) for step, value in row["report"]]}))
-            # Whoever was told of them may have been killed before it had written them.
-            for name, value in self.logged.items():
-                self._link.send(Attribute(self._job.trial_id, "user", name, value))
+            for message in told_before(self._job.trial_id, self.curve, self.logged):
+                self._link.send(message)
         return state
 
     @property
@@ -265,8 +259,8 @@ class Run:
 
     def _save(self) -> bool:
         self._link.check_usable()
-        progress = {"done": self._done, "seconds": self.seconds, "curve": self.curve, "logged": self.logged}
-        return self._keeping.save(progress)
+        told = {"curve": self.curve, "logged": self.logged}
+        return self._keeping.save({"done": self._done, "seconds": self.seconds, **told})
 
     def _end(self, outcome: str, reason: str = "") -> NoReturn:
         self.end = Ended(outcome, reason)

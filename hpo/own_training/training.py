@@ -50,9 +50,10 @@ def run_training(
 
     checkpoints = Checkpoints(job, say)
     if (earlier := checkpoints.finished()) is not None:
-        for message in (*earlier.epochs, *earlier.attributes):
+        finished, told = earlier
+        for message in told:
             send(message)
-        return earlier.finished
+        return finished
     reset_peak_memory(device)
     started = perf_counter()
     link = _link(job, send, stop, answers, ranks)

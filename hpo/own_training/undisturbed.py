@@ -44,4 +44,5 @@ def undisturbed(seed: int, arguments: list[str]) -> Iterator[None]:
         torch.set_num_threads(threads)
         torch.set_grad_enabled(grad)
         torch.set_default_dtype(dtype)
-        torch.use_deterministic_algorithms(deterministic)
+        if torch.are_deterministic_algorithms_enabled() != deterministic:  # to be told, torch imports its compiler
+            torch.use_deterministic_algorithms(deterministic)

@@ -17,7 +17,7 @@ import hashlib
 import json
 import os
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -33,7 +33,7 @@ from hpo.messages import Epoch, Finished, Job
 from hpo.own_messages import Attribute
 from hpo.ownership import links_below, read_bounded
 
-__all__ = ["Checkpoints", "TrainingSnapshot", "separate"]
+__all__ = ["Checkpoints", "TrainingSnapshot", "separate", "told_before"]
 
 MAGIC = b"hpo-checkpoint-1"
 MOST_BYTES = 32 << 30
@@ -50,13 +50,18 @@ class TrainingSnapshot:
     tensors: dict[str, Tensor]
 
 
-@dataclass(frozen=True)
-class EarlierEnd:
-    """How a job ended before, and what it had told until then: epochs as replayed ones, and what the user logged."""
+def told_before(
+    trial_id: int, curve: Iterable[Mapping[str, Any]], logged: Mapping[str, Any]
+) -> list[Epoch | Attribute]:
+    """What earlier attempts told, to be told again: whoever heard it may have been killed before it was written.
 
-    finished: Finished
-    epochs: list[Epoch]
-    attributes: list[Attribute]
+    curve: the fields of the epochs; logged: what the user's function logged, by name
+    """
+    told: list[Epoch | Attribute] = []
+    for row in curve:
+        report = [(step, value) for step, value in row["report"]]
+        told.append(Epoch(**{**row, "trial_id": trial_id, "report": report, "replayed": True}))
+    return told + [Attribute(trial_id, "user", name, value) for name, value in logged.items()]
 
 
 class Checkpoints:
@@ -133,8 +138,8 @@ class Checkpoints:
         except OSError as error:
             self.refuse(error)
 
-    def finished(self) -> EarlierEnd | None:
-        """What `finish` left for this job, or None."""
+    def finished(self) -> tuple[Finished, list[Epoch | Attribute]] | None:
+        """What `finish` left for this job, and what it had told before; or None."""
         if self._folder is None:
             return None
         try:
@@ -146,9 +151,8 @@ class Checkpoints:
             return None
         if record.get("key") != self._key:
             return None
-        curve = [Epoch(**{**fields, "trial_id": self._trial_id, "replayed": True}) for fields in record["curve"]]
-        logged = [Attribute(self._trial_id, "user", *item) for item in record.get("logged", {}).items()]
-        return EarlierEnd(replace(Finished(**record["finished"]), trial_id=self._trial_id), curve, logged)
+        told = told_before(self._trial_id, record["curve"], record.get("logged", {}))
+        return replace(Finished(**record["finished"]), trial_id=self._trial_id), told
 
     def _make_folder(self) -> None:
         assert self._folder is not None

@@ -43,9 +43,11 @@ def fit(
         trial = SharedTrialRun(job, data, device, on_epoch, stop, on_warning, ranks)
     earlier = trial.checkpoints.finished()
     if earlier is not None:
-        for epoch in earlier.epochs:
-            on_epoch(epoch)
-        return earlier.finished
+        finished, told = earlier
+        for message in told:
+            if isinstance(message, Epoch):
+                on_epoch(message)
+        return finished
     trial.begin()
     outcome, reason = train(trial)
     finished = trial.finished(outcome, reason)
