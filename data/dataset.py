@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from math import prod
 from typing import Any
 
 from hpo.errors import StudyError
@@ -11,6 +12,14 @@ from hpo.errors import StudyError
 __all__ = ["Dataset", "Tensor"]
 
 DTYPES = ("float32", "int64", "uint8")
+
+KEPT = {
+    "classification": 'Tensor(dtype="int64")',
+    "multilabel": "a Tensor of as many numbers as there are labels",
+    "regression": "a Tensor of as many float32 numbers as there are values",
+    "segmentation": 'Tensor(height, width, dtype="uint8")',
+}
+"""The targets that the tasks which come with hpo take, in words."""
 
 
 @dataclass(frozen=True, init=False)
@@ -63,6 +72,8 @@ class Dataset:
     download:     whether torchvision fetches it; False for what comes with an installed package
     inputs:       instead of `shape`, for samples that are no images: a Tensor, or several by name; the loader gives
                   Samples
+    targets:      what the loader gives as the targets of one sample. The tasks that come with hpo know theirs; a Task
+                  of one's own needs it. Without `classes` each number has a name: value, or value 1, value 2, ...
     """
 
     loader: str
@@ -72,8 +83,10 @@ class Dataset:
     download: bool = True
     help: str = ""
     inputs: Tensor | Mapping[str, Tensor] | None = field(default=None, hash=False)
+    targets: Tensor | None = None
 
     def __post_init__(self) -> None:
+        self._check_targets()
         if self.inputs is None:
             return
         if self.shape:
@@ -90,6 +103,19 @@ class Dataset:
             )
         if not all(isinstance(name, str) and name.isidentifier() for name in names):
             raise StudyError(f"the inputs' names {names} must be words", next='inputs={"text": Tensor(128), ...}')
+
+    def _check_targets(self) -> None:
+        if self.targets is None:
+            return
+        if not isinstance(self.targets, Tensor) or self.targets.normalise:
+            raise StudyError(
+                f"Dataset(targets={self.targets!s}) is not a Tensor as the loader gives it",
+                next="targets=Tensor(4) for four numbers, from hpo.data import Tensor; nothing normalises them",
+            )
+        if not self.classes and self.targets.dtype == "float32":
+            count = prod(self.targets.shape)
+            names = ("value",) if count == 1 else tuple(f"value {number + 1}" for number in range(count))
+            object.__setattr__(self, "classes", names)
 
     @property
     def image_shape(self) -> tuple[int, int, int] | None:
@@ -119,8 +145,31 @@ class Dataset:
         return self.classes
 
     def for_task(self, task: str) -> Dataset:
-        """The same for a study of `task` (hpo.study.tasks.TASKS). Raises StudyError where it has no such targets."""
+        """The same for a study of `task`, a key of hpo.study.tasks.TASKS or the name of a Task of one's own.
+
+        Raises StudyError where it has no such targets.
+        """
+        wanted = KEPT.get(task)
+        if wanted is None and self.targets is None:
+            raise StudyError(
+                f'the task "{task}" is of your own, and the data set does not say what its targets are',
+                next="targets=Tensor(4) in the data set, for four numbers; from hpo.data import Tensor",
+            )
+        if wanted is not None and self.targets is not None and not self._suits(task, self.targets):
+            raise StudyError(
+                f"the data set has targets={self.targets}, and {task} takes {wanted}",
+                next="leave targets= out, or task=Task(...) in the study, from hpo import Task",
+            )
         return self
+
+    def _suits(self, task: str, targets: Tensor) -> bool:
+        """Whether a task that comes with hpo takes such targets."""
+        if task == "classification":
+            return (targets.shape, targets.dtype) == ((), "int64")
+        if task == "segmentation":
+            return len(targets.shape) == 2 and targets.dtype != "float32"
+        shapes = [(len(self.classes),), *([()] if len(self.classes) == 1 else [])]
+        return targets.shape in shapes and (task == "multilabel" or targets.dtype == "float32")
 
     def sources(self) -> Mapping[str, str]:
         """The user's own data, by name: 32 hexadecimal digits that change with its content. Empty where it has none."""
@@ -139,6 +188,7 @@ class Dataset:
             "classes": list(self.class_names),
             "validation": self.validation,
             **_described(self.inputs),
+            **({"targets": _described(self.targets)} if self.targets is not None else {}),
         }
 
 

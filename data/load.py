@@ -35,7 +35,7 @@ def load(
 ) -> RawImages | Samples:
     """A split of a job's data set (Dataset.for_trainer), checked against what the study says of it.
 
-    task: what its targets are, a key of hpo.study.tasks.TASKS; they come as training takes them
+    task: what its targets are, a key of hpo.study.tasks.TASKS or another name; they come as training takes them
     Raises StudyError and DataError as `load_split` does.
     """
     name, loader, classes = str(dataset["name"]), str(dataset["loader"]), len(dataset["classes"])
@@ -43,8 +43,8 @@ def load(
         function, data = _called(loader, split, folders, loader_options(dataset))
         return checked_samples(data, function, f"{split} split of {name}", dataset, classes, task)
     channels, height, width = dataset["shape"]
-    options = loader_options(dataset)
-    return load_split(name, loader, split, folders, (channels, height, width), classes, options, task)
+    options, declared = loader_options(dataset), dataset.get("targets")
+    return load_split(name, loader, split, folders, (channels, height, width), classes, options, task, declared)
 
 
 def check_variety(dataset: Mapping[str, Any], split: Split, targets: torch.Tensor, task: str) -> None:
@@ -69,10 +69,11 @@ def load_split(
     classes: int,
     options: Mapping[str, Any] | None = None,
     task: str = "classification",
+    declared: Mapping[str, Any] | None = None,
 ) -> RawImages:
     """The split that `loader` ("module:function") gives: uint8 [N, *shape], and targets as the task wants them.
 
-    options: more arguments for a loader of hpo's own; task: a key of hpo.study.tasks.TASKS
+    options: more arguments for a loader of hpo's own; task: as of `load`; declared: as of wrong_targets
     Raises StudyError for a loader that cannot be imported or called, DataError for files that are missing or altered
     and for images or labels that are not what the table says.
     """
@@ -89,7 +90,8 @@ def load_split(
     problems = []
     if images.dtype != torch.uint8 or tuple(images.shape[1:]) != tuple(shape):
         problems.append(f"images are {images.dtype} {list(images.shape)}, expected torch.uint8 [N, {_sizes(shape)}]")
-    problems += wrong_targets(labels, task, classes, len(images) if images.ndim else 0, "labels", shape[1:])
+    count = len(images) if images.ndim else 0
+    problems += wrong_targets(labels, task, classes, count, "labels", shape[1:], declared)
     if problems:
         raise DataError(
             f"{split} split of {name} is not what the table of data sets says",

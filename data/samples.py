@@ -57,7 +57,7 @@ def checked_samples(
 
     Raises DataError, with the line of the loader, for what the declaration did not say.
     what:   the split and the data set, in words
-    inputs: {"shape", "dtype", "below"} of each input by name (Dataset.for_trainer)
+    inputs: {"shape", "dtype", "below"} of each input by name (Dataset.for_trainer), and of "targets" where declared
     """
     here = definition_of(function)
     if not isinstance(data, Samples):
@@ -74,7 +74,7 @@ def checked_samples(
         problems += _wrong_input(name, given[name], wanted[name])
     if not problems:
         size = wanted["inputs"]["shape"][1:] if "inputs" in wanted else ()
-        problems = _wrong_counts(given, data, task, classes, size)
+        problems = _wrong_counts(given, data, task, classes, size, inputs.get("targets"))
     if problems:
         raise DataError(f"{what} is not what its declaration says", evidence=[*problems, here])
     order = {name: given[name].contiguous() for name in wanted}
@@ -115,7 +115,12 @@ def _not_finite(name: str, value: Tensor) -> list[str]:
 
 
 def _wrong_counts(
-    given: Mapping[str, Tensor], data: Samples, task: str, classes: int, size: Sequence[int]
+    given: Mapping[str, Tensor],
+    data: Samples,
+    task: str,
+    classes: int,
+    size: Sequence[int],
+    declared: Mapping[str, Any] | None,
 ) -> list[str]:
     count = len(next(iter(given.values())))
     wrong = [
@@ -125,7 +130,7 @@ def _wrong_counts(
     if not isinstance(targets, Tensor):
         wrong.append(f"targets are {type(targets).__name__}, expected torch.Tensor")
     elif count:
-        wrong += wrong_targets(targets, task, classes, count, size=size)
+        wrong += wrong_targets(targets, task, classes, count, size=size, declared=declared)
     expected = {"groups": torch.int64, "validation": torch.bool}
     for name, dtype in expected.items():
         value = getattr(data, name)

@@ -113,7 +113,7 @@ def load_streamed(
         training,
         plain,
         resolve(collate, "collate function") if collate else default_collate,
-        partial(_ready, named_specs(dataset), isinstance(dataset["shape"], Mapping), len(dataset["classes"]), task),
+        partial(_ready, dataset, task),
     )
     labels, groups = _attribute(plain, "targets"), _attribute(plain, "groups")
     numbers = sorted({len(plain) * at // LOOKED_AT for at in range(LOOKED_AT)})
@@ -173,8 +173,10 @@ def _attribute(samples: Any, name: str) -> Tensor | None:
     return found if found is not None and len(found) == len(samples) else None
 
 
-def _ready(specs: Mapping[str, Mapping[str, Any]], several: bool, classes: int, task: str, batch: Any) -> Any:
+def _ready(dataset: Mapping[str, Any], task: str, batch: Any) -> Any:
     """[inputs, targets] as training takes them, or what of a batch is not as declared, in words."""
+    specs, several = named_specs(dataset), isinstance(dataset["shape"], Mapping)
+    classes, declared = len(dataset["classes"]), dataset.get("targets")
     if not isinstance(batch, list | tuple) or len(batch) != 2:
         return f"a batch is {type(batch).__name__}, expected (inputs, targets): a Dataset's sample is such a pair"
     inputs, targets = batch
@@ -188,7 +190,7 @@ def _ready(specs: Mapping[str, Mapping[str, Any]], several: bool, classes: int, 
     if not isinstance(targets, Tensor):
         return f"targets are {type(targets).__name__}, expected torch.Tensor"
     first = next(iter(named(inputs).values()))
-    wrong_here = wrong_targets(targets, task, classes, len(first), size=first.shape[2:])
+    wrong_here = wrong_targets(targets, task, classes, len(first), size=first.shape[2:], declared=declared)
     return "; ".join(wrong_here) or [inputs, as_trained(targets_for(targets, task, classes))]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hpo.data.dataset import Dataset, Tensor
+from hpo.data.dataset import KEPT, Dataset, Tensor
 from hpo.data.table_columns import Wanted, columns_of, digest_of, read_table
 from hpo.errors import StudyError
 from hpo.user_code import calling_line
@@ -112,7 +112,11 @@ class CSV(Dataset):
                 next='bring a loader of both: Dataset("my_data:load", shape=..., classes=...)',
             )
         made = copy(self)
-        object.__setattr__(made, "wanted", replace(self.wanted, task=task))
+        if task in KEPT:
+            object.__setattr__(made, "wanted", replace(self.wanted, task=task))
+        else:  # of the user's own: numbers, whatever they mean
+            object.__setattr__(made, "wanted", replace(self.wanted, task="regression"))
+            object.__setattr__(made, "targets", Tensor(len(self.wanted.targets)))
         return made
 
     def sources(self) -> Mapping[str, str]:
@@ -137,4 +141,5 @@ class CSV(Dataset):
         place = {"path": str(self.path), "test_path": str(self.test_path or ""), "where": self.where}
         sample = {"shape": [size], "dtype": "float32", "normalise": True, "below": None}
         row = {"name": name, "loader": self.loader, "classes": classes, "validation": self.validation}
-        return {**row, **sample, "options": options, "place": place}
+        targets = {"targets": {"shape": list(self.targets.shape), "dtype": "float32"}} if self.targets else {}
+        return {**row, **sample, **targets, "options": options, "place": place}

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 __all__ = ["IGNORED", "as_trained", "constant_targets", "strata", "targets_for", "wrong_targets"]
 
+_OF_HPO = ("classification", "multilabel", "regression", "segmentation")
+"""The tasks that come with hpo; any other is of the user's own, whose targets are as its data set declares them."""
+
 IGNORED = 255
 """The number of a pixel in a mask that no loss and no score counts, as in Pascal VOC."""
 
 
 def wrong_targets(
-    targets: Tensor, task: str, classes: int, count: int, called: str = "targets", size: Sequence[int] = ()
+    targets: Tensor,
+    task: str,
+    classes: int,
+    count: int,
+    called: str = "targets",
+    size: Sequence[int] = (),
+    declared: Mapping[str, Any] | None = None,
 ) -> list[str]:
     """What is wrong with the `count` targets of a split, in words.
 
@@ -22,7 +32,10 @@ def wrong_targets(
     regression: floats [N, classes], finite in float32, or [N] where there is one value to predict.
     segmentation: uint8 or int64 [N, H, W] in 0..classes-1, or IGNORED; size: (H, W) of the images
     called: what a loader calls the classes
+    declared: {"shape", "dtype", "below"} of one sample's targets, which a task of the user's own goes by alone
     """
+    if task not in _OF_HPO:
+        return _wrong_declared(targets, declared or {}, count)
     if task == "classification":
         return _wrong_classes(targets, classes, count, called)
     if task == "segmentation":
@@ -38,8 +51,26 @@ def wrong_targets(
         odd = targets[(targets != 0) & (targets != 1)]
         return [f"targets have {odd[0].item()}, expected 0 and 1"] if odd.numel() else []
     broken = (~torch.isfinite(targets.reshape(count, -1).to(torch.float32))).any(1).nonzero()
-    more = f", and {len(broken) - 1:,} more" if len(broken) > 1 else ""
-    return [f"target {int(broken[0])} is not finite in float32{more}"] if len(broken) else []
+    return [f"target {int(broken[0])} is not finite in float32{_more(broken)}"] if len(broken) else []
+
+
+def _wrong_declared(targets: Tensor, declared: Mapping[str, Any], count: int) -> list[str]:
+    shape, dtype = [count, *declared["shape"]], getattr(torch, declared["dtype"])
+    if targets.dtype != dtype or list(targets.shape) != shape:
+        return [f"targets are {targets.dtype} {list(targets.shape)}, expected {dtype} {shape}"]
+    if not count:
+        return ["there are no samples"]
+    if dtype.is_floating_point:
+        broken = (~torch.isfinite(targets.reshape(count, -1))).any(1).nonzero()
+        return [f"target {int(broken[0])} is NaN or infinite{_more(broken)}"] if len(broken) else []
+    below = declared.get("below")
+    if below is not None and (int(targets.min()) < 0 or int(targets.max()) >= below):
+        return [f"targets run from {int(targets.min())} to {int(targets.max())}, expected 0..{below - 1}"]
+    return []
+
+
+def _more(found: Tensor) -> str:
+    return f", and {len(found) - 1:,} more" if len(found) > 1 else ""
 
 
 def _wrong_classes(targets: Tensor, classes: int, count: int, called: str) -> list[str]:
@@ -68,8 +99,11 @@ def _wrong_masks(masks: Tensor, classes: int, shape: list[int]) -> list[str]:
 def constant_targets(targets: Tensor, task: str, names: Sequence[str]) -> list[str]:
     """What of `targets`, those of a whole split as `targets_for` gives them, cannot be learned from it, in words.
 
-    A class that nothing has, a label that all samples have or none, a value that never changes.
+    A class that nothing has, a label that all samples have or none, a value that never changes. Of a task of the user's
+    own nothing is known.
     """
+    if task not in _OF_HPO:
+        return []
     if task in ("classification", "segmentation"):
         present = set(targets.unique().tolist())
         absent = [name for label, name in enumerate(names) if label not in present]
@@ -87,14 +121,19 @@ def constant_targets(targets: Tensor, task: str, names: Sequence[str]) -> list[s
 
 
 def targets_for(targets: Tensor, task: str, classes: int) -> Tensor:
-    """As they are kept: int64 [N] for classification, uint8 [N, H, W] for segmentation, else float32 [N, classes]."""
+    """As they are kept: int64 [N] for classification, uint8 [N, H, W] for segmentation, else float32 [N, classes].
+
+    Those of a task of the user's own stay as they are.
+    """
+    if task not in _OF_HPO:
+        return targets
     if task == "segmentation":
         return targets.to(torch.uint8)
     return targets if task == "classification" else targets.reshape(len(targets), classes).to(torch.float32)
 
 
 def as_trained(targets: Tensor) -> Tensor:
-    """A batch of what `targets_for` keeps, as losses and metrics take it: masks become int64."""
+    """A batch of what `targets_for` keeps, as losses and metrics take it: uint8, such as masks, becomes int64."""
     return targets.long() if targets.dtype == torch.uint8 else targets
 
 

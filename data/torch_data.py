@@ -23,6 +23,7 @@ class Torch(Dataset):
     validation: share of the train split held out for validation
     workers:    processes that load samples for each trainer; 0 loads them in the trainer. It decides no result
     collate:    "module:function" that makes a batch of a list of samples; None: torch's default_collate
+    targets:    as of Dataset
     """
 
     workers: int = 2
@@ -37,6 +38,7 @@ class Torch(Dataset):
         *,
         workers: int = 2,
         collate: str | None = None,
+        targets: Tensor | None = None,
         help: str = "",
     ) -> None:
         if isinstance(workers, bool) or not isinstance(workers, int) or workers < 0:
@@ -47,7 +49,7 @@ class Torch(Dataset):
                     f"Torch({name}={value!r}) must be the name of a function in a file beside the study's",
                     next='Torch("my_data:datasets", inputs=Tensor(3, 64, 64), classes=("cat", "dog"))',
                 )
-        super().__init__(loader, (), classes, validation, download=False, help=help, inputs=inputs)
+        super().__init__(loader, (), classes, validation, False, help, inputs, targets)
         if any(one.normalise for one in (inputs.values() if isinstance(inputs, Mapping) else [inputs])):
             raise StudyError(
                 "Torch(inputs=Tensor(..., normalise=True)): nothing knows the mean of samples that are not in memory",

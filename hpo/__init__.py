@@ -20,6 +20,7 @@ if not (Path(__file__).parent / "models").is_dir():
 from hpo.errors import HpoError
 from hpo.study.command import Command
 from hpo.study.objective import Objective
+from hpo.study.own_task import Task
 from hpo.study.parts import Loss, Metric, Optimizer, Schedule
 from hpo.study.protocol import AtMost, EarlyStopping, StopWhen
 from hpo.study.pruners import (
@@ -78,6 +79,7 @@ __all__ = [
     "StopWhen",
     "Study",
     "SuccessiveHalving",
+    "Task",
     "Threshold",
     "Wilcoxon",
     "run",

@@ -129,3 +129,35 @@ def pixelwise(shape: tuple[int, int, int], classes: int, hidden_units: int = 8) 
         torch.nn.ReLU(),
         torch.nn.Conv2d(hidden_units, classes, 1),
     )
+
+
+def directions(split: str, folders: Folders) -> RawImages:
+    """A task of the user's own: the angle [N, 1] in degrees whose tangent is one half's brightness over the other's."""
+    images, bright = pictures(split)
+    return made(images, torch.rad2deg(torch.atan2(bright[:, 1:], bright[:, :1])))
+
+
+def turned_directions(split: str, folders: Folders) -> RawImages:
+    images, bright = pictures(split)
+    return made(images, 400 * bright[:, :1])
+
+
+def direction_loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    radians = torch.deg2rad(targets)
+    return torch.nn.functional.mse_loss(outputs, torch.cat([radians.cos(), radians.sin()], dim=1))
+
+
+def degrees_off(outputs: Tensor, targets: Tensor) -> Tensor:
+    return (torch.rad2deg(torch.atan2(outputs[:, 1:], outputs[:, :1])) - targets).abs().mean()
+
+
+def right_angles(targets: Tensor, classes: tuple[str, ...]) -> list[str]:
+    return [f"{targets.max():.0f} degrees in {classes[0]}, expected 0 to 90"] if targets.max() > 90 else []
+
+
+def said_direction(output: Tensor, classes: tuple[str, ...]) -> dict[str, float]:
+    return {"degrees": float(torch.rad2deg(torch.atan2(output[1], output[0])))}
+
+
+def no_json(output: Tensor, classes: tuple[str, ...]) -> Tensor:
+    return output

@@ -105,7 +105,7 @@ def predict(
     trust: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """What the winner says of image files: the class and its probability, the labels, the values, or a mask.
+    """What the winner says of image files: a class and its probability, labels, values, a mask, or what your Task says.
 
     Colour images are converted to grey for a model of grey images. MNIST's digits are white on black.
     """
@@ -161,4 +161,6 @@ def saved_model(folder: Path, study: str, *, trust: bool) -> SavedModel:
 
     found = find_study(study) if names_code(study) else None
     named = (found.study.model_row.builder, found.sys_path) if found is not None else ("", ())
-    return load_model(folder, study, Trust(*named, anything=trust, say=notice))
+    says = found.study.parts.of_task.get("predict") if found is not None else None
+    predict = says.reference if says is not None else ""
+    return load_model(folder, study, Trust(*named, anything=trust, say=notice, predict=predict))

@@ -84,7 +84,8 @@ class TensorClassifier(nn.Module):
 class SavedModel:
     """`classifier` is in evaluation mode on the CPU; `shape` (C, H, W) of its images; `about`: all of config.json.
 
-    Of other inputs than images `dtypes` says the type of each, and `shape` is that of a sample of each.
+    Of other inputs than images `dtypes` says the type of each, and `shape` is that of a sample of each. predict: the
+    function of a Task that says what outputs mean; "" where there is none, None where it is not trusted.
     """
 
     classifier: Classifier | TensorClassifier
@@ -92,6 +93,7 @@ class SavedModel:
     classes: tuple[str, ...]
     about: dict[str, Any]
     dtypes: str | dict[str, str] | None = None
+    predict: str | None = ""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -106,14 +108,23 @@ class SavedModel:
 
     @property
     def task(self) -> str:
-        """What its outputs mean: a key of hpo.study.tasks.TASKS."""
+        """What its outputs mean: a key of hpo.study.tasks.TASKS, or the name of a Task of the user's own."""
         return str(self.about.get("task", "classification"))
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        """Of the outputs for one sample: (classes,), or (classes, H, W) for segmentation."""
+        """Of the outputs for one sample: (classes,), or (classes, H, W) for segmentation, or as the Task says."""
+        if "outputs" in self.about:
+            return tuple(self.about["outputs"])
         size = self.shape[1:] if self.task == "segmentation" and isinstance(self.shape, tuple) else ()
         return (len(self.classes), *size)
+
+
+class _Predict(TypedDict):
+    """The function of a Task that says what outputs mean, and what it reads."""
+
+    function: str
+    parameters: dict[str, Any]
 
 
 class _Description(TypedDict):
@@ -127,6 +138,8 @@ class _Description(TypedDict):
     std: list[float] | dict[str, Any]
     dtype: NotRequired[str | dict[str, str]]
     task: NotRequired[str]
+    outputs: NotRequired[list[int]]
+    predict: NotRequired[_Predict]
     config: NotRequired[dict[str, Any]]
     subset: NotRequired[int | None]
     sys_path: NotRequired[list[str]]
@@ -144,6 +157,7 @@ class Trust:
     """Whose code may build a model, besides hpo's own. The model's folder may come from anybody.
 
     builder, folders: "module:function" and where to find it, from a study's file that the user named
+    predict:  that of the study's Task, as well
     anything: the user trusts the folder: whatever its config.json names is run
     say:      called with what is about to run because the folder names it
     """
@@ -152,6 +166,7 @@ class Trust:
     folders: Sequence[str] = ()
     anything: bool = False
     say: Callable[[str], None] = lambda sentence: None
+    predict: str = ""
 
 
 def load_model(folder: Path, study: str, trust: Trust | None = None) -> SavedModel:
@@ -172,10 +187,11 @@ def load_model(folder: Path, study: str, trust: Trust | None = None) -> SavedMod
         about = decoded(description.read_text(encoding="utf-8"))
         if not conforms(about, _Description):
             raise ValueError("config.json is not as `hpo evaluate` writes it")
-        if about.get("task", "classification") not in TASKS:
+        if about.get("task", "classification") not in TASKS and "outputs" not in about:
             raise ValueError(f"config.json has the unknown task {shortened(about['task'], 200)}")
         shape = shape_of(about)
         _make_importable(about, folder, trust or Trust())
+        predict = _own_predict(about, trust or Trust())
         network = _built(about, shape, folder)
         network.load_state_dict(load_file(weights))
         classifier = _classifier(network, about).eval()
@@ -187,7 +203,7 @@ def load_model(folder: Path, study: str, trust: Trust | None = None) -> SavedMod
             evidence=[f"{kind}{said}"],
             next=f"`hpo evaluate --study {study}` writes it again",
         ) from error
-    return SavedModel(classifier, shape, tuple(about["classes"]), about, about.get("dtype"))
+    return SavedModel(classifier, shape, tuple(about["classes"]), about, about.get("dtype"), predict)
 
 
 def _classifier(network: nn.Module, about: Mapping[str, Any]) -> Classifier | TensorClassifier:
@@ -203,7 +219,7 @@ def _built(about: dict[str, Any], shape: Shape, folder: Path) -> nn.Module:
     """The network, still without its weights. An error of a builder that is not hpo's is told with its line."""
     builder = about["model"]
     try:
-        return build_model(builder, shape, len(about["classes"]), _parameters(about))
+        return build_model(builder, shape, (about.get("outputs") or [len(about["classes"])])[0], _parameters(about))
     except HpoError:
         raise
     except Exception as error:
@@ -240,6 +256,18 @@ def _make_importable(about: dict[str, Any], folder: Path, trust: Trust) -> None:
             next="--study with the file of the study that declares this model, or --trust if you know who wrote it",
         )
     sys.path += [path for path in folders if path not in sys.path]  # last, so that none hides hpo's own
+
+
+def _own_predict(about: dict[str, Any], trust: Trust) -> str | None:
+    """The function of a Task of the user's own that says what outputs mean: "" for none, None for one not trusted."""
+    function = about["predict"]["function"] if "predict" in about else ""
+    if not function or not (trust.anything or function == trust.predict):
+        return None if function else ""
+    folders = trust.folders if function == trust.predict else about.get("sys_path", [])
+    sys.path += [path for path in folders if path not in sys.path]
+    if function != trust.predict:
+        trust.say(f"runs {function}: the folder is trusted (--trust)")
+    return str(function)
 
 
 def _parameters(about: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +15,9 @@ from hpo.data.mask_colours import palette
 from hpo.data.pixels import Unreadable, fitted, opened, squeezed
 from hpo.errors import UsageError
 from hpo.inference.model import SavedModel
+from hpo.training.own_parts import OwnPart
+from hpo.training.own_task import said_of
+from hpo.wording import shortened
 
 __all__ = ["Prediction", "predict", "read_image", "write_masks"]
 
@@ -26,6 +30,7 @@ class Prediction:
     multilabel:     names of the labels whose probability is above a half, and all probabilities by label
     regression:     values by name
     segmentation:   mask, uint8 [H, W] of class numbers, and the share of the pixels by class name, the largest first
+    said:           what a Task of the user's own says
     mask_file:      where `write_masks` has written it; cut: the mask is of the middle of the image
     """
 
@@ -35,6 +40,7 @@ class Prediction:
     values: dict[str, float] = field(default_factory=dict)
     mask: Tensor | None = None
     shares: dict[str, float] = field(default_factory=dict)
+    said: Any = None
     mask_file: Path | None = None
     cut: bool = False
 
@@ -50,12 +56,16 @@ class Prediction:
         if self.mask is not None:
             said = "  ".join(f"{name} {share:.1%}" for name, share in self.shares.items() if share)
             return f"{said}  -> {self.mask_file}" if self.mask_file else said
+        if self.said is not None:
+            return json.dumps(self.said, ensure_ascii=False)
         if self.values:
             return "  ".join(f"{name} {value:.6g}" for name, value in self.values.items())
         return "  ".join(f"{name}  {self.probabilities[name]:.4f}" for name in self.names) or "no label"
 
     def as_json(self, task: str) -> dict[str, Any]:
         """As `hpo predict --json` prints it."""
+        if task not in _PREDICTIONS:
+            return {"image": str(self.image), "prediction": self.said}
         if task == "regression":
             return {"image": str(self.image), "values": self.values}
         if task == "segmentation":
@@ -80,7 +90,8 @@ def predict(model: SavedModel, paths: Sequence[Path], *, resize: bool = False) -
     images = torch.stack([read_image(path, shape, resize=resize, cover=cover) for path in paths])
     with torch.inference_mode():
         outputs = model.classifier(images)
-    made = [_PREDICTIONS[model.task](path, row, model.classes) for path, row in zip(paths, outputs, strict=True)]
+    of_one = _PREDICTIONS.get(model.task) or _own_says(model)
+    made = [of_one(path, row, model.classes) for path, row in zip(paths, outputs, strict=True)]
     return [replace(one, cut=cover) for one in made]
 
 
@@ -150,6 +161,22 @@ def _labelled(path: Path, logits: Tensor, labels: Sequence[str]) -> Prediction:
 
 def _valued(path: Path, outputs: Tensor, names: Sequence[str]) -> Prediction:
     return Prediction(path, values=dict(zip(names, outputs.tolist(), strict=True)))
+
+
+def _own_says(model: SavedModel) -> Callable[[Path, Tensor, Sequence[str]], Prediction]:
+    """As the Task of the user's own says it; the bare numbers where it has no function for it."""
+    if model.predict is None:
+        function = model.about["predict"]["function"]
+        raise UsageError(
+            f"the outputs are read by code that does not come with hpo: {shortened(function, 200)}",
+            evidence=["whoever wrote the folder chose it, and it would be run"],
+            next="--study with the file of the study that has this task, or --trust if you know who wrote it",
+        )
+    if not model.predict:
+        return lambda path, output, classes: Prediction(path, said=output.tolist())
+    described = {"function": model.predict, "reads": list(model.about["predict"]["parameters"])}
+    predict = OwnPart("task's", "predict", described, model.about["predict"]["parameters"])
+    return lambda path, output, classes: Prediction(path, said=said_of(predict, output, tuple(classes)))
 
 
 def _masked(path: Path, logits: Tensor, classes: Sequence[str]) -> Prediction:

@@ -53,6 +53,7 @@ def declared(study: Any) -> dict[str, str]:
     protocol: dict[str, Any] = {
         "dataset": study.dataset_name,
         "inputs": study.dataset_row.inputs_shown,
+        "targets": study.dataset_row.targets,
         "model": study.model_name,
         "objective": values,
         "epochs": study.epochs,

@@ -9,7 +9,7 @@ from typing import Any
 import hpo.study.pruners
 import hpo.study.samplers
 from hpo.data import Dataset
-from hpo.errors import StudyError, near_miss
+from hpo.errors import StudyError
 from hpo.models import Model
 from hpo.names import is_file_name
 from hpo.own_metrics import is_metric_name
@@ -22,7 +22,6 @@ from hpo.study.recipe import REQUIRED
 from hpo.study.samplers import Grid, Sampler
 from hpo.study.search import FreezeThaw, check_freeze_thaw
 from hpo.study.space import Space
-from hpo.study.tasks import TASKS
 
 __all__ = [
     "CALLBACKS",
@@ -30,7 +29,6 @@ __all__ = [
     "check_fields",
     "check_metrics",
     "check_objective_fields",
-    "check_task",
     "check_train_fields",
     "metrics_named",
 ]
@@ -157,16 +155,6 @@ def check_metrics(values: Mapping[str, Any], known: Mapping[str, str]) -> None:
         check_metric("StopWhen(metric=...)", values["stop_when"].metric, known, per_epoch=True)
     for rule in values["constraints"]:
         check_metric("AtMost(...)", rule.metric, known)
-
-
-def check_task(task: object) -> None:
-    """Raise StudyError for a task that hpo does not know."""
-    if task is not None and task not in TASKS:
-        raise StudyError(
-            f"task is {task!r}, which hpo does not know",
-            evidence=[near_miss(str(task), TASKS)],
-            next='task="regression" or another of these; loss= and metrics= bring what is not among them',
-        )
 
 
 def metrics_named(values: Mapping[str, Any]) -> list[str]:

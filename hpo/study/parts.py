@@ -19,7 +19,7 @@ from hpo.study.function import function_reference, shown_reference
 from hpo.study.protocol import METRICS, OWN_METRIC
 from hpo.study.recipe import LOSSES, RECIPE, Setting
 
-__all__ = ["CHOSEN", "Loss", "Metric", "Optimizer", "Part", "Parts", "Schedule", "parts_given"]
+__all__ = ["CHOSEN", "Loss", "Metric", "Optimizer", "Part", "Parts", "Schedule", "of_kind", "parts_given"]
 
 RESERVED = ("lr", "seconds", "epoch", "step", "trial")
 """Names that a curve's columns have already."""
@@ -127,20 +127,26 @@ class Schedule(Part):
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts of one study: those that a row chooses among, by kind, and its metrics by name."""
+    """The parts of one study: those that a row chooses among, by kind, and its metrics by name.
+
+    of_task, outputs: of a Task of the user's own: its functions by name, and the shape of a network's outputs
+    """
 
     chosen: Mapping[str, tuple[Part, ...]]
     metrics: Mapping[str, Metric]
     task: str = "classification"
+    of_task: Mapping[str, Part] = field(default_factory=dict)
+    outputs: tuple[int, ...] | None = None
 
     def __iter__(self) -> Iterator[Part]:
         for parts in self.chosen.values():
             yield from parts
         yield from self.metrics.values()
+        yield from self.of_task.values()
 
     def settings(self) -> dict[str, Setting]:
         """The table of the recipe, in which the rows that choose a part may have these, too."""
-        of_hpo = {**{kind: RECIPE[kind].choices for kind in self.chosen}, "loss": LOSSES[self.task]}
+        of_hpo = {**{kind: RECIPE[kind].choices for kind in self.chosen}, "loss": LOSSES.get(self.task, ())}
         own = {
             kind: replace(RECIPE[kind], choices=(*of_hpo[kind], *(part.shown for part in parts)))
             for kind, parts in self.chosen.items()
@@ -179,6 +185,8 @@ class Parts:
         }
         metrics = {name: metric.as_job() for name, metric in self.metrics.items()}
         kinds |= {"metrics": metrics} if metrics else {}
+        kinds |= {"of_task": {name: part.as_job() for name, part in self.of_task.items()}} if self.of_task else {}
+        kinds |= {"outputs": list(self.outputs)} if self.outputs else {}
         return kinds | ({"task": self.task} if self.task != "classification" else {})
 
     def declaration(self) -> dict[str, str]:
@@ -186,6 +194,8 @@ class Parts:
         kinds = {kind: " | ".join(map(str, parts)) for kind, parts in self.chosen.items() if parts}
         metrics = {f"metric {name}": str(metric) for name, metric in self.metrics.items()}
         task = {"task": self.task} if self.task != "classification" else {}
+        task |= {f"task {name}": str(part) for name, part in self.of_task.items()}
+        task |= {"task outputs": ", ".join(map(str, self.outputs))} if self.outputs else {}
         return {f"({name})": text for name, text in {**task, **kinds, **metrics}.items()}
 
 
@@ -198,18 +208,18 @@ def parts_given(given: Mapping[str, Any], computed: Mapping[str, Metric]) -> Par
 
     computed: metrics that come with hpo, which a study may ask for by name
     """
-    chosen = {kind: _of_kind(kind, given[kind]) for kind in CHOSEN}
+    chosen = {kind: of_kind(kind, given[kind]) for kind in CHOSEN}
     metrics = {} if given["metrics"] is None else given["metrics"]
     if isinstance(metrics, list | tuple) and all(isinstance(name, str) for name in metrics):
         metrics = {name: name for name in metrics}  # hpo's own
     if not isinstance(metrics, Mapping):
         raise StudyError(f"metrics is {metrics!r}, not a mapping of names to metrics", next=OWN_METRIC)
     found = {name: _metric(name, metric, computed) for name, metric in metrics.items()}
-    return Parts(chosen, found, given["task"] or "classification")
+    return Parts(chosen, found)
 
 
-def _of_kind(kind: str, given: Any) -> tuple[Part, ...]:
-    """One part or several, each as such or as the function alone."""
+def of_kind(kind: str, given: Any) -> tuple[Part, ...]:
+    """One part or several, each as such or as the function alone. kind: of CHOSEN."""
     make: type[Part] = {"loss": Loss, "optimizer": Optimizer, "schedule": Schedule}[kind]
     listed = given if isinstance(given, tuple | list) else () if given is None else (given,)
     parts = []

@@ -23,6 +23,7 @@ from hpo.study.doors import has_no_model
 from hpo.study.function import function_reference
 from hpo.study.objective import Objective
 from hpo.study.own_search import PrunerField, SamplerField
+from hpo.study.own_task import Task, check_task, with_task
 from hpo.study.parts import CHOSEN, Parts, parts_given
 from hpo.study.protocol import AtMost, EarlyStopping, StopWhen
 from hpo.study.recipe import RECIPE, REQUIRED
@@ -43,7 +44,7 @@ class Study:
     name:           under which trials are stored; letters, digits, `_`, `-` and `.`
     dataset, model: a row of hpo.data.DATASETS and hpo.models.MODELS by name, or a Dataset / Model of your own;
                     "torchvision:resnet18" and "timm:resnet18d" are models, too
-    space:          rows: searched parameters or fixed values, read by the model or by hpo.study.recipe.RECIPE
+    space:          rows, searched or fixed, read by the model or by hpo.study.recipe.RECIPE
     objective:      a metric of hpo.study.protocol.METRICS, or several (Pareto front); `direction` to match. Or an
                     Objective, a function of your own that trains: then there is no data set, model or space
     command:        a program that trains, with placeholders: "python train.py --lr {lr}", a list of words, or a
@@ -51,16 +52,14 @@ class Study:
     epochs:         at most, for each trial; search: FreezeThaw(), in place of sampler and pruner (docs/search.md)
     baseline:       a full configuration, enqueued first: what you would try without a search
     train:          a function of your own that trains a configuration of the space, called with a hpo.Run: then there
-                    is no data set and no model, and objective and direction name what it reports. final: the function
-                    that trains for `hpo evaluate`, and returns test metrics. "module:name", or the function itself
-    known:          configurations found best by others, enqueued on request
-    validation:     share of the train split held out; None takes the data set's own
-    folds:          k-fold cross-validation: the objective is the mean over folds, pruning happens between them
-    max_seconds:    a trial that trains longer ends as complete, with its best so far
-    subset:         train on this many images only (for trying things out); seed: of the study, trial n has (seed, n)
+                    is no data set and no model, and objective and direction name what it reports. final: that which
+                    trains for `hpo evaluate`, and returns test metrics. known: what others found best, tried on request
+    validation:     share of the train split held out; None takes the data set's own. folds: of a cross-validation: the
+                    objective is their mean, pruning happens between them
+    max_seconds:    a trial that trains longer ends as complete, with its best; subset: train on so many images only
     loss, optimizer, schedule: of your own, "module:name", a function, or a Loss, Optimizer or Schedule that says what
                     it reads; several where a row chooses. metrics: by name, each a Metric, or names of the task's
-    task:           "classification" if none is given, or another of hpo.study.tasks.TASKS (docs/recipe.md)
+    task:           "classification" if none is given, another of hpo.study.tasks.TASKS, or a Task (docs/recipe.md)
     devices_per_trial: a trial trains on this many GPUs, or cores, of one host (docs/deploy.md)
     on_trial_end, on_new_best, on_end: functions of your own, called of what ends on a host (docs/callbacks.md)
     """
@@ -96,7 +95,7 @@ class Study:
     optimizer: Any = None
     schedule: Any = None
     metrics: Any = None
-    task: str | None = None
+    task: str | Task | None = None
     devices_per_trial: int = 1
 
     def __post_init__(self) -> None:
@@ -130,11 +129,12 @@ class Study:
 
     def _check_with_model(self) -> None:
         fields.check_fields(vars(self))
-        fields.check_task(self.task)
-        parts = parts_given(vars(self), self.task_row.computed)
+        check_task(self.task)
+        given = with_task(vars(self)) if isinstance(self.task, Task) else vars(self)
+        parts = parts_given(given, self.task_row.computed)
         self._set(space=_space(self.space), metrics=parts.metrics, **parts.chosen)
         fields.check_metrics(vars(self), self.known_metrics)
-        check_rows(self, parts)
+        check_rows(self, self.parts)
 
     def _set(self, **values: Any) -> None:
         for name, value in values.items():
@@ -189,7 +189,7 @@ class Study:
     @property
     def dataset_row(self) -> Dataset:
         row = self.dataset if isinstance(self.dataset, Dataset) else table_row("data set", self.dataset, DATASETS)
-        return row.for_task(self.task or "classification")
+        return row.for_task(self.task_name)
 
     @property
     def model_row(self) -> Model:
@@ -214,11 +214,16 @@ class Study:
         named = fields.metrics_named(vars(self)) if not self.brings_training else ()
         metrics = {name: self.task_row.computed[name] for name in named if name in self.task_row.computed}
         chosen = {kind: getattr(self, kind) or () for kind in CHOSEN}
-        return Parts(chosen, {**metrics, **(self.metrics or {})}, self.task or "classification")
+        of_task = (self.task.functions, self.task.outputs) if isinstance(self.task, Task) else ()
+        return Parts(chosen, {**metrics, **(self.metrics or {})}, self.task_name, *of_task)
+
+    @property
+    def task_name(self) -> str:
+        return self.task.name if isinstance(self.task, Task) else self.task or "classification"
 
     @property
     def task_row(self) -> TaskRow:
-        return TASKS[self.task or "classification"]
+        return self.task.row if isinstance(self.task, Task) else TASKS[self.task_name]
 
     @property
     def known_metrics(self) -> dict[str, str]:

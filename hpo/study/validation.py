@@ -13,6 +13,7 @@ from hpo.study.parts import Parts
 from hpo.study.protocol import check_metric
 from hpo.study.recipe import RECIPE, REQUIRED, check_value
 from hpo.study.space import Space
+from hpo.study.tasks import TASKS
 
 __all__ = ["check_rows", "table_row"]
 
@@ -154,6 +155,8 @@ def _check_images(study: str, space: Space, dataset: Dataset) -> None:
 
 def _check_masks(study: str, space: Space, dataset: Dataset, task: str) -> None:
     """Raise StudyError where a study of masks has inputs that are no images, or changes images and not their masks."""
+    if task not in TASKS:
+        _check_maps(study, space, dataset)
     if task != "segmentation":
         return
     shape = dataset.shape if dataset.inputs is None else getattr(dataset.inputs, "shape", ())
@@ -167,6 +170,20 @@ def _check_masks(study: str, space: Space, dataset: Dataset, task: str) -> None:
             raise StudyError(
                 f'study "{study}": "{name}" is for the classes of whole images: their masks would stay as they are',
                 next=f"take the row out; {' and '.join(OF_MASKS[:2])} move masks with their images",
+            )
+
+
+def _check_maps(study: str, space: Space, dataset: Dataset) -> None:
+    """Raise StudyError where the targets of a task of the user's own would stay where they are as their images move."""
+    targets = dataset.targets
+    if targets is None or len(targets.shape) < 2:
+        return
+    follows = targets.dtype == "uint8" and dataset.inputs is None and targets.shape == dataset.shape[1:]
+    for name in (*OF_IMAGES, "mixup_alpha"):
+        if name in space.rows and name != "channels_last" and not (follows and name in OF_MASKS):
+            raise StudyError(
+                f'study "{study}": "{name}" changes images, and targets={targets} would stay as they are',
+                next="take the row out; crop_padding and flip move targets in uint8 of the images' height and width",
             )
 
 

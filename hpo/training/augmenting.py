@@ -35,7 +35,7 @@ def training_batch(
     if isinstance(images, TensorSet) or not (augment or flips):
         return laid_out(images, recipe)
 
-    if images.labels.ndim == 3:
+    if images.labels.ndim == 3 and images.labels.dtype == torch.uint8:
         return _with_masks(
             images, replace(Augment(), crop_padding=recipe.crop_padding, flip=recipe.flip), recipe, generator
         )

@@ -18,13 +18,14 @@ from hpo.data.tensor_set import TensorSet
 from hpo.messages import Job
 from hpo.models.build import size_bytes
 from hpo.own_messages import final_names
+from hpo.study.tasks import TASKS
 from hpo.training.augmenting import laid_out
 from hpo.training.checkpoint import separate
 from hpo.training.configuration import Recipe
 from hpo.training.losses import losses
 from hpo.training.metrics import MetricSet
 from hpo.training.scoring import latency_ms, score_test
-from hpo.training.tasks import task_of
+from hpo.training.tasks import output_shape, task_of
 from hpo.training.test_details import picture
 from hpo.training.train_state import TrainState, model_parameters
 from hpo.training.train_val_split import DataCache
@@ -97,6 +98,7 @@ def export(
         "shape": job.dataset["shape"],
         "classes": list(job.dataset["classes"]),
         "task": task_of(job),
+        **_of_own_task(job),
         **images.describe(),
         "config": job.config,
         "subset": job.protocol.subset,
@@ -106,6 +108,16 @@ def export(
     }
     _save_weights(job, "model", model, warn)
     _write(job, "config.json", json.dumps(description, indent=1).encode(), warn)
+
+
+def _of_own_task(job: Job) -> dict[str, Any]:
+    """The outputs of a task of the user's own, and the function that says what they mean."""
+    if task_of(job) in TASKS:
+        return {}
+    predict = job.parts.get("of_task", {}).get("predict")
+    reads = {name: job.config[name] for name in predict["reads"] if name in job.config} if predict else {}
+    said = {"predict": {"function": predict["function"], "parameters": reads}} if predict else {}
+    return {"outputs": output_shape(job), **said}
 
 
 def keep_last_and_best(job: Job, state: TrainState, warn: Callable[[str], None]) -> None:

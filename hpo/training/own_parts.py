@@ -11,13 +11,13 @@ from hpo.messages import Job
 from hpo.user_code import definition_of
 from hpo.user_function import load_function
 
-__all__ = ["OwnPart", "own_metrics", "own_part"]
+__all__ = ["OwnPart", "own_metrics", "own_part", "task_part"]
 
 
 class OwnPart:
     """A function or class of the user's own, with the parameters that it reads.
 
-    kind: "loss", "metric", "optimizer" or "schedule"; name: as the study writes it
+    kind: "loss", "metric", "optimizer", "schedule" or "task's"; name: as the study writes it
     """
 
     def __init__(self, kind: str, name: str, described: Mapping[str, Any], config: Mapping[str, Any]) -> None:
@@ -65,3 +65,9 @@ def own_metrics(job: Job) -> list[OwnPart]:
     """The metrics that are computed for the job's study, in its order."""
     metrics: Mapping[str, Any] = job.parts.get("metrics", {})
     return [OwnPart("metric", name, described, job.config) for name, described in metrics.items()]
+
+
+def task_part(job: Job, name: str) -> OwnPart | None:
+    """The function `name` of the study's own Task, where it has one."""
+    described = job.parts.get("of_task", {}).get(name)
+    return OwnPart("task's", name, described, job.config) if described is not None else None

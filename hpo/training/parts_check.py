@@ -15,6 +15,7 @@ from hpo.training.losses import losses
 from hpo.training.metrics import MetricSet
 from hpo.training.optimizers import build_optimizer
 from hpo.training.own_parts import OwnPart, own_part
+from hpo.training.own_task import check_predict
 from hpo.training.schedules import LearningRate, TrainLength
 from hpo.training.train_state import build_network
 from hpo.training.train_val_split import TrainValSplit
@@ -40,6 +41,7 @@ def check_parts(job: Job, data: TrainValSplit, outputs_for: Callable[[Tensor], T
         if loss is not None:
             _check_loss(loss, losses(job, recipe, device).train, outputs, targets)
         _check_metrics(job, outputs.detach(), targets, device)
+        check_predict(job, outputs.detach().cpu())
         optimizer = own_part(job, "optimizer")
         if optimizer is not None:
             with _told(optimizer):

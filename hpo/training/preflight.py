@@ -72,7 +72,7 @@ def inspect_study(request: Inspect, data: DataCache, device: torch.device, *, re
 def _build(job: Job) -> dict[str, Any]:
     """What the job's network costs, or the problem with it."""
     shape = shape_of(job.dataset)
-    classes = len(job.dataset["classes"])
+    classes = output_shape(job)[0]
     try:
         try:
             network, (macs, logits) = _on(torch.device("meta"), job, shape, classes)
@@ -86,7 +86,9 @@ def _build(job: Job) -> dict[str, Any]:
     wanted = [2, *output_shape(job)]
     if logits != wanted:
         fact = f"the model gives {logits} for two images of {classes} classes, expected {wanted}"
-        return _problem(fact, [_branch(job)], f"let the builder's last layer have {TASKS[task_of(job)].outputs}")
+        task = TASKS.get(task_of(job))
+        layer = task.outputs if task is not None else f"outputs of {wanted[1:]}, or give Task(outputs=...) what it has"
+        return _problem(fact, [_branch(job)], f"let the builder's last layer have {layer}")
     return {"parameters": count_parameters(network), "macs": macs, "batch_size": job.config.get("batch_size")}
 
 

@@ -19,6 +19,7 @@ from hpo.data.streamed_set import StreamedSet
 from hpo.messages import Job
 from hpo.training.augmenting import mixer, training_batch
 from hpo.training.configuration import Recipe
+from hpo.training.tasks import task_of
 from hpo.training.train_val_split import TrainValSplit
 
 __all__ = ["sample"]
@@ -64,7 +65,7 @@ def _chosen(parts: TrainValSplit) -> tuple[Tensor, Tensor]:
 
 def _names(job: Job, targets: Tensor) -> list[str]:
     classes = list(job.dataset["classes"])
-    if targets.ndim == 1 and not targets.is_floating_point():
+    if task_of(job) == "classification":
         return [str(classes[int(target)]) for target in targets]
     few = targets.flatten(1) if targets.ndim > 1 else targets[:, None]
     if few.shape[1] > len(classes):

@@ -30,7 +30,12 @@ def task_of(job: Job) -> str:
 
 
 def output_shape(job: Job) -> list[int]:
-    """The shape of what a network gives for one sample: [classes], or [classes, H, W] for segmentation."""
+    """The shape of what a network gives for one sample: [classes], or [classes, H, W] for segmentation.
+
+    For a task of the user's own it is what the Task says. Its first size is the `classes` that a network is built with.
+    """
+    if "outputs" in job.parts:
+        return [int(size) for size in job.parts["outputs"]]
     classes = len(job.dataset["classes"])
     return [classes, *job.dataset["shape"][1:]] if task_of(job) == "segmentation" else [classes]
 

@@ -33,7 +33,7 @@ from hpo.training.scoring import ImagesAtOnce, score
 from hpo.training.shared_step import SharedStep
 from hpo.training.step import Batch, Step, turns
 from hpo.training.stopping import Stopping
-from hpo.training.tasks import count_for, no_hits, task_of
+from hpo.training.tasks import count_for, no_hits, output_shape, task_of
 from hpo.training.train_val_split import TrainValSplit
 
 __all__ = ["TrainState", "build_network", "model_parameters"]
@@ -265,7 +265,7 @@ def model_parameters(job: Job) -> dict[str, Any]:
 
 def build_network(job: Job, recipe: Recipe, device: torch.device) -> nn.Module:
     """The network of the job's configuration, on the device and in the recipe's memory format."""
-    model = build_model(job.model["builder"], shape_of(job.dataset), len(job.dataset["classes"]), model_parameters(job))
+    model = build_model(job.model["builder"], shape_of(job.dataset), output_shape(job)[0], model_parameters(job))
     model = model.to(device)
     return model.to(memory_format=torch.channels_last) if recipe.channels_last else model
 

@@ -18,6 +18,7 @@ from hpo.data.targets import as_trained, strata
 from hpo.data.tensor_set import TensorSet, statistics
 from hpo.errors import StudyError
 from hpo.messages import Job
+from hpo.training.own_task import check_targets
 from hpo.training.tasks import task_of
 
 __all__ = ["DataCache", "TrainValSplit"]
@@ -133,6 +134,7 @@ class DataCache:
             known = raw.labelled and task == "classification" if isinstance(raw, StreamedSet) else True
             if known and (task == "classification" or name == "train"):
                 check_variety(dataset, name, raw.labels, task)
+            check_targets(job, name, _some_of(raw))
             self._splits[key] = raw
         return self._splits[key]
 
@@ -148,6 +150,13 @@ class DataCache:
 def _what(job: Job) -> str:
     """What tells the job's samples and targets from any other."""
     return f"{task_of(job)} {identity(job.dataset)}"
+
+
+def _some_of(raw: RawImages | Samples | StreamedSet) -> Tensor:
+    """The targets of a split; of torch Datasets those of a few samples."""
+    if isinstance(raw, StreamedSet):
+        return raw.batch(torch.arange(min(LOADED_AT_MOST, len(raw))))[1]
+    return raw.labels
 
 
 def _check_labelled(job: Job, raw: RawImages | Samples | StreamedSet) -> None:

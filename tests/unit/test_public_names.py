@@ -43,6 +43,7 @@ PUBLIC = {
         "StopWhen",
         "Study",
         "SuccessiveHalving",
+        "Task",
         "Threshold",
         "Wilcoxon",
         "run",

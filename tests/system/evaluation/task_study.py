@@ -1,16 +1,19 @@
-"""A study of each task that is not classification, over the made-up pictures of task_data."""
+"""A study of each task but classification, with one of the user's own, over the made-up pictures of task_data."""
 
-from hpo import Float, NoPruner, Study
-from hpo.data import Dataset
+from hpo import Float, Metric, NoPruner, Study, Task
+from hpo.data import Dataset, Tensor
 
 METRICS = {"regression": ["val_mae"], "segmentation": ["val_pixel_accuracy"]}
 
 
-def made(task: str, loader: str, objective: str, model: str = "shallow") -> Study:
+def made(task: str | Task, loader: str, objective: str, model: str = "shallow") -> Study:
+    name = task if isinstance(task, str) else task.name
     return Study(
-        name=task,
+        name=name,
         task=task,
-        dataset=Dataset(loader, (1, 8, 8), ("left", "right"), download=False),
+        dataset=Dataset(loader, (1, 8, 8), ("left", "right"), download=False)
+        if isinstance(task, str)
+        else Dataset(loader, (1, 8, 8), targets=Tensor(1), download=False),
         model=model,
         space={
             "batch_size": 32,
@@ -18,7 +21,7 @@ def made(task: str, loader: str, objective: str, model: str = "shallow") -> Stud
             **({"hidden_units": 16} if model == "shallow" else {"width": 4, "depth": 1, "flip": True}),
         },
         objective=objective,
-        metrics=METRICS.get(task, []),
+        metrics=METRICS.get(name, {}),
         pruner=NoPruner(),
         epochs=3,
         baseline={"lr": 1e-2},
@@ -28,3 +31,15 @@ def made(task: str, loader: str, objective: str, model: str = "shallow") -> Stud
 regression = made("regression", "task_data:values", "val_rmse")
 multilabel = made("multilabel", "task_data:labels", "val_macro_f1")
 segmentation = made("segmentation", "task_data:masks", "val_iou", "unet")
+direction = made(
+    Task(
+        "direction",
+        loss="task_data:direction_loss",
+        metrics={"degrees_off": Metric("task_data:degrees_off", direction="minimize")},
+        outputs=(2,),
+        check="task_data:right_angles",
+        predict="task_data:said_direction",
+    ),
+    "task_data:directions",
+    "degrees_off",
+)

@@ -17,7 +17,8 @@ STUDIES = Path(__file__).parent / "task_study.py"
 
 
 @pytest.mark.parametrize(
-    ("task", "metric"), [("regression", "rmse"), ("multilabel", "macro_f1"), ("segmentation", "iou")]
+    ("task", "metric"),
+    [("regression", "rmse"), ("multilabel", "macro_f1"), ("segmentation", "iou"), ("direction", "degrees_off")],
 )
 def test_a_task_goes_through_every_command(
     task: str, metric: str, engine: Engine, tmp_path: Path, capsys: pytest.CaptureFixture[str],
@@ -30,7 +31,7 @@ def test_a_task_goes_through_every_command(
     result = hpo.run(name, trials=2, trainers=1)
     assert {trial.state.name for trial in result.frozen} == {"COMPLETE"}
     recorded = result.frozen[0].user_attrs["metrics"]
-    assert result.frozen[0].values == [recorded[f"val_{metric}"]]
+    assert result.frozen[0].values == [recorded[metric if task == "direction" else f"val_{metric}"]]
     assert ("val_accuracy" in recorded) == (task == "multilabel")
 
     capsys.readouterr()
@@ -42,7 +43,7 @@ def test_a_task_goes_through_every_command(
     assert f"test_{metric}" in capsys.readouterr().out
     document = json.loads((out / "evaluation.json").read_text())
     assert document["metric"] == f"test_{metric}"
-    assert document["direction"] == ("minimize" if task == "regression" else "maximize")
+    assert document["direction"] == ("minimize" if task in ("regression", "direction") else "maximize")
     assert document["search_rerun"]["same"]
     for row in document["configurations"]:
         assert row["confusion"] == []
@@ -69,7 +70,15 @@ def test_a_task_goes_through_every_command(
     assert run_command(["predict", *saved, str(image), "--json"]) == 0
     (said,) = json.loads(capsys.readouterr().out)
     assert said["image"] == str(image)
-    assert set(said[{"regression": "values", "segmentation": "shares"}.get(task, "probabilities")]) == {"left", "right"}
+    if task == "direction":
+        assert -30 < said["prediction"]["degrees"] < 30  # the left half is bright
+        stranger = ["predict", "--study", "direction", "--model", str(out / "winner"), str(image)]
+        assert run_command(stranger) == 2
+        assert "task_data:said_direction" in capsys.readouterr().err
+        assert run_command([*stranger, "--trust"]) == 0
+    else:
+        key = {"regression": "values", "segmentation": "shares"}.get(task, "probabilities")
+        assert set(said[key]) == {"left", "right"}
     if task == "segmentation":
         assert said["mask"] == str(out / "masks" / "left.png")
         with Image.open(said["mask"]) as mask:

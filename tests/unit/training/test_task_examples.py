@@ -60,7 +60,10 @@ def trained(study: Study, folder: Path, epochs: int = 2, subset: int | None = No
     return finished.metrics
 
 
-@pytest.mark.parametrize(("name", "made"), [("regression", houses), ("segmentation", cells), ("imbalance", parts)])
+@pytest.mark.parametrize(
+    ("name", "made"),
+    [("regression", houses), ("segmentation", cells), ("imbalance", parts), ("angle", lambda folder: None)],
+)
 def test_an_example_trains_as_it_stands(
     name: str, made: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -68,7 +71,8 @@ def test_an_example_trains_as_it_stands(
         shutil.copy(path, tmp_path)
     made(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
-    monkeypatch.delitem(sys.modules, "mask_data", raising=False)
+    for own in ("mask_data", "angle_task"):
+        monkeypatch.delitem(sys.modules, own, raising=False)
     study = find_study(str(tmp_path / f"{name}.py")).study
     assert study.objectives[0] in trained(study, tmp_path)
 
