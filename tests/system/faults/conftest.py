@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,31 +10,17 @@ import pytest
 from own_server import OwnServer
 from proxy import Proxy
 from sqlalchemy.engine import URL, make_url
-from world import World
+from world import NewWorld, World, new_world
 
 from hpo.storage.embedded.embedded import leave_embedded
 
-NewWorld = Callable[..., World]
+__all__ = ["new_world", "own_server", "proxy", "through_proxy"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(item.fspath).parent == Path(__file__).parent:
             item.add_marker(pytest.mark.faults)
-
-
-@pytest.fixture
-def new_world(database_url: str, tmp_path: Path) -> Iterator[NewWorld]:
-    """Makes a world on a fresh database; what is started in it is ended with the test."""
-    worlds: list[World] = []
-
-    def make(**fields: Any) -> World:
-        worlds.append(World(**{"url": database_url, "folder": tmp_path, **fields}))
-        return worlds[-1]
-
-    yield make
-    for world in worlds:
-        world.end()
 
 
 @pytest.fixture

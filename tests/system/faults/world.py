@@ -10,13 +10,14 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import optuna
 import psutil
+import pytest
 from fake_trainer import metric
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
@@ -225,3 +226,20 @@ def hpo_best(world: World) -> optuna.trial.FrozenTrial:
         engine.dispose()
     assert best is not None
     return best
+
+
+NewWorld = Callable[..., World]
+
+
+@pytest.fixture
+def new_world(database_url: str, tmp_path: Path) -> Iterator[NewWorld]:
+    """Makes a world on a fresh database; what is started in it is ended with the test."""
+    worlds: list[World] = []
+
+    def make(**fields: Any) -> World:
+        worlds.append(World(**{"url": database_url, "folder": tmp_path, **fields}))
+        return worlds[-1]
+
+    yield make
+    for world in worlds:
+        world.end()

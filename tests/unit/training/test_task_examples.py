@@ -22,7 +22,7 @@ from hpo.training.preflight import inspect_study
 from hpo.training.progress import StopRequest
 from hpo.training.train_val_split import DataCache
 
-EXAMPLES = Path(__file__).parents[3] / "docs" / "examples" / "tasks"
+EXAMPLES = Path(__file__).parents[3] / "docs" / "examples"
 
 
 def houses(folder: Path) -> None:
@@ -60,15 +60,31 @@ def trained(study: Study, folder: Path, epochs: int = 2, subset: int | None = No
     return finished.metrics
 
 
+def photos(folder: Path) -> None:
+    random = torch.Generator().manual_seed(0)
+    for number in range(60):
+        place = folder / "photos" / ("cat" if number % 2 else "a dog")
+        place.mkdir(parents=True, exist_ok=True)
+        pixels = torch.randint(0, 256, (24, 40, 3), generator=random, dtype=torch.uint8)
+        Image.fromarray(pixels.numpy()).save(place / f"{number}.png")
+
+
+def nothing(folder: Path) -> None:
+    """The example makes its own."""
+
+
 @pytest.mark.parametrize(
     ("name", "made"),
-    [("regression", houses), ("segmentation", cells), ("imbalance", parts), ("angle", lambda folder: None)],
-)
+    [
+        ("regression", houses), ("segmentation", cells), ("imbalance", parts), ("angle", nothing), ("folder", photos)
+    ],
+)  # fmt: skip
 def test_an_example_trains_as_it_stands(
     name: str, made: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for path in EXAMPLES.glob("*.py"):
+    for path in (*EXAMPLES.glob("tasks/*.py"), *EXAMPLES.glob("data/*.py")):
         shutil.copy(path, tmp_path)
+    monkeypatch.setenv("HPO_HOME", str(tmp_path / "home"))
     made(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
     for own in ("mask_data", "angle_task"):

@@ -1,4 +1,4 @@
-"""A study whose loss, metrics, optimizer and schedule are its own: some beside it in a module, one in this file."""
+"""Loss, metrics, optimizer and schedule are its own, some beside it in a module, one in this file; and augmentation."""
 
 from parts_of_training import sign_descent, triangle
 
@@ -20,6 +20,8 @@ study = Study(
         "lr": Float(1e-3, 1e-2, log=True),
         "optimizer": Categorical("adam", "parts_of_training:sign_descent"),
         "gamma": Float(0.0, 3.0),
+        "crop_padding": 1,
+        "trivial_augment": True,
     },
     loss=Loss("parts_of_training:softened", reads={"gamma": Reads(float, 2.0, low=0.0)}),
     optimizer=Optimizer(sign_descent, reads={"momentum": Reads(float, 0.9)}),

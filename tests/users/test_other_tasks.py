@@ -1,4 +1,4 @@
-"""Each task that is not classification, through every command that reads a study."""
+"""Users with another task than classification, one of their own among them, through every command."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 import hpo
 from hpo.cli.main import run_command
 
-STUDIES = Path(__file__).parent / "task_study.py"
+STUDIES = Path(__file__).parent / "other_tasks" / "study.py"
 
 
 @pytest.mark.parametrize(

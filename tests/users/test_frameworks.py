@@ -1,4 +1,4 @@
-"""Lightning's and Hugging Face's own loops under hpo: killed, a trial ends as one that was left alone."""
+"""Users of Lightning and Hugging Face, whose loops are killed and go on, and of timm, whose networks have names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import pytest
 from frameworks import needs
 from world import World, until
 
-HERE = Path(__file__).parent
+import hpo
+
+HERE = Path(__file__).parent / "frameworks"
 EPOCHS = 16
 
 
@@ -49,3 +51,14 @@ def test_a_trial_that_was_killed_is_bit_for_bit_the_one_left_alone(new_world: An
     output = world.start("--trial", "0", command="reproduce").ends(0)
     assert "same" in output
     assert "differs" not in output
+
+
+@pytest.mark.parametrize("_", [pytest.param(None, marks=needs("timm"))])
+def test_a_network_of_timms_is_searched_by_its_name(
+    _: None, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HPO_STORAGE", database_url)
+    monkeypatch.setenv("HPO_HOME", str(tmp_path / "home"))
+    found = hpo.run(str(HERE / "timm_study.py"), trials=2, trainers=1)
+    assert found.counts["complete"] == 2
+    assert found.best.value > 0.15  # of ten digits

@@ -1,4 +1,4 @@
-"""A study with a loss, metrics, an optimizer and a schedule of its own, through every command that reads it."""
+"""A user with a loss, metrics, an optimizer and a schedule of their own, augmentation and a tracker."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def place(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     monkeypatch.setenv("HPO_HOME", str(tmp_path / "home"))
     folder = tmp_path / "user"
     folder.mkdir()
-    text = (HERE / "parts_study.py").read_text()
+    text = (HERE / "own_recipe" / "study.py").read_text()
     (folder / "study.py").write_text(text.replace("parts_of_training", module_of(folder)))
-    shutil.copy(HERE.parents[1] / "parts_of_training.py", folder / f"{module_of(folder)}.py")
+    shutil.copy(HERE.parent / "parts_of_training.py", folder / f"{module_of(folder)}.py")
     return folder
 
 
@@ -40,7 +40,13 @@ def test_a_study_with_parts_of_its_own_goes_through_every_command(
 ) -> None:
     name = str(place / "study.py")
     assert run_command(["check", "--study", name, "--json"]) == 0
-    result = hpo.run(name, trials=3, trainers=1)
+    told: list[tuple[int, float]] = []
+    result = hpo.run(
+        name, trials=3, trainers=1, tensorboard=tmp_path / "curves",
+        on_trial_end=lambda study, trial: told.append((trial.number, trial.values[0])),
+    )  # fmt: skip
+    assert sorted(told) == [(trial.number, trial.values[0]) for trial in result.frozen]
+    assert any((tmp_path / "curves").rglob("events.out.tfevents*"))
     assert {trial.state.name for trial in result.frozen} == {"COMPLETE"}
     baseline = next(trial for trial in result.frozen if trial.number == 0)
     record = baseline.user_attrs

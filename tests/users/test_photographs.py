@@ -1,4 +1,4 @@
-"""A folder of images from `hpo check` to `hpo predict`: the study of docs/examples/data/folder.py, as a user has it."""
+"""A user with a folder of photographs, most of one class, who wants the rare ones found: macro F1, classes weighted."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from hpo.storage.embedded.embedded import leave_embedded
 from hpo.study.discovery import find_study
 from hpo.trainers.estimate import inspect_study
 
-ROOT = Path(__file__).parents[3]
-EXAMPLE = ROOT / "docs" / "examples" / "data" / "folder.py"
+ROOT = Path(__file__).parents[2]
+EXAMPLE = Path(__file__).parent / "photographs" / "study.py"
 
 
 def write_digits(root: Path, count: int) -> None:
-    """The first `count` digits of scikit-learn as photographs of 40 x 32 pixels, in folders with spaces in the name."""
+    """`count` digits of scikit-learn as photographs of 40 x 32 pixels, in folders with spaces in the name."""
     bundle = load_digits()
     for number, (image, label) in enumerate(zip(bundle.images[:count], bundle.target[:count], strict=True)):
         folder = root / f"the digit {label}"
@@ -55,6 +55,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     leave_embedded(place / "home")
 
 
+@pytest.fixture(autouse=True)
+def home(place: Path, clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after `cd place`."""
+    monkeypatch.setenv("HPO_HOME", str(place / "home"))
+    monkeypatch.chdir(place)
+
+
 @pytest.fixture(scope="module")
 def searched(place: Path) -> Any:
     return hpo.run(str(place / "study.py"), trials=2, trainers=1)
@@ -70,6 +77,10 @@ def test_a_folder_is_searched_evaluated_reproduced_and_predicted(place: Path, se
     assert done["classes"] == [f"the digit {label}" for label in range(10)]
     assert done["dataset"] == "ImageFolder(photos, size=32, test=0.2)"
     assert done["test_images"] == 140
+    assert done["metric"] == "test_macro_f1"
+    row = done["configurations"][0]
+    assert row["score"]["mean"] == pytest.approx(row["macro_f1"]["mean"], abs=1e-6)
+    assert searched.frozen[0].user_attrs["config"]["class_weights"] == "balanced"
     assert json.loads((place / "out" / "evaluation.json").read_text())["test_images"] == 140
     saved = load_model(place / "out" / "winner", "photos")
     paths = sorted((place / "photos" / "the digit 3").iterdir())[:5]
