@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hpo import errors
+import hpo.data.pixels
 from hpo.data.files import Folders, RawImages, Split, cached, checksum
 from hpo.data.folder_index import ImageFile, digest_of, index, list_folder
 from hpo.data.pixels import Shape, decode_share
@@ -27,8 +27,8 @@ from hpo.wording import bytes_text
 
 __all__ = ["load"]
 
-SOON = 1.5
-"""Seconds of decoding that are done here: processes of their own take as long to start, all together."""
+SOON = 0.5
+"""Seconds of decoding that are done here: processes of their own would not be done much sooner."""
 
 SECONDS_PER_FILE, SECONDS_PER_BYTE = 1.2e-4, 1.5e-8
 """What decoding takes, about: 32 x 32 PNG, and photographs of 500 x 375."""
@@ -143,7 +143,7 @@ def _by_processes(names: Sequence[str], shape: Shape, out: NDArray[np.uint8], ca
 
 def _child(paths: Sequence[str], shape: Shape, start: int, total: int, file: str) -> subprocess.Popen[str]:
     child = subprocess.Popen(
-        [sys.executable, "-P", str(Path(errors.__file__).with_name("trainers") / "run_module.py"), "hpo.data.pixels"],
+        [sys.executable, "-P", str(hpo.data.pixels.__file__)],  # as a file: hpo is imported more slowly than numpy
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -1,6 +1,6 @@
-"""Image files to pixels, one by one, and as a process that decodes a share of many: `python -m hpo.data.pixels`.
+"""Image files to pixels, one by one, and, run as a file, as a process that decodes a share of many.
 
-No torch here: a process that decodes starts in a fraction of a second.
+Nothing of hpo's and no torch here: a process that decodes starts in a tenth of a second.
 """
 
 from __future__ import annotations
