@@ -28,7 +28,7 @@ LOOKED_AT = 8
 class StreamedSet:
     """A split whose samples are loaded when they are needed, as batches on `device`. It has ImageSet's interface.
 
-    source:     the samples, which have the same numbers for training and for scoring
+    source:     the samples, which have the same numbers for training and for scoring; plain: those for scoring
     labels:     int64 [N] on the device, from the Dataset's `targets`; zeros where it has none (`labelled` says it)
     groups, validation: as of hpo.data.Samples
     checksum:   SHA-256 over their number, labels and a few samples: the whole is too large to be read for it
@@ -48,6 +48,7 @@ class StreamedSet:
         known = labels if labels is not None else torch.zeros(len(source), dtype=torch.int64)
         self.device, self.labels, self.labelled = device, known.to(device), labels is not None
         self.groups, self.validation, self.checksum = groups, validation, checksum
+        self.plain = source.plain
         self._workers = SampleWorkers(source, workers, pinned=device.type == "cuda")
 
     def __len__(self) -> int:

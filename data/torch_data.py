@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from hpo.data.dataset import Dataset, Tensor
-from hpo.errors import StudyError
+from hpo.errors import DataError, StudyError
+from hpo.user_code import calling_line
 
 __all__ = ["Torch"]
+
+READ, READ_BYTES = 1000, 1 << 16
+"""So many files, evenly spread, are read, and so much of each: all of a terabyte would take hours."""
 
 
 @dataclass(frozen=True, init=False)
@@ -24,10 +31,13 @@ class Torch(Dataset):
     workers:    processes that load samples for each trainer; 0 loads them in the trainer. It decides no result
     collate:    "module:function" that makes a batch of a list of samples; None: torch's default_collate
     targets:    as of Dataset
+    files:      the folder or file that the samples are read from, or several, beside the file that names them: hpo then
+                tells when one is added, gone or of another size, or when one of a thousand that it reads has changed
     """
 
     workers: int = 2
     collate: str | None = None
+    files: tuple[Path, ...] = field(default=(), hash=False, compare=False)
 
     def __init__(
         self,
@@ -39,6 +49,7 @@ class Torch(Dataset):
         workers: int = 2,
         collate: str | None = None,
         targets: Tensor | None = None,
+        files: str | Path | Sequence[str | Path] = (),
         help: str = "",
     ) -> None:
         if isinstance(workers, bool) or not isinstance(workers, int) or workers < 0:
@@ -57,7 +68,30 @@ class Torch(Dataset):
             )
         object.__setattr__(self, "workers", workers)
         object.__setattr__(self, "collate", collate)
+        given = (files,) if isinstance(files, str | Path) else tuple(files)
+        file, _ = calling_line()
+        folder = Path(file).parent if file else Path.cwd()
+        object.__setattr__(self, "files", tuple(folder / Path(one).expanduser() for one in given))
+
+    def sources(self) -> Mapping[str, str]:
+        return {f"files in {path.name}": _digest(path) for path in self.files}
 
     def for_trainer(self, name: str) -> dict[str, Any]:
         streamed = {"collate": self.collate}
         return {**super().for_trainer(name), "streamed": streamed, "place": {"workers": self.workers}}
+
+
+def _digest(path: Path) -> str:
+    """32 hexadecimal digits over the names and sizes of all files below, and what READ of them begin with."""
+    if not path.exists():
+        raise DataError(f"{path} is not there", next="Torch(files=...) is looked for beside the file that names it")
+    found = [path] if path.is_file() else [Path(folder, name) for folder, _, names in os.walk(path) for name in names]
+    digest = hashlib.sha256()
+    ordered = sorted((os.fsencode(one.relative_to(path)), one) for one in found)
+    step = max(1, len(ordered) // READ)
+    for number, (name, one) in enumerate(ordered):
+        digest.update(name + b"\0%d\0" % one.stat().st_size)
+        if number % step == 0:
+            with one.open("rb") as file:
+                digest.update(file.read(READ_BYTES))
+    return digest.hexdigest()[:32]

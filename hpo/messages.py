@@ -172,8 +172,7 @@ class Stop:
 class Inspect:
     """Coordinator to trainer, before any job: can all these configurations be built, and are the images there?
 
-    job:      a job without configuration
-    configs:  resolved configurations, one for each end of each branch of the study
+    job:      a job without configuration; configs: resolved ones, for each end of each branch of the study
     rehearse: also train a few steps of the cheapest and of the most expensive configuration
     sample:   where to draw what the first configuration will see (hpo.training.sample); "": nothing is drawn
     """
@@ -192,12 +191,14 @@ class Inspected:
     costs:      for each configuration: parameters, macs, batch_size
     rehearsals: cheapest first: config, parameters, macs, train_images, step_seconds, epoch_seconds, peak_memory_bytes
     sample:     what a network will see, as hpo.training.sample gives it
+    data:       "checksum" of the train split; rehearsed, "notes" and "classes": [trained on, validated on] of each
     """
 
     problem: dict[str, Any] | None = None
     costs: list[dict[str, Any]] = field(default_factory=list)
     rehearsals: list[dict[str, Any]] = field(default_factory=list)
     sample: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

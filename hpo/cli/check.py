@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["check"]
 
+SHOWN_CLASSES = 6
+"""Of a data set: the rarest are what a loss or a metric must take care of."""
+
 
 def check(
     study: StudyOption,
@@ -171,6 +174,8 @@ def _show(study: Study, inspection: Inspection, facts: dict[str, Any], command: 
         _estimates(inspection.estimates, inspection),
         "",
         *_sample(inspection.sample),
+        *_classes(inspection.data.get("classes", {})),
+        *_notes(inspection.data.get("notes", [])),
         *lines,
         f"[green]ok[/]   next: {cell(command)}",
     )
@@ -183,6 +188,16 @@ def _sample(seen: Mapping[str, Any]) -> list[str]:
     if "note" in seen:
         return _notes([seen["note"]])
     return [f"[dim]sample[/] {cell(row)}" for row in seen.get("rows", [])[:3]]
+
+
+def _classes(counts: Mapping[str, Sequence[int]]) -> list[str]:
+    """The samples of each class that trials train on and are scored on, the rarest first."""
+    rarest = sorted(counts.items(), key=lambda pair: pair[1][0])[:SHOWN_CLASSES]
+    shown = [f"{name} {train:,} + {validation:,}" for name, (train, validation) in rarest]
+    more = f" and {len(counts) - len(shown)} more" if len(counts) > len(shown) else ""
+    return (
+        [f"[dim]classes[/] trained + validated on, the rarest first: {cell(', '.join(shown))}{more}"] if shown else []
+    )
 
 
 def _estimates(estimates: Sequence[TrialEstimate], inspection: Inspection) -> Table:

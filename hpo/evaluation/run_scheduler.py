@@ -49,6 +49,7 @@ class RunScheduler:
         self._on_epoch, self._on_result, self._on_notice = on_epoch, on_result, on_notice
         self._queue: deque[tuple[int, EvaluationRun]] = deque()
         self._curves: dict[int, list[dict[str, object]]] = {}
+        self._said: set[str] = set()
         self._runs: dict[int, tuple[int, EvaluationRun]] = {}
         self._started = False
         self._numbers = 0
@@ -122,6 +123,10 @@ class RunScheduler:
             if self._leaving:
                 return
             raise DataError(message.reason, evidence=message.details)
+        overlap = str(message.facts.get("test_overlap", ""))
+        if overlap and overlap not in self._said:
+            self._said.add(overlap)
+            self._on_notice(overlap)
         if message.outcome != "stopped":
             device = slot.ready.device_name if slot.ready else ""
             self._on_result(run, RunResult(run.job.seed, f"{slot.spec.device} {device}".strip(), message, curve))

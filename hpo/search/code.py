@@ -18,6 +18,7 @@ from sqlalchemy.engine import Connection
 
 import hpo.data
 import hpo.models
+from hpo.data import Torch
 from hpo.errors import CodeMismatch
 from hpo.storage import queries
 from hpo.storage.trial_record import record_of
@@ -76,12 +77,21 @@ def check_same_code(
 
 
 def check_finished_code(
-    connection: Connection, study: Study, study_id: int, trials: Iterable[FrozenTrial], *, accepted: bool
+    connection: Connection,
+    study: Study,
+    study_id: int,
+    trials: Iterable[FrozenTrial],
+    *,
+    accepted: bool,
+    checksum: str = "",
 ) -> str:
     """A sentence when the last trial with a result was trained by other code than this; "" when it is the same.
 
     Raises CodeMismatch when files of the user's own are among what changed, unless that is `accepted`. Another version
     of hpo is not refused: its trials mean the same. Failed trials do not count, or no bug could ever be fixed.
+
+    checksum: of the train split as its loader gives it now; of torch Datasets, which nobody reads to the end, another
+              one is told and not refused
     """
     results = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
     last = max(results, key=lambda trial: trial.datetime_complete or datetime.min, default=None)
@@ -99,12 +109,31 @@ def check_finished_code(
             next=f"give the study a new name (--name), restore the file{'s' if len(own) > 1 else ''} above, or add "
             "--changed-code: the study then mixes old and new trials",
         )
+    before_data, known = record_of(last).get("data_checksum"), accepted or bool(own)
+    said = _changed_data(study, before_data, checksum, len(results), accepted=known)
     if own:
         return f"{', '.join(own)} changed since the last finished trial: the study mixes old and new trials"
+    if said:
+        return said
     if ours:
         shown = ", ".join(ours[:3]) + (f" and {len(ours) - 3} more" if len(ours) > 3 else "")
         return f"note: hpo's own code changed since the last finished trial ({shown})"
     return ""
+
+
+def _changed_data(study: Study, before: str | None, now: str, finished: int, *, accepted: bool) -> str:
+    """A sentence where the loader gives other samples than to the last finished trial; CodeMismatch unless accepted."""
+    if not before or not now or before == now:
+        return ""
+    name = study.dataset_row.name
+    if not accepted and not isinstance(study.dataset_row, Torch):
+        raise CodeMismatch(
+            f'study "{study.name}" was trained with other data ({finished} finished trials)',
+            evidence=[f"train split of {name}   {before[:16]}   ->   {now[:16]}"],
+            next="give the study a new name (--name), restore what the loader reads, or add --changed-code: the study "
+            "then mixes old and new trials",
+        )
+    return f"the train split of {name} changed since the last finished trial: the study mixes old and new trials"
 
 
 def files_of(connection: Connection, study_id: int, worker_id: object) -> Mapping[str, str]:

@@ -46,6 +46,7 @@ class OpenOptions:
     changed_code:   go on although the user's own code changed since the last finished trial
     retry_failed:   put the trials that failed by themselves back into the queue
     evolve:         go on under a table that only widened
+    data_checksum:  of the train split, as a trainer has just read it; "": not known
     """
 
     create: bool = True
@@ -56,6 +57,7 @@ class OpenOptions:
     changed_code: bool = False
     retry_failed: bool = False
     evolve: bool = False
+    data_checksum: str = ""
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def open_study(
         trials = cache.get_all_trials(study_id, deepcopy=False)
         # A worker that is active runs this very code, so the question was answered when it started.
         note = "" if queries.at_work(connection, study_id, live_seconds) else check_finished_code(
-            connection, study, study_id, trials, accepted=opening.changed_code
+            connection, study, study_id, trials, accepted=opening.changed_code, checksum=opening.data_checksum
         )  # fmt: skip
         queries.keep_sources(connection, code, source_digests(study))
         queries.register_worker(

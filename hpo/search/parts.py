@@ -135,10 +135,11 @@ def revival(options: RunOptions, settings: Settings) -> Callable[[], object] | N
     return partial(embedded_url, settings.home) if embedded else None
 
 
-def inspect(found: FoundStudy, slot: Slot, options: RunOptions, leave_at: float | None) -> None:
+def inspect(found: FoundStudy, slot: Slot, options: RunOptions, leave_at: float | None) -> str:
     """Refuse a study whose networks cannot be built or whose images are missing. The trainer is then ready to train.
 
-    If it dies over this, the loop reports it as it reports any trainer that dies.
+    Returns the checksum of the train split, "" where there is none. If the trainer dies over this, the loop reports it
+    as it reports any trainer that dies.
     """
     assert slot.process is not None
     own = found.study.own
@@ -146,8 +147,9 @@ def inspect(found: FoundStudy, slot: Slot, options: RunOptions, leave_at: float 
     answer = inspect_with(slot.process, found.study.name, meanwhile)
     if answer is None:
         slot.lost()
-    else:
-        slot.ready = answer[0]
+        return ""
+    slot.ready, inspected = answer
+    return str(inspected.data.get("checksum", ""))
 
 
 def _patient(shown: str, options: RunOptions, leave_at: float | None) -> Callable[[], None]:
@@ -177,6 +179,7 @@ def open_for(
     settings: Settings,
     identity: Identity,
     facts: Mapping[str, Any],
+    checksum: str = "",
 ) -> OpenStudy:
     def attempt() -> OpenStudy:
         opening = OpenOptions(
@@ -188,6 +191,7 @@ def open_for(
             changed_code=options.changed_code,
             retry_failed=options.retry_failed,
             evolve=options.evolve and not options.worker,
+            data_checksum=checksum,
         )
         live_seconds = settings.lease_seconds
         return open_study(engine, found, opening, identity.worker_id, identity, facts, live_seconds=live_seconds)

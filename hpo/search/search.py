@@ -162,10 +162,10 @@ class Search:
         engine = connect(options, settings)
         slots[0].send(request(found))
         begin("loading torch and checking the study")
-        inspect(found, slots[0], options, leave_at)
+        checksum = inspect(found, slots[0], options, leave_at)
         begin("opening the study")
         replayed = persistently(engine, lambda: _settle(engine, settings.home), patience(options, settings))
-        opened = open_for(engine, found, options, leave_at, settings, identity, facts)
+        opened = open_for(engine, found, options, leave_at, settings, identity, facts, checksum)
         wake = waker(wakeup.waker)
         thread, own_trials = storage_thread(engine, found, opened, len(slots), options, settings, identity, wake)
         facts = {**facts, "worker": identity.worker_id, "host": identity.host}

@@ -36,7 +36,7 @@ class TrialEstimate:
 class Inspection:
     """device_name as its vendor names it; built counts configurations; the two estimates: least and most arithmetic.
 
-    sample: what a network will see, as hpo.training.sample gives it
+    sample: what a network will see, as hpo.training.sample gives it; data: as of hpo.messages.Inspected
     """
 
     device_name: str
@@ -46,6 +46,7 @@ class Inspection:
     train_images: int
     estimates: tuple[TrialEstimate, ...]
     sample: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
 
     def trials_within(self, seconds: float, slots: int) -> tuple[int, int]:
         """(fewest, most) trials that `slots` trainers finish in that time if none is stopped early or pruned."""
@@ -87,6 +88,7 @@ def inspect_study(found: FoundStudy, device: str) -> Inspection:
         inspected.rehearsals[0]["train_images"],
         tuple(_estimate(found.study, one) for one in inspected.rehearsals),
         inspected.sample,
+        inspected.data,
     )
 
 

@@ -28,7 +28,7 @@ from hpo.training.parts_check import check_parts
 from hpo.training.sample import sample
 from hpo.training.tasks import output_shape, random_outputs, task_of
 from hpo.training.train_state import TrainState, model_parameters
-from hpo.training.train_val_split import DataCache
+from hpo.training.train_val_split import DataCache, TrainValSplit
 from hpo.user_code import definition_of, line_of
 
 __all__ = ["inspect_study"]
@@ -59,14 +59,27 @@ def inspect_study(request: Inspect, data: DataCache, device: torch.device, *, re
         for job in jobs:
             if job.parts:
                 check_parts(job, split, partial(random_outputs, job), device)
+        about = {"checksum": split.checksum}
         if not request.rehearse:
-            return Inspected(None, costs)
+            return Inspected(None, costs, data=about)
+        about |= _about(jobs[0], split, data)
         seen = sample(jobs[0], split, Path(request.sample)) if request.sample else {}
-        return Inspected(None, costs, _rehearsals(jobs, costs, data, device, record), seen)
+        return Inspected(None, costs, _rehearsals(jobs, costs, data, device, record), seen, about)
     except HpoError as error:
         return Inspected(problem=_described(error))
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a loader is the user's code and may raise anything
         return Inspected(problem=_unloaded(jobs[0], error))
+
+
+def _about(job: Job, split: TrainValSplit, data: DataCache) -> dict[str, Any]:
+    """How many samples of each class are trained and scored on, and what should be known before a search."""
+    labels, names = split.images.labels, list(job.dataset["classes"])
+    known = task_of(job) == "classification" and getattr(split.images, "labelled", True)
+    parts = (split.train, split.validation) if known else ()
+    counts = [torch.bincount(labels[part], minlength=len(names)).tolist() for part in parts]
+    classes = {name: [count[at] for count in counts] for at, name in enumerate(names)} if known else {}
+    overlap = data.overlap(job)
+    return {"classes": classes, "notes": [overlap] if overlap else []}
 
 
 def _build(job: Job) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from hpo.data.files import Folders, RawImages, Split
 from hpo.data.image_set import ImageSet
 from hpo.data.load import check_variety, identity, load
+from hpo.data.overlap import overlap
 from hpo.data.samples import Samples, named
 from hpo.data.splits import channel_statistics, folds, folds_apart, split, split_apart, subset
 from hpo.data.streamed_set import StreamedSet, load_streamed
@@ -49,7 +50,7 @@ class TrainValSplit:
 class DataCache:
     """Splits and parts, by the settings that made them. A trainer serves one study at a time, so few are kept.
 
-    Only `test` opens the test split.
+    Only `test` and `overlap` open the test split.
     """
 
     KEPT = 2 * 10  # the folds of two studies; they share images, an entry is two lists of indices
@@ -58,6 +59,7 @@ class DataCache:
         self._folders = folders
         self._device = device
         self._splits: dict[tuple[str, Split], RawImages | Samples | StreamedSet] = {}
+        self._overlaps: dict[str, str] = {}
         self._parts: OrderedDict[tuple[object, ...], TrainValSplit] = OrderedDict()
 
     def parts(self, job: Job, fold: int = 0) -> TrainValSplit:
@@ -95,6 +97,13 @@ class DataCache:
             return train.with_constants(named(raw.inputs), raw.targets)
         assert isinstance(train, ImageSet)
         return ImageSet(raw.images, raw.labels, train.mean, train.std, self._device)
+
+    def overlap(self, job: Job) -> str:
+        """Whether test samples are in the train split, as hpo.data.overlap says it. It opens the test split."""
+        key = _what(job)
+        if key not in self._overlaps:
+            self._overlaps[key] = overlap(job.dataset, self._split(job, "train"), self._split(job, "test"))
+        return self._overlaps[key]
 
     def close(self) -> None:
         """End the processes that load samples; they begin again with the next job that has any."""

@@ -252,6 +252,9 @@ class TrialRun:
         if self._final:
             start = perf_counter()
             self.state.adopt_average()
+            if sentence := self.data.overlap(self.job):
+                self._warn_once(sentence)
+                self._facts["test_overlap"] = sentence
             metrics, facts = score_final(self.job, self.recipe, self.state.model, self.data, self.device)
             self._metrics |= metrics
             self._facts |= facts

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import hpo
-from hpo.errors import DataError, UsageError
+from hpo.errors import CodeMismatch, DataError, UsageError
 from hpo.evaluation.evaluate import EvaluateOptions, evaluate
 from hpo.inference.exporting import export_model
 from hpo.inference.model import Trust, load_model
@@ -32,6 +32,29 @@ def test_several_inputs_are_searched_reproduced_evaluated_and_exported(place: Pa
         assert export_model(saved, kind, place / f"m.{ending}").checked == 36
     with pytest.raises(UsageError, match="reads no images"):
         predict(saved, [place / "a.png"])
+
+
+def test_samples_that_changed_since_the_last_trial_are_refused(place: Path, tmp_path: Path) -> None:
+    """The loader's file is the same; what it reads is not."""
+    text = (place / "token_data.py").read_text()
+    assert "torch.Generator().manual_seed(" in text
+    (tmp_path / "seed.txt").write_text("0")
+    (tmp_path / "read_data.py").write_text(
+        text.replace('{"train": 0, "test": 1}[split]', f'{{"train": int(open({str(tmp_path / "seed.txt")!r}).read())'
+                     ', "test": 1}[split]')
+    )  # fmt: skip
+    study = tmp_path / "study.py"
+    study.write_text((place / "tokens.py").read_text().replace("token_data", "read_data").replace("sentences", "read"))
+    assert hpo.run(str(study), trials=1, trainers=1).counts["complete"] == 1
+    (tmp_path / "seed.txt").write_text("1")
+    with pytest.raises(CodeMismatch) as caught:
+        hpo.run(str(study), trials=2, trainers=1)
+    assert 'study "read" was trained with other data (1 finished trials)' in str(caught.value)
+    assert "train split of read_data:load   " in str(caught.value)
+    inspection = inspect_study(find_study(str(study)), "cpu")  # both splits are now of one seed
+    assert inspection.data["notes"][0].startswith("13 of 150 test samples of read_data:load are also in the train")
+    assert {name: len(counts) for name, counts in inspection.data["classes"].items()} == {"blame": 2, "praise": 2}
+    assert sum(counts[0] for counts in inspection.data["classes"].values()) == inspection.train_images
 
 
 def test_a_data_set_of_tensors_keeps_the_contract(place: Path) -> None:
