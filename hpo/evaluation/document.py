@@ -52,9 +52,8 @@ def document(study: Study, candidates: Sequence[Candidate], results: Results, *,
         "winner": best["name"] if best else None,
         "verdict": verdict(rows, direction),
     }
-    if study.judged_by == "val_accuracy" and not own:
-        return made
-    made = {**made, "metric": final_metric(study, rows), "direction": direction}
+    if study.judged_by != "val_accuracy" or own:
+        made = {**made, "metric": final_metric(study, rows), "direction": direction}
     if best and not own:
         add_shown(study, made, results[best["key"]])
     return made

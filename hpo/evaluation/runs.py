@@ -104,6 +104,19 @@ class _StoredRun(TypedDict):
     curve: list[_StoredEpoch]
 
 
+class _Mistake(TypedDict):
+    index: int
+    label: int
+    predicted: int
+    confidence: float
+    image: str
+
+
+class _Mistakes(TypedDict):
+    count: int
+    shown: list[_Mistake]
+
+
 class _Measured(TypedDict):
     """What scoring the test split adds to the facts of a run."""
 
@@ -116,6 +129,7 @@ class _Measured(TypedDict):
     per_class_iou: NotRequired[list[float | None]]
     per_class_spread: NotRequired[list[float | None]]
     picture: NotRequired[str]
+    mistakes: NotRequired[_Mistakes]
     latency_p50_ms: float
     latency_p95_ms: float
     images_per_second: float

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from hpo.evaluation.rows import mean_row
 from hpo.evaluation.runs import RunResult
 from hpo.evaluation.statistics import estimate, estimate_resampled
-from hpo.results.evaluation import ConfigurationRow, EvaluationDocument, MeanRow
+from hpo.results.evaluation import ConfigurationRow, EvaluationDocument, MeanRow, Mistake, Mistakes
 from hpo.study.study import Study
 
 __all__ = ["add_classes", "add_shown"]
@@ -34,12 +35,25 @@ def _of_class(done: Sequence[RunResult], label: int) -> MeanRow | None:
 
 def add_shown(study: Study, document: EvaluationDocument, results: Sequence[RunResult]) -> None:
     """Add the task, and what the first complete run of the winner, whose model is kept, has to show."""
+    facts = next((one.finished.facts for one in results if one.complete), {})
+    if "mistakes" in facts:
+        document["mistakes"] = _named(facts["mistakes"], study.dataset_row.class_names)
     if study.parts.task == "classification":
         return
     document["task"] = study.parts.task
-    facts = next((one.finished.facts for one in results if one.complete), {})
     if "residuals" in facts:
         names = study.dataset_row.class_names
         document["residuals"] = dict(zip(names, facts["residuals"], strict=True))
     if "picture" in facts:
         document["picture"] = facts["picture"]
+
+
+def _named(found: Mapping[str, Any], classes: Sequence[str]) -> Mistakes:
+    """With the names of classes; a stored run may say any number."""
+    known = range(len(classes))
+    rows: list[Mistake] = [
+        {**one, "label": classes[one["label"]], "predicted": classes[one["predicted"]]}
+        for one in found["shown"]
+        if one["label"] in known and one["predicted"] in known
+    ]
+    return {"count": found["count"], "shown": rows}

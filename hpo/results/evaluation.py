@@ -16,6 +16,8 @@ __all__ = [
     "EvaluationDocument",
     "FailedRun",
     "MeanRow",
+    "Mistake",
+    "Mistakes",
     "RunRow",
     "SearchRerun",
     "Verdict",
@@ -132,6 +134,26 @@ class SearchRerun(TypedDict):
     score: NotRequired[float | None]
 
 
+class Mistake(TypedDict):
+    """A test image that was taken for another class. index: its number in the test split, from 0
+
+    confidence: the probability that the model gives the predicted class, 0..1; image: a small picture, WebP in base64
+    """
+
+    index: int
+    label: str
+    predicted: str
+    confidence: float
+    image: str
+
+
+class Mistakes(TypedDict):
+    """Of one run on the test split. count: of all; shown: at most 24 of them, the most confident first."""
+
+    count: int
+    shown: list[Mistake]
+
+
 class EvaluationDocument(TypedDict):
     """Everything about an evaluation. winner: the name of a configuration; None when no run is complete.
 
@@ -140,6 +162,7 @@ class EvaluationDocument(TypedDict):
     task:         of the study; left out, it is classification
     residuals:    of the winner's first run: for each value of a regression, [target, prediction] of test items
     picture:      of the winner's first run, a PNG in base64: test images, their masks, and the predicted ones
+    mistakes:     of the winner's first run, of images that have a class; left out where an older hpo evaluated
     """
 
     format: int
@@ -158,6 +181,7 @@ class EvaluationDocument(TypedDict):
     task: NotRequired[str]
     residuals: NotRequired[dict[str, list[list[float]]]]
     picture: NotRequired[str]
+    mistakes: NotRequired[Mistakes]
     search_rerun: NotRequired[SearchRerun]
 
 

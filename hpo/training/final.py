@@ -24,6 +24,7 @@ from hpo.training.checkpoint import separate
 from hpo.training.configuration import Recipe
 from hpo.training.losses import losses
 from hpo.training.metrics import MetricSet
+from hpo.training.mistakes import shown
 from hpo.training.scoring import latency_ms, score_test
 from hpo.training.tasks import output_shape, task_of
 from hpo.training.test_details import picture
@@ -40,7 +41,8 @@ def score_final(
 
     metrics: test_loss, latency_ms, test_accuracy where the task has one, each metric that the study names as test_NAME
     facts:   confusion, per_class_accuracy, macro_f1, images_per_second, test_images, latency_p50_ms,
-             latency_p95_ms, model_bytes, and what TestDetails says of the task; picture: of the first masks
+             latency_p95_ms, model_bytes, and what TestDetails says of the task; picture: of the first masks;
+             mistakes: of hpo.training.mistakes.shown, of images that have a class
     """
     test = data.test(job, data.parts(job).images)
     batch = laid_out(test, recipe)
@@ -64,6 +66,7 @@ def score_final(
     facts = {
         **report.facts(),
         **_pictured(test, report.masks),
+        **(shown(report.mistakes, test, job.dataset["shape"]) if report.mistakes else {}),
         "test_images": len(test),
         "latency_p50_ms": median,
         "latency_p95_ms": slow,

@@ -21,6 +21,7 @@ from hpo.training.cuda_errors import memory_error
 from hpo.training.device import release_memory, synchronize
 from hpo.training.losses import LossFunction
 from hpo.training.metrics import MetricSet
+from hpo.training.mistakes import MistakeFinder
 from hpo.training.running_metrics import RunningMetrics, count_hits
 from hpo.training.step import Batch, precision
 from hpo.training.tasks import Count, count_for, no_hits
@@ -130,6 +131,7 @@ class TestReport:
     """The result on the test split: confusion[label][prediction] counts images; without classes it is empty.
 
     metrics: those that the study names; details: what a task says besides; masks: what it predicts of the first images
+    mistakes: of MistakeFinder.found, empty where a sample has no class
     """
 
     loss: float
@@ -139,6 +141,7 @@ class TestReport:
     metrics: dict[str, float] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
     masks: Tensor | None = None
+    mistakes: dict[str, Any] = field(default_factory=dict)
 
     def facts(self) -> dict[str, Any]:
         """confusion, per_class_accuracy, macro_f1 (the unweighted mean of the classes' F1) and throughput."""
@@ -169,7 +172,7 @@ def score_test(
     task: str = "classification",
 ) -> TestReport:
     """One pass over the images at `index` int64 [N]."""
-    count, details = count_for(task), TestDetails(task, metrics, loss)
+    count, details, mistakes = count_for(task), TestDetails(task, metrics, loss), MistakeFinder()
     running = RunningMetrics(device)
     confusion = torch.zeros(classes * classes, dtype=torch.int64, device=device)
     if metrics:
@@ -187,6 +190,7 @@ def score_test(
         running.images += len(labels)
         details.add(logits, labels)
         if task == "classification":
+            mistakes.add(logits, labels)
             confusion.add_(torch.bincount(labels * classes + logits.argmax(1), minlength=classes * classes))
 
     with _judging(model, recipe, device):
@@ -197,9 +201,17 @@ def score_test(
     seconds = perf_counter() - start
     with torch.inference_mode():
         more = details.facts()
-    table = confusion.reshape(classes, classes).tolist() if task == "classification" else []
-    images = len(index) / seconds
-    return TestReport(mean_loss, accuracy if count else None, table, images, found, more, details.predicted)
+    classes_known = task == "classification"
+    return TestReport(
+        mean_loss,
+        accuracy if count else None,
+        confusion.reshape(classes, classes).tolist() if classes_known else [],
+        len(index) / seconds,
+        found,
+        more,
+        details.predicted,
+        mistakes.found() if classes_known else {},
+    )
 
 
 def latency_ms(model: nn.Module, image: Tensor, recipe: Recipe, device: torch.device) -> tuple[float, float]:

@@ -27,6 +27,8 @@ from hpo.results.evaluation import (
     ConfigurationRow,
     EvaluationDocument,
     MeanRow,
+    Mistake,
+    Mistakes,
     RunRow,
     SearchRerun,
     Verdict,
@@ -135,6 +137,9 @@ def test_the_document_has_the_keys_of_its_types(evaluated: Evaluated) -> None:
         for name in ("test_accuracy", "test_loss", "macro_f1", "train_seconds"):
             assert row[name].keys() == MeanRow.__annotations__.keys()
         assert all(run.keys() == RunRow.__annotations__.keys() - {"metrics"} for run in row["runs"])
+    assert document["mistakes"].keys() == Mistakes.__annotations__.keys()
+    for mistake in document["mistakes"]["shown"]:
+        assert mistake.keys() == Mistake.__annotations__.keys()
 
 
 def test_the_winner_s_files_are_optuna_artifacts(evaluated: Evaluated, home: Settings) -> None:
@@ -257,3 +262,11 @@ def test_the_report_shows_the_evaluation(home: Settings, tmp_path: Path) -> None
     assert right == [won["confusion"][index][index] for index in range(10)]
     assert json.loads((tmp_path / "report.json").read_text())["evaluation"]["winner"] == document["winner"]
     assert as_document({**document, "format": 2}) is None
+    wrong = document["mistakes"]
+    assert page.count("data:image/webp;base64,") == len(wrong["shown"]) == min(24, wrong["count"]) > 0
+    one = wrong["shown"][0]
+    assert f"<b>{one['label']}</b>, taken for <b>{one['predicted']}</b>" in page
+    before = {key: value for key, value in document.items() if key != "mistakes"}  # as an older hpo left it
+    older = write_report(build_report(replace(view, evaluation=as_document(before))), tmp_path / "older")
+    assert "taken for" not in older.page.read_text()
+    assert document["verdict"]["sentence"] in unescape(older.page.read_text())
