@@ -176,6 +176,7 @@ def status_json(view: StudyView) -> dict[str, Any]:
         "best": best_json(view.name, winner) if winner is not None else None,
         "deadline": view.deadline.isoformat() if view.deadline else None,
         "seconds_left": view.seconds_left,
+        "stopped": view.stopped,
         "trials_target": view.trials_target,
         "workers": workers,
         "insight": _insight_json(view),

@@ -140,7 +140,11 @@ def budget_text(view: StudyView) -> str:
         parts.append(f"{view.trials_target} trials")
     if view.seconds_left is not None and view.deadline is not None:
         left = format_duration(view.seconds_left) + " left" if view.seconds_left > 0 else "time is up"
-        parts.append(f"{left} [dim](until {view.deadline.astimezone():%Y-%m-%d %H:%M:%S})[/]")
+        if view.stopped:
+            left = "stopped in a dashboard"
+        parts.append(
+            f"{left} [dim]({'at' if view.stopped else 'until'} {view.deadline.astimezone():%Y-%m-%d %H:%M:%S})[/]"
+        )
     return ", ".join(parts) or "[dim]none set[/]"
 
 

@@ -25,6 +25,7 @@ SHOWN = 3
 
 _REASONS = {
     "deadline": "time is up",
+    "dashboard": "stopped in a dashboard; run the same command again to resume",
     "trials": "all trials are done",
     "exhausted": "nothing is left to try",
     "stopped": "the objective called study.stop()",
@@ -46,7 +47,9 @@ def emit_summary(result: Result, study: Study, *, reference: str, name: str, sto
     from hpo.user_code import described_bug
 
     table = labelled_lines()
-    table.add_row("study", f"[bold]{cell(name)}[/]  {_REASONS.get(result.stopped, result.stopped)}")
+    view = _view(result, study, name, storage)
+    stopped = "dashboard" if view.stopped and result.stopped == "deadline" else result.stopped
+    table.add_row("study", f"[bold]{cell(name)}[/]  {_REASONS.get(stopped, stopped)}")
     paused = " for the next run" if result.counts["waiting"] else ""  # which counts_text names last
     table.add_row("trials", counts_text(result.counts) + paused)
     best = result.best
@@ -61,10 +64,10 @@ def emit_summary(result: Result, study: Study, *, reference: str, name: str, sto
         table.add_row("outside", outside)
     if best is not None:
         try:
-            add_rows(table, insight_of(_view(result, study, name, storage)))
+            add_rows(table, insight_of(view))
         except Exception as error:  # noqa: BLE001 - the search is over, and what it found is shown all the same
             table.add_row("verdict", cell(f"not known: {described_bug(error)}"))
-    if result.stopped == "deadline" and not count_finished(result.counts):
+    if stopped == "deadline" and not count_finished(result.counts):
         table.add_row("hint", "starting took all of the time: run it again with a larger --timeout")
     compared = study.has_baseline
     if compared and (missing := why_no_baseline(result.frozen)):
@@ -104,12 +107,11 @@ def _refused(result: Result) -> list[str]:
 def _view(result: Result, study: Study, name: str, storage: str | None) -> StudyView:
     """The study as the database has it, with its evaluation; what this process knows where that cannot be read now."""
     from hpo.cli.options import read_stored
-    from hpo.errors import HpoError
     from hpo.results.reading import StudyView
 
     try:
         return read_stored(name, storage)
-    except HpoError:
+    except Exception:  # noqa: BLE001 - no database, or a bug: the search is over, and its last lines are said all the same
         return StudyView(name, study.directions, result.frozen, study.declaration(), objectives=study.objectives)
 
 

@@ -22,6 +22,9 @@ STILL_IMPROVING = 0.2
 """A search whose last gain is in so late a part of it would have gone on."""
 
 
+STOPPED = "it was stopped in a dashboard: `hpo run` goes on where its trials stopped, with the time that you give it"
+
+
 @dataclass(frozen=True)
 class NextStep:
     """text: one sentence. command: what to call, without `hpo` and the study, as "evaluate"; "" where there is none."""
@@ -41,7 +44,11 @@ def _steps(
     view: StudyView, answer: StudyVerdict, settled: Settled, mattered: Mattered, pace: Pace
 ) -> Iterator[NextStep]:
     counts, finished = view.counts, count_finished(view.counts)
+    if view.stopped:
+        yield NextStep(STOPPED, "run")
     if not finished:
+        if view.stopped:
+            return
         if not counts["running"]:
             yield NextStep("`hpo run` starts the search", "run")
         return

@@ -150,6 +150,7 @@ def _budget(data: ReportData) -> list[tuple[str, str]]:
     rows = [("trials finished", f"{data.finished:,}{target}")]
     if view.deadline is not None and view.seconds_left is not None:
         left = f"{words.seconds(view.seconds_left)} left" if view.seconds_left > 0 else "time is up"
+        left = "stopped in a dashboard" if view.stopped else left
         rows.append(("time limit", f"{_moment(view.deadline)}, {left}"))
     starts, ends = data.trials["started"].dropna(), data.trials["finished"].dropna()
     if len(starts) and len(ends):

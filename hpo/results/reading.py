@@ -52,6 +52,7 @@ class StudyView:
     epochs:      rows of hpo_epochs, where history was asked for: `trial`, `epoch`, `val_accuracy` and so on; `metrics`
                  holds those of the user's own by name
     metrics:     by number of the trial, the last value of each metric of the user's own, where these were asked for
+    stopped:     whether somebody stopped it, in a dashboard, and no run has gone on since
     evaluation:  what the last `hpo evaluate` found; None where that is not as docs/evaluation.md says
     declaration: row name -> text, as hpo.study.study.Study.declaration gave it
     workers:     every coordinator that ever worked on it, oldest first
@@ -64,6 +65,7 @@ class StudyView:
     declaration: Mapping[str, Any] | None = None
     deadline: datetime | None = None
     seconds_left: float | None = None
+    stopped: bool = False
     trials_target: int | None = None
     workers: tuple[queries.WorkerRow, ...] = ()
     objectives: tuple[str, ...] = ()
@@ -206,6 +208,7 @@ def _with_our_record(connection: Connection, study_id: int, view: StudyView, his
         declaration=record.declaration,
         deadline=record.deadline,
         seconds_left=queries.budget(connection, study_id).seconds_left,
+        stopped=queries.is_stopped(connection, study_id),
         trials_target=record.trials_target,
         workers=tuple(queries.list_workers(connection, study_id)),
         uid=record.uid,

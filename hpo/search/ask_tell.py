@@ -123,7 +123,8 @@ class AskTell:
             return ""
         with engine.connect() as connection:
             left = queries.budget(connection, self.study_id).seconds_left
-        if not self._planner.over and (left is None or left > 0.0):
+            stopped = queries.is_stopped(connection, self.study_id)  # by somebody who may resume it
+        if not self._planner.over and (left is None or left > 0.0 or stopped):
             return ""
         ended = self._planner.end_waiting(engine, worker_id)
         with engine.connect() as connection:

@@ -11,6 +11,7 @@ from dashboard_client import PASSWORD, USER, Client, basic
 from sqlalchemy import Engine, text
 
 from hpo.dashboard import Login
+from hpo.results.reading import read_study
 from hpo.storage import queries
 from hpo.storage.engine import open_engine
 
@@ -49,7 +50,9 @@ def test_a_stop_ends_the_study_s_time_and_resuming_gives_back_what_was_left(
     assert seconds is not None
     assert -60 < seconds <= 0
     assert ">Resume this study<" in client("GET", f"/stop/{NAME}").body
+    assert read_study(database, "ours/50% ä").stopped
     assert asked(client, ours, False) == 200
+    assert not read_study(database, "ours/50% ä").stopped
     seconds = left(database, ours)
     assert seconds is not None
     assert 900 < seconds <= 1000

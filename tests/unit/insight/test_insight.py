@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import random
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from typing import Any
 
@@ -14,7 +15,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from rich.console import Console
 
-from hpo.cli.study_tables import best_lines
+from hpo.cli.study_tables import best_lines, status_lines
 from hpo.insight import Insight, insight_of
 from hpo.insight.mattered import FEW_TRIALS, MOST_TRIALS
 from hpo.insight.series import quality
@@ -342,3 +343,21 @@ def test_two_trials_of_one_number_are_told_apart() -> None:
     best, failed = trial(1, 0.9), trial(1, state=TrialState.FAIL)
     assert answers(baseline(0.5), best, failed).settings.trial == 1
     assert quality([failed, best], "maximize") == {1: (2.0, 0.0, 0.9)}
+
+
+def test_a_stopped_study_says_so_and_how_to_go_on() -> None:
+    """A stop sets the deadline to now, and "time is up" sent people to look for the limit that they had given."""
+    view = viewed(trial(0, 0.5), deadline=datetime(2026, 1, 1, tzinfo=UTC), seconds_left=-5.0, stopped=True)
+    insight, said = insight_of(view), rendered(view)
+    assert "stopped in a dashboard" in said
+    assert "time is up" not in said
+    assert "`hpo run` goes on where its trials stopped" in said
+    assert insight.steps[0].command == "run"
+    assert [step.text for step in insight_of(viewed(stopped=True)).steps] == [insight.steps[0].text]
+    assert "time is up" in rendered(replace(view, stopped=False))
+
+
+def rendered(view: StudyView) -> str:
+    console = Console(file=StringIO(), width=200)
+    console.print(status_lines(view, insight_of(view), []))
+    return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import sqlalchemy
 from optuna.distributions import FloatDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -14,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo import Command, Float, FreezeThaw, Objective, Study
 from hpo.errors import StudyError
 from hpo.messages import Epoch
+from hpo.search import ask_tell
 from hpo.search.events import Counts
 from hpo.search.paused import PausedCheckpoints
 from hpo.search.planning import Planner
@@ -271,3 +274,17 @@ def test_what_it_cannot_go_by_is_refused(fields: dict[str, Any], words: str) -> 
     common = {"name": "s", "dataset": "digits", "model": "shallow", "space": rows, "baseline": {"lr": 0.01}}
     with pytest.raises(StudyError, match="(?s)" + words.replace("(", r"\(").replace(")", r"\)")):
         Study(**{**common, "search": FreezeThaw(), **fields})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("stopped", "ended"), [(False, "2 paused trials will not go on: pruned"), (True, "")])
+def test_a_stop_in_a_dashboard_ends_no_trial_that_waits(
+    stopped: bool, ended: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its deadline is over as if the time were up; whoever resumes it would have lost every paused trial."""
+    monkeypatch.setattr(ask_tell.queries, "budget", lambda *_: SimpleNamespace(seconds_left=0.0))
+    monkeypatch.setattr(ask_tell.queries, "is_stopped", lambda *_: stopped)
+    host = object.__new__(ask_tell.AskTell)
+    host.study_id = 1
+    host._planner = SimpleNamespace(over=False, end_waiting=lambda *_: 2)  # type: ignore[assignment]
+    host.synchronise = lambda connection: None  # type: ignore[method-assign,assignment]
+    assert host.end_waiting(sqlalchemy.create_engine("sqlite://"), "worker", closing=True) == ended
