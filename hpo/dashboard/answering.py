@@ -1,6 +1,7 @@
 """What optuna-dashboard does not know about a study: what it found, what its objectives are called, and its report.
 
-Nothing is written: the note of a study in which nobody wrote one is made when a browser asks for it.
+Nothing is written: the note of a study in which nobody wrote one, and the report among its artifacts, are made when a
+browser asks for them.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import json
 import re
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +38,7 @@ KEPT = 16
 
 _DETAIL = re.compile(r"/+api/+studies/+(\d{1,10})/*")
 _REPORT = re.compile(r"/+report/+(.+)")
+_ARTIFACT = re.compile(r"/+artifacts/+(\d{1,10})/+([0-9a-fA-F-]{36})")
 
 _PAGE_POLICY = (
     "sandbox allow-scripts allow-popups; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; "
@@ -78,6 +81,8 @@ class Answering:
         if asked := _REPORT.fullmatch(path):
             # WSGI gives the bytes of a path as Latin-1.
             return self._report(asked[1].encode("latin-1", "replace").decode("utf-8", "replace"), start_response)
+        if (asked := _ARTIFACT.fullmatch(path)) and asked[2] == _artifact_id(int(asked[1])):
+            return self._artifact(int(asked[1]), start_response)
         if asked := _DETAIL.fullmatch(path):
             return self._detail(int(asked[1]), environ, start_response)
         return self._application(environ, start_response)
@@ -91,6 +96,16 @@ class Answering:
                    ("Content-Security-Policy", _PAGE_POLICY), ("Refresh", "60")]  # fmt: skip
         start_response("200 OK", headers)
         return [page]
+
+    def _artifact(self, study_id: int, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        name = self._name_of(study_id)
+        if name is None:
+            return _plain(start_response, "404 Not Found", f"study {study_id} is gone")
+        return self._report(name, start_response)
+
+    def _name_of(self, study_id: int) -> str | None:
+        with self._engine.connect() as connection:
+            return next((one.name for one in queries.list_studies(connection) if one.study_id == study_id), None)
 
     def _page(self, name: str) -> bytes:
         data = build_report(read_study(self._engine, name, history=True))
@@ -118,11 +133,12 @@ class Answering:
             document["note"] = {"version": 0, "body": known.note}
         if known.names:
             document.setdefault("objective_names", list(known.names))
+        report = {"artifact_id": _artifact_id(study_id), "filename": "report.html", "mimetype": "text/html"}
+        document["artifacts"] = [{**report, "encoding": ""}, *document.get("artifacts", ())]
         return json.dumps(document).encode()
 
     def _know(self, study_id: int, document: Mapping[str, Any]) -> _Known:
-        with self._engine.connect() as connection:
-            name = next((one.name for one in queries.list_studies(connection) if one.study_id == study_id), None)
+        name = self._name_of(study_id)
         if name is None:
             raise ValueError(f"study {study_id} is gone")
         view = read_study(self._engine, name)
@@ -143,6 +159,11 @@ class Answering:
                 while len(self._kept) > KEPT:
                     del self._kept[min(self._kept, key=lambda key: self._kept[key][0])]
             return found
+
+
+def _artifact_id(study_id: int) -> str:
+    """Of the report among the artifacts of a study: always the same, as a browser keeps what it was told."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"hpo:report:{study_id}"))
 
 
 def _plain(start_response: Callable[..., Any], status: str, text: str) -> Iterable[bytes]:

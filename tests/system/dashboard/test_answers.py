@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Callable
 
 from dashboard_client import PASSWORD, USER, Client, basic
@@ -45,13 +46,22 @@ def test_a_study_of_plain_optuna_is_shown_as_it_is_named(serve: Serve) -> None:
     assert "No best trial yet" in str(found["note"])
 
 
-def test_the_report_is_served_live_in_an_origin_of_its_own(serve: Serve, ours: int) -> None:
+def test_the_report_is_served_live_and_as_an_artifact_in_an_origin_of_its_own(serve: Serve, ours: int) -> None:
     answer = serve()("GET", "/report/ours%2F50%25%20%C3%A4")
     assert answer.status == 200
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert answer.headers["content-security-policy"].startswith("sandbox allow-scripts")
     assert "allow-same-origin" not in answer.headers["content-security-policy"]
     assert "Trial 1 scored 0.75000 in the search" in answer.body
+    client = serve()
+    (listed,) = detail(client, ours)["artifacts"]  # type: ignore[misc]
+    assert (listed["filename"], listed["mimetype"]) == ("report.html", "text/html")
+    attached = client("GET", f"/artifacts/{ours}/{listed['artifact_id']}")
+    assert attached.status == 200
+    assert attached.headers["content-security-policy"] == answer.headers["content-security-policy"]
+    assert "Trial 1 scored 0.75000 in the search" in attached.body
+    assert client("GET", f"/artifacts/{ours - 1}/{listed['artifact_id']}").status == 404  # another study's
+    assert client("DELETE", f"/api/artifacts/{ours}/{listed['artifact_id']}").status == 404  # nothing to delete
     missing = serve()("GET", "/report/nothing")
     assert missing.status == 404
     assert 'no study "nothing"' in missing.body
@@ -61,4 +71,5 @@ def test_a_stranger_sees_no_report(serve: Serve, ours: int, login: Login) -> Non
     client = serve(host="0.0.0.0", login=login)
     path = "/report/ours%2F50%25%20%C3%A4"
     assert client("GET", path).status == 401
+    assert client("GET", f"/artifacts/{ours}/{uuid.uuid5(uuid.NAMESPACE_URL, f'hpo:report:{ours}')}").status == 401
     assert client("GET", path, authorization=basic(USER, PASSWORD)).status == 200
