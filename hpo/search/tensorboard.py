@@ -1,13 +1,16 @@
 """`--tensorboard DIR`: scalars per epoch and a row of the HParams table for every trial, without torch or TensorFlow.
 
 DIR/STUDY/                 the columns of the HParams table
-DIR/STUDY/trial-00012/     that trial's scalars, parameters, outcome
+DIR/STUDY/trial-00012/     that trial's scalars, and once it has ended its parameters and its outcome
+
+TensorBoard knows a session as a success or a failure, and would show a pruned trial as complete. So its outcome is
+a column, too, called status. Of all columns TensorBoard shows five at first: those that are marked as differing.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +29,14 @@ if TYPE_CHECKING:
 
 __all__ = ["TensorBoardProgress"]
 
+SHOWN = 5
+"""Columns of parameters that TensorBoard shows before anybody chooses."""
+
+WANTED = ("lr", "optimizer", "layers")
+"""Parameters of those, where a study has them; then as declared, and those that each layer has last."""
+
+_ENDS = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+
 
 class TensorBoardProgress(SearchProgress):
     """A SearchProgress that also writes TensorBoard's event files.
@@ -39,11 +50,12 @@ class TensorBoardProgress(SearchProgress):
         self._folder = Path(folder).expanduser() / study.name
         self._writers: dict[int, EventFileWriter] = {}
         self._resumed: set[int] = set()
+        self._began: dict[int, float] = {}
         self._told: dict[int, set[tuple[int, str]]] = {}  # by trial: steps and metrics of the user's own
         self._broken = False
         try:
             writer = _open(self._folder)
-            if study.own is None:  # else nobody knows the parameters yet; TensorBoard then gathers them from the trials
+            if study.rows.searched:  # else nobody knows them yet; TensorBoard then gathers them from the trials
                 _write(writer, _experiment(study), time.time())
             writer.close()
         except ImportError:
@@ -77,8 +89,8 @@ class TensorBoardProgress(SearchProgress):
     def _finish(self, trial: Trial, outcome: Outcome) -> None:
         writer = self._writer(trial)
         self._told.pop(trial.trial_id, None)
-        if self._study.own is not None:  # only now are all parameters known
-            _write(writer, _session_start(trial), time.time())
+        # Only now are status and, of an objective, all parameters known; TensorBoard reads a start once.
+        _write(writer, _session_start(self._study, trial, outcome, self._began.pop(trial.trial_id)), time.time())
         names = [f"objective/{metric}" for metric in self._study.objectives]
         if outcome.values:
             scalars = dict(zip(names, outcome.values, strict=True))
@@ -93,8 +105,7 @@ class TensorBoardProgress(SearchProgress):
             if any(folder.glob("events.*")):
                 self._resumed.add(trial.trial_id)
             writer = _open(folder)
-            if self._study.own is None:
-                _write(writer, _session_start(trial), time.time())
+            self._began.setdefault(trial.trial_id, time.time())
             self._writers[trial.trial_id] = writer
         return self._writers[trial.trial_id]
 
@@ -132,10 +143,11 @@ def _scalars(values: dict[str, float]) -> Any:
     return Summary(value=[Summary.Value(tag=name, simple_value=value) for name, value in values.items()])
 
 
-def _session_start(trial: Trial) -> Any:
+def _session_start(study: Study, trial: Trial, outcome: Outcome, began: float) -> Any:
     from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 
-    info = plugin_data_pb2.SessionStartInfo(start_time_secs=time.time())
+    info = plugin_data_pb2.SessionStartInfo(start_time_secs=began)
+    info.hparams[_status_name(study, trial.params)].string_value = _ENDS[outcome.state]
     for name, value in trial.params.items():
         if isinstance(value, bool):
             info.hparams[name].bool_value = value
@@ -159,16 +171,37 @@ def _experiment(study: Study) -> Any:
     from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
     experiment = api_pb2.Experiment(name=study.name, time_created_secs=time.time())
+    status = experiment.hparam_infos.add(name=_status_name(study), type=api_pb2.DATA_TYPE_STRING, differs=True)
+    status.domain_discrete.extend(_ENDS.values())
+    shown = _shown(study)
     for name, row in study.rows.searched.items():
         kind = api_pb2.DATA_TYPE_FLOAT64
         if isinstance(row, Categorical) and not all(type(choice) in (int, float) for choice in row.choices):
             all_bool = all(isinstance(choice, bool) for choice in row.choices)
             kind = api_pb2.DATA_TYPE_BOOL if all_bool else api_pb2.DATA_TYPE_STRING
         for each in _names(study, name, row.repeat):
-            experiment.hparam_infos.add(name=each, type=kind)
+            info = experiment.hparam_infos.add(name=each, type=kind, differs=each in shown)
+            if kind != api_pb2.DATA_TYPE_FLOAT64:  # without its choices TensorBoard offers no filter, and complains
+                assert isinstance(row, Categorical)
+                info.domain_discrete.extend(row.choices if kind == api_pb2.DATA_TYPE_BOOL else map(str, row.choices))
     for metric in study.objectives:
         experiment.metric_infos.add(name=api_pb2.MetricName(tag=f"objective/{metric}"), display_name=metric)
     return _hparams(metadata.EXPERIMENT_TAG, plugin_data_pb2.HParamsPluginData(experiment=experiment))
+
+
+def _status_name(study: Study, params: Iterable[str] = ()) -> str:
+    """`status`, where no parameter is called that."""
+    return "trial_status" if "status" in {*study.rows.searched, *params} else "status"
+
+
+def _shown(study: Study) -> set[str]:
+    """The columns that fit beside the status."""
+    rows = study.rows.searched
+    wanted = [name for name in WANTED if name in rows]
+    once = [name for name, row in rows.items() if row.repeat is None]
+    each = [column for name, row in rows.items() for column in _names(study, name, row.repeat) if row.repeat]
+    names = [column for name in wanted for column in _names(study, name, rows[name].repeat)]
+    return set(list(dict.fromkeys([*names, *once, *each]))[: SHOWN - 1])
 
 
 def _names(study: Study, name: str, repeat: str | None) -> list[str]:

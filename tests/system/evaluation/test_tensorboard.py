@@ -26,7 +26,7 @@ def test_scalars_and_hparams_of_every_trial(database_url: str, tmp_path: Path, m
     assert set(read.Runs()) == {"quick", *(f"quick/trial-{number:05d}" for number in range(4))}
     content = read.SummaryMetadata("quick", metadata.EXPERIMENT_TAG).plugin_data.content
     experiment = metadata.parse_experiment_plugin_data(content)
-    assert {info.name for info in experiment.hparam_infos} == {"batch_size", "hidden_units", "lr"}
+    assert {info.name for info in experiment.hparam_infos} == {"status", "batch_size", "hidden_units", "lr"}
     assert [info.name.tag for info in experiment.metric_infos] == ["objective/val_accuracy"]
     for trial in found.frozen:
         run = f"quick/trial-{trial.number:05d}"
@@ -35,7 +35,9 @@ def test_scalars_and_hparams_of_every_trial(database_url: str, tmp_path: Path, m
         assert [event.value for event in read.Scalars(run, "objective/val_accuracy")] == pytest.approx(trial.values)
         start = read.SummaryMetadata(run, metadata.SESSION_START_INFO_TAG).plugin_data.content
         hparams = metadata.parse_session_start_info_plugin_data(start).hparams
-        assert {name: value.number_value for name, value in hparams.items()} == pytest.approx(trial.params)
+        numbers = {name: value.number_value for name, value in hparams.items() if name != "status"}
+        assert numbers == pytest.approx(trial.params)
+        assert hparams["status"].string_value == "complete"
         end = read.SummaryMetadata(run, metadata.SESSION_END_INFO_TAG).plugin_data.content
         assert metadata.parse_session_end_info_plugin_data(end).status == 1
 
