@@ -95,7 +95,7 @@ def _say(data: ReportData, written: WrittenReport, images: list[Path], as_json: 
         }
         emit_json(document)
         return
-    if missing:
-        titles = ", ".join(plot.title.lower() for plot in written.plots if plot.missing)
+    # That nothing failed is no trouble.
+    if titles := ", ".join(plot.title.lower() for plot in written.plots if plot.missing and plot.key != "failures"):
         notice(f"not drawn (the page says why): {titles}")
     emit(str(written.page))

@@ -142,7 +142,8 @@ def _judged(one: Series, ranks: Mapping[int, float], best: Sequence[int], tested
     ordered = sorted(values)
     low, high = (ordered[round(part * (len(ordered) - 1))] for part in (0.1, 0.9))
     middle = one.place(median(values))
-    direction = "small" if middle < 1 / 3 else "large" if middle > 2 / 3 else "middle"
+    third = 1 / 3 + 1e-9  # of 1 to 4, 2 is small and 3 is large
+    direction = "small" if middle <= third else "large" if middle >= 1 - third else "middle"
     rounded = (round(low), round(high)) if one.whole else (low, high)
     return Matter(one.name, whole_share, sure, corrected, direction, rounded, len(having))
 

@@ -51,7 +51,12 @@ PLOTS = (
         "edf", "Distribution of results", "The share of complete trials that reached at most a value.", distribution
     ),
     PlotRow("timeline", "Timeline by worker", "What each worker did when.", timeline),
-    PlotRow("correlation", "Correlation", "Spearman rank correlation over complete trials.", correlation),
+    PlotRow(
+        "correlation",
+        "Correlation with parameters",
+        "Spearman's rank correlation of results, time and size with each parameter, over complete trials.",
+        correlation,
+    ),
     PlotRow("failures", "Failures by reason", "Trials that failed, diverged or ran out of memory.", failures),
 )
 

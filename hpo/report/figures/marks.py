@@ -51,28 +51,36 @@ def sampled_trials(
     return drawn, [f"{len(drawn):,} of {len(trials):,} complete trials drawn: an even sample, with the best."]
 
 
-def marks(data: ReportData, rows: pandas.DataFrame, x: str, y: str, *, small: bool = False) -> list[Any]:
-    """Scatter traces of `rows` by outcome, then the baseline and the best on top."""
+def marks(
+    data: ReportData, rows: pandas.DataFrame, x: str, y: str, *, small: bool = False, told: str = ""
+) -> list[Any]:
+    """Scatter traces of `rows` by outcome, then the baseline and the best on top.
+
+    told: the column to say of a mark in place of x
+    """
     size = 6 if small else 7
     traces = []
     for outcome in ("waiting", "running", "pruned", "failed", "complete"):
         chosen = rows[rows["state"] == outcome]
         if not chosen.empty:
-            traces.append(_trace(chosen, x, y, outcome, size))
+            traces.append(_trace(chosen, x, y, outcome, size, told or x))
     best = data.best[:1] if len(data.objectives) == 1 else data.best
     named = {"baseline": (data.baseline,) if data.baseline else (), "best" if len(best) < 2 else "front": best}
     for name, trials in named.items():
         chosen = rows[rows["number"].isin([trial.number for trial in trials])]
         if not chosen.empty:
-            traces.append(_trace(chosen, x, y, name, size + (5 if small else 6)))
+            traces.append(_trace(chosen, x, y, name, size + (5 if small else 6), told or x))
     return traces
 
 
-def _trace(rows: pandas.DataFrame, x: str, y: str, outcome: str, size: int) -> Any:
+def _trace(rows: pandas.DataFrame, x: str, y: str, outcome: str, size: int, told: str) -> Any:
     return go.Scatter(
         x=_plain(rows[x]),
         y=_plain(rows[y]),
         customdata=rows["number"].tolist(),
+        text=[f"{value:g}" if isinstance(value, float) else value for value in _plain(rows[told])]
+        if told != x
+        else None,
         mode="markers",
         name=outcome,
         legendgroup=outcome,
@@ -85,7 +93,11 @@ def _trace(rows: pandas.DataFrame, x: str, y: str, outcome: str, size: int) -> A
             if not SYMBOLS[outcome].endswith("-open")
             else {"width": 1.2},
         },
-        hovertemplate="trial %{customdata}<br>%{x}<br>%{y}<extra>" + outcome + "</extra>",
+        hovertemplate="trial %{customdata}<br>%{"
+        + ("text" if told != x else "x")
+        + "}<br>%{y}<extra>"
+        + outcome
+        + "</extra>",
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas
 import plotly.graph_objects as go
 
@@ -18,31 +20,23 @@ PAIRS = 5
 
 
 def correlation(data: ReportData) -> Drawing:
+    """What was measured (down) against what was chosen (across): two parameters go together as the sampler chose."""
     rows = data.trials[data.trials["number"].isin([trial.number for trial in data.complete])]
     if len(rows) < PAIRS:
         raise NotDrawable(f"A correlation of fewer than {PAIRS} complete trials says nothing; there are {len(rows)}.")
-    table = pandas.DataFrame(
-        {label(name): rows[column] for name, column in zip(data.objectives, data.values, strict=True)}
-        | {"training time (s)": rows["seconds"]}
-    )
+    measures = {label(name): rows[column] for name, column in zip(data.objectives, data.values, strict=True)}
+    measures["training time (s)"] = rows["seconds"]
     if "parameters" in rows:
-        table["parameter count"] = rows["parameters"]
-    measures = len(table.columns)
-    for parameter in data.varying():
-        column = rows[f"params_{parameter.name}"]
-        if parameter.numeric:
-            table[label(parameter.name)] = column
-        else:
-            for choice in sorted({str(value) for value in column.dropna()})[:4]:
-                table[label(f"{parameter.name} = {choice}")] = (column.astype(str) == choice).where(column.notna())
-    table = table.astype("float64")
-    table = table.loc[:, (table.nunique() > 1) & (table.notna().sum() >= PAIRS)]
-    notes = [f"The {CELLS - measures} most important parameters are shown."] if len(table.columns) > CELLS else []
-    table = table.iloc[:, :CELLS]
-    if len(table.columns) < 2:
-        raise NotDrawable("Nothing but one measure varies between complete trials.")
-    matrix = table.corr(method="spearman", min_periods=PAIRS)
-    names = list(matrix.columns)
+        measures["parameter count"] = rows["parameters"]
+    down, across = _varying(measures), _varying(_chosen(data, rows))
+    if down.empty or across.empty:
+        raise NotDrawable("No parameter varies between complete trials, or nothing that was measured.")
+    notes = [f"The {CELLS} most important parameters are shown."] if len(across.columns) > CELLS else []
+    across = across.iloc[:, :CELLS]
+    matrix = pandas.DataFrame(
+        {name: [_rank_correlation(across[name], down[measure]) for measure in down.columns] for name in across.columns}
+    )
+    names, measured = list(across.columns), list(down.columns)
     # Adding 0.0 turns the −0.00 of rounding into 0.00.
     cells = [
         [None if pandas.isna(value) else round(float(value), 2) + 0.0 for value in row] for row in matrix.to_numpy()
@@ -51,7 +45,7 @@ def correlation(data: ReportData) -> Drawing:
         notes.append(f"An empty cell: fewer than {PAIRS} complete trials have both, or one of them never changes.")
     figure = go.Figure(
         go.Heatmap(
-            z=cells, x=names, y=names, zmin=-1, zmax=1, xgap=2, ygap=2,
+            z=cells, x=names, y=measured, zmin=-1, zmax=1, xgap=2, ygap=2,
             colorscale=[[0, "#b45309"], [0.25, "#fbbf77"], [0.5, "#f8fafc"], [0.75, "#7cc4ba"], [1, "#0f766e"]],
             text=[["" if value is None else f"{value:.2f}".replace("-", "−") for value in row] for row in cells],
             texttemplate="%{text}", textfont={"size": 11},
@@ -59,10 +53,34 @@ def correlation(data: ReportData) -> Drawing:
             hovertemplate="%{y} and %{x}: %{z}<extra></extra>",
         )
     )  # fmt: skip
-    figure.update_layout(height=150 + 32 * len(names))
+    figure.update_layout(height=150 + 32 * len(measured))
     figure.update_yaxes(autorange="reversed", showgrid=False, ticks="")
     figure.update_xaxes(tickangle=-40, showgrid=False, ticks="")
     return Drawing([figure], notes, wide=True)
+
+
+def _chosen(data: ReportData, rows: pandas.DataFrame) -> dict[str, pandas.Series[Any]]:
+    """The parameters as numbers: a choice of two is one column, since the other would only mirror it."""
+    found = {}
+    for parameter in data.varying():
+        column = rows[f"params_{parameter.name}"]
+        if parameter.numeric:
+            found[label(parameter.name)] = column
+            continue
+        choices = sorted({str(value) for value in column.dropna()})[:4]
+        for choice in choices[: 1 if len(choices) == 2 else None]:
+            found[label(f"{parameter.name} = {choice}")] = (column.astype(str) == choice).where(column.notna())
+    return found
+
+
+def _varying(columns: dict[str, pandas.Series[Any]]) -> pandas.DataFrame:
+    table = pandas.DataFrame(columns).astype("float64")
+    return table.loc[:, (table.nunique() > 1) & (table.notna().sum() >= PAIRS)]
+
+
+def _rank_correlation(one: pandas.Series[Any], other: pandas.Series[Any]) -> float:
+    """Spearman's, of the trials that have both; NaN where these are too few or all alike."""
+    return float(pandas.DataFrame({"one": one, "other": other}).corr("spearman", min_periods=PAIRS).iloc[0, 1])
 
 
 def size(data: ReportData) -> Drawing:

@@ -10,8 +10,9 @@ import plotly.graph_objects as go
 
 from hpo.report.data import ReportData
 from hpo.report.figures.marks import finite_rows, marks, sampled
+from hpo.report.figures.spreading import SPREAD_NOTE, spread
 from hpo.report.plot import Drawing, NotDrawable
-from hpo.report.theme import COLOURS, axis, label, log_axis, robust_range
+from hpo.report.theme import COLOURS, label, log_axis, robust_range
 from hpo.results.parameter_ranges import ParameterRange
 
 __all__ = ["slice_plot", "times"]
@@ -19,6 +20,8 @@ __all__ = ["slice_plot", "times"]
 PANELS = 24
 POINTS = 600
 PACE = "seconds_per_step"
+BESIDE = "beside"
+"""The column of where a trial stands that others would hide."""
 
 
 def slice_plot(data: ReportData) -> Drawing:
@@ -78,6 +81,8 @@ def _panels(data: ReportData, column: str, title: str) -> Drawing:
         if column == PACE:
             figure.update_yaxes(**_time_axis(rows[column]))
         figures.append(figure)
+    if any(trace.text is not None for figure in figures for trace in figure.data):
+        notes.append(SPREAD_NOTE)
     if not inside.all():
         notes.append(
             f"{int((~inside).sum()):,} of {len(rows):,} trials lie outside the range shown; double-click a plot to see "
@@ -93,9 +98,13 @@ def _panel(
     data: ReportData, parameter: ParameterRange, drawn: pandas.DataFrame, mine: pandas.DataFrame, column: str
 ) -> Any:
     name = f"params_{parameter.name}"
-    figure = go.Figure(marks(data, drawn, name, column, small=True))
-    values = mine[name].tolist() if parameter.numeric else [label(value) for value in mine[name]]
-    figure.update_xaxes(**axis(parameter, values))
+    places, shown = spread(mine, parameter)
+    if places is None:
+        figure = go.Figure(marks(data, drawn, name, column, small=True))
+    else:
+        beside = drawn.assign(**{BESIDE: places[drawn.index]})
+        figure = go.Figure(marks(data, beside, BESIDE, column, small=True, told=name))
+    figure.update_xaxes(**shown)
     figure.update_layout(height=270, showlegend=False, margin={"l": 52, "r": 10, "t": 12, "b": 44})
     return figure
 

@@ -173,8 +173,42 @@ def test_none_is_a_value_and_not_a_gap(report_of: ReportOf) -> None:
     assert data.trials["params_kind"].tolist()[:3] == ["a", "None", True]
     assert data.trials["params_kind"].isna().sum() == 1
     figure = next(one for one in plot(data, "slice").drawing.figures if one.layout.xaxis.title.text == "kind")
-    assert list(figure.layout.xaxis.categoryarray) == ["None", "True", "a"]
-    assert {x for trace in figure.data for x in trace.x} == {"None", "True", "a"}
+    assert list(figure.layout.xaxis.ticktext) == ["None", "True", "a"]
+    assert {text for trace in figure.data for text in trace.text} == {"None", "True", "a"}
+
+
+def test_trials_that_share_a_choice_or_a_whole_number_stand_side_by_side(report_of: ReportOf) -> None:
+    """They made overplotted columns. Each stays nearer to its value than to any other, and says that value."""
+
+    def fill(study: optuna.Study) -> None:
+        for index in range(90):
+            add(study, index / 90, layers=1 + index % 3, kind=["a", None][index % 2], x=index / 90)
+
+    drawn = plot(report_of(fill), "slice")
+    figures = {figure.layout.xaxis.title.text: figure for figure in drawn.drawing.figures}
+    for name, values in (("layers", [1, 2, 3]), ("kind", [0, 1])):
+        (complete,) = [trace for trace in figures[name].data if trace.name == "complete"]
+        assert len(set(complete.x)) == 90
+        assert max(abs(x - round(x)) for x in complete.x) < 0.36
+        assert sorted({round(x) for x in complete.x}) == values
+    shown = dict(zip(figures["layers"].data[0].customdata, figures["layers"].data[0].text, strict=True))
+    assert shown == {number: str(1 + number % 3) for number in range(90)}
+    assert figures["x"].data[0].text is None
+    assert "stand side by side" in said(drawn)
+
+
+def test_correlations_are_of_results_with_parameters_and_no_choice_mirrors_another(report_of: ReportOf) -> None:
+    """The objective was one row of ten by ten, and a choice of two stood there twice."""
+
+    def fill(study: optuna.Study) -> None:
+        for index in range(30):
+            add(study, index / 30, x=index / 30, y=1.0 - index / 30, kind=["a", None][index % 2])
+
+    (heatmap,) = plot(report_of(fill), "correlation").drawing.figures[0].data
+    assert list(heatmap.y) == ["value"]  # no trial says how long it trained
+    cells = dict(zip(heatmap.x, heatmap.z[0], strict=True))
+    assert sorted(cells) == ["kind = None", "x", "y"]
+    assert (cells["x"], cells["y"]) == (1.0, -1.0)
 
 
 def test_panels_without_a_trial_in_range_are_not_drawn(report_of: ReportOf) -> None:
