@@ -35,15 +35,13 @@ def add_rows(table: Table, insight: Insight, *, steps: bool = True) -> None:
 def mattered_lines(insight: Insight) -> Iterator[str]:
     """`lr 43 %  small, 0.0021 to 0.01`, the most important first; or why nothing is said."""
     found = insight.mattered
-    if found.why:
-        yield f"not known yet: {found.why}"
+    if found.nothing:
+        yield found.nothing
         return
     clear = [one for one in found.parameters if one.sure != "unclear"]
     for one in clear[:SHOWN]:
         doubt = "" if one.sure == "sure" else f"  ({one.sure})"
         yield f"{one.name} {100 * one.share:.0f} %  {one.text}{doubt}"
-    if not clear:
-        yield f"no parameter stands out among {found.trials} finished trials"
 
 
 def cost_text(insight: Insight) -> str:
@@ -71,7 +69,7 @@ def settings_table(insight: Insight) -> Table:
     settled = insight.settings
     best = f"trial {settled.trial}" if settled.trial is not None else "best"
     if settled.baseline_trial is None or settled.baseline_trial == settled.trial:
-        table = plain_table("parameter", best if settled.baseline_trial is None else "baseline")
+        table = plain_table("parameter", best if settled.baseline_trial is None else f"{best} (baseline)")
         for row in settled.rows:
             table.add_row(cell(row.name), cell(value_text(row.best)))
         return table

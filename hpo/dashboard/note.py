@@ -35,6 +35,8 @@ def _lines(view: StudyView, insight: Insight, about: str, link: str, stop: str) 
     compared = settled.baseline_trial is not None and settled.baseline_trial != settled.trial
     if settled.rows:
         named = f"trial {settled.trial}" if settled.trial is not None else "best"
+        if settled.trial is not None and settled.trial == settled.baseline_trial:
+            named += " (baseline)"
         yield f"| parameter | {named} |{' baseline |' if compared else ''}"
         yield f"|---|---|{'---|' if compared else ''}"
         for row in settled.rows:
@@ -44,9 +46,12 @@ def _lines(view: StudyView, insight: Insight, about: str, link: str, stop: str) 
             yield f"| {_plain(row.name)} | {shown} |{theirs}"
         yield ""
     clear = [one for one in insight.mattered.parameters if one.sure != "unclear"][:MOST]
+    if insight.mattered.nothing:
+        yield f"What mattered: {_plain(insight.mattered.nothing)}."
+        yield ""
     if clear:
         parts = (f"{_plain(one.name)} {100 * one.share:.0f} % ({_plain(one.text)})" for one in clear)
-        yield f"Mattered: {', '.join(parts)}."
+        yield f"What mattered: {', '.join(parts)}."
         yield ""
     if insight.cost.text:
         saved = f"; pruning saved about {format_duration(insight.pruning.seconds)}" if insight.pruning else ""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hpo.insight.configurations import Settled
 from hpo.insight.cost import Pace
-from hpo.insight.mattered import Mattered
+from hpo.insight.mattered import FEW_TRIALS, Mattered
 from hpo.insight.verdict import IMAGE_METRIC, StudyVerdict
 from hpo.results.best import why_no_baseline
 from hpo.results.reading import StudyView
@@ -84,6 +84,11 @@ def _after(view: StudyView, answer: StudyVerdict, settled: Settled, pace: Pace) 
             yield NextStep(
                 f"it was still getting better (trial {settled.trial}): a longer `hpo run` may find more", "run"
             )
+    if settled.use == "baseline" and count_finished(view.counts) < FEW_TRIALS:
+        done = count_finished(view.counts)
+        yield NextStep(
+            f"{done} finished trial{'s' if done != 1 else ''} can say little: a longer `hpo run` goes on", "run"
+        )
     if view.trained_here:
         yield NextStep("`hpo evaluate` measures the best on data that the search never saw", "evaluate")
     elif settled.use != "baseline":

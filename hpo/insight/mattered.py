@@ -80,6 +80,14 @@ class Mattered:
     edges: tuple[Edge, ...] = ()
     why: str = ""
 
+    @property
+    def nothing(self) -> str:
+        """Why no parameter is named, in the words of every surface; "" where some are."""
+        if self.why:
+            return f"not known yet: {self.why}"
+        clear = any(one.sure != "unclear" for one in self.parameters)
+        return "" if clear else f"no parameter stands out among {self.trials} finished trials"
+
 
 def mattered_in(view: StudyView) -> Mattered:
     """The ranking by the first objective, from complete and pruned trials."""

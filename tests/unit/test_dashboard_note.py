@@ -40,6 +40,19 @@ def test_a_note_begins_with_the_verdict_and_ends_with_the_report() -> None:
     assert "| parameter | trial 1 | baseline |" in lines
 
 
+def test_a_note_says_what_is_not_known_yet_and_that_the_baseline_is_the_best() -> None:
+    """As `hpo best` and the report do: the note left the third question out, and named the baseline by its number."""
+    trial = create_trial(value=0.5, params={"x": 1}, distributions={"x": CategoricalDistribution([1, 2])})
+    trial.number, trial.user_attrs = 0, {"seed": 1, "origin": "baseline"}
+    view = StudyView("digits", ("maximize",), (trial,), {}, objectives=("val_accuracy",))
+    insight = insight_of(view)
+    text = note_text(view, insight, about="", link="/report/digits")
+    assert insight.mattered.nothing == "not known yet: it takes 20 finished trials to say; there are 1"
+    assert "What mattered: not known yet: it takes 20 finished trials to say; there are 1." in text
+    assert "| parameter | trial 0 (baseline) |" in text
+    assert "1 finished trial can say little: a longer" in text
+
+
 def test_nothing_that_somebody_wrote_is_markup() -> None:
     """Names, choices and the description: no link, no picture, no cell of a table of their own."""
     text = noted(HOSTILE, HOSTILE)

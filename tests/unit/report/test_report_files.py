@@ -324,3 +324,43 @@ def _plotly() -> str:
     from plotly.offline import get_plotlyjs
 
     return str(get_plotlyjs())
+
+
+LONG = "\u0645\u0639\u062f\u0644" + "\u5b66\u4e60\u7387" + "\U0001f600" + "\u202e" + "e\u0301" + "w" * 189
+"""A name of 200 characters of several scripts, one of which turns the direction of the text."""
+
+
+def test_sixty_parameters_of_names_of_every_script(written: Written) -> None:
+    """Whole files, a page of a few megabytes, and each name in it as it was."""
+    names = [LONG[:196] + f"{index:04d}" for index in range(60)]
+
+    def fill(study: optuna.Study) -> None:
+        for index in range(40):
+            values = {name: (index * (place + 3)) % 67 / 67 for place, name in enumerate(names)}
+            study.add_trial(told("COMPLETE", index / 40, steps=2, **values))
+
+    report = written(fill, name=LONG)
+    check(report)
+    assert not missing(report).keys() & {"history", "slice", "parallel", "importances"}
+    notes = next(plot.drawing.notes for plot in report.plots if plot.key == "slice")
+    assert any("24 most important of 60" in note for note in notes), notes
+    assert report.page.stat().st_size < 9e6
+    assert set(pandas.read_csv(report.folder / "trials.csv").columns) >= {f"params_{name}" for name in names}
+    assert f"<h1>{LONG}</h1>" in report.page.read_text()
+
+
+def test_a_report_over_one_that_somebody_reads_or_may_not_change(written: Written, tmp_path: Path) -> None:
+    """A browser that has the page open keeps what it read, whole; a file that cannot be replaced is named."""
+    report = written(lambda study: searched(study, 12))
+    with report.page.open() as opened:
+        head = opened.read(100)
+        again = written(lambda study: searched(study, 13))
+        rest = opened.read()
+    assert (head + rest).rstrip().endswith("</html>")
+    assert again.page.read_text() != head + rest
+    again.page.unlink()
+    again.page.mkdir()  # root may write to a read-only folder; nobody can replace a folder by a file
+    (again.page / "kept").write_text("")
+    with pytest.raises(UsageError, match=r"cannot write .*index\.html"):
+        written(lambda study: searched(study, 12))
+    assert (again.page / "kept").exists()
