@@ -160,6 +160,7 @@ def _show(study: Study, inspection: Inspection, facts: dict[str, Any], command: 
             f"[dim]trials in {format_short(facts['timeout_seconds'])}[/]   {fewest} to {most} "
             f"on {facts['slots']} slots if each trains every epoch; early stopping and pruning make room for more"
         )
+        lines += few_lines(most, inspection.estimates, facts["slots"])
     emit_rich(
         heading(study),
         "",
@@ -179,6 +180,27 @@ def _show(study: Study, inspection: Inspection, facts: dict[str, Any], command: 
         *lines,
         f"[green]ok[/]   next: {cell(command)}",
     )
+
+
+def few_lines(most: int, estimates: Sequence[TrialEstimate], slots: int) -> list[str]:
+    """A warning where a search would end before it could learn from its trials; none where enough of them fit."""
+    from hpo.duration import format_short
+    from hpo.insight.mattered import FEW_TRIALS
+
+    if most >= FEW_TRIALS:
+        return []
+    seconds = FEW_TRIALS * max(one.trial_seconds for one in estimates) / slots
+    fits = (
+        f"at most {most} whole trials fit"
+        if most > 1
+        else "at most 1 whole trial fits"
+        if most
+        else "no whole trial fits"
+    )
+    return [
+        f"[yellow]few[/]    {fits}: a search learns from about {FEW_TRIALS}, which take up to {format_short(seconds)}. "
+        "Give it more time or more devices, fewer epochs, or --subset"
+    ]
 
 
 def _sample(seen: Mapping[str, Any]) -> list[str]:
