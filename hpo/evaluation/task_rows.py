@@ -52,7 +52,13 @@ def _named(found: Mapping[str, Any], classes: Sequence[str]) -> Mistakes:
     """With the names of classes; a stored run may say any number."""
     known = range(len(classes))
     rows: list[Mistake] = [
-        {**one, "label": classes[one["label"]], "predicted": classes[one["predicted"]]}
+        {
+            "index": one["index"],
+            "label": classes[one["label"]],
+            "predicted": classes[one["predicted"]],
+            "confidence": one["confidence"],
+            "image": one["image"],
+        }
         for one in found["shown"]
         if one["label"] in known and one["predicted"] in known
     ]

@@ -50,7 +50,7 @@ class TensorBoardProgress(SearchProgress):
         self._folder = Path(folder).expanduser() / study.name
         self._writers: dict[int, EventFileWriter] = {}
         self._resumed: set[int] = set()
-        self._began: dict[int, float] = {}
+        self._seen_first: dict[int, float] = {}
         self._told: dict[int, set[tuple[int, str]]] = {}  # by trial: steps and metrics of the user's own
         self._broken = False
         try:
@@ -90,7 +90,7 @@ class TensorBoardProgress(SearchProgress):
         writer = self._writer(trial)
         self._told.pop(trial.trial_id, None)
         # Only now are status and, of an objective, all parameters known; TensorBoard reads a start once.
-        _write(writer, _session_start(self._study, trial, outcome, self._began.pop(trial.trial_id)), time.time())
+        _write(writer, _session_start(self._study, trial, outcome, self._seen_first.pop(trial.trial_id)), time.time())
         names = [f"objective/{metric}" for metric in self._study.objectives]
         if outcome.values:
             scalars = dict(zip(names, outcome.values, strict=True))
@@ -105,7 +105,7 @@ class TensorBoardProgress(SearchProgress):
             if any(folder.glob("events.*")):
                 self._resumed.add(trial.trial_id)
             writer = _open(folder)
-            self._began.setdefault(trial.trial_id, time.time())
+            self._seen_first.setdefault(trial.trial_id, time.time())
             self._writers[trial.trial_id] = writer
         return self._writers[trial.trial_id]
 

@@ -86,7 +86,8 @@ def _images(test: ImageSet | TensorSet | StreamedSet, shape: object, numbers: Se
     inputs, _ = test.batch(index)  # as its transforms made them, on whatever scale
     low, high = torch.aminmax(inputs.float().flatten(1), dim=1)
     low, high = (value.view(-1, 1, 1, 1) for value in (low, high))
-    return (255 * (inputs.float() - low) / (high - low).clamp_min(1e-9)).round().clamp(0, 255).to(torch.uint8).cpu()
+    scaled: Tensor = 255 * (inputs.float() - low) / (high - low).clamp_min(1e-9)
+    return scaled.round().clamp(0, 255).to(torch.uint8).cpu()
 
 
 def _webp(image: Tensor) -> str:
