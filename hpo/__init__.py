@@ -34,7 +34,7 @@ from hpo.study.pruners import (
     Wilcoxon,
 )
 from hpo.study.samplers import GP, NSGAII, NSGAIII, QMC, TPE, BruteForce, CmaEs, Fixed, Grid, Random
-from hpo.study.search import FreezeThaw
+from hpo.study.search import Converged, FreezeThaw
 from hpo.study.space import Categorical, Float, Int
 from hpo.study.study import Study
 
@@ -56,6 +56,7 @@ __all__ = [
     "Categorical",
     "CmaEs",
     "Command",
+    "Converged",
     "EarlyStopping",
     "Fixed",
     "Float",

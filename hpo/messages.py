@@ -58,8 +58,8 @@ class Protocol:
     early_stopping, stop_when: rules that end a trial before its last epoch
     max_seconds:     of training and validation; then the trial ends with its best so far
     validation:      share of the train split that is held out; None: the data set's own
-    split_seed:      the seed of subset, validation part and folds
-    folds:           the number of folds of cross-validation
+    split_seed:      the seed of subset, validation part and folds; folds: how many, of cross-validation
+    seeds:           how often the trial trains, on the same split and with other random numbers
     subset:          the number of images of the train split that are used
     measure_latency: time the network on one image
     compare_with:    configuration of the baseline, whose network is measured beside the trial's own
@@ -75,6 +75,7 @@ class Protocol:
     validation: float | None = None
     split_seed: int = 0
     folds: int | None = None
+    seeds: int | None = None
     subset: int | None = None
     measure_latency: bool = False
     compare_with: dict[str, Any] | None = None
@@ -226,7 +227,7 @@ class Epoch:
     metrics: train_loss, train_accuracy, val_loss, val_accuracy, lr
     own:     every other metric: of the study's own, or that the user's own training reports, under any names
     seconds: the time of training in this epoch, without validation
-    report:  (step, value) pairs for the pruner; one per epoch without folds, one per finished fold with folds
+    report:  (step, value) pairs for the pruner; one per epoch, with folds or seeds one per finished one of them
     replayed: the epoch was trained before a resume and is sent again, in case the first message got lost
     at:      when it ended, in seconds since 1970 by the trainer's clock
     """

@@ -19,8 +19,8 @@ __all__ = ["Result"]
 class Result:
     """The result of a run: the study as this process knows it.
 
-    stopped: "deadline", "trials", "exhausted", "stopped" (by trial.study.stop()), "interrupted" (Ctrl-C),
-             "terminated" (SIGTERM) or "hangup" (SIGHUP: the terminal was closed)
+    stopped: "deadline", "trials", "exhausted", "converged", "stopped" (by trial.study.stop()),
+             "interrupted" (Ctrl-C), "terminated" (SIGTERM) or "hangup" (SIGHUP: the terminal was closed)
     """
 
     study: str

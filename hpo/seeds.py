@@ -13,12 +13,14 @@ def trial_seed(study_seed: int, number: int) -> int:
     return _derive("trial", study_seed, number)
 
 
-def sampler_seed(study_seed: int, number: int) -> int:
+def sampler_seed(study_seed: int, number: int, again: int = 0) -> int:
     """The seed of the sampler that proposes trial `number`.
 
     With equal seeds several workers would propose the same first points, and a resumed run would repeat them.
+
+    again: how often it was asked for this trial before, in vain
     """
-    return _derive("sampler", study_seed, number)
+    return _derive(f"sampler/{again}" if again else "sampler", study_seed, number)
 
 
 def evaluation_seed(study_seed: int, configuration: str, index: int, used: Collection[int] = ()) -> int:

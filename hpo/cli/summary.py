@@ -28,6 +28,7 @@ _REASONS = {
     "dashboard": "stopped in a dashboard; run the same command again to resume",
     "trials": "all trials are done",
     "exhausted": "nothing is left to try",
+    "converged": "too little is left to gain",
     "stopped": "the objective called study.stop()",
     "interrupted": "stopped by Ctrl-C; run the same command again to resume",
     "terminated": "stopped by SIGTERM; run the same command again to resume",

@@ -144,7 +144,7 @@ def final_run(
     It stops after the candidate's epochs, while its schedule keeps the length it was tuned with.
     """
     study = found.study
-    protocol = replace(study.protocol(), stop_after=candidate.epochs, folds=None, measure_latency=False)
+    protocol = replace(study.protocol(), stop_after=candidate.epochs, folds=None, seeds=None, measure_latency=False)
     seed = evaluation_seed(study.seed, candidate.key, index, used)
     return _run(found, candidate, f"{candidate.name}, seed {index + 1}", index, protocol, seed, "final", folder)
 
@@ -155,7 +155,7 @@ def search_run(found: FoundStudy, candidate: Candidate, folder: Path) -> Evaluat
     A candidate that the search never trained is trained as the next trial would be.
     """
     study = found.study
-    protocol = replace(study.protocol(), keep_weights=True, folds=None, measure_latency=False)
+    protocol = replace(study.protocol(), keep_weights=True, folds=None, seeds=None, measure_latency=False)
     seed = candidate.trial_seed
     if seed is None:
         seed = trial_seed(study.seed, candidate.trial) if candidate.trial is not None else study.seed

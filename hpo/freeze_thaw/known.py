@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from hpo.freeze_thaw.encoding import Encoding
 from hpo.freeze_thaw.learned import EpochSeconds, Feasibility
 from hpo.freeze_thaw.progress import Progress
 from hpo.freeze_thaw.scale import Scale
+from hpo.study.space import configuration_key
 
 __all__ = ["Known"]
 
@@ -57,6 +59,7 @@ class Known:
         self.best = float(self._curves[self.leader.number].max())
         seen = [trial for trial in self._order if np.isfinite(trial.seconds)]
         self.seconds = EpochSeconds(self.points_of(seen), np.array([trial.seconds for trial in seen]))
+        self._tried = [trial.params for trial in trials]
         tried = [trial for trial in trials if trial.infeasible or trial.number in self._curves]
         self.feasibility = Feasibility(self.points_of(tried), np.array([trial.infeasible for trial in tried]))
 
@@ -69,6 +72,11 @@ class Known:
     def paused(self) -> list[Progress]:
         """Trials with an epoch that may go on, the best first."""
         return [trial for trial in self._order if trial.waits and len(trial.values) < self._epochs]
+
+    def untried(self, configurations: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Those that no trial has had."""
+        tried = {configuration_key(params) for params in self._tried}
+        return [params for params in configurations if configuration_key(params) not in tried]
 
     def points_of(self, trials: Iterable[Progress]) -> Array:
         """[n, columns]"""

@@ -49,11 +49,12 @@ LEAST_CHANCE = 0.05
 class Scheduler:
     """Decides for one study. It keeps what makes the next decision quicker: points of configurations, the kernel."""
 
-    def __init__(self, space: Space, epochs: int, *, maximize: bool) -> None:
+    def __init__(self, space: Space, epochs: int, *, maximize: bool, repeat: bool = False) -> None:
         self._space, self._epochs, self._maximize = space, epochs, maximize
         self._encoding = Encoding(space)
         self._model = CurveModel(self._encoding.columns, epochs)
         self._points: dict[int, Array] = {}
+        self._once = not repeat and space.may_repeat()
 
     def decide(
         self,
@@ -166,12 +167,12 @@ class Scheduler:
     def _new(self, known: Known, draw: np.random.Generator) -> list[dict[str, Any]]:
         new = [draw_evenly(self._space, draw) for _ in range(EVENLY)]
         if len(known.begun) < STARTUP_TRIALS:
-            return new
+            return known.untried(new) if self._once else new
         leaders = known.begun[:5]
         for place in range(NEAR):
             width = (0.05, 0.15, 0.3)[place % 3]
             new.append(draw_near(self._space, leaders[place % len(leaders)].params, draw, width=width, share=0.5))
-        return new
+        return known.untried(new) if self._once else new
 
 
 def _log_gain(away: Array) -> Array:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hpo.insight.configurations import Settled
 from hpo.insight.cost import Pace
 from hpo.insight.mattered import FEW_TRIALS, Mattered
+from hpo.insight.outlook import Outlook, outlook_of
 from hpo.insight.verdict import IMAGE_METRIC, StudyVerdict
 from hpo.results.best import why_no_baseline
 from hpo.results.reading import StudyView
 from hpo.storage.optuna_schema import count_finished
+from hpo.storage.trial_record import record_of
 
 __all__ = ["NextStep", "advise"]
 
@@ -63,6 +66,17 @@ def _steps(
         yield NextStep(edge.text)
 
 
+def _outlook(view: StudyView, answer: StudyVerdict, best: int) -> Outlook | None:
+    """Whether more time would help, beside the noise of seeds; where that is not known, of which images validate."""
+    several = any("seeds" in record_of(trial) for trial in view.trials)
+    found = outlook_of(view.trials, view.directions[0], seeds=several)
+    if found is None or found.noise is not None or not answer.one_image:
+        return found
+    value = next(trial.values[0] for trial in view.trials if trial.number == best)
+    luck = math.sqrt(max(value * (1.0 - value), answer.one_image) * answer.one_image)
+    return replace(found, noise=luck, of="the share of right images of one network differs between validation parts by")
+
+
 def _after(view: StudyView, answer: StudyVerdict, settled: Settled, pace: Pace) -> Iterator[NextStep]:
     """Once nobody works on it."""
     best = settled.trial
@@ -78,7 +92,10 @@ def _after(view: StudyView, answer: StudyVerdict, settled: Settled, pace: Pace) 
         else:
             yield NextStep("keep the baseline, or search longer with `hpo run`", "run")
         return
-    if pace.trials_since is not None and settled.use != "baseline":
+    outlook = _outlook(view, answer, best)
+    if outlook is not None and outlook.noise is not None:
+        yield NextStep(outlook.text, "" if outlook.converged else "run")
+    elif pace.trials_since is not None and settled.use != "baseline":
         late = pace.trials_since <= STILL_IMPROVING * count_finished(view.counts)
         if late and count_finished(view.counts) >= 5:
             yield NextStep(

@@ -45,9 +45,9 @@ class Sampling:
         inner = study.sampler.sampler if isinstance(study.sampler, Fixed) else study.sampler
         self.storage: Any = EvenConstraints(cache) if isinstance(inner, GP) else cache
 
-    def sampler(self, number: int) -> BaseSampler:
-        """A sampler for trial `number` alone; it knows the study as it is now."""
-        declared, seed = self._study.sampler, sampler_seed(self._study.seed, number)
+    def sampler(self, number: int, again: int = 0) -> BaseSampler:
+        """A sampler for trial `number` alone; it knows the study as it is now. again: how often it was asked before."""
+        declared, seed = self._study.sampler, sampler_seed(self._study.seed, number, again)
         if isinstance(declared, Fixed):
             return declared.around(self._one(declared.sampler, seed), self._study.rows)
         return self._one(declared, seed)

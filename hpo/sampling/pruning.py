@@ -12,6 +12,7 @@ from optuna.study import Study as OptunaStudy
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo.sampling.racing import Racing
 from hpo.storage.study_cache import StudyCache
 from hpo.storage.trial_record import record_of
 from hpo.study.pruners import PercentilePruner
@@ -22,9 +23,9 @@ __all__ = ["make_pruner"]
 
 def make_pruner(study: Study, cache: StudyCache, workers: int) -> BasePruner:
     """The pruner of a study, for the loop's thread only."""
-    if isinstance(study.pruner, PercentilePruner):
-        return _Cutoffs(study.pruner, cache, workers)
-    return study.pruner.build(study.epochs, workers)
+    cutoffs = isinstance(study.pruner, PercentilePruner)
+    pruner = _Cutoffs(study.pruner, cache, workers) if cutoffs else study.pruner.build(study.epochs, workers)
+    return Racing(study.seeds, pruner, cache) if study.seeds else pruner
 
 
 class _Cutoffs(BasePruner):

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import Connection, Engine
 
@@ -26,6 +28,8 @@ from hpo.sampling.foreseeing import ForeseeingSampler
 from hpo.sampling.intake import intake_for
 from hpo.sampling.planned import PlannedSampler
 from hpo.sampling.pruning import make_pruner
+from hpo.sampling.repeats import Repeats
+from hpo.search.converging import Converging
 from hpo.search.events import Counts
 from hpo.search.outcomes import refused
 from hpo.storage import queries
@@ -78,6 +82,8 @@ class AskTell:
         self._intake = intake_for(study)
         self._refusals: dict[int, str] = {}  # by trial id: why a claimed trial cannot be trained
         self._sampling, self._exhaustion = Sampling(study, cache), Exhaustion(study, cache)
+        self._repeats = Repeats(study, study_id, cache, self._sampling.storage)
+        self._converging = Converging(study, cache)
         self._planner = planner
         self.note = search_note(study) or self._sampling.note  # what the user should know of the sampler, or ""
         self._pruner = make_pruner(study, cache, workers)
@@ -98,7 +104,7 @@ class AskTell:
         `synchronise` before sampling them, and outside this transaction: it needs no lock on the study."""
         if self._plans is not None:
             return self._plans.claim(connection, worker_id)
-        room = 0 if isinstance(self.study.sampler, Grid) else self._exhaustion.room(limit)
+        room = 0 if isinstance(self.study.sampler, Grid) else self._exhaustion.room(self._room(limit))
         return queries.claim(
             connection, self.study_id, worker_id, self._host, lease_seconds, room or limit, new=room > 0
         )
@@ -111,8 +117,13 @@ class AskTell:
     def plan(self, wanted: int) -> str:
         """Before `claim`: decide about `wanted` free slots. Returns what the user should know, or ""."""
         if self._plans is not None:
-            self._plans.plan(wanted)
-        return "" if self._planner is None else self._planner.take_note()
+            self._plans.plan(wanted, self._room(wanted))
+        notes = (part.take_note() for part in (self._repeats, self._converging, self._planner) if part is not None)
+        return "; ".join(filter(None, notes))
+
+    def _room(self, limit: int) -> int:
+        """How many of `limit` new trials may begin: none once it has converged, or every combination is tried."""
+        return 0 if self._converging.reached() else self._repeats.room(limit, len(self.claimed))
 
     def end_waiting(self, engine: Engine, worker_id: str, *, closing: bool = False) -> str:
         """End the trials that wait and will not go on: none is worth training any more, or the study's time is up.
@@ -143,9 +154,9 @@ class AskTell:
         self._check_table(budget.fingerprint)
         counts = {STATES[state]: number for state, number in budget.counts.items()}
         left, target = budget.seconds_left, budget.trials_target
-        exhausted = exhausted and self._plans is None
+        exhausted = exhausted and (self._plans is None or not self._room(1))
         found = Counts(**counts, seconds_left=left, trials_target=target, exhausted=exhausted, until=budget.deadline,
-                       asked=True)  # fmt: skip
+                       asked=True, converged=self._converging.reached())  # fmt: skip
         if self._planner is not None:
             self._planner.look(connection, found)
         return found
@@ -180,7 +191,8 @@ class AskTell:
             params = dict(self.cache.get_trial(claim.trial_id).params)
             config = params
         else:
-            proposal = self._proposal(claim.trial_id, claim.number)
+            fresh = self._repeats.fresh(self.cache.get_trial(claim.trial_id), partial(self._sampler, claim))
+            proposal = self._proposal(claim.trial_id, claim.number, fresh)
             until = self._plans.begin(claim) if self._plans is not None else 0
             with told_at_its_line(self.study.sampler):
                 rows = self.study.rows.sample(lambda name, row: suggest(proposal, name, row))
@@ -227,10 +239,18 @@ class AskTell:
             self._proposals[trial.trial_id] = trial, proposal
         return proposal
 
-    def _proposal(self, trial_id: int, number: int) -> optuna.trial.Trial:
+    def _sampler(self, claim: queries.Claim, again: int) -> BaseSampler:
+        """What proposes a trial when it is asked for the n-th time: the plan, then the study's sampler."""
+        sampler = self._sampling.sampler(claim.number, again)
+        planned = self._plans.params(claim.trial_id) if self._plans is not None and not again else None
+        return sampler if planned is None else PlannedSampler(planned, sampler)
+
+    def _proposal(self, trial_id: int, number: int, decided: Mapping[str, Any] | None = None) -> optuna.trial.Trial:
         sampler = self._sampling.sampler(number)
-        if self._plans is not None:
-            sampler = PlannedSampler(self._plans.params(trial_id), sampler)
+        if decided is None and self._plans is not None:
+            decided = self._plans.params(trial_id)
+        if decided is not None:
+            sampler = PlannedSampler(decided, sampler)
         if self.study.define_by_run:
             sampler = ForeseeingSampler(sampler)
         # A new view for every trial: a Study remembers the trials it has read until its own `ask`, which is not used

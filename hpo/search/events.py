@@ -50,7 +50,8 @@ class TrialRefused:
 
 @dataclass(frozen=True)
 class Counts:
-    """The study as the database has it. `exhausted`: no trial waits and none may be created.
+    """The study as the database has it. `exhausted`: no trial waits and none may be created, where it is `converged`
+    because too little is left to gain.
 
     until: the deadline behind `seconds_left`. asked: False before the database was
     """
@@ -63,6 +64,7 @@ class Counts:
     seconds_left: float | None = None
     trials_target: int | None = None
     exhausted: bool = False
+    converged: bool = False
     until: datetime | None = None
     asked: bool = False
 

@@ -81,7 +81,7 @@ class Loop:
         self._trial_seconds = math.inf  # until an epoch is known
 
     def run(self) -> str:
-        """Work until there is a reason to stop: deadline, trials, exhausted, stopped, signal, database (away).
+        """Work until there is a reason to stop: deadline, trials, exhausted, converged, stopped, signal, database.
 
         Raises HpoError for what the user must act on. Either way every trainer has ended and every trial is released.
         """
@@ -284,7 +284,7 @@ class Loop:
         if counts.trials_target is not None and counts.finished >= counts.trials_target:
             return "trials"
         idle = not self._waiting and not self.pool.busy and not counts.running and not counts.waiting
-        return "exhausted" if counts.exhausted and idle else ""
+        return ("converged" if counts.converged else "exhausted") if counts.exhausted and idle else ""
 
     def _release_everything(self) -> None:
         """Checkpoint and requeue what runs within STOP_SECONDS; kill what does not answer. Nothing is lost."""

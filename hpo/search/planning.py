@@ -47,7 +47,9 @@ class Planner:
         self.gave_up = self.over = False
         self._study, self._study_id, self._cache, self._kept = study, study_id, cache, kept
         self._host, self._lease_seconds = host, lease_seconds
-        self._scheduler = Scheduler(study.rows, study.epochs, maximize=study.directions[0] == "maximize")
+        self._scheduler = Scheduler(
+            study.rows, study.epochs, maximize=study.directions[0] == "maximize", repeat=study.repeat
+        )
         self._standing = Standing(cache, study_id, study.epochs, baseline_first=study.has_baseline)
         self._planned: list[Decision] = []
         self._claimed: dict[int, Decision] = {}  # by trial id
@@ -106,23 +108,25 @@ class Planner:
 
     # What it decides ----------------------------------------------------------------------------------------------
 
-    def plan(self, wanted: int) -> None:
-        """Decide about `wanted` free slots, in place of what was decided before and not claimed."""
+    def plan(self, wanted: int, room: int) -> None:
+        """Decide about `wanted` free slots, in place of what was decided before and not claimed. At most `room` new
+        trials may begin: there are no more configurations that none has had."""
         self._planned = []
-        trials = self._trials()
+        trials, begun = self._trials(), 0
         for _ in range(wanted):
             decision = self._scheduler.decide(
                 trials,
                 self._draw(trials),
                 seconds_left=self._deadline - time.monotonic(),
-                may_begin=len(trials) < self._target,
+                may_begin=len(trials) < self._target and begun < room,
             )
             if decision is None:
                 break
             self._planned.append(decision)
+            begun += decision.number is None
             trials = _carried_out(trials, decision)
         training = any(trial.until for trial in trials)
-        self.over = not (self._planned or training) and len(trials) >= self._target
+        self.over = not (self._planned or training) and (len(trials) >= self._target or not room)
 
     def claim(self, connection: Connection, worker_id: str) -> list[queries.Claim]:
         """Lease what was planned, but for what another host was first to take."""

@@ -19,6 +19,9 @@ def fill_queue(connection: Connection, study: Study, study_id: int) -> None:
     """The baseline is trial 0, so that every report can say "better than"; then all points of a grid, if it is one."""
     if study.has_baseline:
         enqueue(connection, study_id, study, [study.baseline], "baseline")
+        if study.stop is not None and study.stop.noise is None and study.seeds is None:
+            # The noise between seeds, which Converged() goes by, is seen in what one configuration comes to.
+            enqueue(connection, study_id, study, [study.baseline] * (study.stop.repeats - 1), "repeat")
     lay_out(connection, study, study_id)
 
 

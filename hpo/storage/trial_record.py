@@ -72,6 +72,7 @@ class TrialRecord(TypedDict, total=False):
     precision: str
     warnings: list[str]
     folds: list[dict[str, Any]]
+    seeds: list[dict[str, Any]]
     decisions: list[dict[str, Any]]  # of a search with paused trials (hpo.search.planning), the first one first
     planned_epochs: int  # that it was to train for, where the study's table has more by now (--evolve)
     epoch_seconds: float  # when it paused: what an epoch took on average, validation included

@@ -39,7 +39,7 @@ def wasteful(study: Study) -> list[str]:
         return []
     sampler = study.sampler.sampler if isinstance(study.sampler, Fixed) else study.sampler
     said = [*_unlearned(sampler, study.pruner, len(study.objectives)), *_objectives(sampler, len(study.objectives))]
-    if isinstance(study.pruner, Wilcoxon) and study.epochs and not study.folds:
+    if isinstance(study.pruner, Wilcoxon) and study.epochs and not (study.folds or study.seeds):
         said.append(
             "Wilcoxon() compares trials step by step, for steps that are equal tasks, and here they are epochs of one "
             "curve: an early lead counts as much as a late one; MedianPruner() is for curves"

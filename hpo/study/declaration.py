@@ -63,18 +63,21 @@ def declared(study: Any) -> dict[str, str]:
         "constraints": ", ".join(str(c) for c in study.constraints) or None,
         "validation": study.validation,
         "folds": study.folds,
+        "seeds": study.seeds,
         "subset": study.subset,
         "seed": study.seed,
         "sampler": study.sampler,
         "pruner": study.pruner,
         "search": study.search,
+        "repeat": study.repeat or None,
     }
     return {**study.rows.describe(), **study.parts.declaration(), **_shown(protocol)}
 
 
 def _own(study: Any, training: Mapping[str, str], values: str) -> dict[str, str]:
     lasts = {"epochs": study.epochs, "max_seconds": study.max_seconds} if study.train is not None else {}
-    search = {"seed": study.seed, "sampler": study.sampler, "pruner": study.pruner, "search": study.search}
+    search = {"seed": study.seed, "sampler": study.sampler, "pruner": study.pruner, "search": study.search,
+              "repeat": study.repeat or None}  # fmt: skip
     return {**study.rows.describe(), **training, "(objective)": values, **_shown(lasts), **_shown(search)}
 
 
@@ -93,6 +96,7 @@ def protocol_of(study: Any) -> Protocol:
         validation=study.validation,
         split_seed=study.seed,
         folds=study.folds,
+        seeds=study.seeds,
         subset=study.subset,
         measure_latency="latency_ms" in (*study.objectives, *(c.metric for c in study.constraints)),
         compare_with=study.baseline_config if any(c.of_network for c in study.constraints) else None,

@@ -21,7 +21,7 @@ __all__ = ["RowChange", "TableChange", "compared", "numeric_row"]
 _NUMERIC = re.compile(r"(?P<low>\S+) \.\. (?P<high>\S+?)(?P<log> log)?(?: step (?P<step>\S+))?")
 _NO_LITERAL = (ValueError, SyntaxError, TypeError, OverflowError, MemoryError, RecursionError)
 """What ast.literal_eval raises for a text that is none; whoever writes to the database may have put any there."""
-_CHOOSES = ("(sampler)", "(pruner)", "(search)")
+_CHOOSES = ("(sampler)", "(pruner)", "(search)", "(repeat)")
 """What decides which trials come, and not what one means."""
 
 

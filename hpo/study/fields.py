@@ -20,7 +20,7 @@ from hpo.study.protocol import AtMost, EarlyStopping, StopWhen, check_metric
 from hpo.study.pruners import Pruner
 from hpo.study.recipe import REQUIRED
 from hpo.study.samplers import Grid, Sampler
-from hpo.study.search import FreezeThaw, check_freeze_thaw
+from hpo.study.search import FreezeThaw, check_search_fields
 from hpo.study.space import Space
 
 __all__ = [
@@ -63,7 +63,7 @@ def check_fields(values: Mapping[str, Any]) -> None:
 
 
 _HPO_TRAINS = (
-    "dataset", "model", "early_stopping", "stop_when", "constraints", "validation", "folds", "subset",
+    "dataset", "model", "early_stopping", "stop_when", "constraints", "validation", "folds", "seeds", "subset",
     "loss", "optimizer", "schedule", "metrics", "task",
 )  # fmt: skip
 """Fields about how hpo trains a model."""
@@ -216,7 +216,7 @@ def _check_parts(values: Mapping[str, Any]) -> None:
     check_arguments(values["pruner"])
     if values["search"] is not None:
         _choice("search", values["search"], FreezeThaw, "FreezeThaw", ["FreezeThaw"])
-        check_freeze_thaw(values)
+    check_search_fields(values)
     if values["early_stopping"] is not None:
         example = "early_stopping=EarlyStopping(patience=3), from hpo import EarlyStopping"
         _of_type("early_stopping", values["early_stopping"], EarlyStopping, "an EarlyStopping", example)

@@ -15,15 +15,28 @@ A *configuration* maps row names to values, with one list per `.per` row and onl
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from hpo.errors import StudyError, near_miss
 from hpo.study.parameters import Categorical, Float, Int, Parameter, Scalar
 
-__all__ = ["Categorical", "Float", "Int", "Parameter", "Space"]
+__all__ = ["Categorical", "Float", "Int", "Key", "Parameter", "Space", "configuration_key", "space_of"]
 
 Suggest = Callable[[str, Parameter], Scalar]
+
+Key = tuple[tuple[str, str, Any], ...]
+
+
+def configuration_key(params: Mapping[str, Any]) -> Key:
+    """The same for equal flat parameters, in whatever order, and for numbers that differ by rounding alone."""
+    return tuple((name, type(value).__name__, _comparable(value)) for name, value in sorted(params.items()))
+
+
+def _comparable(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.12g}")
+    return value if isinstance(value, Scalar) else repr(value)  # plain Optuna takes anything as a choice
 
 
 class Space:
@@ -151,6 +164,21 @@ class Space:
                 # An inactive deciding row makes two combinations the same configuration: the caller may see both.
                 yield config
 
+    def may_repeat(self, fixed: Collection[str] = ()) -> bool:
+        """Whether two configurations drawn from it may well be equal. Not where a row that is always searched, and is
+        not among `fixed`, has a continuous range; and a table in which nothing is searched asks for its only one."""
+        searched = self.searched
+        return bool(searched) and not any(
+            isinstance(row, Float) and row.step is None and row.low < row.high and self._always(row)
+            for name, row in searched.items()
+            if name not in fixed
+        )
+
+    def _always(self, row: Parameter) -> bool:
+        """Whether a row is searched in every configuration."""
+        count = None if row.repeat is None else self.rows[row.repeat]
+        return not row.conditions and not (isinstance(count, Parameter) and count.conditions)
+
     def describe(self) -> dict[str, str]:
         """Every row as text, in the order written."""
         return {name: str(row) if isinstance(row, Parameter) else f"{row!r} fixed" for name, row in self.rows.items()}
@@ -218,6 +246,11 @@ class Space:
         if not isinstance(values, (list, tuple)) or len(values) != count:
             raise StudyError(f"{what} has {name}={values!r}, which needs one value for each of {row.repeat}={count}")
         return name, values[int(index)]
+
+
+def space_of(given: Any) -> Space:
+    """The space of a table, or of another space."""
+    return Space(given.rows if isinstance(given, Space) else given)
 
 
 def _combinations(options: Sequence[Sequence[Any]]) -> Iterator[tuple[Any, ...]]:

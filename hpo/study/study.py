@@ -28,8 +28,8 @@ from hpo.study.parts import CHOSEN, Parts, parts_given
 from hpo.study.protocol import AtMost, EarlyStopping, StopWhen
 from hpo.study.recipe import RECIPE, REQUIRED
 from hpo.study.samplers import check_sampler
-from hpo.study.search import FreezeThaw
-from hpo.study.space import Space
+from hpo.study.search import Converged, FreezeThaw
+from hpo.study.space import Space, space_of
 from hpo.study.tasks import TASKS, TaskRow
 from hpo.study.training import Training
 from hpo.study.validation import check_rows, table_row
@@ -50,12 +50,15 @@ class Study:
     command:        a program that trains, with placeholders: "python train.py --lr {lr}", a list of words, or a
                     Command: then there is no data set or model, and the objective is a metric that it reports
     epochs:         at most, for each trial; search: FreezeThaw(), in place of sampler and pruner (docs/search.md)
+    repeat:         True trains a configuration again that a trial had; stop: Converged(), ends the study by itself
+    warm_start:     an earlier study in the same database, or several: the best of its configurations come first
     baseline:       a full configuration, enqueued first: what you would try without a search
     train:          a function of your own that trains a configuration of the space, called with a hpo.Run: then there
                     is no data set and no model, and objective and direction name what it reports. final: that which
                     trains for `hpo evaluate`, and returns test metrics. known: what others found best, tried on request
     validation:     share of the train split held out; None takes the data set's own. folds: of a cross-validation: the
-                    objective is their mean, pruning happens between them
+                    objective is their mean, pruning happens between them. seeds: each trial trains so many times, and
+                    its objective is the mean; one that cannot win ends after fewer
     max_seconds:    a trial that trains longer ends as complete, with its best; subset: train on so many images only
     loss, optimizer, schedule: of your own, "module:name", a function, or a Loss, Optimizer or Schedule that says what
                     it reads; several where a row chooses. metrics: by name, each a Metric, or names of the task's
@@ -80,10 +83,14 @@ class Study:
     sampler: SamplerField = SamplerField()  # noqa: RUF009  # a Sampler, once it is set
     pruner: PrunerField = PrunerField()  # noqa: RUF009
     search: FreezeThaw | None = None
+    repeat: bool = False
+    stop: Converged | None = None
+    warm_start: str | Sequence[str] = ()
     constraints: tuple[AtMost, ...] = ()
     known: Sequence[Mapping[str, Any]] = ()
     validation: float | None = None
     folds: int | None = None
+    seeds: int | None = None
     subset: int | None = None
     seed: int = 0
     description: str = ""
@@ -118,12 +125,12 @@ class Study:
     def _check_with_command(self, command: str | Sequence[str] | Command) -> None:
         fields.check_command_fields(vars(self))
         command = command if isinstance(command, Command) else Command(command)
-        self._set(command=command, space=_space(self.space), dataset="", model="", epochs=0)
+        self._set(command=command, space=space_of(self.space), dataset="", model="", epochs=0)
         check_command(self.name, command, self.rows, self.objectives)
 
     def _check_with_function(self, function: str | Callable[..., Any]) -> None:
         fields.check_train_fields(vars(self))
-        self._set(train=function_reference(function, "train", "run"), space=_space(self.space), dataset="", model="")
+        self._set(train=function_reference(function, "train", "run"), space=space_of(self.space), dataset="", model="")
         if self.final is not None:
             self._set(final=function_reference(self.final, "final", "run"))
 
@@ -132,7 +139,7 @@ class Study:
         check_task(self.task)
         given = with_task(vars(self)) if isinstance(self.task, Task) else vars(self)
         parts = parts_given(given, self.task_row.computed)
-        self._set(space=_space(self.space), metrics=parts.metrics, **parts.chosen)
+        self._set(space=space_of(self.space), metrics=parts.metrics, **parts.chosen)
         fields.check_metrics(vars(self), self.known_metrics)
         check_rows(self, self.parts)
 
@@ -290,10 +297,6 @@ class Study:
         """Sixteen hexadecimal digits that change with the declaration and with nothing else."""
         text = json.dumps(self.declaration(), sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _space(given: Any) -> Space:
-    return Space(given.rows if isinstance(given, Space) else given)
 
 
 def _as_tuple(given: str | Sequence[str]) -> tuple[str, ...]:

@@ -102,6 +102,8 @@ def notes(study: Study) -> list[str]:
         )
     if study.folds:
         said.append(f"each trial trains {study.folds} folds; pruning happens between them")
+    if study.seeds:
+        said.append(f"each trial trains {study.seeds} times; one that cannot win any more ends after fewer")
     if study.max_seconds:
         said.append(f"a trial that trains for {study.max_seconds:g} s ends, as complete, with its best so far")
     for rule in study.constraints:
@@ -112,7 +114,7 @@ def notes(study: Study) -> list[str]:
 
 def _estimate(study: Study, rehearsed: Mapping[str, Any]) -> TrialEstimate:
     epoch_seconds = float(rehearsed["epoch_seconds"])
-    trial_seconds = epoch_seconds * study.epochs * (study.folds or 1)
+    trial_seconds = epoch_seconds * study.epochs * (study.folds or study.seeds or 1)
     return TrialEstimate(
         config={name: rehearsed["config"][name] for name in study.rows.searched if name in rehearsed["config"]},
         parameters=rehearsed["parameters"],

@@ -42,7 +42,7 @@ def choose_trainers_per_gpu(found: FoundStudy, device: str, command: Sequence[st
     """How many trainers to run on `device`, measured on the study's baseline."""
     study = found.study
     job = make_job(found, Trial(0, 0, 1, {}, study.baseline_config, ""))
-    job = replace(job, protocol=replace(job.protocol, epochs=2, early_stopping=None, folds=None))
+    job = replace(job, protocol=replace(job.protocol, epochs=2, early_stopping=None, folds=None, seeds=None))
     return autotune_trainers_per_gpu(lambda count: measure(job, device, count, command))
 
 

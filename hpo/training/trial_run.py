@@ -47,7 +47,7 @@ class TrialRun:
         self._on_epoch, self._on_warning, self._stop = on_epoch, on_warning, stop
         self._record = record
         self._final = job.phase == "final"
-        self._folds: int = 1 if self._final else job.protocol.folds or 1
+        self._folds: int = 1 if self._final else job.protocol.folds or job.protocol.seeds or 1
         self._epochs: int = job.protocol.stop_after or job.protocol.epochs
         self._classes = len(job.dataset["classes"])
         self._metrics: dict[str, float] = {}
@@ -72,7 +72,7 @@ class TrialRun:
         self._facts["resumed_epoch"] = len(self.progress.curve) if snapshot else None
         self._facts["data_checksum"] = checksum
         if not self._final:
-            self._facts["val_images"] = len(parts.validation) * self._folds
+            self._facts["val_images"] = len(parts.validation) * self._folds  # several seeds judge each image again
         self._facts["setup_seconds"] = perf_counter() - start
         for epoch in self.progress.reported(self.job.trial_id):
             self._on_epoch(epoch)
@@ -99,7 +99,7 @@ class TrialRun:
         if self.state.losses.knows_guess:
             facts["expected_initial_loss"] = math.log(self._classes)
         if self._folds > 1:
-            facts["folds"] = progress.results
+            facts["seeds" if self.protocol.seeds else "folds"] = progress.results
         metrics = best | self._metrics
         return Finished(self.job.trial_id, outcome, len(progress.curve), best_epoch, metrics, facts, reason)
 
@@ -124,7 +124,7 @@ class TrialRun:
         return snapshot
 
     def _open_fold(self) -> None:
-        parts = self.data.parts(self.job, self.progress.fold)
+        parts = self.data.parts(self.job, self.progress.fold if self.protocol.folds else 0)
         self.state = self._train_state(parts)
         self._judge_batch = laid_out(parts.images, self.recipe)
 
@@ -229,7 +229,7 @@ class TrialRun:
         return self.checkpoints.due(self.state.size_bytes())
 
     def _reports(self, metrics: Mapping[str, float]) -> list[tuple[int, float]]:
-        """For the pruner: the epoch's objective, or after a fold's last epoch the mean of the folds so far."""
+        """For the pruner: the epoch's objective, or after the last epoch of a fold, or of a seed, the mean so far."""
         objective = self.protocol.objective
         if self._folds == 1:
             return [(self.progress.epoch, metrics[objective])] if objective in metrics else []

@@ -20,6 +20,7 @@ PUBLIC = {
         "Categorical",
         "CmaEs",
         "Command",
+        "Converged",
         "EarlyStopping",
         "Fixed",
         "Float",

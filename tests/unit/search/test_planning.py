@@ -82,7 +82,7 @@ class Host:
 
     def plan(self, wanted: int = 1) -> list[tuple[int | None, int]]:
         """(number, until) of each decision; None for a new trial."""
-        self.planner.plan(wanted)
+        self.planner.plan(wanted, wanted)
         return [(plan.number, plan.until) for plan in self.planner._planned]
 
 

@@ -127,6 +127,21 @@ def test_folds_report_their_running_mean(bench: Bench, make_job: Any) -> None:
     assert [epoch.epoch for epoch in bench.epochs] == [1, 2, 3, 4, 5, 6]
 
 
+def test_seeds_train_the_same_images_again_with_other_random_numbers(bench: Bench, make_job: Any) -> None:
+    """The first seed is the training that a study without `seeds` has, bit for bit."""
+    alone = bench.fit(make_job(protocol={"epochs": 2}))
+    first = [epoch.metrics for epoch in bench.epochs]
+    bench.epochs.clear()
+    finished = bench.fit(make_job(protocol={"seeds": 3, "epochs": 2}))
+    assert [epoch.metrics for epoch in bench.epochs][:2] == first
+    reports = [epoch.report for epoch in bench.epochs]
+    assert [len(report) for report in reports] == [0, 1, 0, 1, 0, 1]
+    results = [seed["val_loss"] for seed in finished.facts["seeds"]]
+    assert len(set(results)) == 3
+    assert finished.metrics["val_loss"] == pytest.approx(sum(results) / 3)
+    assert finished.facts["val_images"] == 3 * alone.facts["val_images"]
+
+
 def test_latency_is_measured_where_the_study_asks(bench: Bench, make_job: Any) -> None:
     """And only there."""
     assert "latency_ms" not in bench.fit(make_job(protocol={"epochs": 1})).metrics
