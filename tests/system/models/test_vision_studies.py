@@ -23,7 +23,9 @@ from hpo.trainers.trial import Trial
 
 STUDIES = (
     "cifar10_fast",
+    "cifar10_small",
     "cnn_fashion_mnist",
+    "cnn_fashion_mnist_wide",
     "mobilenet_v1_cifar10",
     "mobilenet_v2_cifar10",
     "mobilenet_v2_cifar10_finetune",

@@ -1,0 +1,52 @@
+"""MNIST with a multilayer perceptron and what the small table holds fixed: dropout, decay, distorted images, a schedule.
+
+The baseline is that of `mlp_mnist`. A wide perceptron has a thousand times as many weights as images to fit, so what counts is
+what keeps it from learning them by heart: dropout, weight decay, and images that are never twice the same.
+"""
+
+from hpo import TPE, Categorical, Float, Int, MedianPruner, Study
+
+study = Study(
+    name="mlp_mnist_wide",
+    description=__doc__,
+    dataset="mnist",
+    model="mlp",
+    space={
+        "batch_size": Int(16, 256, log=True),
+        "layers": Int(2, 3),
+        "hidden_units": Int(200, 1000, log=True).per("layers"),
+        "dropout": Float(0.0, 0.6),
+        "optimizer": Categorical("adamw", "sgd"),
+        "lr": Float(1e-4, 1e-1, log=True),
+        "momentum": Float(0.8, 0.99).when(optimizer="sgd"),
+        "nesterov": Categorical(True, False).when(optimizer="sgd"),
+        "weight_decay": Float(1e-6, 1e-1, log=True),
+        "schedule": Categorical("none", "cosine", "one_cycle"),
+        "warmup_epochs": Float(0.0, 3.0).when(schedule=("none", "cosine")),
+        "label_smoothing": Float(0.0, 0.2),
+        "rotation": Float(0.0, 20.0),
+        "crop_padding": Int(0, 3),
+        "cutout": Int(0, 12),
+        "ema_decay": Categorical(0.0, 0.99, 0.999),
+    },
+    objective="val_accuracy",
+    epochs=20,
+    sampler=TPE(),
+    pruner=MedianPruner(warmup_epochs=4),
+    baseline={
+        "batch_size": 64,
+        "layers": 2,
+        "hidden_units": [512, 512],
+        "dropout": 0.0,
+        "optimizer": "adamw",
+        "lr": 1e-3,
+        "weight_decay": 1e-6,
+        "schedule": "none",
+        "warmup_epochs": 0.0,
+        "label_smoothing": 0.0,
+        "rotation": 0.0,
+        "crop_padding": 0,
+        "cutout": 0,
+        "ema_decay": 0.999,
+    },
+)
