@@ -130,7 +130,7 @@ def spare_the_compiler() -> None:
         return
     counting = getattr(flop_counter, "_FlopCounterMode", None)
     methods = (Optimizer.add_param_group, Optimizer.zero_grad, getattr(counting, "__torch_dispatch__", None))
-    plain = [method.__wrapped__ for method in methods if hasattr(method, "__wrapped__")]
+    plain: list[Any] = [method.__wrapped__ for method in methods if hasattr(method, "__wrapped__")]
     for function in plain:
         setattr(function, DISABLED, function)
     sys.meta_path.insert(0, _Unspared(plain))

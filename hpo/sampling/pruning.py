@@ -23,8 +23,9 @@ __all__ = ["make_pruner"]
 
 def make_pruner(study: Study, cache: StudyCache, workers: int) -> BasePruner:
     """The pruner of a study, for the loop's thread only."""
-    cutoffs = isinstance(study.pruner, PercentilePruner)
-    pruner = _Cutoffs(study.pruner, cache, workers) if cutoffs else study.pruner.build(study.epochs, workers)
+    declared, pruner = study.pruner, study.pruner.build(study.epochs, workers)
+    if isinstance(declared, PercentilePruner):
+        pruner = _Cutoffs(declared, cache, workers)
     return Racing(study.seeds, pruner, cache) if study.seeds else pruner
 
 

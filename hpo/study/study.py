@@ -57,8 +57,7 @@ class Study:
                     is no data set and no model, and objective and direction name what it reports. final: that which
                     trains for `hpo evaluate`, and returns test metrics. known: what others found best, tried on request
     validation:     share of the train split held out; None takes the data set's own. folds: of a cross-validation: the
-                    objective is their mean, pruning happens between them. seeds: each trial trains so many times, and
-                    its objective is the mean; one that cannot win ends after fewer
+                    objective is their mean, pruning happens between them. seeds: trainings of each trial, whose mean counts
     max_seconds:    a trial that trains longer ends as complete, with its best; subset: train on so many images only
     loss, optimizer, schedule: of your own, "module:name", a function, or a Loss, Optimizer or Schedule that says what
                     it reads; several where a row chooses. metrics: by name, each a Metric, or names of the task's
@@ -189,9 +188,8 @@ class Study:
         if self.brings_training:
             by_itself = self.own.shown if self.own is not None else "this study's command"
             final = "give the study final=, a function of a run that trains for good and returns test metrics"
-            raise has_no_model(
-                command, by_itself, self.name, next=final if command == "evaluate" and self.train is not None else ""
-            )
+            next = final if command == "evaluate" and self.train is not None else ""
+            raise has_no_model(command, by_itself, self.name, next=next)
 
     @property
     def dataset_row(self) -> Dataset:
@@ -209,10 +207,8 @@ class Study:
 
     @property
     def model_name(self) -> str:
-        if self.own is not None:
-            return self.own.shown
-        if self.program is not None:
-            return self.program.shown
+        if trains := self.own or self.program:
+            return trains.shown
         return self.model if isinstance(self.model, str) else self.model.builder
 
     @property
