@@ -54,8 +54,7 @@ class Protocol:
     """The rules for every trial of a study. Study.protocol writes it; None always means "no such rule".
 
     epochs:          the most that a trial trains; schedules are made for this many
-    objectives:      metrics; the first one is reported to the pruner
-    early_stopping, stop_when: rules that end a trial before its last epoch
+    objectives:      metrics; the first is reported to the pruner. early_stopping, stop_when: end a trial sooner
     max_seconds:     of training and validation; then the trial ends with its best so far
     validation:      share of the train split that is held out; None: the data set's own
     split_seed:      the seed of subset, validation part and folds; folds: how many, of cross-validation

@@ -57,7 +57,7 @@ class Study:
                     is no data set and no model, and objective and direction name what it reports. final: that which
                     trains for `hpo evaluate`, and returns test metrics. known: what others found best, tried on request
     validation:     share of the train split held out; None takes the data set's own. folds: of a cross-validation: the
-                    objective is their mean, pruning happens between them. seeds: trainings of each trial, whose mean counts
+                    objective is their mean, pruning happens between them. seeds: of each trial, whose mean counts
     max_seconds:    a trial that trains longer ends as complete, with its best; subset: train on so many images only
     loss, optimizer, schedule: of your own, "module:name", a function, or a Loss, Optimizer or Schedule that says what
                     it reads; several where a row chooses. metrics: by name, each a Metric, or names of the task's
