@@ -1,7 +1,8 @@
 """The pictures of README.md and the site, from a real run: `python docs/pictures/take.py` (`make pictures`).
 
 Needs tmux, Chromium and playwright. It searches mlp_digits for two minutes in a folder of its own and takes three
-pictures beside this file: the terminal with half a minute left, the report's first screen, the dashboard's page.
+pictures beside this file: the terminal with half a minute left, the report's first screen, the dashboard's page. Then
+widths.py takes those of the report at every width.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ def main() -> None:
         subprocess.run([HPO, "report", "--study", "mlp_digits", "--out", "report"], cwd=folder, check=True)
         report = (Path(folder) / "report" / "index.html").as_uri()
         taken.append(picture(page_of(1280, 900), report, "report.png"))
+        subprocess.run([sys.executable, HERE / "widths.py", Path(folder) / "report" / "index.html"], check=True)
         with dashboard(Path(folder)) as address:
             taken.append(picture(page_of(1280, 900), address, "dashboard.png", loaded="mlp_digits (id="))
     for path in taken:
