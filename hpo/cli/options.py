@@ -79,8 +79,7 @@ StorageOption = Annotated[
     typer.Option(
         "--storage",
         metavar="URL",
-        help="postgresql://user@host/database. Default: HPO_STORAGE, else hpo's own PostgreSQL in .hpo/ of this "
-        "folder.",
+        help="postgresql://user@host/db. Default: HPO_STORAGE, else hpo's own PostgreSQL in .hpo/ of this folder.",
         show_default=False,
         callback=_warn_of_password,
     ),

@@ -10,6 +10,8 @@ __all__ = ["HidesWriting"]
 _HIDDEN = (
     *(f'[aria-label="{name}"]' for name in ("delete study", "rename study", "delete artifact", "skip trial")),
     'button:has([data-testid="AddBoxIcon"])',  # "Create"
+    'button:has([data-testid="UploadFileIcon"])',  # an artifact
+    'button:has([data-testid="EditIcon"])',  # a note
 )
 """As optuna-dashboard names them. What it names otherwise some day is shown and refused, as it was."""
 

@@ -50,7 +50,10 @@ def _lines(view: StudyView, insight: Insight, about: str, link: str, stop: str) 
         yield f"What mattered: {_plain(insight.mattered.nothing)}."
         yield ""
     if clear:
-        parts = (f"{_plain(one.name)} {100 * one.share:.0f} % ({_plain(one.text)})" for one in clear)
+        parts = (
+            f"{_plain(one.name)} {100 * one.share:.0f} % ({_plain(one.text)}{', likely' * (one.sure == 'likely')})"
+            for one in clear
+        )
         yield f"What mattered: {', '.join(parts)}."
         yield ""
     if insight.cost.text:

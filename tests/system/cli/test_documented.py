@@ -130,6 +130,13 @@ def test_the_readme_lists_every_command_and_none_that_does_not_exist() -> None:
     assert sorted(listed) == sorted(RUNNABLE)
 
 
+def test_no_word_of_a_help_is_cut_where_a_terminal_ends(hpo: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """rich ends a word that its column does not hold in three dots."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERMINAL_WIDTH", "80")
+    assert [command for command in RUNNABLE if "…" in hpo(*command.split(), "--help").out] == []
+
+
 @pytest.mark.parametrize("command", RUNNABLE)
 def test_every_option_of_a_command_is_explained(hpo: Command, command: str) -> None:
     done = hpo(*command.split(), "--help")

@@ -133,7 +133,9 @@ def test_the_note_says_where_only_to_who_may(serve: Serve, ours: int, login: Log
 def test_a_dashboard_that_only_shows_hides_what_it_forbids(serve: Serve, login: Login) -> None:
     known = basic(USER, PASSWORD)
     shown = serve(host="0.0.0.0", login=login)
-    assert '[aria-label="delete study"]' in shown("GET", "/dashboard", authorization=known).body
+    page = shown("GET", "/dashboard", authorization=known).body
+    for hidden in ('[aria-label="delete study"]', '[data-testid="UploadFileIcon"]', '[data-testid="EditIcon"]'):
+        assert hidden in page
     assert "display: none !important" not in serve()("GET", "/dashboard").body
 
 
