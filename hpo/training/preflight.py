@@ -78,8 +78,15 @@ def _about(job: Job, split: TrainValSplit, data: DataCache) -> dict[str, Any]:
     parts = (split.train, split.validation) if known else ()
     counts = [torch.bincount(labels[part], minlength=len(names)).tolist() for part in parts]
     classes = {name: [count[at] for count in counts] for at, name in enumerate(names)} if known else {}
-    overlap = data.overlap(job)
-    return {"classes": classes, "notes": [overlap] if overlap else []}
+    try:
+        note = data.overlap(job)
+    except HpoError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a loader is the user's code; a search can do without this split
+        said = str(error).strip().splitlines()
+        why = f"{type(error).__name__}: {said[0] if said else ''}".rstrip(": ")
+        note = f"the test split, which hpo evaluate needs, cannot be loaded: {why} ({line_of(error)})"
+    return {"classes": classes, "notes": [note] if note else []}
 
 
 def _build(job: Job) -> dict[str, Any]:

@@ -25,6 +25,18 @@ def test_check_counts_the_classes_of_the_parts(make_job: Any, data: Any, device:
     assert plain.data == {"checksum": split.checksum}
 
 
+def test_a_test_split_that_cannot_be_loaded_is_told_and_stops_no_search(
+    make_job: Any, data: Any, device: torch.device
+) -> None:
+    dataset = {"name": "own", "loader": "synthetic:load_without_test", "shape": [1, 28, 28]}
+    job = make_job(dataset=dataset | {"classes": list("0123456789"), "validation": 0.2})
+    inspected = inspect_study(Inspect(job, [job.config], rehearse=True), data, device)
+    assert inspected.problem is None
+    (note,) = inspected.data["notes"]
+    assert note.startswith("the test split, which hpo evaluate needs, cannot be loaded: AssertionError: the test split")
+    assert "synthetic.py, line" in note
+
+
 def test_the_rarest_classes_come_first() -> None:
     (line,) = _classes({"sound": [1900, 475], "cracked": [100, 25]})
     assert line.endswith("the rarest first: cracked 100 + 25, sound 1,900 + 475")
