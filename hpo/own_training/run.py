@@ -62,9 +62,9 @@ class Run:
         self._job, self._link = job, link
         self._keeping = Keeping(job, warn, load=not fresh and not rehearsal)
         self._random: Mapping[str, Any] | None = None  # where the checkpoint ended, until the next epoch begins
-        self._done, self._in_epoch = 0, False  # epochs that have ended, and whether one is under way
+        self._done = self._loaders = self._passes = 0  # epochs; loaders made; passes through them in the epoch
+        self._in_epoch = False
         self._reported: dict[str, float] = {}  # in the epoch under way
-        self._loaders = self._passes = 0
         self._since = self._stopping_since = time.perf_counter()
         self._stopping = False
 
@@ -237,7 +237,8 @@ class Run:
         if progress is not None:
             self._random = progress["random"]
             self._done = self.resumed_epoch = progress["done"]
-            self.seconds, self.curve, self.logged = progress["seconds"], progress["curve"], progress.get("logged", {})
+            self.seconds, self.curve = progress["seconds"], progress["curve"]
+            self.logged = progress.get("logged", {}) | self.logged  # which may have been logged before resume()
             restore_generators(progress["random"])
             for message in told_before(self._job.trial_id, self.curve, self.logged):
                 self._link.send(message)

@@ -136,6 +136,24 @@ def test_what_an_earlier_attempt_logged_is_told_again_for_whoever_had_not_writte
     assert logged(third) == {"classes": ["a", "b"], "first": False}
 
 
+def test_what_was_logged_before_resume_is_kept_too(job: Any) -> None:
+    """It was in no end that a resumed attempt left; what an epoch logged later under the same name stays."""
+
+    def logs_first(run: Run) -> None:
+        run.log(weights=49, phase="begun")
+        run.resume()
+        for epoch in run.epochs():
+            run.log(phase="under way")
+            run.report(f1=epoch)
+
+    assert Coordinator(2).train(job(logs_first)).outcome == "stopped"
+    second = Coordinator()
+    assert second.train(job(logs_first)).outcome == "complete"
+    told_again = Coordinator()
+    told_again.train(job(lambda run: pytest.fail("called")))
+    assert logged(second) == logged(told_again) == {"weights": 49, "phase": "under way"}
+
+
 def logged(coordinator: Coordinator) -> dict[str, Any]:
     return {one.name: one.value for one in coordinator.said if isinstance(one, Attribute)}
 
