@@ -18,13 +18,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
-from types import FrameType
 
 from hpo.channel import Channel
 from hpo.commands.descendants import adopt_orphans, end_descendants
 from hpo.commands.inspection import inspect_command
 from hpo.commands.run import CommandRun
 from hpo.messages import Finished, Inspect, Inspected, Job, Ready
+from hpo.signals import pass_over_signals
 from hpo.trainers.gpus import visible_gpus
 
 __all__ = ["main"]
@@ -32,8 +32,7 @@ __all__ = ["main"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _pass_over)  # not SIG_IGN, which a program would inherit: it is to hear its SIGTERM
+    pass_over_signals()
     os.dup2(2, 1)
     adopt_orphans()
     first_lives, first_holds = os.pipe()  # the second reads its end when the first is gone
@@ -46,10 +45,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.close(first_holds)
     adopt_orphans()  # which no child inherits
     return _work(options, first_lives, folder)
-
-
-def _pass_over(number: int, frame: FrameType | None) -> None:
-    """Signals are the coordinator's to decide about."""
 
 
 def _wait(second: int, folder: Path) -> int:

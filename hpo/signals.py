@@ -10,9 +10,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import Protocol
 
-__all__ = ["Interruptible", "caught_signals", "leave_on", "signals_to_leave", "waker", "why_left"]
+__all__ = [
+    "Interruptible",
+    "caught_signals",
+    "hear_signals_in_forks",
+    "leave_on",
+    "pass_over_signals",
+    "signals_to_leave",
+    "waker",
+    "why_left",
+]
 
 _REASONS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hangup"}
 
@@ -88,3 +98,37 @@ def _forget_lost_terminal() -> None:
         with suppress(OSError):
             if stat.S_ISCHR(os.fstat(descriptor).st_mode) and not os.isatty(descriptor):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+
+
+def pass_over_signals() -> None:
+    """In a trainer nothing comes of Ctrl-C, SIGTERM and SIGHUP, which are the coordinator's to decide about.
+
+    Not by SIG_IGN, which a program that the trainer starts would inherit: it is to hear its SIGTERM.
+    """
+    for number in _REASONS:
+        signal.signal(number, _pass_over)
+
+
+def hear_signals_in_forks() -> None:
+    """Undo that in every process that this one forks from now on: Process.terminate() is to end it."""
+    os.register_at_fork(before=_hold_signals, after_in_parent=_take_signals, after_in_child=_hear_signals)
+
+
+def _hold_signals() -> None:
+    """One that comes before the fork hears it would be passed over."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _REASONS)
+
+
+def _take_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _REASONS)
+
+
+def _hear_signals() -> None:
+    for number in _REASONS:
+        if signal.getsignal(number) is _pass_over:
+            signal.signal(number, signal.SIG_DFL)
+    _take_signals()
+
+
+def _pass_over(number: int, frame: FrameType | None) -> None:
+    """Nothing."""

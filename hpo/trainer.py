@@ -18,7 +18,6 @@ os.environ |= {"LRU_CACHE_CAPACITY": "64", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "6
 
 import argparse
 import platform
-import signal
 import sys
 import threading
 import time
@@ -33,6 +32,7 @@ from typing import NoReturn
 import torch
 
 from hpo.channel import Channel
+from hpo.commands.descendants import end_leftovers
 from hpo.data.files import Folders
 from hpo.errors import DeviceError
 from hpo.fresh_process import begin_anew, carried
@@ -41,6 +41,7 @@ from hpo.own_training.inspection import inspect_function
 from hpo.own_training.objective import run_objective
 from hpo.own_training.training import run_training
 from hpo.settings import Settings
+from hpo.signals import hear_signals_in_forks, pass_over_signals
 from hpo.torch_internals import missing
 from hpo.training.cuda_errors import answers, memory_error
 from hpo.training.device import HeapTrimmer, device_name, open_device, release_cached, release_memory
@@ -58,13 +59,13 @@ __all__ = ["main", "train_here"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+    pass_over_signals()
+    hear_signals_in_forks()
     os.dup2(2, 1)  # what a model prints goes to stderr
     if options.ranks > 1:
         end_with_parent()
     received, unrecorded = carried(options.carried)
-    channel = Channel(Connection(options.fd), received=received)
+    channel = Channel(Connection(options.fd), end_leftovers, received=received)
     threading.Thread(target=channel.read, name="reader", daemon=True).start()
     try:
         device = open_device(options.device, options.memory_fraction)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from hpo.commands.descendants import descendants, end_leftovers
 from hpo.errors import DeviceError
 from hpo.messages import Message, decode, encode
 from hpo.trainers.gpus import shown
@@ -113,16 +114,18 @@ class TrainerProcess:
             # Its socket may close a moment before its exit status is known: without this wait it would look killed.
             self._process.wait(0.5)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            self.end()
         return self.kill()
 
     def end(self) -> None:
-        """Kill the child; its closed connection shows that."""
+        """Kill the child, and end what its training has started; its closed connection shows that."""
+        below = descendants(self.pid)
         self._process.kill()
+        end_leftovers(below)
 
     def kill(self) -> str:
-        """Kill the child at once, and say how it ended."""
-        self._process.kill()
+        """The same at once, and say how it ended."""
+        self.end()
         code = self._process.wait()
         self.connection.close()
         if code >= 0:

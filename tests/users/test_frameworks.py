@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +33,14 @@ def saved(world: World) -> bool:
         pytest.param("transformers_study", marks=needs("transformers")),
     ],
 )
-def test_a_trial_that_was_killed_is_bit_for_bit_the_one_left_alone(new_world: Any, name: str) -> None:
+def test_a_lost_hosts_trial_is_on_another_bit_for_bit_the_one_left_alone(new_world: Any, name: str) -> None:
     world: World = new_world(study=str(HERE / f"{name}.py"), name=name, fake=None, lease_seconds=4.0)
-    process = world.start("--trials", "1", "--trainers", "1")
+    process = world.start("--trials", "1", "--trainers", "1", OTHER_HOST="lost")
     until(lambda: (epochs(world) >= 3 and saved(world)) or process.process.poll() is not None, "a checkpoint")
-    os.kill(process.trainers()[0].pid, signal.SIGKILL)
-    process.says("which will be resumed")
-    process.ends()
+    process.kill()
+    world.run("--trials", "1", "--trainers", "1", OTHER_HOST="other")
     [trial] = world.check(finished=1)
-    assert trial.state.name == "COMPLETE"
+    assert (trial.state.name, trial.user_attrs["host"]) == ("COMPLETE", "other")
     assert sorted(trial.intermediate_values) == list(range(1, EPOCHS + 1))
     assert trial.value == trial.intermediate_values[EPOCHS]
     assert trial.user_attrs["resumed_epoch"] is not None, "it went on from a checkpoint"

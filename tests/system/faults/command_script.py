@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import time
 from pathlib import Path
 
 import torch
@@ -60,3 +61,5 @@ for epoch in range(first, 6):
     beside = arguments.checkpoint.with_suffix(".new")
     torch.save({"network": network.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch}, beside)
     beside.rename(arguments.checkpoint)
+    if os.path.exists(os.environ.get("SLOWLY", "")):
+        time.sleep(0.4)

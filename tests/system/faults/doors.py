@@ -33,9 +33,15 @@ class Door:
         world: World = new_world(study=str(HERE / self.study), name=self.name, fake=None, lease_seconds=4.0, **fields)
         return world
 
+    def slowed(self, world: World, slowly: Path) -> dict[str, str]:
+        """Variables with which each epoch takes its time while the file `slowly` is there."""
+        logged = {} if self.study == "command_study.py" else {"TRAINER_LOG": str(world.folder / "trainers.log")}
+        return {**logged, "SLOWLY": str(slowly)}
+
 
 DOORS = {
     "objective": Door("optuna_script.py:objective", ("--direction", "maximize")),
     "train": Door("train_script.py", first=1, name="train_script", exact=True),
     "command": Door("command_study.py"),
+    "hook": Door("hook_script.py", first=1, name="hook_script", exact=True),
 }

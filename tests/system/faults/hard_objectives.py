@@ -11,14 +11,31 @@ from typing import Any
 
 import torch
 
+from hpo import Float, Run, Study
+
 time.sleep(float(os.environ.get("TEST_IMPORT_SECONDS", "0")))
 
 
 def deadlock(trial: Any) -> float:
     trial.suggest_float("x", 0, 1)
+    return for_ever()
+
+
+def for_ever() -> float:
     lock = threading.Lock()
     lock.acquire()
     return float(lock.acquire())
+
+
+def hangs(run: Run) -> None:
+    for _ in run.epochs():
+        for_ever()
+
+
+study = Study(
+    name="hard_objectives_study", train=hangs, objective="loss", direction="minimize", epochs=2,
+    space={"x": Float(0.0, 1.0)}, baseline={"x": 0.5},
+)  # fmt: skip
 
 
 def simple(trial: Any) -> float:

@@ -28,8 +28,9 @@ def log(event: str, trial_id: int, epoch: int = 0, seconds: float = 0.0) -> None
 
 class LoggedChannel(Channel):
     def send(self, message: Message) -> None:
+        if isinstance(message, Epoch | Report) and os.path.exists(os.environ.get("SLOWLY", "")):
+            time.sleep(0.4)
         if isinstance(message, Epoch):
-            time.sleep(0.4 if os.path.exists(os.environ.get("SLOWLY", "")) else 0.0)
             log("replayed" if message.replayed else "epoch", message.trial_id, message.epoch, message.seconds)
         elif isinstance(message, Report):
             log("epoch", message.trial_id, message.step, message.seconds)

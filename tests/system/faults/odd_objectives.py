@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
+import time
 from contextlib import suppress
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +202,27 @@ def stops(trial: Any) -> Any:
     return 0.5
 
 
+LEFT = "left-by-an-objective"
+LEFT_RUNNING: list[Any] = []
+
+
+def leaves_processes(trial: Any) -> Any:
+    """One that waits for ever, one that does not hear SIGTERM, and a fork; `terminate` ends them, as elsewhere."""
+    wait = "import signal, sys, time; signal.signal(signal.SIGTERM, {}); print(0, flush=True); time.sleep(600)"
+    for heard in ("signal.SIG_DFL", "signal.SIG_IGN"):
+        left = subprocess.Popen([sys.executable, "-c", wait.format(heard), LEFT], stdout=subprocess.PIPE)
+        assert left.stdout is not None
+        left.stdout.readline()
+        LEFT_RUNNING.append(left)
+    forked = get_context("fork").Process(target=time.sleep, args=(600,))
+    forked.start()
+    forked.terminate()
+    forked.join(60)
+    plain = subprocess.Popen(["sleep", "600"])
+    plain.terminate()
+    return 0.5 if (plain.wait(60), forked.exitcode) == (-signal.SIGTERM, -signal.SIGTERM) else None
+
+
 CASES: dict[Any, Any] = {  # what it does: its value, or the end of the reason why it has none
     none: "objective: it returned None, which is not a number",
     text: "objective: it returned 'high', which is not a number",
@@ -219,6 +243,7 @@ CASES: dict[Any, Any] = {  # what it does: its value, or the end of the reason w
     moves: 0.5,
     moved: 1.0,
     thread: 0.9,
+    leaves_processes: 0.5,
     fork: 0.0,
     fork_comes_back: 0.25,
     out_of_memory: OUT_OF_MEMORY,

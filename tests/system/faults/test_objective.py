@@ -12,8 +12,9 @@ from typing import Any
 import psutil
 import pytest
 from doors import DOORS, Door
-from odd_objectives import CASES, OUT_OF_MEMORY, PRUNED
-from optuna.trial import TrialState
+from frameworks import needs
+from odd_objectives import CASES, LEFT, OUT_OF_MEMORY, PRUNED
+from optuna.trial import FrozenTrial, TrialState
 from own_server import OwnServer
 from static_objective import DIES, WAITS
 from world import World, until
@@ -24,7 +25,10 @@ HERE = Path(__file__).parent
 NewWorld = Any
 
 
-each_door = pytest.mark.parametrize("door", DOORS.values(), ids=DOORS)
+MARKS = {"hook": needs("lightning")}
+each_door = pytest.mark.parametrize(
+    "door", [pytest.param(DOORS[name], id=name, marks=MARKS.get(name, ())) for name in DOORS]
+)
 
 
 def reports(world: World) -> int:
@@ -52,13 +56,37 @@ def programs(world: World) -> list[str]:
     return [" ".join(one) for one in words if "command_script.py" in one and any(place in word for word in one)]
 
 
+def going_on(world: World, state: TrialState, before: list[FrozenTrial]) -> list[FrozenTrial]:
+    """Trials that have reported a new step since `before`, and are in this state now."""
+    stood = {one.number: len(one.intermediate_values) for one in before}
+    trials = [one for one in world.trials() if one.state is state]
+    return [one for one in trials if len(one.intermediate_values) > stood.get(one.number, 0)]
+
+
+def in_its_midst(world: World, before: list[FrozenTrial]) -> bool:
+    return any(len(one.intermediate_values) < 4 for one in going_on(world, TrialState.RUNNING, before))
+
+
+def check_it_went_on(world: World, door: Door, before: FrozenTrial) -> None:
+    """On the other host: with its values, from where it stood; bit for bit the trial that nobody interrupted."""
+    after = world.trial(before.number)
+    assert {name: after.params[name] for name in before.params} == before.params
+    assert after.user_attrs["host"] == "second"
+    if door.exact:
+        assert after.user_attrs["resumed_epoch"] >= len(before.intermediate_values)
+    elif door is DOORS["command"]:
+        (printed,) = (world.folder / "checkpoints").glob(f"*/{before.number}.txt")
+        assert "the trial goes on here" in printed.read_text()
+
+
 @each_door
-def test_a_script_for_optuna_runs_unchanged_through_every_death(
+def test_a_script_for_optuna_runs_through_every_death_and_goes_on_on_another_host(
     new_world: NewWorld, own_server: OwnServer, door: Door
 ) -> None:
-    """SIGKILL for a trainer, for PostgreSQL and for the coordinator; the same command then ends with exact --trials."""
+    """SIGKILL for a trainer, for PostgreSQL and for the coordinator, then Ctrl-C; the same command on another host ends
+    with exact --trials. An objective comes unchanged, and begins again with the values it had."""
     world = door.script(new_world, url=own_server.url)
-    process = world.start(*door.trials(5))
+    process = world.start(*door.trials(6), OTHER_HOST="first")
     until(lambda: reports(world) >= 2, "two reports")
     os.kill(process.trainers()[0].pid, signal.SIGKILL)
     process.says("which will be resumed")
@@ -69,31 +97,25 @@ def test_a_script_for_optuna_runs_unchanged_through_every_death(
     until(lambda: reports(world) > seen + 2, "reports after the database was back")
     process.kill()
     until(lambda: not programs(world), "no program outlives its coordinator", 10)
-    output = world.run(*door.trials(5))
-    check_script(world, door, 5)
-    assert "all trials are done" in output
-    assert not programs(world)
-
-
-@each_door
-def test_a_deadline_puts_trials_back_and_the_next_run_gives_them_the_same_values(
-    new_world: NewWorld, door: Door
-) -> None:
-    world = door.script(new_world)
-    process = world.start(*door.trials(3))
-    until(lambda: reports(world) >= 1, "a report")
-    before = {trial.number: trial.params for trial in world.trials() if trial.intermediate_values}
+    slowly = world.folder / "slowly"
+    slowly.touch()
+    before = world.trials()
+    process = world.start(*door.trials(6), OTHER_HOST="first", **door.slowed(world, slowly))
+    until(lambda: in_its_midst(world, before), "a trial in its midst")
     process.send(signal.SIGINT)
     process.ends(130)
     until(lambda: not programs(world), "the end of the programs", 10)
     assert {trial.state.name for trial in world.trials()} & {"RUNNING", "FAIL"} == set()
-    world.run(*door.trials(3))
-    check_script(world, door, 3)
-    for number, params in before.items():
-        after = world.trial(number).params
-        assert {name: after[name] for name in params} == params
-    if door is DOORS["train"]:  # bit for bit the trial that nobody interrupted
-        world.run("--trial", str(min(before)), command="reproduce")
+    moved = going_on(world, TrialState.WAITING, before)
+    assert moved
+    output = world.run(*door.trials(6), OTHER_HOST="second")
+    check_script(world, door, 6)
+    assert "all trials are done" in output
+    assert not programs(world)
+    for trial in moved:
+        check_it_went_on(world, door, trial)
+    if door.exact:
+        world.run("--trial", str(moved[0].number), command="reproduce")
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +146,7 @@ def test_whatever_an_objective_does_ends_its_trial_alone(new_world: NewWorld, ex
             assert trial.state.name == "COMPLETE", (case, trial.user_attrs.get("failure"))
             assert wanted is None or trial.value == wanted
     attributes = {case.__name__: trials[number] for number, case in enumerate(CASES)}
+    assert not [one for one in psutil.process_iter(["cmdline"]) if LEFT in (one.info["cmdline"] or [])]
     assert "a process that the training forked came back from it, and was ended" in output
     assert attributes["twice"].intermediate_values == {1: 0.3, 0: 0.5}
     assert attributes["thread"].intermediate_values == {3: 0.9}
@@ -162,10 +185,14 @@ def hard(new_world: NewWorld, function: str, **fields: Any) -> World:
     return world
 
 
-def test_an_objective_that_hangs_is_left_alone_until_the_deadline(new_world: NewWorld) -> None:
-    """Longer than a lease: nobody else takes it, and nothing but the deadline ends it."""
-    world = hard(new_world, "deadlock", lease_seconds=2.0)
-    process = world.start("--timeout", "12s", "--direction", "minimize", "--trainers", "1")
+@pytest.mark.parametrize(("function", "words"), [("deadlock", ("--direction", "minimize")), ("study", ())])
+def test_training_that_hangs_is_left_alone_until_the_deadline(
+    new_world: NewWorld, function: str, words: tuple[str, ...]
+) -> None:
+    """An objective, and a function of a run. Longer than a lease: nobody else takes it, and nothing but the deadline
+    ends it."""
+    world = hard(new_world, function, lease_seconds=2.0)
+    process = world.start("--timeout", "12s", "--trainers", "1", *words)
     until(lambda: world.sql("SELECT to_regclass('trial_params')")[0][0], "tables")
     until(lambda: world.sql("SELECT count(*) FROM trial_params")[0][0], "a trial that runs")
     trainer = process.trainers()[0]
@@ -173,6 +200,8 @@ def test_an_objective_that_hangs_is_left_alone_until_the_deadline(new_world: New
     assert not trainer.is_running()
     assert "trainer on" not in output  # ended; that is said of one that died
     assert "time is up" in output
+    (over,) = world.sql("SELECT now() >= deadline FROM hpo_studies")[0]
+    assert over, "not before"
     assert {trial.state.name for trial in world.trials()} == {"WAITING"}
     assert [row[0] for row in world.sql("SELECT max(attempt) FROM hpo_leases")] == [1]
 
