@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from cli_commands import ROOT, Command
+from frameworks import needs
 from sqlalchemy import Engine
 
 EXAMPLES = ROOT / "docs" / "examples" / "own_training"
@@ -75,6 +76,11 @@ def test_the_function_with_resume_runs_and_has_an_honest_test(environ: Mapping[s
     assert "test_accuracy" in done.out
 
 
+@pytest.mark.parametrize("script", [pytest.param("hooked.py", marks=needs("lightning"))])
+def test_the_script_in_lightnings_loop_runs(script: str, environ: Mapping[str, str], hpo_process: Command) -> None:
+    searched(hpo_process, environ, script)
+
+
 def test_the_check_of_a_command_shows_what_is_executed_in_a_column(
     environ: Mapping[str, str], hpo_process: Command
 ) -> None:
@@ -102,10 +108,12 @@ def test_the_page_shows_the_files_as_they_are() -> None:
     whole = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     assert [files.get(code, code) for code in whole] == ["plain.py", "command.py"]
     shown = [block.splitlines() for block in re.findall(r"```diff\n(.*?)```", PAGE, re.DOTALL)]
-    assert shown == [difference(name) for name in ("objective.py", "resumed.py", "program.py")]
+    assert shown == [difference(name) for name in ("objective.py", "resumed.py", "hooked.py", "program.py")]
 
 
-@pytest.mark.parametrize("name", ["objective.py", "resumed.py", "program.py", "ray_tune.py", "wandb_sweep.py"])
+@pytest.mark.parametrize(
+    "name", ["objective.py", "resumed.py", "hooked.py", "program.py", "ray_tune.py", "wandb_sweep.py"]
+)
 def test_the_page_counts_the_lines_that_each_way_changes(name: str) -> None:
     added, removed = changed(name)
     assert f"[{name}](examples/own_training/{name}) +{added} −{removed}" in PAGE  # noqa: RUF001
