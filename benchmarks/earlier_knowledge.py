@@ -1,9 +1,13 @@
 """What a search makes of what is known already: regret on the simulated space, against one that begins afresh.
 
-    python -m benchmarks.earlier_knowledge [--short] [--seeds 20] [--trials 40]
+    python -m benchmarks.earlier_knowledge [--short] [--seeds 20] [--trials 40] [--only warm]
 
 evolve: a study of a narrower table (adam alone, a low learning rate, narrow layers) has run 40 trials; then its table
 widens to the whole space, as `hpo run --evolve` does it, and a fresh start has the whole space from its first trial.
+
+warm start: `warm_start=` names a study of the same table that has run 40 trials, of the same curves (good), of curves
+whose ends say nothing of these (useless), or whose ends are in the opposite order (adversarial). Its best few come
+first, after the baseline, which a fresh start has too.
 
 Regret is BEST less the true end of the configuration with the best complete trial, of the study's own curves with their
 noise. One slot, no database, in simulated time. Each seed draws the noise and the search of every way anew.
@@ -12,6 +16,7 @@ noise. One slot, no database, in simulated time. Each seed draws the noise and t
 from __future__ import annotations
 
 import argparse
+import random
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -24,7 +29,9 @@ from benchmarks import simulated
 from benchmarks.recording import recorded
 from benchmarks.search_quality import Ours
 from hpo import Categorical, Float, Int, Study
+from hpo.results.best import ranked
 from hpo.sampling.distributions import distribution
+from hpo.search.warm_start import chosen_from
 from hpo.study.evolving import compared
 
 Seen = list[tuple[float, Mapping[str, Any]]]
@@ -44,11 +51,18 @@ NARROW = replace(
 """Its best possible end is 0.01 below that of the whole space."""
 
 
-def search(side: Ours, trials: int, seed: int, end: Callable[[Mapping[str, Any]], float] | None = None) -> Seen:
-    """`trials` trials, one after the other. end: where a curve really ends, if not as the simulated space has it."""
+def search(
+    side: Ours,
+    trials: int,
+    seed: int,
+    end: Callable[[Mapping[str, Any]], float] | None = None,
+    queue: Sequence[Mapping[str, Any]] = (),
+) -> Seen:
+    """`trials` trials, one after the other, those in the `queue` first. end: where a curve really ends, if not as the
+    simulated space has it."""
     seen: Seen = []
-    for _ in range(trials):
-        each = side.ask()
+    for number in range(trials):
+        each = side.ask(queue[number] if number < len(queue) else None)
         moved = (end(each.config) if end else simulated.final(each.config)) - simulated.final(each.config)
         state = TrialState.COMPLETE
         for epoch in range(1, simulated.EPOCHS + 1):
@@ -104,6 +118,31 @@ def evolve(trials: int, seeds: int, places: Sequence[int]) -> None:
     _show(f"evolve: after {trials} trials of a narrower table, and as many more of the whole one", ways, places)
 
 
+def _end(kind: str, seed: int) -> Callable[[Mapping[str, Any]], float]:
+    """Where the curves of the earlier study end."""
+    if kind == "useless":
+        return lambda config: random.Random(f"{seed} {sorted(config.items())}").uniform(0.5, simulated.BEST)
+    if kind == "adversarial":
+        return lambda config: 1.0 - simulated.final(config)
+    return simulated.final
+
+
+def warm(trials: int, seeds: int, places: Sequence[int]) -> None:
+    ways: dict[str, list[list[float]]] = {name: [] for name in ("fresh start", "good", "useless", "adversarial")}
+    for seed in range(seeds):
+        study = replace(simulated.study, seed=seed)
+        first = study.parameters(study.baseline, what="the baseline")
+        for way, regrets in ways.items():
+            queue = [first]
+            if way != "fresh start":
+                earlier = Ours(replace(study, seed=seed + 1000), 1)
+                search(earlier, trials, seed + 1000, _end(way, seed))
+                queue += chosen_from(ranked(earlier.trials(), ("maximize",)), study.rows).values()
+            seen = search(Ours(study, 1), max(places), seed, queue=queue)
+            regrets.append([regret(seen[:place]) for place in places])
+    _show(f"warm start: after {trials} trials of an earlier study", ways, places)
+
+
 def _show(title: str, ways: Mapping[str, Sequence[Sequence[float]]], places: Sequence[int]) -> None:
     print(f"\n{title}: regret x 1000, mean ± standard error\n")
     print("| way | " + " | ".join(f"{place} trials" for place in places) + " |")
@@ -121,6 +160,7 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="3 seeds of 20 trials")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--trials", type=int, default=40)
+    parser.add_argument("--only", choices=("evolve", "warm"), default="")
     parser.add_argument("--record", action="store_true", help="write records/DATE-earlier_knowledge.md")
     options = parser.parse_args()
     if options.short:
@@ -129,7 +169,9 @@ def main() -> None:
     places = [max(1, options.trials * share // 4) for share in (1, 2, 4)]
     with recorded("earlier_knowledge", "What a search makes of what is known already", options.record):
         print(f"{options.seeds} seeds, one slot, the simulated space of 10 epochs, TPE and median pruning")
-        evolve(options.trials, options.seeds, places)
+        for part in (evolve, warm):
+            if options.only in ("", part.__name__):
+                part(options.trials, options.seeds, places)
 
 
 if __name__ == "__main__":

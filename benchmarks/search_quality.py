@@ -27,6 +27,7 @@ from benchmarks.recording import recorded
 from hpo.sampling.choose import Sampling
 from hpo.sampling.distributions import suggest
 from hpo.sampling.pruning import make_pruner
+from hpo.storage.optuna_schema import FIXED_PARAMS
 from hpo.storage.queries import Claim
 from hpo.storage.study_cache import StudyCache
 from hpo.study.study import Study
@@ -84,9 +85,12 @@ class Ours:
         self._view = optuna.Study(study_name=study.name, storage=self._cache)
         self._numbers = itertools.count()
 
-    def ask(self) -> Running:
+    def ask(self, fixed: Mapping[str, Any] | None = None) -> Running:
+        """fixed: parameters that it was enqueued with"""
         number = next(self._numbers)
         self._cache.start(Claim(number, number, 1, None, True))
+        if fixed:
+            self._cache.set_trial_system_attr(number, FIXED_PARAMS, dict(fixed))
         view = optuna.Study(study_name=self._study.name, storage=self._cache, sampler=self._sampling.sampler(number))
         trial = optuna.trial.Trial(view, number)
         return Running(number, self._study.rows.sample(lambda name, row: suggest(trial, name, row)))

@@ -1,8 +1,8 @@
 """CIFAR-10 that fits two cores: 10,000 images, a narrow ResNet-9, twelve epochs.
 
-The baseline is the known fast recipe of `cifar10_fast`, scaled down. With a fifth of the images it has less to learn from and
-the more to gain by showing each of them in many ways, so how images are cropped, mirrored and covered is on the table
-beside the learning rate and its schedule. A search of half an hour sees dozens of trials where the whole data would allow three.
+The baseline is the known fast recipe of `cifar10_fast`, scaled down. With a fifth of the images it has less to learn
+from and more to gain by showing each of them in many ways, so how images are cropped, mirrored and covered is on the
+table beside the learning rate and its schedule. Half an hour sees dozens of trials; the whole data would allow a few.
 """
 
 from hpo import TPE, Categorical, Float, Int, MedianPruner, Study

@@ -1,7 +1,7 @@
 """Fashion-MNIST with LeNet-5 and a wide table: distorted images, smoothed labels, a schedule, an average.
 
-Clothes have more to them than digits: one image in ten of the baseline's is wrong, and a shirt is a coat upside down to
-nobody. Mirror images are clothes as well, so `flip` is searched beside small shifts and missing squares.
+The same table as `cnn_mnist_wide`, for images that differ in texture and not in strokes. The mirror image of a coat is
+a coat, so `flip` is searched beside small turns, shifts and missing squares.
 """
 
 from hpo import TPE, Categorical, Float, Int, MedianPruner, Study

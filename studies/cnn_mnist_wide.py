@@ -1,8 +1,8 @@
 """MNIST with LeNet-5 and what the small table holds fixed: distorted images, smoothed labels, a schedule, an average.
 
-The baseline is that of `cnn_mnist`, which a search of batch size, learning rate and optimizer alone hardly passes: LeNet-5
-learns the training images by heart within ten epochs. What helps it further is to see each image turned, shifted and
-with a square missing, and a learning rate that falls to nothing. How much of each, the search says.
+The baseline is about that of `cnn_mnist`, which a search of batch size, learning rate and optimizer hardly passes. On
+this table are images that are turned, shifted and have a square missing, smoothed labels, and a learning rate that
+falls to nothing. How much of each helps, the search says.
 """
 
 from hpo import TPE, Categorical, Float, Int, MedianPruner, Study

@@ -1,7 +1,7 @@
-"""MNIST with a multilayer perceptron and what the small table holds fixed: dropout, decay, distorted images, a schedule.
+"""MNIST with a multilayer perceptron and a wide table: dropout, weight decay, distorted images, a schedule, an average.
 
-The baseline is that of `mlp_mnist`. A wide perceptron has a thousand times as many weights as images to fit, so what counts is
-what keeps it from learning them by heart: dropout, weight decay, and images that are never twice the same.
+The baseline is about that of `mlp_mnist`. A perceptron has ten weights and more for each image, so what counts is what
+keeps it from learning them by heart: dropout, weight decay, and images that are never twice the same.
 """
 
 from hpo import TPE, Categorical, Float, Int, MedianPruner, Study

@@ -1,6 +1,6 @@
-"""MNIST with one hidden layer and what the small table holds fixed: distorted images, weight decay, a schedule, an average.
+"""MNIST with one hidden layer and a wide table: distorted images, weight decay, a schedule, an average.
 
-The baseline is that of `shallow_mnist`. One layer sees pixels and no shapes: turned and shifted copies are the only way to tell it
+The baseline is about that of `shallow_mnist`. One layer sees pixels and no shapes: turned and shifted copies tell it
 that a digit stays the same digit.
 """
 

@@ -26,6 +26,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "status": (
         ("hpo status", "which studies the database holds"),
         ("hpo status --study mlp_mnist --watch", "how far one is, until you press Ctrl-C"),
+        ("hpo status --study mlp_mnist --why", "why each trial under way, or paused, was trained last"),
     ),
     "best": (
         ("hpo best --study mlp_mnist", "is it better than the baseline, and with what settings?"),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hpo.cli.decisions import show_decisions
 from hpo.cli.options import AnyStoredStudyOption, JsonOption, ReadStorageOption, StoredStudyOption, read_stored
 from hpo.cli.output import cell, emit, emit_json, emit_rich
 from hpo.printable import one_line
@@ -26,20 +27,25 @@ def status(
     study: AnyStoredStudyOption = None,
     storage: ReadStorageOption = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh every two seconds until Ctrl-C.")] = False,
+    why: Annotated[
+        bool, typer.Option("--why", help="Why FreezeThaw() trains, or last trained, each trial that has not ended.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show a study's progress: trials by state, the best, the time left, its workers. Without `--study`, list the
     studies of the database, which may be any Optuna database.
     """
     if study is None:
-        _show_all(storage, watch, as_json)
+        _show_all(storage, watch or why, as_json)
         return
-    if not watch:
+    if why:
+        show_decisions(read_stored(study, storage), watch=watch, as_json=as_json)
+    elif not watch:
         _show_status(read_stored(study, storage), as_json)
-        return
-    from hpo.cli.following import follow
+    else:
+        from hpo.cli.following import follow
 
-    follow(study, storage, WATCH_SECONDS, _show_status, as_json=as_json)
+        follow(study, storage, WATCH_SECONDS, _show_status, as_json=as_json)
 
 
 def best(study: StoredStudyOption, storage: ReadStorageOption = None, as_json: JsonOption = False) -> None:
@@ -200,7 +206,7 @@ def _show_all(storage: str | None, watch: bool, as_json: bool) -> None:
     from hpo.errors import UsageError
 
     if watch:
-        raise UsageError("--watch follows one study", next="say which with --study")
+        raise UsageError("--watch and --why are about one study", next="say which with --study")
     views = read_all(storage)
     if as_json:
         emit_json([status_json(view) for view in views])

@@ -14,7 +14,7 @@ from hpo.storage.optuna_schema import STATES
 from hpo.storage.trial_record import decisions_of, record_of
 from hpo.wording import score, shortened
 
-__all__ = ["Compared", "Why", "why"]
+__all__ = ["Compared", "Why", "decided_last", "why"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,18 @@ def why(view: StudyView, number: int) -> Why:
     compared = _compared(view, trial)
     sentences = [*_ended(view, trial, compared), *_decided(trial)]
     return Why(number, STATES[trial.state], tuple(sentences), compared)
+
+
+def decided_last(view: StudyView) -> list[dict[str, Any]]:
+    """What a search that pauses trials last decided about each trial that has not ended, those in training first: the
+    trial's number and state, and a sentence. [] where nothing was decided, as with a sampler and a pruner."""
+    found = [
+        {"trial": trial.number, "state": STATES[trial.state], "sentence": sentence}
+        for trial in view.trials
+        if not trial.state.is_finished()
+        for sentence in _decided(trial)
+    ]
+    return sorted(found, key=lambda one: (one["state"] != "running", one["trial"]))
 
 
 def _compared(view: StudyView, trial: FrozenTrial) -> Compared | None:

@@ -21,6 +21,7 @@ from hpo.search.identity import Identity, own_identity
 from hpo.search.queueing import enqueue, fill_queue, lay_out
 from hpo.search.reaper import Reaper
 from hpo.search.retry import check_alone, try_again
+from hpo.search.warm_start import warm_start
 from hpo.settings import Settings
 from hpo.storage import queries
 from hpo.storage.optuna_schema import DIRECTION_OF
@@ -183,7 +184,7 @@ def _open(
         raise _foreign(connection, study.name, study_id)
     if stored is None:
         stored = _register(connection, found, study_id, facts)
-        fill_queue(connection, study, study_id)
+        fill_queue(connection, study, study_id, warm_start(connection, study))
     elif not opening.evolve:
         counts = queries.counts(connection, study_id)
         check_table(study, stored, sum(number for state, number in counts.items() if state.is_finished()))

@@ -195,10 +195,17 @@ _ENQUEUE = text(
 )
 
 
-def enqueue(connection: Connection, study_id: int, items: Sequence[tuple[dict[str, Any], TrialRecord]]) -> list[int]:
+def enqueue(
+    connection: Connection,
+    study_id: int,
+    items: Sequence[tuple[dict[str, Any], TrialRecord]],
+    *,
+    repeat: bool = False,
+) -> list[int]:
     """Queue (fixed parameters, user attributes) as `study.enqueue_trial(skip_if_exists=True)` does; the new ids.
 
-    A configuration whose fixed parameters equal those of a trial enqueued before, or earlier in `items`, is left out.
+    A configuration whose fixed parameters equal those of a trial enqueued before, or earlier in `items`, is left out
+    unless `repeat`.
     """
     if connection.execute(text(_LOCK_STUDY), {"study": study_id}).one_or_none() is None:
         raise NoStudy(study_id)
@@ -207,7 +214,7 @@ def enqueue(connection: Connection, study_id: int, items: Sequence[tuple[dict[st
     attrs: list[tuple[int, str, str]] = []
     for params, user_attrs in items:
         key = key_of(params)
-        if key in known:
+        if key in known and not repeat:
             continue
         known.add(key)
         attrs += [(len(fixed), key, json.dumps(value)) for key, value in user_attrs.items()]

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from hpo.errors import StudyError
-from hpo.insight.why import Compared, why
+from hpo.cli.decisions import show_decisions
+from hpo.errors import StudyError, UsageError
+from hpo.insight.why import Compared, decided_last, why
 from hpo.results.reading import StudyView
 
 START = datetime(2026, 1, 1)
@@ -114,3 +115,30 @@ def test_a_trial_that_is_not_there_is_refused_with_those_that_are() -> None:
 
 def test_of_several_objectives_nothing_is_compared() -> None:
     assert why(view(*COMPLETE, directions=("maximize", "minimize")), 0).compared is None
+
+
+def test_what_was_decided_last_stands_for_every_trial_that_has_not_ended_those_in_training_first(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    row = {"after": 3, "until": 6, "expected": 0.9, "chance": 0.25, "goal": 0.95}
+    earlier = {"after": 0, "until": 3, "why": "nothing is known yet"}
+    study = view(
+        trial(0, TrialState.COMPLETE, [0.5], 0, decisions=[row]),
+        trial(1, TrialState.WAITING, [0.1], 0, decisions=[earlier, row]),
+        trial(2, TrialState.RUNNING, [], 0, decisions=[earlier]),
+        trial(3, TrialState.RUNNING, [], 0, decisions="odd"),
+        trial(4, TrialState.WAITING, [], 0),
+    )
+    assert [(one["trial"], one["state"]) for one in decided_last(study)] == [(2, "running"), (1, "waiting")]
+    show_decisions(study, watch=False, as_json=False)
+    assert capsys.readouterr().out.splitlines() == [
+        "trial 2, running: last trained from epoch 0 to 3: nothing is known yet",
+        "trial 1, waiting: last trained from epoch 3 to 6, expected at 0.90000 at its end, with a chance of 25 %"
+        " to pass 0.95000",
+    ]
+    show_decisions(study, watch=False, as_json=True)
+    assert '"decisions"' in capsys.readouterr().out
+    show_decisions(view(), watch=False, as_json=False)
+    assert "no decision stands" in capsys.readouterr().out
+    with pytest.raises(UsageError, match="--why shows what was decided once"):
+        show_decisions(study, watch=True, as_json=False)
