@@ -1,8 +1,8 @@
 """Where a new study begins that knows an earlier one: the earlier one's best configuration comes first.
 
 It is tried as any trial is, so an earlier study that misleads costs this one and no more: the sampler learns what it
-came to here, and not what it came to there. Three of them gained less where the earlier study was right, and their regret
-after ten trials was 20 to 28 % higher where it was not (the simulated space of benchmarks/earlier_knowledge.py).
+came to here, and not what it came to there. Three of them gained less where the earlier study was right, and where it
+was not, regret after ten trials was 20 to 28 % higher (the simulated space of benchmarks/earlier_knowledge.py).
 """
 
 from __future__ import annotations
