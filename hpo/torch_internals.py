@@ -129,8 +129,9 @@ def spare_the_compiler() -> None:
     if COMPILER in sys.modules or any(isinstance(finder, _Unspared) for finder in sys.meta_path):
         return
     counting = getattr(flop_counter, "_FlopCounterMode", None)
-    methods = (Optimizer.add_param_group, Optimizer.zero_grad, getattr(counting, "__torch_dispatch__", None))
-    plain: list[Any] = [method.__wrapped__ for method in methods if hasattr(method, "__wrapped__")]
+    wrapped = getattr(counting, "__torch_dispatch__", None)
+    methods: tuple[Any, ...] = (Optimizer.add_param_group, Optimizer.zero_grad, wrapped)
+    plain = [method.__wrapped__ for method in methods if hasattr(method, "__wrapped__")]
     for function in plain:
         setattr(function, DISABLED, function)
     sys.meta_path.insert(0, _Unspared(plain))

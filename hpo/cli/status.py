@@ -27,9 +27,7 @@ def status(
     study: AnyStoredStudyOption = None,
     storage: ReadStorageOption = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh every two seconds until Ctrl-C.")] = False,
-    why: Annotated[
-        bool, typer.Option("--why", help="Why FreezeThaw() trains, or last trained, each trial that has not ended.")
-    ] = False,
+    why: Annotated[bool, typer.Option("--why", help="Why FreezeThaw() trains each trial that has not ended.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show a study's progress: trials by state, the best, the time left, its workers. Without `--study`, list the
@@ -40,12 +38,12 @@ def status(
         return
     if why:
         show_decisions(read_stored(study, storage), watch=watch, as_json=as_json)
-    elif not watch:
-        _show_status(read_stored(study, storage), as_json)
-    else:
+    elif watch:
         from hpo.cli.following import follow
 
         follow(study, storage, WATCH_SECONDS, _show_status, as_json=as_json)
+    else:
+        _show_status(read_stored(study, storage), as_json)
 
 
 def best(study: StoredStudyOption, storage: ReadStorageOption = None, as_json: JsonOption = False) -> None:

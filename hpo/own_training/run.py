@@ -235,9 +235,8 @@ class Run:
             self.end = unfit
             raise
         if progress is not None:
-            self._random = progress["random"]
+            self._random, self.seconds, self.curve = progress["random"], progress["seconds"], progress["curve"]
             self._done = self.resumed_epoch = progress["done"]
-            self.seconds, self.curve = progress["seconds"], progress["curve"]
             self.logged = progress.get("logged", {}) | self.logged  # which may have been logged before resume()
             restore_generators(progress["random"])
             for message in told_before(self._job.trial_id, self.curve, self.logged):
