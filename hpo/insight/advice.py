@@ -107,7 +107,9 @@ def _after(view: StudyView, answer: StudyVerdict, settled: Settled, pace: Pace) 
             f"{done} finished trial{'s' if done != 1 else ''} can say little: a longer `hpo run` goes on", "run"
         )
     if view.trained_here:
-        yield NextStep("`hpo evaluate` measures the best on data that the search never saw", "evaluate")
+        # What is stored of a function of a run does not say whether its study has the other one.
+        given = ", where the study gives final=" if "(function)" in (view.declaration or {}) else ""
+        yield NextStep(f"`hpo evaluate` measures the best on data that the search never saw{given}", "evaluate")
     elif settled.use != "baseline":
         yield NextStep(
             f"train trial {best} again with other seeds to see what is left of it; `hpo report` draws the rest"

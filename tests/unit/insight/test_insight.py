@@ -336,6 +336,9 @@ def test_the_next_step_fits_the_study() -> None:
     assert first(baseline(0.5), *rising) == "run"
     assert answers(baseline(0.5), trial(1, 0.9), trial(2, state=TrialState.RUNNING)).steps == ()
     assert "other seeds" in answers(trial(0, 0.5), trial(1, 0.9), declaration=None).steps[0].text
+    by_function = {"(function)": "train:train", "(epochs)": "6"}
+    last = answers(trial(0, 0.5), trial(1, 0.9), declaration=by_function).steps[-1]
+    assert last.text.endswith("never saw, where the study gives final=")
 
 
 def test_two_trials_of_one_number_are_told_apart() -> None:
