@@ -278,7 +278,7 @@ import torch
 
 class Net(torch.nn.Linear):
     def forward(self, images):
-        if images.device.type != "meta":
+        if torch.is_grad_enabled():
             raise ZeroDivisionError("my bug")
         return super().forward(images.flatten(1))
 

@@ -75,4 +75,4 @@ def test_tensorboard_has_each_metric_by_step_and_every_parameter(reported: hpo.R
         assert curves["macro f1"] == pytest.approx(trial.intermediate_values)
         assert curves["val_loss"] == {0: 1.0, 1: 0.75, 2: 0.5}
         start = read.SummaryMetadata(run, metadata.SESSION_START_INFO_TAG).plugin_data.content
-        assert set(metadata.parse_session_start_info_plugin_data(start).hparams) == {"x"}
+        assert set(metadata.parse_session_start_info_plugin_data(start).hparams) == {"x", "status"}
