@@ -174,13 +174,14 @@ def test_two_objectives_are_pruned_on_the_first(
 ) -> None:
     """Optuna refuses to prune such studies. A hopeless rate is ended early, and the rest keep both values."""
     monkeypatch.setenv("HPO_HOME", str(tmp_path))
+    rates = (0.1, 0.09, 0.08, 0.07)
     study = Study(
         name="front",
         dataset="digits",
         model="shallow",
-        space={"hidden_units": 32, "batch_size": 64, "optimizer": "sgd", "lr": hpo.Categorical(0.1, 0.09, 0.08, 0.07, 1e-7)},
+        space={"hidden_units": 32, "batch_size": 64, "optimizer": "sgd", "lr": hpo.Categorical(*rates, 1e-7)},
         baseline={"lr": 0.1},
-        known=[{"lr": 0.09}, {"lr": 0.08}, {"lr": 0.07}, {"lr": 1e-7}],
+        known=[{"lr": rate} for rate in (*rates[1:], 1e-7)],
         objective=("val_accuracy", "parameters"),
         epochs=6,
         pruner=PercentilePruner(50.0, startup_trials=2, warmup_epochs=1, min_trials=1),
