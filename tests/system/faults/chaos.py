@@ -176,10 +176,10 @@ class Chaos:
 
     def rage(self, faults: int, seconds: float) -> None:
         """Strike until there were enough faults or the time is up."""
-        limit = time.monotonic() + seconds
         self.hosts = [self.start(0)]
         self.hosts[0].says("trial")  # the worker needs a study to join
         self.hosts.append(self.start(1))
+        limit = time.monotonic() + seconds
         while self.faults.total() < faults and time.monotonic() < limit:
             time.sleep(self.dice.uniform(0.5, 2.5))
             self.keep_running()
