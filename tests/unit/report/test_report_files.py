@@ -157,13 +157,13 @@ def test_one_trial(written: Written) -> None:
     assert "there is one" in missing(report)["importances"]
 
 
-@pytest.mark.parametrize("state", ["PRUNED", "FAIL"])
-def test_none_complete(written: Written, state: str) -> None:
-    """All pruned or all failed: no best, every plot that needs one says why."""
+@pytest.mark.parametrize(("state", "value"), [("PRUNED", 0.5), ("FAIL", None), ("COMPLETE", math.inf)])
+def test_none_complete(written: Written, state: str, value: float | None) -> None:
+    """All pruned, failed or infinite: no best, every plot that needs one says why."""
 
     def fill(study: optuna.Study) -> None:
         for index in range(12):
-            study.add_trial(told(state, index / 12 if state == "PRUNED" else None, steps=2, x=index / 12))
+            study.add_trial(told(state, value, steps=2, x=index / 12))
 
     report = written(fill)
     check(report)
