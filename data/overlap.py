@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch.utils.data import ConcatDataset, Subset
 
 from hpo.data.files import RawImages
@@ -30,7 +29,7 @@ def overlap(dataset: Mapping[str, Any], train: Split, test: Split) -> str:
     """
     if str(dataset["loader"]).startswith("hpo."):
         return ""
-    what, of = "test samples", len(_labels(test))
+    what, of = "test samples", len(test.labels)
     if isinstance(train, StreamedSet) and isinstance(test, StreamedSet):
         there, here = _files(train.plain), _files(test.plain)
         if not there or not here:
@@ -48,10 +47,6 @@ def overlap(dataset: Mapping[str, Any], train: Split, test: Split) -> str:
         f"{len(both):,} of {of:,} {what} of {dataset['name']} are also in the train split ({first}): a test score "
         "will be too good"
     )
-
-
-def _labels(split: Split) -> torch.Tensor:
-    return split.labels
 
 
 def _contents(split: Split) -> list[bytes]:

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from hpo.errors import DataError
-from hpo.user_code import line_of
+from hpo.user_code import line_of, named_error
 
 __all__ = ["BatchRequest", "Broken", "SampleWorkers", "Source", "moved"]
 
@@ -79,11 +79,11 @@ class Source(Dataset[Any]):
                 loaded.append(samples[number])
             except Exception as error:  # noqa: BLE001 - the user's code may raise anything
                 which = _numbers(wanted.numbers if whole else [number])
-                return Broken(f"{which} cannot be loaded: {_said(error)}", line_of(error))
+                return Broken(f"{which} cannot be loaded: {named_error(error)}", line_of(error))
         try:
             batch = self.collate(loaded)
         except Exception as error:  # noqa: BLE001 - neither are samples that make no batch hpo's fault
-            return Broken(f"{_numbers(wanted.numbers)} make no batch: {_said(error)}", line_of(error))
+            return Broken(f"{_numbers(wanted.numbers)} make no batch: {named_error(error)}", line_of(error))
         ready = self.ready(batch)
         return Broken(f"{ready} ({_numbers(wanted.numbers)})", "") if isinstance(ready, str) else ready
 
@@ -221,11 +221,6 @@ def _own_random_numbers() -> Iterator[None]:
         torch.set_rng_state(kept[0])
         random.setstate(kept[1])
         np.random.set_state(kept[2])
-
-
-def _said(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0] if lines else ''}".removesuffix(": ")
 
 
 def _numbers(numbers: Sequence[int]) -> str:

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-__all__ = ["calling_line", "definition_of", "described_bug", "frame_of", "line_of", "mend_import"]
+__all__ = ["calling_line", "definition_of", "described_bug", "frame_of", "line_of", "mend_import", "named_error"]
 
 
 def frame_of(error: BaseException, *, or_ours: bool = False) -> traceback.FrameSummary | None:
@@ -37,6 +37,12 @@ def line_of(error: BaseException) -> str:
         return f"{error.filename}, line {error.lineno}" + (f": {error.text.strip()}" if error.text else "")
     frame = frame_of(error)
     return f"{frame.filename}, line {frame.lineno}: {frame.line}" if frame is not None else ""
+
+
+def named_error(error: BaseException) -> str:
+    """`ZeroDivisionError: division by zero`: the type, and the first line of what it says."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def described_bug(error: BaseException) -> str:

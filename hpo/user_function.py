@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from hpo.errors import HpoError, StudyError, near_miss
-from hpo.user_code import line_of, mend_import
+from hpo.user_code import line_of, mend_import, named_error
 from hpo.wording import shortened
 
 __all__ = ["load_function", "load_named"]
@@ -37,10 +37,8 @@ def load_named(reference: str) -> Any:
         evidence = [*error.evidence, *filter(None, [line_of(error)])]
         raise StudyError(f"{place}: {error.fact}", evidence=evidence, next=error.next) from error
     except (Exception, SystemExit) as error:
-        said = str(error).strip().splitlines()
-        what = f"{type(error).__name__}: {said[0] if said else ''}".removesuffix(": ")
         raise StudyError(
-            f"{place} does not import: {what}",
+            f"{place} does not import: {named_error(error)}",
             evidence=[line_of(error)] if line_of(error) else [],
             next=f"{mend_import(error)}, then run it again",
         ) from error

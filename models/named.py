@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from hpo.errors import DataError, StudyError, near_miss
 from hpo.models.pretrained import Resized, load_pretrained, load_weights
+from hpo.user_code import named_error
 
 __all__ = ["timm_model", "torchvision_model"]
 
@@ -129,10 +130,9 @@ def _read(weights: str) -> dict[str, Tensor]:
             f"there are no weights in {path}", next="check the path; a relative one starts in the folder you run hpo in"
         ) from error
     except Exception as error:  # a damaged file may raise anything
-        said = str(error).strip().splitlines()
         raise DataError(
             f"the weights in {path} cannot be read",
-            evidence=[f"{type(error).__name__}: {said[0] if said else ''}"],
+            evidence=[named_error(error)],
             next="a state dict as torch.save(model.state_dict(), ...) writes it, or .safetensors",
         ) from error
     for key in ("state_dict", "model"):  # how training scripts wrap it

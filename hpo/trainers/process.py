@@ -119,7 +119,8 @@ class TrainerProcess:
 
     def end(self) -> None:
         """Kill the child, and end what its training has started; its closed connection shows that."""
-        below = descendants(self.pid)
+        # Once it is known to have ended, its number may be another process's.
+        below = descendants(self.pid) if self._process.poll() is None else []
         self._process.kill()
         end_leftovers(below)
 

@@ -10,7 +10,7 @@ from hpo.errors import DataError, HpoError
 from hpo.messages import LOST_PEER, Finished, Job
 from hpo.training.cuda_errors import is_of_device, memory_error
 from hpo.training.ranks import is_of_peers
-from hpo.user_code import frame_of
+from hpo.user_code import frame_of, named_error
 
 __all__ = ["BROKEN_DEVICE", "failure"]
 
@@ -35,14 +35,12 @@ def failure(job: Job, error: BaseException) -> Finished:
     if isinstance(error, HpoError):
         name = type(error).__name__
         return Finished(job.trial_id, "failed", reason=f"{name}: {error.fact}", details=str(error).splitlines()[1:])
-    message = str(error).strip().splitlines()
-    reason = f"{type(error).__name__}: {message[0] if message else ''}".removesuffix(": ")
     lines = "".join(traceback.format_exception(error)).splitlines()
     where = ""
     if (frame := frame_of(error, or_ours=True)) is not None:
         where = f"{frame.filename.removeprefix(str(Path.cwd()) + os.sep)}:{frame.lineno}"
         lines = _with(traceback.format_list([frame])[0].splitlines(), lines)
-    return Finished(job.trial_id, "failed", reason=reason, details=lines[-DETAILS:], where=where)
+    return Finished(job.trial_id, "failed", reason=named_error(error), details=lines[-DETAILS:], where=where)
 
 
 def _with(own: list[str], lines: list[str]) -> list[str]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from hpo.errors import DataError, HpoError
 from hpo.messages import Job
 from hpo.training.own_parts import OwnPart, task_part
-from hpo.user_code import definition_of, line_of
+from hpo.user_code import definition_of, line_of, named_error
 from hpo.user_function import load_function
 from hpo.wording import shortened
 
@@ -31,8 +31,7 @@ def check_targets(job: Job, split: str, targets: Tensor) -> None:
     except HpoError:
         raise
     except Exception as error:
-        said = str(error).strip().splitlines()
-        fact = f"does not work: {type(error).__name__}: {said[0] if said else ''}".removesuffix(": ")
+        fact = f"does not work: {named_error(error)}"
         raise check.error(fact, line_of(error), next="fix that line, then run `hpo check` again") from error
     problems = [str(one) for one in found] if isinstance(found, list | tuple) else [str(found)] if found else []
     if problems:
@@ -58,8 +57,6 @@ def said_of(predict: OwnPart, output: Tensor, classes: tuple[str, ...]) -> Any:
         said = predict.function(output, classes, **predict.parameters)
         json.dumps(said, allow_nan=True)
     except Exception as error:
-        lines = str(error).strip().splitlines()
-        fact = f"does not work: {type(error).__name__}: {lines[0] if lines else ''}".removesuffix(": ")
         step = "return numbers, text, or lists and dicts of them: `.tolist()` makes them of a tensor"
-        raise predict.error(fact, line_of(error), next=step) from error
+        raise predict.error(f"does not work: {named_error(error)}", line_of(error), next=step) from error
     return said

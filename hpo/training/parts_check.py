@@ -19,7 +19,7 @@ from hpo.training.own_task import check_predict
 from hpo.training.schedules import LearningRate, TrainLength
 from hpo.training.train_state import build_network
 from hpo.training.train_val_split import TrainValSplit
-from hpo.user_code import line_of
+from hpo.user_code import line_of, named_error
 
 __all__ = ["check_parts"]
 
@@ -90,6 +90,5 @@ def _told(part: OwnPart) -> Iterator[None]:
     except HpoError:
         raise
     except Exception as error:
-        said = str(error).strip().splitlines()
-        fact = f"does not work: {type(error).__name__}: {said[0] if said else ''}".removesuffix(": ")
+        fact = f"does not work: {named_error(error)}"
         raise part.error(fact, line_of(error), next="fix that line, then run `hpo check` again") from error

@@ -29,7 +29,7 @@ from hpo.training.sample import sample
 from hpo.training.tasks import output_shape, random_outputs, task_of
 from hpo.training.train_state import TrainState, model_parameters
 from hpo.training.train_val_split import DataCache, TrainValSplit
-from hpo.user_code import definition_of, line_of
+from hpo.user_code import definition_of, line_of, named_error
 
 __all__ = ["inspect_study"]
 
@@ -83,9 +83,7 @@ def _about(job: Job, split: TrainValSplit, data: DataCache) -> dict[str, Any]:
     except HpoError:
         raise
     except Exception as error:  # noqa: BLE001 - a loader is the user's code; a search can do without this split
-        said = str(error).strip().splitlines()
-        why = f"{type(error).__name__}: {said[0] if said else ''}".rstrip(": ")
-        note = f"the test split, which hpo evaluate needs, cannot be loaded: {why} ({line_of(error)})"
+        note = f"the test split, which hpo evaluate needs, cannot be loaded: {named_error(error)} ({line_of(error)})"
     return {"classes": classes, "notes": [note] if note else []}
 
 
@@ -170,12 +168,9 @@ def _rehearse(job: Job, data: DataCache, device: torch.device, record: bool) -> 
 def _unloaded(job: Job, error: BaseException) -> Problem:
     """The problem when a loader or a step of the rehearsal raises: it names the line of the user's code."""
     loader = str(job.dataset["loader"])
-    said = str(error).strip().splitlines()
-    fact = f"{type(error).__name__}: {said[0] if said else ''}".rstrip(": ")
     evidence = [line_of(error) or f"in none of your files; data loader {loader}, builder {job.model['builder']}"]
-    return _problem(
-        f"the first batches cannot be made or trained on: {fact}", evidence, "fix that line, then run `hpo check` again"
-    )
+    fact = f"the first batches cannot be made or trained on: {named_error(error)}"
+    return _problem(fact, evidence, "fix that line, then run `hpo check` again")
 
 
 def _broken(job: Job, error: BaseException) -> Problem:
@@ -184,8 +179,7 @@ def _broken(job: Job, error: BaseException) -> Problem:
     if isinstance(error, HpoError):
         return {**_described(error), "evidence": [*error.evidence, *evidence]}
     evidence += [line_of(error) or _definition(job), *getattr(error, "__notes__", ())[-1:]]
-    said = str(error).strip().splitlines()
-    fact = f"the model cannot be built: {type(error).__name__}: {said[0] if said else ''}".rstrip(": ")
+    fact = f"the model cannot be built: {named_error(error)}"
     return _problem(fact, evidence, "fix that line, or take the branch out of the space")
 
 

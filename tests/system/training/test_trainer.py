@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from hpo.messages import Epoch, Finished, Job, Message, Ready, Stop, decode, encode
+from hpo.trainers.process import TrainerProcess
 
 ROOT = Path(__file__).parents[3]
 HERE = str(ROOT / "tests")
@@ -130,6 +131,14 @@ def test_it_keeps_its_size_whatever_models_leave_behind(child: Child, make_job: 
     crumbled = int(child.end()[1].rpartition("crumbled:")[2].split()[0])
     assert crumbled - first > 100 << 20
     assert last - first < 64 << 20
+
+
+def test_nothing_is_killed_below_the_number_of_a_trainer_that_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By then it may be another process's."""
+    process = TrainerProcess("cpu", command=["true"], environ=os.environ)
+    assert process.ended_with == 0
+    monkeypatch.setattr("hpo.trainers.process.descendants", lambda pid: pytest.fail(f"looked below {pid}"))
+    assert process.close() == "exit code 0"
 
 
 def test_missing_data_is_bad_data(child: Child, make_job: Any) -> None:
