@@ -74,7 +74,7 @@ def _outlook(view: StudyView, answer: StudyVerdict, best: int) -> Outlook | None
         return found
     value = next(trial.values[0] for trial in view.trials if trial.number == best)
     luck = math.sqrt(max(value * (1.0 - value), answer.one_image) * answer.one_image)
-    return replace(found, noise=luck, of="the share of right images of one network differs between validation parts by")
+    return replace(found, noise=luck, of="other validation images would change the score by")
 
 
 def _after(view: StudyView, answer: StudyVerdict, settled: Settled, pace: Pace) -> Iterator[NextStep]:

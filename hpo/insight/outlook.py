@@ -61,14 +61,12 @@ class Outlook:
 
     @property
     def text(self) -> str:
-        """One sentence, with its reasoning."""
-        found = f"{self.more} more trials like the last {self.more} would gain about {difference(self.gain)}"
+        """One sentence: the answer, then its reasoning."""
+        found = f"{self.more:,} more trials would gain about {difference(self.gain)}"
         if self.noise is None:
             return f"{found} over the best; how far seeds differ is not known"
-        noise = f"{self.of} {difference(self.noise)} (standard deviation)"
-        if self.converged:
-            return f"{found}, and {noise}: more time would hardly help"
-        return f"{found}, and {noise}: more time would likely help"
+        helps = "hardly" if self.converged else "likely"
+        return f"more time would {helps} help: {found}, and {self.of} {difference(self.noise)} (standard deviation)"
 
 
 def outlook_of(

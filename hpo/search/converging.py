@@ -47,6 +47,6 @@ class Converging:
         if outlook.converged:
             self._reached = True
             self._note = (
-                f"the search has converged after {outlook.trials} trials: {outlook.text}; without stop= in the study"
+                f"the search has converged after {outlook.trials} trials; {outlook.text}; without stop= in the study"
                 " `hpo run` goes on"
             )

@@ -122,7 +122,6 @@ def test_it_keeps_its_size_whatever_models_leave_behind(child: Child, make_job: 
         assert child.until_finished()[1].outcome == "complete"
         return size
 
-    size_while_it_trains()  # whatever torch imports for its first step is there
     assert child.run(model("crumbling"))[1].outcome == "complete"
     first = size_while_it_trains()
     for _ in range(8):
