@@ -83,7 +83,7 @@ def supports_bf16(device: torch.device) -> bool:
 
 def set_deterministic(wanted: bool) -> None:
     """Turn torch's deterministic algorithms on or off for the next job."""
-    if wanted or torch.are_deterministic_algorithms_enabled():  # to be told, torch imports its compiler: two seconds
+    if wanted or torch.are_deterministic_algorithms_enabled():  # to be told, torch imports its compiler: over a second
         torch.use_deterministic_algorithms(wanted)
     # A debugging aid that writes every new tensor; torch types its module without it.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
