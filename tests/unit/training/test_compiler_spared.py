@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 from torch.optim import Optimizer
+from torch.utils import flop_counter
 from training_jobs import MakeJob
 
 from hpo.models.build import trace
@@ -32,9 +33,10 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """torch as it is where nothing has imported its compiler yet."""
     for name in [name for name in sys.modules if name.startswith(HEAVY)]:
         monkeypatch.delitem(sys.modules, name)
-    for name, method in vars(Optimizer).items():
-        if hasattr(method, "__wrapped__") and hasattr(method.__wrapped__, DISABLED):
-            monkeypatch.delattr(getattr(Optimizer, name).__wrapped__, DISABLED)
+    counting = vars(flop_counter._FlopCounterMode)
+    for method in (*vars(Optimizer).values(), counting["__torch_dispatch__"]):
+        if hasattr(getattr(method, "__wrapped__", None), DISABLED):
+            monkeypatch.delattr(method.__wrapped__, DISABLED)
     kept = [finder for finder in sys.meta_path if type(finder).__module__ != "hpo.torch_internals"]
     monkeypatch.setattr(sys, "meta_path", [Refuses(), *kept])
 
@@ -49,7 +51,9 @@ def test_a_declared_training(
 
 @pytest.mark.usefixtures("fresh")
 def test_the_cost_of_a_network() -> None:
-    network = nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 2))
+    network = nn.Sequential(
+        nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Dropout(), nn.Flatten(), nn.Linear(12, 2)
+    )
     before = torch.get_rng_state()
     assert trace(network, (1, 4, 4)) == (3 * 9 * 4 + 12 * 2, [2, 2])
     assert torch.equal(before, torch.get_rng_state())
