@@ -24,7 +24,7 @@ SHOWN = 4
 def add_rows(table: Table, insight: Insight, *, steps: bool = True) -> None:
     """The verdict, what mattered, what it cost and what to do next, each with its label."""
     table.add_row("verdict", cell(insight.verdict.sentence))
-    for index, line in enumerate(mattered_lines(insight)):
+    for index, line in enumerate(mattered_lines(insight, of=" of the differences in rank")):
         table.add_row("" if index else "mattered", cell(line))
     if text := cost_text(insight):
         table.add_row("cost", cell(text))
@@ -32,16 +32,19 @@ def add_rows(table: Table, insight: Insight, *, steps: bool = True) -> None:
         table.add_row("" if index else "hint", cell(step.text))
 
 
-def mattered_lines(insight: Insight) -> Iterator[str]:
-    """`lr 43 %  small, 0.0021 to 0.01`, the most important first; or why nothing is said."""
+def mattered_lines(insight: Insight, *, of: str = "") -> Iterator[str]:
+    """`lr 43 %: small, 0.0021 to 0.01`, the most important first; or why nothing is said.
+
+    of: what the percentages are of, said once, after the first
+    """
     found = insight.mattered
     if found.nothing:
         yield found.nothing
         return
     clear = [one for one in found.parameters if one.sure != "unclear"]
-    for one in clear[:SHOWN]:
+    for index, one in enumerate(clear[:SHOWN]):
         doubt = "" if one.sure == "sure" else f"  ({one.sure})"
-        yield f"{one.name} {100 * one.share:.0f} %  {one.text}{doubt}"
+        yield f"{one.name} {100 * one.share:.0f} %{'' if index else of}: {one.text}{doubt}"
 
 
 def cost_text(insight: Insight) -> str:

@@ -134,6 +134,6 @@ def _mattered(comparison: StudyComparison) -> Table:
 
     table = plain_table("mattered", *(cell(one.name) for one in comparison.contenders))
     for row in comparison.mattered[:SHOWN]:
-        shown = ("-" if one is None else cell(f"{100 * one.share:.0f} %  {one.text}") for one in row.found)
+        shown = ("-" if one is None else cell(f"{100 * one.share:.0f} %: {one.text}") for one in row.found)
         table.add_row(cell(row.name), *shown)
     return table

@@ -44,7 +44,7 @@ def emit_summary(result: Result, study: Study, *, reference: str, name: str, sto
     from hpo.cli.wrapping import WrappedParameters
     from hpo.insight import insight_of
     from hpo.results.best import outside_text, why_no_baseline, why_no_best
-    from hpo.storage.optuna_schema import count_finished
+    from hpo.storage.optuna_schema import PRUNED, count_finished
     from hpo.user_code import described_bug
 
     table = labelled_lines()
@@ -77,7 +77,8 @@ def emit_summary(result: Result, study: Study, *, reference: str, name: str, sto
         table.add_row("" if index else "refused", cell(line))
     code = shlex.quote(reference) + (f" --name {shlex.quote(name)}" if name != study.name else "")
     code = code if study.has_final or not study.brings_training else ""
-    for index, command in enumerate(next_commands(name, storage, code, finished=best is not None)):
+    pruned = max((trial.number for trial in result.frozen if trial.state.name == PRUNED), default=None)
+    for index, command in enumerate(next_commands(name, storage, code, finished=best is not None, pruned=pruned)):
         table.add_row("" if index else "next", cell(command))
     emit_rich("", table)
 
@@ -120,11 +121,12 @@ def _again(missing: str, reference: str) -> str:
     return f"; `hpo run --study {reference} --retry-failed` tries it again" if " failed" in missing else ""
 
 
-def next_commands(name: str, storage: str | None, code: str, *, finished: bool) -> list[str]:
+def next_commands(name: str, storage: str | None, code: str, *, finished: bool, pruned: int | None = None) -> list[str]:
     """Commands to paste as they are. A password in the URL is not repeated on the screen.
 
     code: the study's options for a command that runs its code, which is never taken from a database; "" where no such
           command can run
+    pruned: a trial to ask about why it was
     """
     from hpo.storage.engine import hide_password
 
@@ -135,7 +137,8 @@ def next_commands(name: str, storage: str | None, code: str, *, finished: bool) 
     readers = ("best", "report", *(["evaluate"] if code else [])) if finished else ()
     named = {"evaluate": code}
     commands = [f"{hpo} {reader} --study {named.get(reader, study)}{where}" for reader in (*readers, "trials")]
-    return [*commands, f"{hpo} dashboard{where}"]
+    why = [f"{hpo} trials --study {study}{where} --why {pruned}"] if pruned is not None else []
+    return [*commands, *why, f"{hpo} dashboard{where}"]
 
 
 def program() -> str:
