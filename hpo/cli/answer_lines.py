@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -15,7 +15,7 @@ from hpo.wording import value_text
 if TYPE_CHECKING:
     from hpo.insight import Insight
 
-__all__ = ["add_rows", "cost_text", "mattered_lines", "pace_text", "settings_table"]
+__all__ = ["add_rows", "cost_text", "mattered_lines", "pace_text", "settings_table", "tied_text"]
 
 SHOWN = 4
 """Parameters that are listed as having mattered; the report has all."""
@@ -24,7 +24,7 @@ SHOWN = 4
 def add_rows(table: Table, insight: Insight, *, steps: bool = True) -> None:
     """The verdict, what mattered, what it cost and what to do next, each with its label."""
     table.add_row("verdict", cell(insight.verdict.sentence))
-    for index, line in enumerate(mattered_lines(insight, of=" of the differences in rank")):
+    for index, line in enumerate(mattered_lines(insight, whole=True)):
         table.add_row("" if index else "mattered", cell(line))
     if text := cost_text(insight):
         table.add_row("cost", cell(text))
@@ -32,10 +32,10 @@ def add_rows(table: Table, insight: Insight, *, steps: bool = True) -> None:
         table.add_row("" if index else "hint", cell(step.text))
 
 
-def mattered_lines(insight: Insight, *, of: str = "") -> Iterator[str]:
+def mattered_lines(insight: Insight, *, whole: bool = False) -> Iterator[str]:
     """`lr 43 %: small, 0.0021 to 0.01`, the most important first; or why nothing is said.
 
-    of: what the percentages are of, said once, after the first
+    whole: as sentences, which say of what the percentages are
     """
     found = insight.mattered
     if found.nothing:
@@ -43,8 +43,21 @@ def mattered_lines(insight: Insight, *, of: str = "") -> Iterator[str]:
         return
     clear = [one for one in found.parameters if one.sure != "unclear"]
     for index, one in enumerate(clear[:SHOWN]):
-        doubt = "" if one.sure == "sure" else f"  ({one.sure})"
-        yield f"{one.name} {100 * one.share:.0f} %{'' if index else of}: {one.text}{doubt}"
+        share = f"{100 * one.share:.0f} %"
+        doubt = "" if one.sure == "sure" else f" ({one.sure}, not sure)"
+        if whole:
+            ranking = "" if index else " of how the trials rank"
+            yield f"{one.name} explains {share}{ranking}; the best are {one.text}{doubt}"
+        else:
+            yield f"{one.name} {share}: {one.text}{doubt}"
+
+
+def tied_text(numbers: Sequence[int]) -> str:
+    """`, and trials 4, 7 with the same score`."""
+    if not numbers:
+        return ""
+    named = ", ".join(str(number) for number in numbers[:5]) + (", ..." if len(numbers) > 5 else "")
+    return f", and trial{'s' if len(numbers) > 1 else ''} {named} with the same score"
 
 
 def cost_text(insight: Insight) -> str:

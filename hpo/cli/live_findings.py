@@ -53,7 +53,7 @@ def findings(insight: Insight | None, best: Best | None) -> Iterator[tuple[str, 
     if insight is None or best is None:
         return
     if not insight.mattered.why:
-        yield "matters", Text("   ".join(line.replace("  ", " ") for line in mattered_lines(insight)))
+        yield "matters", Text("   ".join(mattered_lines(insight)))
     hint = insight.mattered.edges[0].text if insight.mattered.edges else ""
     if hint:
         yield "hint", Text(hint, style="yellow")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from hpo.cli.answer_lines import add_rows, pace_text, settings_table
+from hpo.cli.answer_lines import add_rows, pace_text, settings_table, tied_text
 from hpo.cli.layout import labelled_lines, plain_table
 from hpo.cli.output import cell
 from hpo.cli.states import COUNTS, STYLES
@@ -57,18 +57,10 @@ def best_lines(view: StudyView, insight: Insight, winner: FrozenTrial) -> list[R
     table = labelled_lines()
     finished, tied = count_finished(view.counts), tied_with(view, winner)
     table.add_row("study", f"[bold]{cell(view.name)}[/]  [dim]{finished} finished trials[/]")
-    table.add_row("best", f"[bold green]{_values(winner)}[/]  [dim]trial {winner.number}{_tied(tied)}[/]")
+    table.add_row("best", f"[bold green]{_values(winner)}[/]  [dim]trial {winner.number}{tied_text(tied)}[/]")
     _add_outside(table, view)
     add_rows(table, insight)
     return [table, "", settings_table(insight)]
-
-
-def _tied(numbers: Sequence[int]) -> str:
-    """`, and trials 4, 7 with the same score`."""
-    if not numbers:
-        return ""
-    named = ", ".join(str(number) for number in numbers[:5]) + (", ..." if len(numbers) > 5 else "")
-    return f", and trial{'s' if len(numbers) > 1 else ''} {named} with the same score"
 
 
 def _add_outside(table: Table, view: StudyView) -> None:

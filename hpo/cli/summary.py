@@ -38,11 +38,12 @@ _REASONS = {
 
 def emit_summary(result: Result, study: Study, *, reference: str, name: str, storage: str | None) -> None:
     """The last lines of `hpo run`, on stdout."""
-    from hpo.cli.answer_lines import add_rows
+    from hpo.cli.answer_lines import add_rows, tied_text
     from hpo.cli.layout import labelled_lines
     from hpo.cli.output import cell
     from hpo.cli.wrapping import WrappedParameters
     from hpo.insight import insight_of
+    from hpo.insight.configurations import tied_with
     from hpo.results.best import outside_text, why_no_baseline, why_no_best
     from hpo.storage.optuna_schema import PRUNED, count_finished
     from hpo.user_code import described_bug
@@ -57,7 +58,9 @@ def emit_summary(result: Result, study: Study, *, reference: str, name: str, sto
     if best is None:
         table.add_row("best", f"none: {why_no_best(result.frozen)}")
     else:
-        table.add_row("best", f"[bold {STYLES['complete']}]{score(best.value)}[/]  trial {best.trial}")
+        winner = next((trial for trial in result.frozen if trial.number == best.trial), None)
+        tied = tied_with(view, winner)
+        table.add_row("best", f"[bold {STYLES['complete']}]{score(best.value)}[/]  trial {best.trial}{tied_text(tied)}")
         table.add_row("", WrappedParameters(best.params))
         if len(study.directions) > 1:
             table.add_row("", cell(_front_text(result, study)))

@@ -51,11 +51,11 @@ class Matter:
 
     @property
     def text(self) -> str:
-        """`small, 3 to 12`, `adam`, `no clear effect`."""
+        """What the best are: `small, 3 to 12`, `mostly adam`; `no clear effect`."""
         if self.sure == "unclear":
             return "no clear effect"
         shown = " to ".join(dict.fromkeys(value_text(each) for each in self.good))
-        return f"{self.direction}, {shown}" if self.direction else shown
+        return f"{self.direction}, {shown}" if self.direction else f"mostly {shown}"
 
 
 @dataclass(frozen=True)

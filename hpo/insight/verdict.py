@@ -128,9 +128,10 @@ def _searched(view: StudyView, best: FrozenTrial, baseline: FrozenTrial) -> Stud
         sentence = f"A tie so far: {found}. They are {apart}, which can be chance."
         return StudyVerdict(sentence, "search", None, True, True, gain, images, one)
     many = len(counted)
-    among = f": it is the best of {many} noisy trials" if many > 1 else ""
+    among = f": it is the best of {many} complete trials, each partly luck" if many > 1 else ""
+    counted_in = f": {images} of {round(1 / one)} validation images" if one and images is not None else ""
     sentence = (
         f"Trial {best.number} scored {score(here)} in the search, {difference(gain)} better than the baseline "
-        f"({score(there)}). That gain is optimistic{among}."
+        f"({score(there)}){counted_in}. That gain is optimistic{among}."
     )
     return StudyVerdict(sentence, "search", None, optimistic=True, difference=gain, images=images, one_image=one)

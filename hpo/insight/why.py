@@ -102,7 +102,7 @@ def _ended(view: StudyView, trial: FrozenTrial, compared: Compared | None) -> li
         reason = failure.get("reason") or "no reason was recorded"
         return [f"{said}: {reason}" if said else reason]
     if trial.state == TrialState.PRUNED:
-        return _pruned(view, compared)
+        return _pruned(view, trial, compared)
     if trial.state == TrialState.COMPLETE:
         epochs, best = record.get("epochs"), record.get("best_epoch")
         after = f" after {epochs} epoch{'s' if epochs != 1 else ''}" if epochs else ""
@@ -112,18 +112,22 @@ def _ended(view: StudyView, trial: FrozenTrial, compared: Compared | None) -> li
     return [{"running": "it is being trained", "waiting": "it waits for a trainer"}.get(STATES[trial.state], "")]
 
 
-def _pruned(view: StudyView, compared: Compared | None) -> list[str]:
+def _pruned(view: StudyView, trial: FrozenTrial, compared: Compared | None) -> list[str]:
     pruner = (view.declaration or {}).get("(pruner)")
     rule = f"{pruner} decided" if isinstance(pruner, str) else "the study's pruner decided"
     if compared is None:
         return [f"{rule}; it reported no value that could be compared"]
     name = view.objectives[0] if view.objectives else "value"
-    reached = f"after step {compared.step} its best {name} was {score(compared.best)}"
+    unit = "epoch" if view.trained_here else "step"
+    reached = f"after {unit} {compared.step} its {name} was {score(compared.value)}"
+    if compared.best != compared.value:
+        when = next(step for step, value in trial.intermediate_values.items() if value == compared.best)
+        reached += f", its best so far {score(compared.best)} (after {unit} {when})"
     if compared.median is None:
-        return [f"{reached}, and no complete trial had a value there to compare with", rule]
+        return [f"{reached}; no complete trial had a value there to compare with", rule]
     return [
-        f"{reached}, and the median of what complete trials had there was {score(compared.median)}; of the "
-        f"{compared.others} complete by then, {compared.better} had been better",
+        f"{reached}; the {compared.others} trials that were complete by then had a median of "
+        f"{score(compared.median)} after that {unit}, and {compared.better} of them were better than its best",
         rule,
     ]
 

@@ -19,6 +19,7 @@ def test_a_run_that_pruned_names_the_command_that_says_why() -> None:
 
 def test_the_first_percentage_says_of_what_it_is() -> None:
     found: Insight = insight()
-    long, short = (list(mattered_lines(found, of=of)) for of in (" of the differences in rank", ""))
-    assert long[0] == short[0].replace(" %:", " % of the differences in rank:", 1) != short[0]
-    assert long[1:] == short[1:]
+    whole, short = (list(mattered_lines(found, whole=whole)) for whole in (True, False))
+    assert short[0].startswith("x ")
+    assert whole[0] == short[0].replace("x ", "x explains ").replace(": ", " of how the trials rank; the best are ")
+    assert not any("trials rank" in line for line in whole[1:])

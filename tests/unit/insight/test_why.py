@@ -45,8 +45,10 @@ def test_a_pruned_trial_is_held_against_those_that_were_complete_by_then(
     pruned = trial(4, TrialState.PRUNED, [0.45, 0.3], minute=5)
     found = why(view(*COMPLETE, later, pruned, directions=(direction,), declaration={"(pruner)": "MedianPruner()"}), 4)
     assert found.compared == Compared(2, 0.3, best, 3, 0.5, better)
-    assert f"after step 2 its best val_accuracy was {best:.5f}" in found.sentences[0]
-    assert f"was 0.50000; of the 3 complete by then, {better} had been better" in found.sentences[0]
+    assert "after epoch 2 its val_accuracy was " in found.sentences[0]
+    assert f" {best:.5f}" in found.sentences[0]
+    assert "the 3 trials that were complete by then had a median of 0.50000 after that epoch" in found.sentences[0]
+    assert f"and {better} of them were better than its best" in found.sentences[0]
     assert found.sentences[1] == "MedianPruner() decided"
 
 
