@@ -135,7 +135,7 @@ def _measure(study: str, options: argparse.Namespace) -> list[Point]:
 
 def _look(trials: int, seconds: float, pid: int, engine: Engine, home: Path) -> Point:
     coordinator = psutil.Process(pid)
-    trainers = [child for child in coordinator.children() if "hpo.trainer" in child.cmdline()]
+    trainers = [child for child in coordinator.children(recursive=True) if child.name().startswith("hpo ")]
     with engine.connect() as connection:
         sessions, database = connection.execute(
             text(

@@ -105,7 +105,7 @@ def _probe(study: str) -> dict[str, Any]:
         if any(slot.epoch for slot in snapshot.slots) and "epoch" not in seen:
             seen["epoch"] = time.time() - here.create_time()
             seen["memory"] = {"coordinator": _memory(here)}
-            trainers = [_memory(child) for child in here.children() if "hpo.trainer" in child.cmdline()]
+            trainers = [_memory(child) for child in here.children(recursive=True) if child.name().startswith("hpo ")]
             for kind in ("rss", "pss", "uss"):
                 seen["memory"].setdefault("trainer", {})[kind] = median(trainer[kind] for trainer in trainers)
             seen["torch"] = "torch" in sys.modules

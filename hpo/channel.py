@@ -6,16 +6,23 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
 
 from hpo.messages import Inspect, Job, Message, Stop, decode, encode
 from hpo.own_messages import FORKED, NO_QUESTION, Answer
 from hpo.training.progress import StopRequest
 
-__all__ = ["Channel"]
+__all__ = ["Channel", "show_device"]
 
 LEAVE_SECONDS = 1.0
 """How long a message that is being sent may keep a trainer that is to leave."""
+
+
+def show_device(device: str) -> None:
+    """Have `ps` and `top` show this trainer as `hpo cuda:0`: one that was forked has no command line of its own."""
+    with suppress(OSError), open("/proc/self/comm", "w") as name:
+        name.write(f"hpo {device}"[:15])
 
 
 class Channel:

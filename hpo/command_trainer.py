@@ -19,7 +19,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from hpo.channel import Channel
+from hpo.channel import Channel, show_device
 from hpo.commands.descendants import adopt_orphans, end_descendants
 from hpo.commands.inspection import inspect_command
 from hpo.commands.run import CommandRun
@@ -32,6 +32,7 @@ __all__ = ["main"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
+    show_device(options.device)
     pass_over_signals()
     os.dup2(2, 1)
     adopt_orphans()

@@ -19,6 +19,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import NoReturn
 
+from hpo.channel import show_device
 from hpo.errors import DeviceError
 from hpo.messages import LOST_PEER, Finished, Inspect, Job, Message, Ready, Stop, decode, encode
 from hpo.own_messages import Answer
@@ -35,6 +36,7 @@ CLEAN = ("complete", "stopped", "diverged")
 
 def main(arguments: Sequence[str] | None = None, rank_command: Sequence[str] = TRAINER) -> NoReturn:
     options = _options(arguments)
+    show_device(options.device)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     with tempfile.TemporaryDirectory(prefix="hpo-gang-") as folder:
@@ -96,6 +98,7 @@ class Gang:
                 command=self._command,
                 arguments=("--rank", str(rank), "--ranks", str(size), "--meeting", str(meeting)),
                 environ=environ,
+                fork=False,  # a rank ends with this process, its parent
             )
             for rank, device in enumerate(self._devices)
         ]

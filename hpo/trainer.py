@@ -31,7 +31,7 @@ from typing import NoReturn
 
 import torch
 
-from hpo.channel import Channel
+from hpo.channel import Channel, show_device
 from hpo.commands.descendants import end_leftovers
 from hpo.data.files import Folders
 from hpo.errors import DeviceError
@@ -59,6 +59,7 @@ __all__ = ["main", "train_here"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
+    show_device(options.device)
     pass_over_signals()
     hear_signals_in_forks()
     os.dup2(2, 1)  # what a model prints goes to stderr

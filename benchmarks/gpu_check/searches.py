@@ -44,7 +44,7 @@ def killed(folder: Path) -> None:
     def kill() -> None:
         time.sleep(KILL_AFTER_SECONDS)
         children = psutil.Process().children(recursive=True)
-        trainers = [child for child in children if "hpo.trainer" in " ".join(child.cmdline())]
+        trainers = [child for child in children if child.name().startswith("hpo ")]
         if trainers:
             trainers[-1].kill()
             gone.append(trainers[-1].pid)

@@ -14,7 +14,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-__all__ = ["adopt_orphans", "descendants", "end_descendants", "end_leftovers"]
+__all__ = ["adopt_orphans", "descendants", "end_descendants", "end_leftovers", "runs"]
 
 _PR_SET_CHILD_SUBREAPER = 36  # <linux/prctl.h>; since Linux 3.4
 PATIENCE_SECONDS = 5.0
@@ -65,7 +65,7 @@ def end_leftovers(left: Sequence[int] | None = None) -> None:
     left = [pid for pid in (descendants() if left is None else left) if not _is_tracker(pid)]
     _signal(left, signal.SIGTERM)
     limit = time.monotonic() + LEFTOVER_SECONDS
-    while (left := [pid for pid in left if _runs(pid)]) and time.monotonic() < limit:
+    while (left := [pid for pid in left if runs(pid)]) and time.monotonic() < limit:
         time.sleep(0.02)
     _signal(left, signal.SIGKILL)
 
@@ -76,7 +76,8 @@ def _signal(pids: Iterable[int], number: int) -> None:
             os.kill(pid, number)
 
 
-def _runs(pid: int) -> bool:
+def runs(pid: int) -> bool:
+    """Whether there is a process of that number that has not ended."""
     with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", "rb") as file:
         return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
     return False

@@ -12,7 +12,8 @@ from hpo.doctor.finding import Finding, failed
 from hpo.errors import HpoError
 from hpo.messages import Ready
 from hpo.trainers.devices import find_slots
-from hpo.trainers.process import TrainerProcess, command_of, trainer_environment
+from hpo.trainers.forked import command_of
+from hpo.trainers.process import TrainerProcess, trainer_environment
 
 __all__ = ["examine_data", "examine_devices"]
 

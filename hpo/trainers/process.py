@@ -5,15 +5,14 @@ from __future__ import annotations
 import signal
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 from hpo.commands.descendants import descendants, end_leftovers
 from hpo.errors import DeviceError
 from hpo.messages import Message, decode, encode
+from hpo.trainers.forked import ForkedProcess, command_of, fork_trainer
 from hpo.trainers.gpus import shown
 
 __all__ = [
@@ -21,15 +20,9 @@ __all__ = [
     "GANG_TRAINER",
     "TRAINER",
     "TrainerProcess",
-    "command_of",
     "next_after",
     "trainer_environment",
 ]
-
-
-def command_of(module: str) -> tuple[str, ...]:
-    """The command that runs `module` of this same hpo. -P: ignore files in the current folder."""
-    return (sys.executable, "-P", str(Path(__file__).with_name("run_module.py")), module)
 
 
 TRAINER = command_of("hpo.trainer")
@@ -60,7 +53,10 @@ _SECRET = ("HPO_STORAGE", "PGPASSWORD", "HPO_DASHBOARD_PASSWORD", "HPO_NOTIFY")
 
 
 class TrainerProcess:
-    """Owns one child and the coordinator's end of its socket."""
+    """Owns one child and the coordinator's end of its socket.
+
+    fork: whether a TRAINER may be forked from a process that has imported torch already
+    """
 
     def __init__(
         self,
@@ -69,22 +65,30 @@ class TrainerProcess:
         command: Sequence[str] = TRAINER,
         arguments: Sequence[str] = (),
         environ: Mapping[str, str],
+        fork: bool = True,
     ) -> None:
         self._sending = threading.Lock()
         device, environ = shown(device, environ)
         ours, theirs = socket.socketpair()
+        command = [*command, "--device", device, *arguments]
+        environ = trainer_environment(environ)
+        self._process: subprocess.Popen[bytes] | ForkedProcess
         with theirs:
-            self._process = subprocess.Popen(
-                [*command, "--fd", str(theirs.fileno()), "--device", device, *arguments],
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                env=trainer_environment(environ),
-                process_group=0,  # the coordinator handles Ctrl-C in a terminal, also while torch is imported
-            )
+            if fork and command[: len(TRAINER)] == list(TRAINER):
+                self._process = fork_trainer(command, environ, theirs.fileno())
+            else:
+                self._process = subprocess.Popen(
+                    [*command, "--fd", str(theirs.fileno())],
+                    pass_fds=(theirs.fileno(),),
+                    stdin=subprocess.DEVNULL,
+                    env=environ,
+                    process_group=0,  # the coordinator handles Ctrl-C in a terminal, also while torch is imported
+                )
         self.connection = Connection(ours.detach())
 
     @property
-    def pid(self) -> int:
+    def pid(self) -> int | None:
+        """None before it has begun."""
         return self._process.pid
 
     def send(self, message: Message) -> bool:
@@ -120,7 +124,7 @@ class TrainerProcess:
     def end(self) -> None:
         """Kill the child, and end what its training has started; its closed connection shows that."""
         # Once it is known to have ended, its number may be another process's.
-        below = descendants(self.pid) if self._process.poll() is None else []
+        below = descendants(pid) if (pid := self.pid) is not None and self._process.poll() is None else []
         self._process.kill()
         end_leftovers(below)
 

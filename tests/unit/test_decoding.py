@@ -17,6 +17,7 @@ ELSEWHERE = {
     "dashboard/answering.py": "what optuna-dashboard answers in this process",
     "doctor/devices.py": "what a program of ours printed",
     "evaluation/winner_files.py": "a file that our trainer has just written",
+    "fork_server.py": "what our own coordinator asks for",
     "fresh_process.py": "what this process has written for the one that it becomes",
     "messages.py": "what our own process says",
     "report/html.py": "a figure of ours",

@@ -75,6 +75,9 @@ class Hpo:
     def trainers(self) -> list[psutil.Process]:
         try:
             found = psutil.Process(self.process.pid).children()
+            servers = [child for child in found if "hpo.fork_server" in child.cmdline()]
+            found = [child for child in found if child not in servers]
+            found += [child for server in servers for child in server.children()]
         except psutil.NoSuchProcess:
             return []
         return [child for child in found if "trainer" in " ".join(child.cmdline())]

@@ -60,5 +60,5 @@ def test_a_search_on_two_devices_loses_nothing_when_a_rank_is_killed(
     assert not [
         one
         for one in psutil.Process().children(recursive=True)
-        if "hpo" in " ".join(one.cmdline()) and "trainer" in " ".join(one.cmdline())
+        if {"hpo.trainer", "hpo.gang_trainer"} & set(one.cmdline())
     ]
