@@ -115,6 +115,10 @@ def peak_memory_bytes(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+MANY_OBJECTS = 5_000
+"""What a collection may walk through after every trial: 2 ms."""
+
+
 class HeapTrimmer:
     """Frees what each trial leaves behind, and every few seconds gives malloc's free memory back to the kernel.
 
@@ -126,22 +130,34 @@ class HeapTrimmer:
     def __init__(self, every_seconds: float = 2.0) -> None:
         self._every_seconds = every_seconds
         self._trimmed = -math.inf
-        self._frozen = False
+        self._kept = 0  # objects that outlived the last collection of everything
         gc.freeze()  # torch's own objects stay anyway, and a collection that walks through them takes 0.1 s
 
     def rest(self) -> None:
         """Call it when a trial has ended. It takes 1 ms, and 10 ms once in `every_seconds`."""
         gc.collect()
-        if not self._frozen:
-            gc.freeze()  # what the user's modules made when they were imported
-            self._frozen = True
+        if not self._kept or len(gc.get_objects()) > MANY_OBJECTS:
+            self._keep_out()
         if time.monotonic() - self._trimmed >= self._every_seconds:
             _trim_heap()
             self._trimmed = time.monotonic()
 
+    def _keep_out(self) -> None:
+        """Leave what is here out of later collections: modules that a trial has imported. Torch's compiler, which an
+        optimizer of torch's imports at its first step, is 130,000 objects."""
+        gc.freeze()
+        self._kept = self._kept or gc.get_freeze_count()
+        if gc.get_freeze_count() > 1.5 * self._kept:  # seldom; some of it may be what a trial held, and let go since
+            gc.unfreeze()
+            gc.collect()
+            gc.freeze()
+            self._kept = gc.get_freeze_count()
+
 
 def release_memory(device: torch.device) -> None:
     """Give back the memory that a job held, so that other trainers on the device can use it. Raises nothing."""
+    if device.type == "cuda":
+        gc.unfreeze()  # what an earlier trial left behind may be among it
     gc.collect()
     _trim_heap()
     release_cached(device)
