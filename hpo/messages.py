@@ -279,7 +279,7 @@ Message = Job | Stop | Inspect | Inspected | Ready | Epoch | Finished | Question
 
 def encode(message: Message) -> bytes:
     """One message as UTF-8 JSON. NaN and infinities are kept."""
-    return json.dumps([type(message).__name__, asdict(message)]).encode()
+    return json.dumps([type(message).__name__, vars(message)], default=asdict).encode()
 
 
 def decode(payload: bytes) -> Message:

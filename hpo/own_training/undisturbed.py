@@ -39,8 +39,9 @@ def undisturbed(seed: int, arguments: list[str]) -> Iterator[None]:
             os.chdir(folder)
         sys.argv = argv
         sys.path[:] = path
-        os.environ.clear()
-        os.environ.update(environ)
+        if dict(os.environ) != environ:
+            os.environ.clear()
+            os.environ.update(environ)
         torch.set_num_threads(threads)
         torch.set_grad_enabled(grad)
         torch.set_default_dtype(dtype)
