@@ -18,6 +18,7 @@ from hpo.study.discovery import find_study
 from hpo.study.objective import Objective
 from hpo.study.objective_study import ObjectiveOptions
 from hpo.study.script import read_script
+from hpo.user_function import load_function
 
 SCRIPT = """
 import optuna
@@ -247,6 +248,26 @@ def test_a_file_is_told_the_door_that_fits(tmp_path: Path, text: str, fact: str,
     assert door in caught.value.next
     if "SyntaxError" in fact:
         assert "train.py, line 2: study = Study(name=3" in "".join(caught.value.evidence)
+
+
+@pytest.mark.parametrize("named", ["torn.py", "torn.py:objective", "torn:objective", "uses_torn.py"])
+def test_a_line_that_is_no_python_is_named_however_its_file_is_reached(
+    named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """uses_torn.py imports it; where that holds an objective, a trainer does."""
+    (tmp_path / "torn.py").write_text("def objective(trial):\n    return trial.suggest_float('x', 0, 1\n\nlast = 1\n")
+    (tmp_path / "uses_torn.py").write_text(
+        "import torn\nfrom hpo import Study\nstudy = Study()\ndef objective(trial): ...\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    with pytest.raises(StudyError, match=r"SyntaxError: .* was never closed") as caught:
+        find_study(named, ObjectiveOptions(("minimize",)) if ":" in named else None)
+    line = f"{tmp_path}/torn.py, line 2: return trial.suggest_float('x', 0, 1"
+    assert line in "".join(caught.value.evidence)
+    with pytest.raises(StudyError, match=r"SyntaxError: .* was never closed") as caught:
+        load_function(f"{tmp_path}/uses_torn.py:objective")
+    assert line in "".join(caught.value.evidence)
 
 
 @pytest.mark.parametrize("given", [Net().objective, functools.partial(build, classes=3), Net()])
