@@ -11,6 +11,7 @@ from threading import Timer
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from hpo.cli.captured import Captured
 from hpo.cli.output import notice as print_line
 from hpo.cli.states import counts_text
 from hpo.duration import format_duration
@@ -130,7 +131,11 @@ class PlainLines:
 
 
 class JsonLines:
-    """Each line an object: `time` (UTC), `event` ("phase", "start", "notice", "progress") and what belongs to it."""
+    """Each line an object: `time` (UTC), `event` ("phase", "start", "notice", "progress") and what belongs to it.
+
+    A fifth event, "output", is a line that a trial, or a library, has printed: the first hundred, then ten a second;
+    its `left_out` says how many lines are not shown.
+    """
 
     def __init__(
         self,
@@ -139,19 +144,28 @@ class JsonLines:
         verbose: bool = False,
         place: str = "",
         clock: Callable[[], float] = time.monotonic,
-        write: Callable[[str], None] = print_line,
+        write: Callable[[str], None] | None = None,
     ) -> None:
-        self._quiet, self._place, self._clock, self._write = quiet, place, clock, write
+        self._quiet, self._place, self._clock = quiet, place, clock
+        self._captured: Captured | None = None
+        if write is None:
+            self._captured = Captured(self._output)
+            write = self._captured.write
+        self._write = write
         self._every = VERBOSE_SECONDS if verbose else PROGRESS_SECONDS
         self._said: float | None = None
         self._latest: Snapshot | None = None
 
     def __enter__(self) -> Self:
+        if self._captured is not None:
+            self._captured.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._captured is not None:
+            self._captured.__exit__(kind, error, trace)
         if self._latest is not None and not self._quiet:
             self._event("progress", **_facts(self._latest))
 
@@ -173,6 +187,9 @@ class JsonLines:
     def notice(self, text: str) -> None:
         if not (self._quiet and _routine(text)):
             self._event("notice", message=one_line(text))
+
+    def _output(self, line: str, left_out: int) -> None:
+        self._event("output", **({"left_out": left_out} if left_out else {"message": one_line(line)}))
 
     def _event(self, event: str, **facts: Any) -> None:
         moment = datetime.now(UTC).isoformat(timespec="milliseconds")

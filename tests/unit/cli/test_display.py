@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
 import re
+import sys
 from dataclasses import replace
 from datetime import datetime, timedelta
 from queue import Queue
@@ -16,6 +18,8 @@ from optuna.trial import create_trial
 from rich.console import Console
 
 from hpo import Objective, Study
+from hpo.cli.captured import LINE_BYTES
+from hpo.cli.captured import LINES_AT_ONCE as OUTPUT_AT_ONCE
 from hpo.cli.live_findings import sparkline
 from hpo.cli.live_view import live_view
 from hpo.cli.log_lines import LINES_AT_ONCE, JsonLines, PlainLines, progress_text
@@ -264,6 +268,27 @@ def test_every_line_of_the_json_log_is_an_object_of_its_own() -> None:
     assert found[3]["best"]["value"] == "Infinity"
     assert all(datetime.fromisoformat(one["time"]).tzinfo for one in found)
     assert all("\n" not in line and "\x1b" not in line for line in lines)
+
+
+def test_what_trials_print_is_part_of_the_json_log_within_bounds(capfd: pytest.CaptureFixture[str]) -> None:
+    """As a process would that a trial starts: by descriptor. A gigabyte of it takes what these 2 MB take."""
+    with JsonLines(place="in .hpo") as log:
+        log.notice("trial 1 complete after 2 epochs")
+        os.write(2, b"a progress bar\rof \xff bytes\n" + b"y" * 100_000 + b"\n")
+        for _ in range(2):
+            os.write(2, b"x\n" * 500_000)
+        os.write(2, b"without an end")
+    print("the end", file=sys.stderr)
+    *lines, last = capfd.readouterr().err.splitlines()
+    assert last == "the end"
+    found = [json.loads(line) for line in lines]
+    said = [one for one in found if one["event"] == "output"]
+    shown = [one["message"] for one in said if "message" in one]
+    assert any(one["event"] == "notice" for one in found)
+    assert shown[0].startswith("a progress bar")
+    assert len(shown[1]) <= LINE_BYTES
+    assert OUTPUT_AT_ONCE <= len(shown) < 2 * OUTPUT_AT_ONCE
+    assert len(shown) + sum(one.get("left_out", 0) for one in said) == 1_000_003
 
 
 def test_a_quiet_json_log_has_bests_and_trouble_alone() -> None:
