@@ -15,6 +15,9 @@ __all__ = ["RemoteStudy"]
 class RemoteStudy:
     """The study as the coordinator knows it when asked. Trials are optuna.trial.FrozenTrial objects."""
 
+    _storage = None
+    """Optuna's callback for Lightning asks what kind it is, and refuses several processes without its own database."""
+
     def __init__(self, own: OwnTraining, link: Link) -> None:
         self.study_name = own.study
         self._own, self._link = own, link

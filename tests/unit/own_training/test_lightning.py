@@ -262,3 +262,4 @@ def test_optunas_own_callback_prunes_an_objective(job: Any) -> None:
     with pytest.raises(TrialPruned, match="at epoch 1"):
         trainer.fit(network(0.01), data(1), data(2))
     assert reported() == [0, 1]
+    hook.check_pruned()  # as its documentation has it after every fit; it does something for several processes alone
