@@ -21,11 +21,24 @@ ONE_PROCESS = ("dataset", "tensors", "script")
 
 
 class Side:
-    """The processes of one side, working at the same time."""
+    """The processes of one side, working at the same time.
 
-    def __init__(self, name: str, root: Path, stack: ExitStack, *, arm: str = "benchmarks.training_arm") -> None:
+    alone: one process of one thread, whatever the side
+    """
+
+    def __init__(
+        self,
+        name: str,
+        root: Path,
+        stack: ExitStack,
+        *,
+        arm: str = "benchmarks.training_arm",
+        alone: bool = False,
+    ) -> None:
         cores = usable_cores()
         count, threads = (1, cores) if name in ONE_PROCESS else (cores, 1)
+        if alone:
+            count, threads = 1, 1
         environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
         environment |= ONE_THREAD if threads == 1 else {}
         words = [sys.executable, "-m", arm, name, str(threads), str(root)]
@@ -38,6 +51,10 @@ class Side:
         for process in self._processes:
             self._answer(process)
             stack.callback(process.kill)
+
+    @property
+    def process_ids(self) -> list[int]:
+        return [process.pid for process in self._processes]
 
     def ask(self, **command: Any) -> list[dict[str, Any]]:
         """The answer of every process to the same command."""

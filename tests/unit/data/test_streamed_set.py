@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -16,7 +17,7 @@ from torch.utils.data import ConcatDataset, IterableDataset, Subset
 from hpo import Study
 from hpo.data import Tensor, Torch
 from hpo.data.files import Folders
-from hpo.data.streamed_set import StreamedSet, load_streamed
+from hpo.data.streamed_set import ReadAhead, StreamedSet, load_streamed
 from hpo.errors import DataError, HpoError, StudyError
 from hpo.study.validation import check_rows
 
@@ -28,7 +29,7 @@ def loaded(function: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, inputs
     module = ModuleType("own_data")
     module.datasets = function  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "own_data", module)
-    row = Torch("own_data:datasets", inputs=inputs or Tensor(1, 28, 28), classes=CLASSES)
+    row = Torch("own_data:datasets", inputs=inputs or Tensor(1, 28, 28), classes=CLASSES, workers=0)
     return load_streamed(row.for_trainer("own"), "train", Folders(None, Path()), CPU)
 
 
@@ -149,6 +150,33 @@ def test_other_tasks_have_their_targets(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setitem(sys.modules, "own_data", SimpleNamespace(datasets=given()))
     with pytest.raises(DataError, match="expected floating point"):
         load_streamed(row, "train", Folders(None, Path()), CPU, "regression")
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_no_more_samples_are_in_memory_than_a_batch_has(training: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not in the look before the first trial, and not in an epoch of training or of scoring."""
+    alive: weakref.WeakSet[Any] = weakref.WeakSet()
+    most = 0
+
+    class Counted(Sequence[Any]):
+        def __len__(self) -> int:
+            return 2000
+
+        def __getitem__(self, number: Any) -> Any:
+            nonlocal most
+            alive.add(sample := torch.full((1, 28, 28), float(number)))
+            most = max(most, len(alive))
+            return sample, number % 10
+
+    ahead = ReadAhead(loaded(lambda split, folders, training: Counted(), monkeypatch), 16, training=training)
+    parts = torch.arange(2000).split(16)
+    ahead.expect(parts)
+    batches: weakref.WeakSet[Any] = weakref.WeakSet()
+    for part in parts:
+        batches.add(inputs := ahead(part)[0])
+        assert inputs[:, 0, 0, 0].tolist() == part.tolist()
+        assert len(batches) <= 2
+    assert 16 <= most <= 32
 
 
 def test_labels_of_several_in_a_row_are_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
