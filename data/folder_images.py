@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import ctypes
+import mmap
+import multiprocessing
 import os
-import subprocess
+import signal
 import sys
-import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
@@ -17,20 +21,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-import hpo.data.pixels
 from hpo.data.files import Folders, RawImages, Split, cached, checksum
 from hpo.data.folder_index import ImageFile, digest_of, index, list_folder
-from hpo.data.pixels import Shape, decode_share
+from hpo.data.pixels import Shape, decode_share, prepare
 from hpo.data.splits import split_apart
 from hpo.errors import DataError
 from hpo.wording import bytes_text
 
 __all__ = ["load"]
 
-SOON = 0.5
+SOON = 0.1
 """Seconds of decoding that are done here: processes of their own would not be done much sooner."""
 
-SECONDS_PER_FILE, SECONDS_PER_BYTE = 1.2e-4, 1.5e-8
+SECONDS_PER_FILE, SECONDS_PER_BYTE = 1e-4, 2.5e-8
 """What decoding takes, about: 32 x 32 PNG, and photographs of 500 x 375."""
 
 SHOWN = 5
@@ -63,17 +66,17 @@ def load(
                 evidence=[where],
                 next="start the study again; it says what changed",
             )
-        mine = _of_split(files, split, test)
+        train, tested = _divided(files, test)
         # With the train images the test images, too: a broken file among these would only be found after the search.
-        tested = _of_split(files, "test", test) if split == "train" else []
+        mine, tested = (train, tested) if split == "train" else (tested, [])
         names = [f"{listing.root}{os.sep}{file.path}" for file in (*mine, *tested)]
-        pixels = _decoded(names, (channels, height, width), folders.cache, where)
+        pixels = _decoded(names, (channels, height, width), where)
         number = {name: label for label, name in enumerate(listing.classes)}
         if tested:
             cached(name, "test", version, folders, lambda: _images(tested, pixels[len(mine) :], number))
         return _images(mine, pixels[: len(mine)], number)
 
-    name, version = f"images-{key}", f"1 {key}"
+    name, version = f"images-{key}", f"2 {key}"
     return cached(name, split, version, folders, decode)
 
 
@@ -83,21 +86,24 @@ def _images(files: Sequence[ImageFile], pixels: Tensor, number: Mapping[str, int
     return RawImages(pixels, labels, checksum(pixels, labels), validation=own if own.any() else None)
 
 
-def _of_split(files: Sequence[ImageFile], split: Split, test: float) -> list[ImageFile]:
-    """The files of `split` in their order; without a test folder, those of a share that is the same every time."""
-    if any(file.split == "test" for file in files):
-        return [file for file in files if (file.split == "test") == (split == "test")]
+def _divided(files: Sequence[ImageFile], test: float) -> tuple[list[ImageFile], list[ImageFile]]:
+    """(train, test) in their order; without a test folder, the second is a share that is the same every time."""
+    tested = {file.path for file in files if file.split == "test"} or _share(files, test)
+    train = [file for file in files if file.path not in tested]
+    return train, [file for file in files if file.path in tested]
+
+
+def _share(files: Sequence[ImageFile], test: float) -> set[str]:
     shared = [file for file in files if file.split != "validation"]
-    names = sorted({file.label for file in shared})
+    names = {name: number for number, name in enumerate(sorted({file.label for file in shared}))}
     contents: dict[str, int] = {}
-    labels = torch.tensor([names.index(file.label) for file in shared])
+    labels = torch.tensor([names[file.label] for file in shared])
     groups = torch.tensor([contents.setdefault(file.content, len(contents)) for file in shared])
     _, held_out = split_apart(labels, groups, test, seed=0)
-    tested = {shared[at].path for at in held_out.tolist()}
-    return [file for file in files if (file.path in tested) == (split == "test")]
+    return {shared[at].path for at in held_out.tolist()}
 
 
-def _decoded(names: Sequence[str], shape: Shape, cache: Path, where: str) -> Tensor:
+def _decoded(names: Sequence[str], shape: Shape, where: str) -> Tensor:
     size = len(names) * int(np.prod(shape))
     free = psutil.virtual_memory().available
     if size > free:
@@ -106,9 +112,9 @@ def _decoded(names: Sequence[str], shape: Shape, cache: Path, where: str) -> Ten
             evidence=[where],
             next="give a smaller size",
         )
-    out = np.empty((len(names), *shape), np.uint8)
+    out = _shared((len(names), *shape))
     seconds = len(names) * SECONDS_PER_FILE + sum(map(os.path.getsize, names)) * SECONDS_PER_BYTE
-    broken = decode_share(names, shape, out) if seconds < SOON else _by_processes(names, shape, out, cache)
+    broken = decode_share(names, shape, out) if seconds < SOON else _by_processes(names, shape, out)
     if broken:
         raise DataError(
             f"{len(broken)} of {len(names):,} files {'are' if len(broken) > 1 else 'is'} no image that can be read",
@@ -122,34 +128,46 @@ def _decoded(names: Sequence[str], shape: Shape, cache: Path, where: str) -> Ten
     return torch.from_numpy(out)
 
 
-def _by_processes(names: Sequence[str], shape: Shape, out: NDArray[np.uint8], cache: Path) -> list[tuple[str, str]]:
-    """As `decode_share`, by a process on each core, which write into one file. Each takes every n-th block of files."""
-    cores = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 64)
-    cuts = [len(names) * at // cores for at in range(cores + 1)]
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        holder = tempfile.NamedTemporaryFile(dir=cache, prefix=".decoding-")  # noqa: SIM115 - the next line closes it
-    except OSError:
-        return decode_share(names, shape, out)
-    with holder as file:
-        os.truncate(file.fileno(), out.nbytes)
-        children = [_child(names[a:b], shape, a, len(names), file.name) for a, b in pairwise(cuts)]
-        said = [child.communicate()[0] for child in children]
-        if any(child.returncode for child in children):  # killed, or no memory: it is no fault of an image
-            return decode_share(names, shape, out)
-        out[:] = np.memmap(file.name, np.uint8, "r", shape=out.shape)
-    return [(path, reason) for text in said for path, reason in json.loads(text)]
+def _shared(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Zeros in memory that this process shares with those that it starts."""
+    size = int(np.prod(shape))
+    return np.frombuffer(mmap.mmap(-1, max(1, size)), np.uint8, size).reshape(shape)
 
 
-def _child(paths: Sequence[str], shape: Shape, start: int, total: int, file: str) -> subprocess.Popen[str]:
-    child = subprocess.Popen(
-        [sys.executable, "-P", str(hpo.data.pixels.__file__)],  # as a file: hpo is imported more slowly than numpy
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert child.stdin is not None
-    json.dump({"paths": paths, "shape": shape, "start": start, "total": total, "file": file}, child.stdin)
-    child.stdin.close()
-    child.stdin = None  # communicate would write to it
-    return child
+def _by_processes(names: Sequence[str], shape: Shape, out: NDArray[np.uint8]) -> list[tuple[str, str]]:
+    """As `decode_share` into memory that processes share, by one on each core, of which this is the first."""
+    cuts = [len(names) * at // _cores() for at in range(_cores() + 1)]
+    shares = [slice(a, b) for a, b in pairwise(cuts)]
+    prepare()
+    children = [_child(names[share], shape, out[share]) for share in shares[1:]]
+    said = [decode_share(names[shares[0]], shape, out[shares[0]])]
+    for share, (child, answers) in zip(shares[1:], children, strict=True):
+        try:
+            said.append(answers.recv())
+        except EOFError:  # killed, or no memory: it is no fault of an image
+            said.append(decode_share(names[share], shape, out[share]))
+        child.join()
+    return [one for share in said for one in share]
+
+
+def _child(paths: Sequence[str], shape: Shape, out: NDArray[np.uint8]) -> tuple[BaseProcess, Connection]:
+    """A copy of this process that decodes, and tells what is broken: a fresh one would import numpy for longer."""
+    context = multiprocessing.get_context("fork")
+    answers, answer = context.Pipe(duplex=False)
+    child = context.Process(target=_decode_and_tell, args=(paths, shape, out, answer), daemon=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # this process has threads; the copy uses none of theirs
+        child.start()
+    answer.close()
+    return child, answers
+
+
+def _decode_and_tell(paths: Sequence[str], shape: Shape, out: NDArray[np.uint8], answer: Connection) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: it ends with its parent
+    answer.send(decode_share(paths, shape, out))
+
+
+def _cores() -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, 64)

@@ -1,13 +1,8 @@
-"""Image files to pixels, one by one, and, run as a file, as a process that decodes a share of many.
-
-Nothing of hpo's and no torch here: a process that decodes starts in a tenth of a second.
-"""
+"""Image files to pixels, one by one. No torch here."""
 
 from __future__ import annotations
 
-import json
-import os
-import sys
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +13,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Unreadable", "decode_share", "fitted", "main", "opened", "squeezed"]
+__all__ = ["Unreadable", "decode_share", "fitted", "opened", "prepare", "squeezed"]
 
 Shape = tuple[int, int, int]
 
@@ -37,7 +32,9 @@ def opened(path: str | Path, shape: Shape, *, at_least: tuple[int, int] | None =
 
     mode = "L" if shape[0] == 1 else "RGB"
     try:
-        with Image.open(path) as file:
+        with open(path, "rb", buffering=0) as source:
+            content = io.BytesIO(source.read())  # at once: PIL asks for its header piece by piece
+        with Image.open(content) as file:
             if at_least is not None and file.format == "JPEG":
                 side = max(at_least)  # whichever way it will be turned
                 file.draft(None, (side, side))
@@ -50,7 +47,8 @@ def opened(path: str | Path, shape: Shape, *, at_least: tuple[int, int] | None =
     except FileNotFoundError:
         raise
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise Unreadable(str(error).replace(f" {str(path)!r}", "")) from None
+        reason = str(error).replace(f" {str(path)!r}", "")
+        raise Unreadable(reason.partition(" <_io.BytesIO")[0]) from None
     if image.mode == "RGBA":
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
     if image.mode.startswith(("I", "F")):
@@ -60,7 +58,7 @@ def opened(path: str | Path, shape: Shape, *, at_least: tuple[int, int] | None =
 
 def fitted(path: str | Path, shape: Shape) -> NDArray[np.uint8]:
     """uint8 [C, H, W] = `shape`: scaled until it covers H x W, and cut to its middle, as torchvision's
-    Resize and CenterCrop do."""
+    Resize and CenterCrop do, to within 1 of 255."""
     from PIL import Image
 
     _, height, width = shape
@@ -68,9 +66,13 @@ def fitted(path: str | Path, shape: Shape) -> NDArray[np.uint8]:
     if image.size != (width, height):
         scale = max(width / image.width, height / image.height)
         wide, high = max(width, round(image.width * scale)), max(height, round(image.height * scale))
-        image = image.resize((wide, high), Image.Resampling.BILINEAR) if (wide, high) != image.size else image
         left, top = round((wide - width) / 2), round((high - height) / 2)
-        image = image.crop((left, top, left + width, top + height))
+        if (wide, high) == image.size:
+            image = image.crop((left, top, left + width, top + height))
+        else:  # only the middle is scaled: what is cut off costs nothing
+            across, down = image.width / wide, image.height / high
+            middle = (left * across, top * down, (left + width) * across, (top + height) * down)
+            image = image.resize((width, height), Image.Resampling.BILINEAR, box=middle)
     return pixels(image)
 
 
@@ -101,20 +103,8 @@ def decode_share(paths: Sequence[str], shape: Shape, out: NDArray[np.uint8]) -> 
     return broken
 
 
-def main() -> None:
-    """Read {"paths", "shape", "total", "start", "file"} from stdin, write these images into `file`, which has `total`
-    of them, from the image `start` on; and what is broken to stdout. Ends when its parent has."""
-    asked = json.load(sys.stdin)
-    paths, shape, parent = asked["paths"], tuple(asked["shape"]), os.getppid()
-    out = np.memmap(asked["file"], np.uint8, "r+", shape=(asked["total"], *shape))
-    broken = []
-    for start in range(0, len(paths), 256):
-        if os.getppid() != parent:
-            return
-        share = paths[start : start + 256]
-        broken += decode_share(share, shape, out[asked["start"] + start :])
-    json.dump(broken, sys.stdout)
+def prepare() -> None:
+    """Import what decodes, once, before processes are copied that do it."""
+    from PIL import Image
 
-
-if __name__ == "__main__":
-    main()
+    Image.preinit()

@@ -105,19 +105,19 @@ def subset(index: Tensor, labels: Tensor, n: int, seed: int) -> Tensor:
 def channel_statistics(images: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
     """(mean [C], standard deviation [C]) in float32, on the scale 0..1, over images[index]; images uint8 [N, C, H, W].
 
-    A constant channel gets a deviation of 1, so that normalising it gives zeros. The sums are whole numbers below
-    2^53, exact in float64, so the order of summation and the number of threads change nothing.
+    A constant channel gets a deviation of 1, so that normalising it gives zeros. How often each of the 256 values
+    occurs is exact, so the order of counting and the number of threads change nothing.
     """
     if len(index) == 0:
         raise StudyError("there are no images to take mean and deviation of")
-    total = torch.zeros(images.shape[1], dtype=torch.float64, device=images.device)
-    squares = torch.zeros_like(total)
-    for rows in index.split(128):  # a widened copy that stays in cache: ten times faster than one of 2,048 images
-        part = images.index_select(0, rows).to(torch.float64)
-        total += part.sum(dim=(0, 2, 3))
-        squares += part.square_().sum(dim=(0, 2, 3))
-    pixels = len(index) * images[0, 0].numel()
-    return _mean_and_deviation([int(t) for t in total.tolist()], [int(s) for s in squares.tolist()], pixels)
+    occurs = torch.zeros(images.shape[1], 256, dtype=torch.int64, device=images.device)
+    for rows in index.split(512):
+        part = images.index_select(0, rows)
+        for channel, counts in enumerate(occurs):
+            counts += torch.bincount(part[:, channel].flatten(), minlength=256)
+    value = torch.arange(256, device=images.device)
+    totals, squares = (occurs * value).sum(1), (occurs * value * value).sum(1)
+    return _mean_and_deviation(totals.tolist(), squares.tolist(), len(index) * images[0, 0].numel())
 
 
 def _mean_and_deviation(totals: list[int], squares: list[int], pixels: int) -> tuple[Tensor, Tensor]:

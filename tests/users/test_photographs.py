@@ -17,7 +17,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import hpo
-from hpo.data.folder_images import _by_processes
+from hpo.data.folder_images import _by_processes, _shared
 from hpo.data.pixels import decode_share
 from hpo.errors import CodeMismatch, DataError
 from hpo.evaluation.evaluate import EvaluateOptions, evaluate
@@ -106,10 +106,10 @@ def test_processes_decode_what_one_does(place: Path, tmp_path: Path) -> None:
     torn.write_bytes(b"\x89PNG\r\n\x1a\n")
     paths = [*sorted((place / "photos" / "the digit 3").iterdir())[:20], torn]
     found = find_study(str(place / "study.py"))
-    alone, together = (np.zeros((len(paths), 3, 32, 32), np.uint8) for _ in range(2))
+    alone, together = (_shared((len(paths), 3, 32, 32)) for _ in range(2))
     shape = (3, *found.study.dataset_row.shape[1:])
     names = [str(path) for path in paths]
-    assert decode_share(names, shape, alone) == _by_processes(names, shape, together, tmp_path / "cache")
+    assert decode_share(names, shape, alone) == _by_processes(names, shape, together)
     assert alone[:20].any()
     assert np.array_equal(alone, together)
 
