@@ -47,14 +47,17 @@ def load(
     return load_split(name, loader, split, folders, (channels, height, width), classes, options, task, declared)
 
 
-def check_variety(dataset: Mapping[str, Any], split: Split, targets: torch.Tensor, task: str) -> None:
+def check_variety(
+    dataset: Mapping[str, Any], split: Split, targets: torch.Tensor, task: str, *, part: str = ""
+) -> None:
     """Raise DataError where nothing can be learned of a class, a label or a value from the `targets` of a whole split.
 
     targets: as `load` gives them
+    part:    what of the split they are; "": all of it
     """
     if problems := constant_targets(targets, task, dataset["classes"]):
         raise DataError(
-            f"the {split} split of {dataset['name']} has {problems[0]}",
+            f"the {part or f'{split} split'} of {dataset['name']} has {problems[0]}",
             evidence=[*problems[1:5], definition_of(_loader(dataset))],
             next="take these names out of the classes, or give the split samples that differ in them",
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -110,6 +112,19 @@ def float_masks(split: str, folders: Folders) -> RawImages:
 def dark_masks(split: str, folders: Folders) -> RawImages:
     images, found = pixels(split)
     return made(images, torch.where(found == 1, 0, found))
+
+
+def one_class(split: str, folders: Folders) -> RawImages:
+    images, bright = pictures(split)
+    return made(images, torch.zeros(len(bright), dtype=torch.int64))
+
+
+def one_sided(split: str, folders: Folders) -> RawImages:
+    """Both classes, and a validation part of its own that has forgotten the second."""
+    images, bright = pictures(split)
+    right = bright[:, 1] > bright[:, 0]
+    found = made(images, right.to(torch.int64))
+    return replace(found, validation=~right & (torch.arange(len(right)) < 100))
 
 
 def bare_labels(split: str, folders: Folders) -> RawImages:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -143,6 +145,8 @@ class DataCache:
             known = raw.labelled and task == "classification" if isinstance(raw, StreamedSet) else True
             if known and (task == "classification" or name == "train"):
                 check_variety(dataset, name, raw.labels, task)
+            if known and task == "classification" and raw.validation is not None and not job.protocol.folds:
+                _check_both_sides(dataset, raw.labels, raw.validation)
             check_targets(job, name, _some_of(raw))
             self._splits[key] = raw
         return self._splits[key]
@@ -174,6 +178,12 @@ def _check_labelled(job: Job, raw: RawImages | Samples | StreamedSet) -> None:
             f"class_weights=balanced counts labels, and the Dataset of {job.dataset['name']} has no `targets`",
             next="give it an attribute `targets`, the class of each sample, as torchvision's Datasets have",
         )
+
+
+def _check_both_sides(dataset: Mapping[str, Any], labels: Tensor, validation: Tensor) -> None:
+    """Where the data set itself marks what validates (bool [N]), a class may have been forgotten on one side."""
+    for part, marked in (("training part", ~validation), ("validation part", validation)):
+        check_variety(dataset, "train", labels.cpu()[marked.cpu()], "classification", part=part)
 
 
 def _divide(raw: RawImages | Samples | StreamedSet, index: Tensor, job: Job, fold: int) -> tuple[Tensor, Tensor]:

@@ -64,7 +64,7 @@ def job_of(task: str, make_job: Any, loader: str = "", classes: int = 2, **given
     if task == "direction":
         dataset |= {"classes": ["degrees"], "targets": {"shape": [1], "dtype": "float32"}}
         given.setdefault("loss", "task_data:direction_loss")
-    protocol = {"subset": None, "objectives": [OBJECTIVES[task]]}
+    protocol = {"subset": None, "objectives": [OBJECTIVES.get(task, "val_accuracy")]}
     network = {"model": "perceptron", "builder": "task_data:pixelwise"} if task == "segmentation" else {}
     parts = {**study(task).parts.as_job(), "metrics": metrics} if task == "direction" else {
         "metrics": metrics, "task": task
@@ -178,6 +178,8 @@ def test_metrics_of_tasks_are_what_scikit_learn_computes() -> None:
         ("segmentation", "float_masks", "masks are torch.float32"),
         ("segmentation", "odd_masks", r"mask 3 has the class 7, expected 0..1, or 255"),
         ("segmentation", "dark_masks", "has nothing of 1 of 2 classes: right"),
+        ("classification", "one_class", "the train split of .* has nothing of 1 of 2 classes: right"),
+        ("classification", "one_sided", "the validation part of .* has nothing of 1 of 2 classes: right"),
         ("multilabel", "bare_labels", "has the label right on no sample"),
         ("regression", "constant_values", "has 3 in every sample for right"),
         ("direction", "values", r"targets are torch.float32 \[400, 2\], expected torch.float32 \[400, 1\]"),
