@@ -55,7 +55,8 @@ RUN groupadd --system --gid 10001 hpo \
  && useradd --system --uid 10001 --gid hpo --home-dir /var/lib/hpo --no-create-home --shell /usr/sbin/nologin hpo \
  && install --directory --owner=hpo --group=hpo /var/lib/hpo
 ENV HOME=/tmp \
-    HPO_HOME=/var/lib/hpo
+    HPO_HOME=/var/lib/hpo \
+    XDG_CACHE_HOME=/var/lib/hpo/cache
 WORKDIR /var/lib/hpo
 USER 10001:10001
 VOLUME /var/lib/hpo

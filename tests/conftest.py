@@ -26,7 +26,6 @@ from hpo.storage.embedded.embedded import embedded_url, leave_embedded
 from hpo.storage.engine import open_engine
 from hpo.storage.schema import ensure_schema
 
-COMPILER = Path(__file__).with_name("keeping_compiler.py")
 _KEPT = {"HPO_DATA_DIR"}
 _FOLDER = pytest.StashKey[Path]()
 
@@ -119,19 +118,11 @@ def hangups_reach_children() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def kernels_are_compiled_once() -> Iterator[None]:
-    """Nearly every test has a home folder of its own, where trainers compile the kernels: 4 s of a processor.
-
-    One folder for all processes of a run, which have its temporary folder in common.
-    """
-    folder = Path(tempfile.gettempdir()) / "compiled"
+    """In one folder for all processes of a run, which have its temporary folder in common, not in the user's cache."""
+    folder = Path(tempfile.gettempdir()) / "machine"
     folder.mkdir(exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(dir=folder)) / "cc"
-    fresh.write_text(f"#!{sys.executable} -IS\n{COMPILER.read_text()}")
-    fresh.chmod(0o755)
-    compiler = fresh.replace(folder / "cc")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("REAL_CC", os.environ.get("CC", "cc"))
-        patch.setenv("CC", str(compiler))
+        patch.setenv("XDG_CACHE_HOME", str(folder))
         yield
 
 

@@ -93,7 +93,7 @@ def cover(setting: Setting, place: Path) -> Row:
     place.mkdir()
     log = place / "compiled.txt"
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **setting.environment, "CC": wrapped(setting, place, log)}
-    environment["HPO_HOME"] = str(place / "home")
+    environment |= {"HPO_HOME": str(place / "home"), "XDG_CACHE_HOME": str(place)}
     if wrong := without_effect(setting, environment):
         return Row(setting.name, note=wrong, broken=True)
     log.unlink(missing_ok=True)

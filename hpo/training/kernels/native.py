@@ -17,43 +17,47 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from hpo.ownership import is_trusted
 from hpo.settings import Settings
+from hpo.training.kernels.machine_cache import alone, find, folder_for
 
-__all__ = ["library", "use_home"]
+__all__ = ["fingerprint", "home", "library", "use_home"]
 
 FOLDER = Path(__file__).parent
 SOURCES = {"chain": ("chain.c", "layers.c", "convolution.c"), "channels_last": ("channels_last.c",)}
 """The sources beside this file, by the library that they are compiled to."""
-FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fPIC", "-shared")
+_X86 = platform.machine() in {"x86_64", "AMD64"}
+FLAGS = ("-O3", "-march=native" if _X86 else "-mcpu=native", "-std=gnu11", "-fPIC", "-shared")
+"""Clang takes -march=native for no ARM processor, and neither compiler takes -mcpu=native for x86."""
 COMPILE_SECONDS = 60
 
 _home: Path | None = None
 
 
 def use_home(home: Path) -> None:
-    """Keep libraries below `home` in this process; without this call, below HPO_HOME."""
+    """Keep libraries below `home` in this process where the user's cache cannot be had; without this call, HPO_HOME."""
     global _home
     _home = home
+
+
+def home() -> Path:
+    """What `use_home` was told, else HPO_HOME."""
+    return _home or Settings.read().home
 
 
 @cache
 def library(name: str) -> ctypes.CDLL | None:
     """A library of SOURCES; None where it cannot be compiled or loaded."""
-    home, file = _home or Settings.read().home, f"{name}-{_fingerprint()}.so"
+    file = f"{name}-{fingerprint()}.so"
     try:
-        if _is_ours(home, path := home / "cache" / "native" / file):
-            return _load(SOURCES[name], path)
-        with tempfile.TemporaryDirectory() as folder:  # once loaded, the file may go
-            return _load(SOURCES[name], Path(folder) / file)
+        if found := find(home(), file):
+            return ctypes.CDLL(str(found))
+        if folder := folder_for(home(), file):
+            with alone(folder, file):  # of the trainers that start together, one compiles
+                return _load(SOURCES[name], folder / file)
+        with tempfile.TemporaryDirectory() as place:  # once loaded, the file may go
+            return _load(SOURCES[name], Path(place) / file)
     except (OSError, subprocess.SubprocessError):
         return None
-
-
-def _is_ours(home: Path, path: Path) -> bool:
-    """Whether `path` and its folders from `home` on are this account's or root's: several people may share a home."""
-    steps = (home, *reversed([each for each in path.parents if home in each.parents]), path)
-    return all(is_trusted(step) for step in steps if step.exists() or step.is_symlink())
 
 
 def _load(sources: Sequence[str], path: Path) -> ctypes.CDLL:
@@ -63,11 +67,10 @@ def _load(sources: Sequence[str], path: Path) -> ctypes.CDLL:
 
 
 def _compile(sources: Sequence[str], path: Path) -> None:
-    """Compile into a separate file first: trainers that start together may all compile at once."""
+    """Compile into a separate file first: whoever finds the name finds all of it."""
     compiler = _compiler()
     if compiler is None:
         raise FileNotFoundError("no C compiler")
-    path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         built = Path(folder) / path.name
         words = [compiler, *FLAGS, "-o", str(built), *(str(FOLDER / source) for source in sources), "-lm"]
@@ -79,11 +82,11 @@ def _compiler() -> str | None:
     return next(filter(None, map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang"))), None)
 
 
-def _fingerprint() -> str:
-    """A digest of all sources, the compiler and the processor: machines that share a folder may have other vectors."""
+def fingerprint() -> str:
+    """A digest of all sources, how they are compiled, and the processor's features."""
     processor = platform.machine()
     with contextlib.suppress(OSError, StopIteration):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         processor = next(line for line in lines if line.startswith(("flags", "Features")))
     texts = [path.read_bytes() for path in sorted(FOLDER.glob("*.[ch]"))]
-    return hashlib.sha256(b"".join(texts) + f"{_compiler()}{processor}".encode()).hexdigest()[:16]
+    return hashlib.sha256(b"".join(texts) + f"{_compiler()}{FLAGS}{processor}".encode()).hexdigest()[:16]

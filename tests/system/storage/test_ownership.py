@@ -16,7 +16,6 @@ from hpo.errors import StorageError
 from hpo.ownership import open_no_link
 from hpo.settings import Settings
 from hpo.storage.embedded.embedded import embedded_url, leave_embedded
-from hpo.training.kernels import native
 
 NOBODY = 65534
 CLIENT = """
@@ -147,20 +146,3 @@ def test_root_opens_no_folder_that_somebody_else_keeps_closed(home: Path) -> Non
         embedded_url(home / "below")
     assert "belongs to nobody, who keeps it closed" in str(caught.value)
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
-
-
-@as_root
-@pytest.mark.kernels
-def test_a_library_that_somebody_else_compiled_is_not_loaded(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One is compiled for this process instead."""
-    monkeypatch.setenv("HPO_HOME", str(home))
-    made = native.library.__wrapped__("channels_last")
-    (file,) = home.rglob("*.so")
-    assert made is not None
-    assert made._name == str(file)
-    for each in (file, file.parent, home / "cache"):
-        os.chown(each, NOBODY, NOBODY)
-        other = native.library.__wrapped__("channels_last")
-        assert other is not None
-        assert other._name != str(file)
-        os.chown(each, 0, 0)

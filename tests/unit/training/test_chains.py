@@ -143,6 +143,7 @@ def test_a_diverged_network_shows_it() -> None:
 def test_without_a_compiler_convolutions_are_left_to_autograd(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No compiler, a compiler that fails and a folder that cannot be written are no errors."""
     monkeypatch.setenv("HPO_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(native.shutil, "which", lambda name: None)
     assert native.library.__wrapped__("chain") is None
     monkeypatch.setattr(native.shutil, "which", lambda name: "/bin/false")

@@ -79,10 +79,11 @@ def test_settings_that_a_process_is_given_outdo_its_environment(
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     use_settings(Settings(home=tmp_path, native=False))
     assert fused(model, (1, 8, 8), optimizer, recipe, device) is None
+    monkeypatch.setenv("XDG_CACHE_HOME", "none")  # no folder of its own
     use_settings(Settings(home=tmp_path))
     assert fused(model, (1, 8, 8), optimizer, recipe, device) is not None
     assert native.library.__wrapped__("channels_last") is not None
-    assert [path.parent for path in tmp_path.rglob("*.so")] == [tmp_path / "cache" / "native"]
+    assert [path.parent for path in tmp_path.rglob("*.so")] == [tmp_path / "cache" / "kernels"]
 
 
 @pytest.mark.parametrize("names", ["MODULE_HOOKS", "TENSOR_HOOKS"])

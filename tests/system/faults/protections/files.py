@@ -93,11 +93,11 @@ FILES_PROTECTIONS = (
     ),
     Protection(
         "a library of one's own",
-        "training/kernels/native.py",
-        "library",
-        "_is_ours(home, (path := (home / 'cache' / 'native' / file)))",
-        "(path := home / 'cache' / 'native' / file)",
-        OWNERSHIP + "a_library_that_somebody_else_compiled_is_not_loaded",
+        "training/kernels/machine_cache.py",
+        "_is_ours",
+        "is_trusted(step)",
+        "True",
+        "unit/training/test_machine_cache.py::test_a_library_that_somebody_else_compiled_is_not_loaded",
         "AssertionError",
     ),
     Protection(
