@@ -119,7 +119,7 @@ def _rate(learn: Learn) -> float:
 
 def _by_hand(device: torch.device, images: Tensor, labels: Tensor) -> Learn:
     network, recipe = lenet(SHAPE, 10), Recipe.read({"batch_size": len(images), "lr": LR, "optimizer": "adam"})
-    chain = fused_sequential(network, SHAPE, build_optimizer(network, recipe, device), recipe, device)
+    chain = fused_sequential(network, SHAPE, build_optimizer(network, recipe, device), 0.0)
     assert chain is not None
     return lambda: (chain.learn(images, labels), None)[1]
 

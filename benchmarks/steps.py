@@ -69,7 +69,7 @@ def _chain(model: str, optimizer: str, batch: int, device: torch.device) -> Fuse
     network = MODELS[model]()
     # A rate at which thousands of steps on one batch change nothing that a step costs.
     recipe = Recipe.read({"batch_size": batch, "lr": 1e-6, "optimizer": optimizer})
-    chain = fused_sequential(network, SHAPE, build_optimizer(network, recipe, device), recipe, device)
+    chain = fused_sequential(network, SHAPE, build_optimizer(network, recipe, device), 0.0)
     assert chain is not None
     return chain
 

@@ -166,7 +166,7 @@ class Gang:
             return None
         names = dict.fromkeys(self._ready[rank].device_name for rank in range(len(self._ranks)))
         named = f"{len(self._ranks)} x {', '.join(names)}"
-        self._tell(Ready(os.getpid(), ",".join(self._devices), named, first.versions))
+        self._tell(Ready(os.getpid(), ",".join(self._devices), named, first.versions, first.kernels))
         held, self._held = self._held, None
         for waiting in held:
             self._pass_on(waiting)

@@ -94,10 +94,8 @@ class Protocol:
         """Read what `asdict` and JSON made. Studies recorded by earlier versions also have `objective`, `direction`."""
         known = {name: value for name, value in fields.items() if name not in ("objective", "direction")}
         known["objectives"] = tuple(known["objectives"])
-        if known.get("early_stopping") is not None:
-            known["early_stopping"] = EarlyStoppingRule(**known["early_stopping"])
-        if known.get("stop_when") is not None:
-            known["stop_when"] = StopRule(**known["stop_when"])
+        rules = {"early_stopping": EarlyStoppingRule, "stop_when": StopRule}
+        known |= {name: rule(**known[name]) for name, rule in rules.items() if known.get(name) is not None}
         return cls(**known)
 
 
@@ -119,6 +117,7 @@ class Job:
     parts:       the study's own losses, optimizers, schedules and metrics, and its task: hpo.study.parts.Parts.as_job
     own, command: the user's own training, a function or a program; then the model and the data set are empty
     pause_after: the epoch after which the trial waits, with a checkpoint; if none can be written it goes on. 0: never
+    kernels:     which ways train it, as a trial recorded them (hpo.training.kernels.choice); {}: the trainer's own
     """
 
     trial_id: int
@@ -135,6 +134,7 @@ class Job:
     command: OwnCommand | None = None
     parts: dict[str, Any] = field(default_factory=dict)
     pause_after: int = 0
+    kernels: dict[str, Any] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -206,16 +206,19 @@ class Ready:
     """Trainer to coordinator: started and able to train.
 
     versions: of python, torch and torchvision; device_name: the vendor's name
+    kernels:  hpo.training.fast_paths.own_kernels, of a trainer on a CPU
     """
 
     pid: int
     device: str
     device_name: str
     versions: dict[str, str]
+    kernels: dict[str, Any] = field(default_factory=dict)
 
 
 EPOCH_METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr")
 """Those that have a column each in hpo_epochs; any other is kept by its name."""
+LOST_PEER = "lost_peer"
 
 
 @dataclass(frozen=True)
@@ -241,9 +244,6 @@ class Epoch:
     own: dict[str, float] = field(default_factory=dict)
 
 
-LOST_PEER = "lost_peer"
-
-
 @dataclass(frozen=True)
 class Finished:
     """Trainer to coordinator: the trial has ended, or was stopped to be resumed later.
@@ -259,7 +259,7 @@ class Finished:
              LOST_PEER      only from a rank to hpo.gang_trainer: another rank is gone, or did not come
     epoch:   the last finished epoch; best_epoch the one whose weights were kept
     facts:   setup_seconds, train_seconds, eval_seconds, peak_memory_bytes, parameters, macs, initial_loss,
-             data_checksum, val_images, resumed_epoch, out_of_time (max_seconds ended it);
+             data_checksum, val_images, resumed_epoch, kernels (as the job's), out_of_time (max_seconds ended it);
              in phase "final" also what hpo.training.final.score_final gives
     """
 
@@ -291,10 +291,9 @@ def decode(payload: bytes) -> Message:
         raise ValueError(f"not a message of this version: {payload[:80]!r}") from error
 
 
-def _inspect(fields: Mapping[str, Any]) -> Inspect:
-    return Inspect(**{**fields, "job": Job.from_json(fields["job"])})
-
-
-_READERS: dict[str, Callable[[Mapping[str, Any]], Message]] = {"Job": Job.from_json, "Inspect": _inspect}
+_READERS: dict[str, Callable[[Mapping[str, Any]], Message]] = {
+    "Job": Job.from_json,
+    "Inspect": lambda fields: Inspect(**{**fields, "job": Job.from_json(fields["job"])}),
+}
 _KINDS = (Stop, Inspected, Ready, Epoch, Finished, Question, Answer, Report, Attribute)
 _PLAIN: dict[str, Callable[..., Message]] = {kind.__name__: kind for kind in _KINDS}

@@ -57,7 +57,12 @@ VARIABLES = (
         "how long a run waits for the database before it writes results to a journal and ends with 4",
     ),
     Variable("HPO_RANK_SECONDS", "300", "how long the devices of one trial wait for one of them that hangs"),
-    Variable("HPO_NATIVE", "1", "0 trains with torch's operators alone: no C is compiled or loaded, and it is slower"),
+    Variable(
+        "HPO_NATIVE",
+        "1",
+        "0 trains with torch's operators alone: no C is compiled or loaded, and it is slower; `unmeasured` takes the "
+        "kernels as hpo's defaults say, not as measured on this machine",
+    ),
 )
 """Every environment variable that hpo reads, in the order of README.md and `hpo --help`."""
 
@@ -78,6 +83,7 @@ class Settings:
     patience_seconds:  HPO_PATIENCE_SECONDS, how long the database may be down before results go to the journal
     rank_seconds:      HPO_RANK_SECONDS, how long the devices of one trial wait for each other
     native:            HPO_NATIVE, 0 to train without compiled C kernels; torch's own operators do the same, more slowly
+    measured:          whether what is fast is measured on this machine; not with HPO_NATIVE=unmeasured
     """
 
     home: Path
@@ -90,6 +96,7 @@ class Settings:
     patience_seconds: float = 300.0
     rank_seconds: float = 300.0
     native: bool = True
+    measured: bool = True
 
     @classmethod
     def read(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -108,7 +115,7 @@ class Settings:
             lease_seconds=_positive(environ, "HPO_LEASE_SECONDS", 30.0),
             patience_seconds=_positive(environ, "HPO_PATIENCE_SECONDS", 300.0),
             rank_seconds=_positive(environ, "HPO_RANK_SECONDS", 300.0),
-            native=_switch(environ, "HPO_NATIVE"),
+            **_native(environ.get("HPO_NATIVE") or "1"),
         )
 
 
@@ -158,9 +165,9 @@ def _positive(environ: Mapping[str, str], name: str, default: float, unit: str =
     return value
 
 
-def _switch(environ: Mapping[str, str], name: str) -> bool:
-    """True unless it is 0."""
-    text = environ.get(name) or "1"
-    if text not in ("0", "1"):
-        raise UsageError(f"{name}={text!r} is neither 0 nor 1", next=f"unset {name} or set it to 0")
-    return text == "1"
+def _native(text: str) -> dict[str, bool]:
+    if text not in ("0", "1", "unmeasured"):
+        raise UsageError(
+            f"HPO_NATIVE={text!r} is neither 0 nor 1 nor unmeasured", next="unset HPO_NATIVE or set it to 0"
+        )
+    return {"native": text != "0", "measured": text == "1"}

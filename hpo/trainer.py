@@ -45,7 +45,7 @@ from hpo.signals import hear_signals_in_forks, pass_over_signals
 from hpo.torch_internals import missing
 from hpo.training.cuda_errors import answers, memory_error
 from hpo.training.device import HeapTrimmer, device_name, open_device, release_cached, release_memory
-from hpo.training.fast_paths import use_settings
+from hpo.training.fast_paths import own_kernels, use_settings
 from hpo.training.fit import fit
 from hpo.training.graphs import CaptureFailed
 from hpo.training.outcomes import BROKEN_DEVICE, failure
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     data = _data(device)
     heap = HeapTrimmer()
     if options.carried is None:
-        channel.send(Ready(os.getpid(), str(device), device_name(device), _versions()))
+        channel.send(_ready(device))
     while True:
         message = channel.jobs.get()
         assert message is not None  # only a coordinator in this process ends the queue
@@ -113,7 +113,7 @@ def train_here(connection: Connection, device_words: str, leave: Callable[[], No
     device = open_device(device_words, None)
     data = _data(device)
     threading.Thread(target=channel.read, name="reader", daemon=True).start()
-    channel.send(Ready(os.getpid(), str(device), device_name(device), _versions()))
+    channel.send(_ready(device))
     while (message := channel.jobs.get()) is not None:
         if isinstance(message, Inspect):
             # Not of a model: it would be built for every branch, with a breakpoint in each, before the one to debug.
@@ -145,6 +145,14 @@ def _data(device: torch.device) -> DataCache:
     settings = Settings.read()
     use_settings(settings)
     return DataCache(Folders(settings.data_dir or settings.home / "data", settings.home / "cache"), device)
+
+
+def _ready(device: torch.device) -> Ready:
+    """Measures what is fast on this machine, where that was never done."""
+    kernels = own_kernels(device)
+    for note in kernels.get("notes", ()):
+        print(f"note: {note}", file=sys.stderr)  # noqa: T201
+    return Ready(os.getpid(), str(device), device_name(device), _versions(), kernels)
 
 
 def _import_from(folders: Sequence[str]) -> None:

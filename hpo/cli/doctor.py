@@ -62,7 +62,7 @@ def _show(finding: Finding) -> None:
     table.add_column(style="dim", no_wrap=True, min_width=11)
     table.add_column(overflow="fold")
     table.add_row(MARKS[finding.level], finding.check, cell(finding.fact))
-    if finding.level != "ok" or finding.check in ("database", "trials"):
+    if finding.level != "ok" or finding.check in ("database", "trials", "kernels"):
         for line in finding.details:
             table.add_row("", "", f"[dim]{cell(line)}[/]")
     if finding.next:

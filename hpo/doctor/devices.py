@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from hpo.doctor.finding import Finding, failed
 from hpo.errors import HpoError
@@ -21,7 +22,10 @@ START_SECONDS, DATA_SECONDS = 120.0, 300.0
 
 
 def examine_devices(devices: str | None) -> Iterator[Finding]:
-    """One finding for each device: a trainer starts on it, and computes a product before it says that it is ready."""
+    """Findings for each device: a trainer starts on it, and computes a product before it says that it is ready.
+
+    On a CPU it also says which ways train small networks there, and measures that where it never was.
+    """
     try:
         specs = find_slots(devices, trainers=None, trainers_per_gpu=1, environ=os.environ)
     except HpoError as error:
@@ -29,23 +33,36 @@ def examine_devices(devices: str | None) -> Iterator[Finding]:
         return
     for name in dict.fromkeys(spec.device for spec in specs):
         slots = sum(spec.device == name for spec in specs)
-        yield _device(name, slots)
+        yield from _device(name, slots)
 
 
-def _device(name: str, slots: int) -> Finding:
+def _device(name: str, slots: int) -> Iterator[Finding]:
     process = TrainerProcess(name, environ=os.environ)
     try:
         message = process.receive() if process.connection.poll(START_SECONDS) else None
         if isinstance(message, Ready):
             torch = message.versions.get("torch", "?")
             many = f"{slots} trainer{'s' if slots > 1 else ''}"
-            return Finding("device", "ok", f"{name} computes: {message.device_name}, {many}", (f"torch {torch}",))
-        return Finding(
+            yield Finding("device", "ok", f"{name} computes: {message.device_name}, {many}", (f"torch {torch}",))
+            if message.kernels:
+                yield _kernels(message.kernels)
+            return
+        yield Finding(
             "device", "fail", f"{name}: its trainer ended before it was ready ({process.close()})",
             ("see its output above",), "read it; then try --device cpu or another GPU",
         )  # fmt: skip
     finally:
         process.kill()
+
+
+def _kernels(own: Mapping[str, Any]) -> Finding:
+    """What a trainer's Ready says of the kernels on its CPU."""
+    when = f"measured {own['measured']}" if own["measured"] else "not measured here"
+    fact = f"{own['words']}; {when}"
+    if notes := tuple(own["notes"]):
+        return Finding("kernels", "warn", fact, notes, "install gcc or clang, or another version of it")
+    anew = (f"kept in {own['file']}; delete it to have it measured anew",) if own["file"] else ()
+    return Finding("kernels", "ok", fact, anew)
 
 
 def examine_data(data_dir: Path | None) -> Iterator[Finding]:

@@ -45,7 +45,7 @@ def mismatches(
 def changes(record: Record, now: Mapping[str, Any], sources: Mapping[str, str]) -> list[Change]:
     """What differs now from what the trial recorded.
 
-    now: git_commit, packages, versions, device, device_name and data_checksum, as a trial records them
+    now: git_commit, packages, versions, device, device_name, data_checksum and kernels, as a trial records them
     sources: file name -> digest of the code that runs now
     """
     then = record.facts
@@ -55,6 +55,8 @@ def changes(record: Record, now: Mapping[str, Any], sources: Mapping[str, str]) 
         _change("device", _device(then), _device(now)),
         _change("data checksum", _short(then.get("data_checksum")), _short(now.get("data_checksum"))),
     ]
+    if then.get("kernels") and now.get("kernels"):
+        found += _each("kernels:", then["kernels"], now["kernels"])
     if record.sources is None:
         found.append(Change("source files", None, f"{len(sources)} files"))
     else:

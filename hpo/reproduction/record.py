@@ -81,7 +81,14 @@ def _read(connection: Connection, name: str, trials: Sequence[FrozenTrial], numb
         number=number,
         ending=ending,
         job=replace(
-            job, protocol=protocol, trial_id=1, number=number, config=facts["config"], seed=facts["seed"], checkpoint=""
+            job,
+            protocol=protocol,
+            trial_id=1,
+            number=number,
+            config=facts["config"],
+            seed=facts["seed"],
+            checkpoint="",
+            kernels=facts.get("kernels") or {"unmeasured": True},  # earlier versions measured nothing
         ),
         curve=tuple(row for row in queries.read_epochs(connection, found.study_id) if row["trial"] == number),
         facts=_with_checksum(facts, trials),

@@ -263,7 +263,7 @@ def _end(record: Record, done: _Retraining) -> list[Mismatch]:
 
 
 def _checksum(finished: Finished) -> dict[str, Any]:
-    return {"data_checksum": finished.facts.get("data_checksum")}
+    return {name: finished.facts.get(name) for name in ("data_checksum", "kernels")}
 
 
 def _notes(record: Record, done: _Retraining, went_on: bool) -> list[str]:

@@ -81,6 +81,8 @@ class SearchProgress:
             versions=ready.versions if ready else {},
             seconds=round(slot.seconds, 3),
         )
+        if ready and self._study.own is None and ready.kernels.get("choice"):
+            here["kernels"] = ready.kernels["choice"]
         return make_record(self._facts, here)
 
     def best(self) -> Best | None:

@@ -70,6 +70,7 @@ class TrialRecord(TypedDict, total=False):
     out_of_time: bool
     command: str  # the line of a program of the user's own, with its values
     precision: str
+    kernels: dict[str, Any]  # hpo.training.kernels.choice, of a CPU: which ways trained it
     warnings: list[str]
     folds: list[dict[str, Any]]
     seeds: list[dict[str, Any]]
@@ -139,7 +140,7 @@ def _whole(value: Any) -> bool:
 
 
 _KINDS: dict[str, Callable[[Any], bool]] = {
-    **dict.fromkeys(("config", "metrics", "failure", "earlier_failure", "packages", "versions"), _mapping),
+    **dict.fromkeys(("config", "metrics", "failure", "earlier_failure", "packages", "versions", "kernels"), _mapping),
     **dict.fromkeys(
         ("origin", "device", "device_name", "worker", "host", "git_commit", "data_checksum", "command"), _text
     ),

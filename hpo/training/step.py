@@ -6,7 +6,7 @@ epoch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -18,7 +18,7 @@ from hpo.training.average import WeightAverage
 from hpo.training.backlog import Backlog
 from hpo.training.configuration import Recipe
 from hpo.training.device import supports_bf16
-from hpo.training.fast_paths import Fused, fast_layers
+from hpo.training.fast_paths import NONE, Fused, fast_layers
 from hpo.training.graphs import WARM_UP, Replayed, Work
 from hpo.training.losses import LossFunction, cross_entropy
 from hpo.training.running_metrics import RunningMetrics, count_hits
@@ -40,6 +40,7 @@ class Step:
     count:  how many of a batch are right.
     chain:  trains the model without autograd (hpo.training.fast_paths.fused).
     graphs: record the step as a CUDA graph (hpo.training.graphs), which draws from `generators`, beside torch's own.
+    kernels: of layers, as hpo.training.fast_paths.fast_layers takes them
     `logits(images)` is the model's fastest forward pass in evaluation mode.
     """
 
@@ -58,6 +59,7 @@ class Step:
         chain: Fused | None = None,
         graphs: bool = False,
         generators: Sequence[Generator] = (),
+        kernels: Mapping[str, Any] = NONE,
     ) -> None:
         self.running = RunningMetrics(device)
         self.first_loss: Tensor | None = None
@@ -69,7 +71,7 @@ class Step:
         self._loss = loss or cross_entropy(recipe)
         self._turns, self._batch_size = recipe.accumulate, recipe.batch_size
         self._precision = precision(recipe, device)
-        self._fast = fast_layers(model, device)
+        self._fast = fast_layers(model, device, kernels)
         self._forward = self._mixed if mixup is not None else self._plain
         self.chain = chain
         self.logits: Callable[[Tensor], Tensor] = model if chain is None else chain.logits

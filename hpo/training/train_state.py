@@ -58,7 +58,7 @@ class TrainState:
         record: bool = True,
         ranks: Ranks | None = None,
     ) -> None:
-        self.recipe, self.parts, self.device, self._ranks = recipe, parts, device, ranks
+        self.recipe, self.parts, self.device, self._ranks, self._kernels = recipe, parts, device, ranks, job.kernels
         torch.manual_seed(derive_seed(job.seed, "weights", fold))
         self._at_once: ImagesAtOnce | None = None
         self._order_seed = derive_seed(job.seed, "order", fold)
@@ -92,6 +92,7 @@ class TrainState:
             chain=_chain(job, self.model, self.optimizer, recipe, device) if ranks is None else None,
             graphs=record and may_record(job, device) and recipe.plain and recipe.optimizer in RECORDED,
             generators=[self.generator],
+            kernels=job.kernels,
         )
         self._best: dict[str, Tensor] = {}
         self._frozen = _body(self.model) if recipe.freeze_epochs else []
@@ -215,6 +216,7 @@ class TrainState:
         return TrainingSnapshot(
             {
                 "device": self.device.type,
+                "kernels": self._kernels,
                 "stopping": self.stopping.state_dict(),
                 "schedule": self.schedule.state_dict(),
                 **({"own_optimizer": own_state} if self._own_optimizer else {}),
@@ -275,7 +277,7 @@ def _chain(job: Job, model: nn.Module, optimizer: Optimizer, recipe: Recipe, dev
     if "dtype" in job.dataset or task_of(job) != "classification":
         return None
     channels, height, width = job.dataset["shape"]
-    return fused(model, (channels, height, width), optimizer, recipe, device)
+    return fused(model, (channels, height, width), optimizer, recipe, device, job.kernels)
 
 
 def _body(model: nn.Module) -> list[nn.Parameter]:

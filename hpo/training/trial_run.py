@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from time import perf_counter, time
 from typing import Any
 
@@ -16,6 +17,7 @@ from hpo.training.augmenting import laid_out
 from hpo.training.checkpoint import Checkpoints, TrainingSnapshot
 from hpo.training.configuration import Recipe
 from hpo.training.device import peak_memory_bytes, reset_peak_memory, set_deterministic, supports_bf16
+from hpo.training.fast_paths import UNMEASURED, resolved
 from hpo.training.final import export, keep_last_and_best, score_final
 from hpo.training.network_metrics import network_metrics
 from hpo.training.progress import StopRequest, TrainingProgress, divergence
@@ -45,8 +47,7 @@ class TrialRun:
         self.checkpoints = Checkpoints(job, self._warn)
         self.recipe = Recipe.read(job.config, job.parts)
         self._on_epoch, self._on_warning, self._stop = on_epoch, on_warning, stop
-        self._record = record
-        self._final = job.phase == "final"
+        self._record, self._final = record, job.phase == "final"
         self._folds: int = 1 if self._final else job.protocol.folds or job.protocol.seeds or 1
         self._epochs: int = job.protocol.stop_after or job.protocol.epochs
         self._classes = len(job.dataset["classes"])
@@ -60,17 +61,18 @@ class TrialRun:
         reset_peak_memory(self.device)
         set_deterministic(self.recipe.deterministic)
         parts = self.data.parts(self.job)
-        checksum = parts.checksum
-        snapshot = self._snapshot(checksum)
-        self.progress = TrainingProgress(**snapshot.progress["trial"]) if snapshot else TrainingProgress(checksum)
+        snapshot = self._snapshot(parts.checksum)
+        self.progress = TrainingProgress(**snapshot.progress["trial"]) if snapshot else TrainingProgress(parts.checksum)
+        begun_with = snapshot.progress.get("kernels", UNMEASURED) if snapshot else self.job.kernels
+        self.job = replace(self.job, kernels=resolved(begun_with, self.device))
         self._open_fold()
         self._count()
         if snapshot is not None and not self.state.load(snapshot):
             self._warn(
                 f"the last checkpoint is of another kind of device; on {self.device} it draws other random numbers"
             )
-        self._facts["resumed_epoch"] = len(self.progress.curve) if snapshot else None
-        self._facts["data_checksum"] = checksum
+        resumed = len(self.progress.curve) if snapshot else None
+        self._facts |= {"resumed_epoch": resumed, "data_checksum": parts.checksum, "kernels": self.job.kernels}
         if not self._final:
             self._facts["val_images"] = len(parts.validation) * self._folds  # several seeds judge each image again
         self._facts["setup_seconds"] = perf_counter() - start
@@ -100,8 +102,9 @@ class TrialRun:
             facts["expected_initial_loss"] = math.log(self._classes)
         if self._folds > 1:
             facts["seeds" if self.protocol.seeds else "folds"] = progress.results
-        metrics = best | self._metrics
-        return Finished(self.job.trial_id, outcome, len(progress.curve), best_epoch, metrics, facts, reason)
+        return Finished(
+            self.job.trial_id, outcome, len(progress.curve), best_epoch, best | self._metrics, facts, reason
+        )
 
     def diverged(self, metrics: Mapping[str, float]) -> str | None:
         """Why it is no use to continue after an epoch with these metrics, in words."""
@@ -158,13 +161,12 @@ class TrialRun:
         """Train the rest of the epoch's steps; False when Stop came in between."""
         state, progress = self.state, self.progress
         batches = state.batches(progress.epoch)
-        before = progress.epoch * len(batches)
         state.begin_epoch(progress.epoch, batches[progress.step :])
         start = perf_counter()
         for number in range(progress.step, len(batches)):
             if self._ends_before(number):
                 break
-            state.set_lr(before + number)
+            state.set_lr(progress.epoch * len(batches) + number)
             state.step(batches[number])
             progress.step = number + 1
         state.step.running.read()  # waits for the device
@@ -199,8 +201,7 @@ class TrialRun:
         return self.state.score(self._judge_batch, lambda: self._stop.asked)
 
     def _last_lr(self) -> float:
-        before = self.progress.epoch * self.state.steps_per_epoch
-        return self.state.schedule.lr(before + self.progress.step - 1)
+        return self.state.schedule.lr(self.progress.epoch * self.state.steps_per_epoch + self.progress.step - 1)
 
     def end_epoch(self, metrics: dict[str, float]) -> None:
         """Take in a scored epoch, report it, and write a checkpoint if one is due."""
@@ -235,8 +236,8 @@ class TrialRun:
             return [(self.progress.epoch, metrics[objective])] if objective in metrics else []
         if not self.fold_over:
             return []
-        done = [*self.progress.results, self.progress.best]
-        return [(len(done), sum(result[objective] for result in done) / len(done))]
+        done = [result[objective] for result in (*self.progress.results, self.progress.best)]
+        return [(len(done), sum(done) / len(done))]
 
     def end_fold(self) -> None:
         """Restore the best weights and, if there is another fold, begin it."""
@@ -283,9 +284,8 @@ class TrialRun:
     def save(self) -> bool:
         """Write a checkpoint; false where none is kept or the disk refuses."""
         state = self.state.snapshot()
-        return self.checkpoints.save(
-            TrainingSnapshot({**state.progress, "trial": self.progress.as_json()}, state.tensors)
-        )
+        progress = {**state.progress, "trial": self.progress.as_json()}
+        return self.checkpoints.save(TrainingSnapshot(progress, state.tensors))
 
     def keep_end(self, finished: Finished) -> None:
         """Have the same job answered at once from now on."""

@@ -24,10 +24,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from hpo.training.kernels.choice import DEFAULT, Choice
 from hpo.training.kernels.native import library
 from hpo.training.kernels.rounding import agree
 
-__all__ = ["fast_layers"]
+__all__ = ["fast_layers", "usable"]
 
 
 class Images(ctypes.Structure):
@@ -42,9 +43,11 @@ class Images(ctypes.Structure):
     )
 
 
-def fast_layers(model: nn.Module, device: torch.device) -> Callable[[], AbstractContextManager[None]]:
+def fast_layers(
+    model: nn.Module, device: torch.device, choice: Choice = DEFAULT
+) -> Callable[[], AbstractContextManager[None]]:
     """A context for a training forward pass; the backward pass may come after it."""
-    swaps = [(module, type(module), _substitute(module)) for module in model.modules() if device.type == "cpu"]
+    swaps = [(module, type(module), _substitute(module, choice)) for module in model.modules() if device.type == "cpu"]
     swaps = [(module, own, other) for module, own, other in swaps if other is not own]
     if not swaps:
         return nullcontext
@@ -63,8 +66,12 @@ def fast_layers(model: nn.Module, device: torch.device) -> Callable[[], Abstract
 
 
 class _DepthwiseConv2d(nn.Conv2d):
+    @staticmethod
+    def _kernels() -> ctypes.CDLL | None:
+        return _tried_kernels()
+
     def forward(self, input: Tensor) -> Tensor:
-        kernels = _tried_kernels() if _channels_last(input) else None
+        kernels = self._kernels() if _channels_last(input) else None
         if kernels is None:
             with torch.autocast("cpu", enabled=False):  # its bf16 gradient takes up to 40 times as long
                 return F.conv2d(input.float(), self.weight, None, self.stride, self.padding, groups=len(self.weight))
@@ -73,6 +80,14 @@ class _DepthwiseConv2d(nn.Conv2d):
             input, weight = input.to(torch.bfloat16), weight.to(torch.bfloat16)
         output: Tensor = _Depthwise.apply(input, weight, self.stride[0], self.padding[0], kernels)
         return output
+
+
+class _TorchDepthwiseConv2d(_DepthwiseConv2d):
+    """By torch, in float32 under autocast too."""
+
+    @staticmethod
+    def _kernels() -> None:
+        return None
 
 
 class _PointwiseConv2d(nn.Conv2d):
@@ -165,14 +180,16 @@ class _Mean(torch.autograd.Function):
         return spread
 
 
-def _substitute(module: nn.Module) -> type[nn.Module]:
+def _substitute(module: nn.Module, choice: Choice) -> type[nn.Module]:
     """The class that computes the same as `module`, but faster; the module's own where there is none."""
     kind = type(module)
+    if not choice.native:
+        return kind
     if isinstance(module, nn.Conv2d) and kind is nn.Conv2d and _depthwise(module):
-        return _DepthwiseConv2d
-    if isinstance(module, nn.Conv2d) and kind is nn.Conv2d and _pointwise(module):
+        return _DepthwiseConv2d if choice.depthwise else _TorchDepthwiseConv2d
+    if isinstance(module, nn.Conv2d) and kind is nn.Conv2d and choice.pointwise and _pointwise(module):
         return _PointwiseConv2d
-    if isinstance(module, nn.MaxPool2d) and kind is nn.MaxPool2d and _windowed(module):
+    if isinstance(module, nn.MaxPool2d) and kind is nn.MaxPool2d and choice.pooling and _windowed(module):
         return _MaxPool2d
     if kind is nn.AdaptiveAvgPool2d and module.output_size in {1, (1, 1)}:
         return _GlobalAvgPool2d
@@ -209,6 +226,11 @@ def _images(x: Tensor, y: Tensor, kernel: int, stride: int, padding: int) -> Ima
     wide = max(width + 2 * padding, (columns - 1) * stride + kernel)
     half = x.dtype == torch.bfloat16
     return Images(count, channels, height, width, high, wide, rows, columns, kernel, stride, padding, half)
+
+
+def usable() -> bool:
+    """Whether this machine's compiler made kernels, and they compute what torch does."""
+    return _tried_kernels() is not None
 
 
 @cache

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from hpo.training.kernels.native import library
 from hpo.training.kernels.rounding import agree
 
-__all__ = ["ConvPoolReluBlock", "Convolutions", "Shape", "read_stages"]
+__all__ = ["ConvPoolReluBlock", "Convolutions", "Shape", "read_stages", "usable"]
 
 KERNELS = (3, 5)
 
@@ -157,6 +157,11 @@ class Convolutions:
         if groups not in self._memories:
             self._memories[groups] = Memory(self.stages, groups, self._lanes)
         return self._memories[groups]
+
+
+def usable() -> bool:
+    """Whether this machine's compiler made kernels, and they compute what torch does."""
+    return _tried_kernels() is not None
 
 
 @cache

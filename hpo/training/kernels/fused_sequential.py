@@ -4,7 +4,7 @@ A chain is any number of convolution stages (hpo.training.kernels.convolutions) 
 
 The autograd step in hpo.training.step is the specification of `FusedSequential.learn`: after many steps the weights are
 the same up to rounding (tests/unit/training). It is faster for four reasons: small batches take one call of C
-(fused_train_step), larger ones oneDNN's products (gemm), each layer is updated while its gradient is in the cache
+(fused_train_step), larger ones products (gemm), each layer is updated while its gradient is in the cache
 (fused_optimizer), and there is no graph.
 """
 
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from hpo.torch_internals import has_hooks, is_watched
+from hpo.training.kernels.choice import DEFAULT, Choice
 from hpo.training.kernels.convolutions import Convolutions, ConvPoolReluBlock, read_stages
 from hpo.training.kernels.fused_optimizer import Update, partial_update
 from hpo.training.kernels.fused_train_step import FusedTrainStep
@@ -28,9 +29,14 @@ __all__ = ["FusedSequential", "fused_sequential"]
 
 
 def fused_sequential(
-    model: nn.Module, shape: tuple[int, int, int], optimizer: Optimizer | None, smoothing: float
+    model: nn.Module,
+    shape: tuple[int, int, int],
+    optimizer: Optimizer | None,
+    smoothing: float,
+    choice: Choice = DEFAULT,
 ) -> FusedSequential | None:
-    """`model` on images [C, H, W] = `shape`, for training without autograd; None if it is not a chain of known layers.
+    """`model` on images [C, H, W] = `shape`, for training without autograd; None if it is not a chain of known layers,
+    or of those that `choice` leaves to autograd.
 
     optimizer: updates weights within the backward pass, where it can; None leaves the gradients in `.grad`.
     smoothing: of labels, as in torch's cross entropy.
@@ -40,13 +46,15 @@ def fused_sequential(
     modules = list(model)
     stages = read_stages(modules, shape)
     layers = read_layers(modules[3 * len(stages) :])
+    if not (choice.stages if stages else choice.chains):
+        return None
     convolutions = Convolutions.of(stages) if stages else None
     parameters = [one for part in (*stages, *(layers or ())) for one in (part.weight, part.bias)]
     if layers is None or (stages and convolutions is None) or len({id(one) for one in parameters}) != len(parameters):
         return None
     if not all(map(_ordinary, parameters)) or not _fit_together(shape, stages, layers):
         return None
-    return FusedSequential(convolutions, layers, optimizer, smoothing)
+    return FusedSequential(convolutions, layers, optimizer, smoothing, choice)
 
 
 class FusedSequential:
@@ -65,8 +73,9 @@ class FusedSequential:
         layers: Sequence[Layer],
         optimizer: Optimizer | None,
         smoothing: float = 0.0,
+        choice: Choice = DEFAULT,
     ) -> None:
-        self._smoothing = smoothing
+        self._smoothing, self._onednn_from = smoothing, choice.onednn_from
         self._convolutions = convolutions
         self._layers = tuple(layers)
         parts: list[Layer | ConvPoolReluBlock] = [*(convolutions.stages if convolutions else ()), *layers]
@@ -76,7 +85,14 @@ class FusedSequential:
             update if self.updates and update else _keep(part) for part, update in zip(parts, updates, strict=True)
         ]
         self._stage_updates, self._layer_updates = chosen[: -len(layers)], chosen[-len(layers) :]
-        self._whole = None if optimizer is None else FusedTrainStep.of(convolutions, layers, optimizer, smoothing)
+        self._whole = (
+            None if optimizer is None else FusedTrainStep.of(convolutions, layers, optimizer, smoothing, choice)
+        )
+
+    @property
+    def has_one_call(self) -> bool:
+        """Whether a step of few images can be one call of C."""
+        return self._whole is not None
 
     @torch.no_grad()
     def learn(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -108,15 +124,15 @@ class FusedSequential:
         """The model in evaluation mode: images [N, C, H, W] -> [N, classes]."""
         x = self._features(images)
         for layer in self._layers:
-            x = linear(x, layer.weight, layer.bias, relu=layer.relu)
+            x = linear(x, layer.weight, layer.bias, relu=layer.relu, onednn_from=self._onednn_from)
         return x
 
     def _backward(self, number: int, x: Tensor, grad_output: Tensor) -> Tensor | None:
         """Update a layer, and return the gradient of its inputs `x` where a part below needs it."""
         wanted = number > 0 or self._convolutions is not None
-        gradients = product(grad_output.t(), x), grad_output.sum(0)
+        gradients = product(grad_output.t(), x, self._onednn_from), grad_output.sum(0)
         grad_input = (
-            product(grad_output, self._layers[number].weight) if wanted else None
+            product(grad_output, self._layers[number].weight, self._onednn_from) if wanted else None
         )  # with the weights before their update
         self._layer_updates[number](gradients)
         return grad_input
@@ -130,7 +146,7 @@ class FusedSequential:
         masks: list[Tensor | None] = []
         for layer in self._layers:
             inputs.append(x)
-            x = linear(x, layer.weight, layer.bias, relu=layer.relu)
+            x = linear(x, layer.weight, layer.bias, relu=layer.relu, onednn_from=self._onednn_from)
             mask = dropout_mask(x, layer.dropout) if layer.dropout else None
             x = x if mask is None else x * mask
             masks.append(mask)

@@ -18,16 +18,15 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from hpo.torch_internals import spare_the_compiler
+from hpo.training.kernels.choice import DEFAULT, Choice
 from hpo.training.kernels.convolutions import Convolutions, ConvPoolReluBlock, Shape
 from hpo.training.kernels.fused_optimizer import adam_state, group_of, sgd_state
 from hpo.training.kernels.layers import Layer, dropout_mask
 from hpo.training.kernels.native import library
 from hpo.training.kernels.rounding import agree
 
-__all__ = ["FusedTrainStep"]
+__all__ = ["FusedTrainStep", "usable"]
 
-MOST_IMAGES, MOST_IMAGES_NARROW = 64, 256
-"""From this many images on oneDNN's products are as fast, for many weights and for few (AMD EPYC, Zen 5)."""
 NARROW = 100_000
 """The most weights that count as few. The first layer's do not count where nothing below it needs a gradient."""
 
@@ -84,6 +83,7 @@ class FusedTrainStep:
     """Steps of stages and layers under one optimizer. Weights and optimizer state stay where torch keeps them.
 
     smoothing: of the labels, as in torch's cross entropy
+    choice:    up to how many images this way is faster than products
     """
 
     def __init__(
@@ -93,10 +93,11 @@ class FusedTrainStep:
         optimizer: Optimizer,
         smoothing: float,
         kernels: ctypes.CDLL,
+        choice: Choice = DEFAULT,
     ) -> None:
         self._kernels, self._convolutions, self._layers = kernels, convolutions, tuple(layers)
         wide = sum(layer.weight.numel() for layer in layers[0 if convolutions else 1 :]) > NARROW
-        self.most = MOST_IMAGES if wide else MOST_IMAGES_NARROW  # images up to which this way is faster
+        self.most = choice.one_call if wide else choice.one_call_narrow
         self._groups = [(_group(optimizer, options), options) for options in optimizer.param_groups]
         self._held: list[Tensor] = []  # what the structures point to
         self._rows = (_Layer * len(layers))(*[self._layer(layer, optimizer) for layer in layers])
@@ -112,14 +113,19 @@ class FusedTrainStep:
 
     @classmethod
     def of(
-        cls, convolutions: Convolutions | None, layers: Sequence[Layer], optimizer: Optimizer, smoothing: float = 0.0
+        cls,
+        convolutions: Convolutions | None,
+        layers: Sequence[Layer],
+        optimizer: Optimizer,
+        smoothing: float = 0.0,
+        choice: Choice = DEFAULT,
     ) -> FusedTrainStep | None:
         """None where there are no kernels, or none for this optimizer. Each part must fit the one below."""
         contiguous = all(layer.weight.is_contiguous() and layer.bias.is_contiguous() for layer in layers)
         if type(optimizer) not in (Adam, AdamW, SGD) or not contiguous:
             return None
         kernels = _tried_kernels()
-        return None if kernels is None else cls(convolutions, layers, optimizer, smoothing, kernels)
+        return None if kernels is None else cls(convolutions, layers, optimizer, smoothing, kernels, choice)
 
     def learn(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """One step on images float32 [N, C, H, W] and labels int64 [N]: (mean cross entropy [], hits int64 []).
@@ -204,6 +210,11 @@ def _group(optimizer: Optimizer, options: dict[str, Any]) -> _Group:
         group.beta1, group.beta2 = options["betas"]
         group.eps = options["eps"]
     return group
+
+
+def usable() -> bool:
+    """Whether this machine's compiler made kernels, and they compute what torch does."""
+    return _tried_kernels() is not None
 
 
 @cache

@@ -21,7 +21,8 @@ from hpo.training.average import WeightAverage
 from hpo.training.configuration import Recipe
 from hpo.training.fast_paths import fused
 from hpo.training.kernels import native
-from hpo.training.kernels.fused_train_step import MOST_IMAGES, FusedTrainStep
+from hpo.training.kernels.choice import Choice
+from hpo.training.kernels.fused_train_step import FusedTrainStep
 from hpo.training.kernels.layers import read_layers
 from hpo.training.optimizers import build_optimizer
 from hpo.training.step import Step
@@ -280,7 +281,8 @@ def test_images_of_another_size_are_an_error() -> None:
 
 @pytest.mark.kernels
 @pytest.mark.parametrize(
-    ("width", "batch", "calls"), [(1500, MOST_IMAGES, 1), (1500, MOST_IMAGES + 1, 0), (40, MOST_IMAGES + 1, 1)]
+    ("width", "batch", "calls"),
+    [(1500, Choice.one_call, 1), (1500, Choice.one_call + 1, 0), (40, Choice.one_call + 1, 1)],
 )
 def test_a_chain_takes_small_batches_in_one_call(
     width: int, batch: int, calls: int, monkeypatch: pytest.MonkeyPatch
