@@ -7,7 +7,7 @@
 
 Every side trains real MNIST and is measured in the middle of training, side after side in each round:
 
-    hpo           one one-thread trainer loop per core, as `hpo run` has them
+    hpo           one one-thread trainer loop per core, as `hpo run` has them, by the ways that the machine has measured
     dataset       a Dataset with ToTensor and Normalize, DataLoader, `.item()` each step; one process, all threads
     tensors       the same over a TensorDataset
     two tensors   one such process per core, one thread each
@@ -42,6 +42,7 @@ from hpo.study.discovery import find_study
 from hpo.study.parameters import Categorical, Float, Int
 from hpo.trainers.devices import usable_cores
 from hpo.training.device import device_name
+from hpo.training.fast_paths import own_kernels
 
 SIDES = ("hpo", "dataset", "tensors", "two tensors", "remedies")
 MODELS: dict[str, list[int] | None] = {"mlp 3x900": [900] * 3, "shallow 1500": [1500], "lenet": None}
@@ -61,6 +62,9 @@ def main() -> None:
         f"{device_name(torch.device('cpu'))}, {usable_cores()} cores; torch {torch.__version__}, "
         f"Python {sys.version.split()[0]}; load average before the start {os.getloadavg()[0]:.1f}"
     )
+    kernels = own_kernels(torch.device("cpu"))
+    when = f"measured {kernels['measured']}" if kernels["measured"] else "not measured"
+    out.say(f"\nhpo trains by {kernels['words']}; {when}")
     with _sides(root, options.sides) as sides:
         if options.end_to_end:
             _end_to_end(sides, options, out)

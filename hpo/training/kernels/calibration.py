@@ -7,10 +7,12 @@ faster, so that a second measurement decides the same.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -40,8 +42,9 @@ CLEARLY = 1.1
 SHAPE = (1, 28, 28)
 CPU = torch.device("cpu")
 NEVER, ALWAYS = 0, 10**6
-WIDE = {"wide": lambda: mlp(SHAPE, 10, 2, [700, 700])}
-NARROW = {"shallow": lambda: mlp(SHAPE, 10, 1, [800]), "lenet": lambda: lenet(SHAPE, 10)}
+Builders = Mapping[str, Callable[[], nn.Sequential]]
+WIDE: Builders = {"wide": lambda: mlp(SHAPE, 10, 2, [700, 700])}
+NARROW: Builders = {"shallow": lambda: mlp(SHAPE, 10, 1, [800]), "lenet": lambda: lenet(SHAPE, 10)}
 WIDE_IMAGES = (8, 16, 32, 64, 96, 128, 192, 256)
 NARROW_IMAGES = (16, 64, 128, 256, 384)
 PRODUCTS = ((16, 400, 120), (64, 400, 120), (64, 784, 100), (100, 784, 300), (100, 900, 900))
@@ -163,7 +166,7 @@ class _Step:
 
 def _most_images(
     watch: Stopwatch,
-    networks: Mapping[str, Callable[[], nn.Sequential]],
+    networks: Builders,
     steps: Sequence[int],
     choice: Choice,
     usual: int,
@@ -172,8 +175,9 @@ def _most_images(
     pairs: dict[str, tuple[_Step, _Step]] = {}
     for name, build in networks.items():
         ways = [_chain(build, replace(choice, one_call=most, one_call_narrow=most)) for most in (NEVER, ALWAYS)]
-        if all(way is not None and way.has_one_call for way in ways):
-            pairs[name] = _Step(ways[0]), _Step(ways[1])
+        steps_of = [_Step(way) for way in ways if way is not None and way.has_one_call]
+        if len(steps_of) == len(ways):
+            pairs[name] = steps_of[0], steps_of[1]
     if not pairs:
         return usual
 
@@ -182,7 +186,7 @@ def _most_images(
         for name, (products, one_call) in pairs.items():
             row = f"{name}, {images} images: products, one call"
             product *= watch.ratio(row, products.of(images), one_call.of(images))
-        return product ** (1 / len(pairs))
+        return math.pow(product, 1 / len(pairs))
 
     return up_to(steps, usual, faster)
 
@@ -197,9 +201,9 @@ def _chains(watch: Stopwatch, name: str, choice: Choice) -> bool:
     optimizer = Adam(model.parameters(), lr=1e-6, fused=True)
     product = 1.0
     for images in (32, 128):
-        work, batch = _Step(chain).of(images), _batch(images)
         row = f"{name}, {images} images: without autograd, with it"
-        product *= watch.ratio(row, work, lambda batch=batch: _by_autograd(model, optimizer, *batch))
+        plain = partial(_by_autograd, model, optimizer, *_batch(images))
+        product *= watch.ratio(row, _Step(chain).of(images), plain)
     return product < CLEARLY
 
 

@@ -67,5 +67,5 @@ def _fits(value: Any, usual: Any) -> bool:
     if isinstance(usual, bool):
         return isinstance(value, bool)
     if value is None:
-        return usual == 0  # only onednn_from may be "never"
+        return bool(usual == 0)  # only onednn_from may be "never"
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST
