@@ -34,7 +34,6 @@ from hpo.search.own_trials import OwnTrials
 from hpo.search.reaper import MAX_DEATHS
 from hpo.search.reporting import SearchProgress
 from hpo.search.storage_thread import StorageThread
-from hpo.storage.trial_record import make_record
 from hpo.study.discovery import FoundStudy
 from hpo.study.pausing import can_wait
 from hpo.trainers.jobs import make_job
@@ -232,7 +231,7 @@ class Loop:
             self._trial_seconds += 0.2 * (slot.seconds - self._trial_seconds)
         elif self._own_trials is not None:
             self._trial_seconds = slot.seconds
-        attributes = make_record(outcome.attributes, self._progress.provenance(slot, trial)).items()
+        attributes = self._progress.record(slot, trial, outcome.attributes).items()
         kept = {name: value for name, value in attributes if name not in trial.noted or name == "failure"}
         self.storage_thread.finish(trial, outcome.state, outcome.values, kept, outcome.constraints)
         self._progress.finished(trial, outcome)

@@ -71,9 +71,13 @@ class SearchProgress:
             return record_of(trial).get("metrics", {})
         return {}
 
-    def provenance(self, slot: Slot, trial: Trial) -> TrialRecord:
-        """Where and with what a trial ran."""
+    def record(self, slot: Slot, trial: Trial, said: TrialRecord) -> TrialRecord:
+        """What is kept of a trial that ended: where and with what it ran, beside what it `said` itself.
+
+        Its trainer's ways are those of a trial that said nothing, such as a pruned one, unless it is the user's own.
+        """
         ready = slot.ready
+        ways = TrialRecord(kernels=ready.kernels["choice"]) if ready and ready.kernels and not self._study.own else {}
         here = TrialRecord(
             seed=trial_seed(self._study.seed, trial.number),
             device=slot.spec.device,
@@ -81,9 +85,7 @@ class SearchProgress:
             versions=ready.versions if ready else {},
             seconds=round(slot.seconds, 3),
         )
-        if ready and self._study.own is None and ready.kernels.get("choice"):
-            here["kernels"] = ready.kernels["choice"]
-        return make_record(self._facts, here)
+        return make_record(ways, said, self._facts, here)
 
     def best(self) -> Best | None:
         """The best trial of all hosts so far, as far as this one knows."""

@@ -42,7 +42,7 @@ CLEARLY = 1.1
 SHAPE = (1, 28, 28)
 CPU = torch.device("cpu")
 NEVER, ALWAYS = 0, 10**6
-Builders = Mapping[str, Callable[[], nn.Sequential]]
+Builders = Mapping[str, Callable[[], nn.Module]]
 WIDE: Builders = {"wide": lambda: mlp(SHAPE, 10, 2, [700, 700])}
 NARROW: Builders = {"shallow": lambda: mlp(SHAPE, 10, 1, [800]), "lenet": lambda: lenet(SHAPE, 10)}
 WIDE_IMAGES = (8, 16, 32, 64, 96, 128, 192, 256)
@@ -207,7 +207,7 @@ def _chains(watch: Stopwatch, name: str, choice: Choice) -> bool:
     return product < CLEARLY
 
 
-def _chain(build: Callable[[], nn.Sequential], choice: Choice) -> FusedSequential | None:
+def _chain(build: Callable[[], nn.Module], choice: Choice) -> FusedSequential | None:
     model = build()
     return fused_sequential(model, SHAPE, Adam(model.parameters(), lr=1e-6, fused=True), 0.0, choice)
 
