@@ -21,7 +21,7 @@ from hpo.settings import Settings
 from hpo.training import fast_paths
 from hpo.training.checkpoint import Checkpoints, TrainingSnapshot
 from hpo.training.fit import fit
-from hpo.training.kernels import calibration, gemm, native, own_choice
+from hpo.training.kernels import calibration, channels_last, gemm, native, own_choice
 from hpo.training.kernels.calibration import Stopwatch, measure, up_to
 from hpo.training.kernels.choice import DEFAULT, NOTHING, Choice
 from hpo.training.kernels.fused_sequential import fused_sequential
@@ -243,6 +243,30 @@ def test_networks_train_as_chosen() -> None:
         shape = (1, 28, 28) if left == "stages" else (1, 8, 8)
         assert fused_sequential(model, shape, optimizer, 0.0, DEFAULT) is not None
         assert fused_sequential(model, shape, optimizer, 0.0, replace(DEFAULT, **{left: False})) is None
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize("name", ["depthwise", "pooling", "pointwise", "native"])
+def test_layers_are_left_to_torch_as_chosen(name: str) -> None:
+    """Each by itself, and all of them without kernels. Depthwise ones stay in float32 under autocast all the same."""
+    layers = {
+        "depthwise": nn.Conv2d(8, 8, 3, groups=8, bias=False),
+        "pooling": nn.MaxPool2d(2),
+        "pointwise": nn.Conv2d(8, 4, 1, bias=False),
+    }
+    ours = {
+        "depthwise": channels_last._DepthwiseConv2d,
+        "pooling": channels_last._MaxPool2d,
+        "pointwise": channels_last._PointwiseConv2d,
+    }
+    model = nn.ModuleDict(layers)
+    with channels_last.fast_layers(model, CPU, replace(DEFAULT, **{name: False}))():
+        taken = {each for each, layer in model.items() if type(layer) is ours[each]}
+        assert taken == ({*layers} - {name} if name != "native" else set())
+        if name == "depthwise":
+            x = torch.randn(2, 8, 5, 5).to(memory_format=torch.channels_last)
+            with torch.autocast("cpu", torch.bfloat16):
+                assert model["depthwise"](x).dtype == torch.float32
 
 
 @pytest.mark.parametrize(("onednn_from", "calls"), [(0, 2), (61, 0), (60, 2), (None, 0)])

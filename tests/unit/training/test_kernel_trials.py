@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 import torch
 
-from hpo.training.kernels import channels_last, convolutions, fused_train_step, native
+from hpo.training.kernels import channels_last, convolutions, fused_train_step, native, own_choice
 from hpo.training.kernels.rounding import agree
 
 TRIALS = [fused_train_step, convolutions, channels_last]
@@ -80,3 +80,23 @@ def test_what_is_not_a_number_agrees_with_nothing() -> None:
     assert agree([exact.float()], [exact])
     assert not agree([torch.full((4,), torch.nan)], [exact])
     assert not agree([exact.float() * 1.0001], [exact])
+
+
+@pytest.mark.kernels
+def test_a_compiler_that_makes_wrong_code_is_found_out_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it makes loads, and computes with zeros where memory is copied, which convolution.c alone does not: none of
+    the others is taken, and a sentence says so."""
+    (tmp_path / "wrong.h").write_text("#include <string.h>\n#define memcpy(to, from, count) memset(to, 0, count)\n")
+    compiler = tmp_path / "cc"
+    compiler.write_text(f'#!/bin/sh\nexec {native._compiler()} -include {tmp_path}/wrong.h "$@"\n')
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CC", str(compiler))
+    monkeypatch.setattr(native, "FLAGS", ("-O1", *native.FLAGS[1:]))
+    made = {name: native.library.__wrapped__(name) for name in native.SOURCES}
+    assert None not in made.values()
+    for module in TRIALS:
+        monkeypatch.setattr(module, "library", made.get)
+        monkeypatch.setattr(module, "_tried_kernels", module._tried_kernels.__wrapped__)
+    assert own_choice._tried() == [own_choice.WRONG.format("whole steps, channels-last layers")]
