@@ -18,6 +18,7 @@ if not (Path(__file__).parent / "models").is_dir():
     __path__.append(str(Path(__file__).parents[1]))
 
 from hpo.errors import HpoError
+from hpo.study.beliefs import Prior
 from hpo.study.command import Command
 from hpo.study.objective import Objective
 from hpo.study.own_task import Task
@@ -73,6 +74,7 @@ __all__ = [
     "Optimizer",
     "Patient",
     "PercentilePruner",
+    "Prior",
     "Random",
     "Result",
     "Run",

@@ -68,6 +68,7 @@ def space(study: StudyOption, as_json: JsonOption = False) -> None:
                 "study": found.name,
                 "fingerprint": found.fingerprint(),
                 "space": found.rows.describe(),
+                "beliefs": _beliefs(found),
                 "declaration": found.declaration(),
                 "baseline": dict(found.baseline),
             }
@@ -92,7 +93,9 @@ def space_tables(study: Study) -> Group:
     from hpo.wording import value_text
 
     rows = plain_table("row", "searched over", "baseline")
+    beliefs = _beliefs(study)
     for name, text in study.rows.describe().items():
+        text += f"  {beliefs[name]}" if name in beliefs else ""
         baseline = value_text(study.baseline[name]) if name in study.baseline else ""
         rows.add_row(f"[bold]{name}[/]", cell(text), cell(baseline), style="dim" if text.endswith(" fixed") else "")
     protocol = plain_table("protocol", "")
@@ -100,6 +103,11 @@ def space_tables(study: Study) -> Group:
         if name not in study.rows.rows:
             protocol.add_row(name.strip("()"), cell(text))
     return Group(rows, "", protocol)
+
+
+def _beliefs(study: Study) -> dict[str, str]:
+    """What is believed of rows, which is no part of the declaration: it may change while a study goes on."""
+    return {name: str(row.belief) for name, row in study.rows.searched.items() if row.belief is not None}
 
 
 def _row(study: Study) -> dict[str, Any]:

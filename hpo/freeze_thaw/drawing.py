@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from hpo.freeze_thaw.encoding import place_of, value_at
+from hpo.study.believing import Beliefs
 from hpo.study.parameters import Categorical, Float, Int, Parameter, Scalar
+from hpo.study.places import place_in, value_at
 from hpo.study.space import Space
 
-__all__ = ["draw_evenly", "draw_near"]
+__all__ = ["draw_believed", "draw_evenly", "draw_near"]
 
 
 def draw_evenly(space: Space, draw: np.random.Generator) -> dict[str, Any]:
@@ -20,6 +21,19 @@ def draw_evenly(space: Space, draw: np.random.Generator) -> dict[str, Any]:
 
     def suggest(name: str, row: Parameter) -> Scalar:
         params[name] = _anywhere(row, draw)
+        value: Scalar = params[name]
+        return value
+
+    space.sample(suggest)
+    return params
+
+
+def draw_believed(space: Space, beliefs: Beliefs, draw: np.random.Generator) -> dict[str, Any]:
+    """Flat parameters, by what the user believes of a row, and evenly where that is nothing."""
+    params: dict[str, Any] = {}
+
+    def suggest(name: str, row: Parameter) -> Scalar:
+        params[name] = _anywhere(row, draw) if row.belief is None else beliefs.draw(row, draw.random)
         value: Scalar = params[name]
         return value
 
@@ -46,7 +60,7 @@ def draw_near(
             params[name] = _anywhere(row, draw)
         else:
             assert isinstance(row, Int | Float)
-            place = place_of(row, known[name]) + width * draw.standard_normal()
+            place = place_in(row, known[name]) + width * draw.standard_normal()
             params[name] = value_at(row, _reflected(place))
         value: Scalar = params[name]
         return value

@@ -1,4 +1,4 @@
-"""Configurations as points of a cube, for a model that knows nothing of conditions, and values of rows at a place."""
+"""Configurations as points of a cube, for a model that knows nothing of conditions."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo.study.parameters import Categorical, Float, Int, Parameter, Scalar
+from hpo.study.places import MIDDLE, place_in
 from hpo.study.space import Space
 
-__all__ = ["Encoding", "place_of", "value_at"]
+__all__ = ["Encoding"]
 
-NEUTRAL = 0.5
+NEUTRAL = MIDDLE
 """Where a row stands that is not active: the rows it depends on already tell such configurations apart."""
 
 Points = NDArray[np.float64]
@@ -56,36 +57,13 @@ class Encoding:
         return numbers
 
 
-def place_of(row: Int | Float, value: float) -> float:
-    """Where a value of a numeric row lies between its ends, 0 to 1; by its logarithm where the row says so."""
-    low, high = float(row.low), float(row.high)
-    if low == high:
-        return NEUTRAL
-    if row.log:
-        low, high, value = math.log(low), math.log(high), math.log(value)
-    return min(max((value - low) / (high - low), 0.0), 1.0)
-
-
-def value_at(row: Int | Float, place: float) -> int | float:
-    """The value of a numeric row at a place between its ends, on a step if it has steps."""
-    low, high = float(row.low), float(row.high)
-    value = math.exp(math.log(low) + place * math.log(high / low)) if row.log else low + place * (high - low)
-    step = row.step
-    if step is not None and not (row.log and isinstance(row, Int)):
-        value = low + round((value - low) / step) * step
-    last = row.ends()[1]
-    assert isinstance(last, int | float)
-    value = min(max(value, row.low), last)
-    return round(value) if isinstance(row, Int) else float(value)
-
-
 def _numbers(row: Parameter, value: Scalar) -> list[float]:
     if isinstance(row, Categorical):
         index = row.choices.index(value)
         return [float(index)] if _width(row) == 1 else [float(index == other) for other in range(len(row.choices))]
     assert isinstance(row, Int | Float)
     assert isinstance(value, int | float)
-    return [place_of(row, value)]
+    return [place_in(row, value)]
 
 
 def _width(row: Parameter) -> int:

@@ -6,7 +6,7 @@ After ifBO (Rakotoarison et al., 2024, arXiv 2404.16795), with a Gaussian proces
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from hpo.freeze_thaw.curve_model import CurveModel, Observed
-from hpo.freeze_thaw.drawing import draw_evenly, draw_near
+from hpo.freeze_thaw.drawing import draw_believed, draw_evenly, draw_near
 from hpo.freeze_thaw.encoding import Encoding
 from hpo.freeze_thaw.known import Known
 from hpo.freeze_thaw.progress import Belief, Decision, Progress
+from hpo.study.believing import Beliefs
 from hpo.study.space import Space
 
 __all__ = ["Scheduler"]
@@ -32,6 +33,15 @@ EVENLY, NEAR = 100, 50
 
 GOAL = (-4.0, -1.0)
 """How far above the best value the goal lies, as a power of ten of the values' deviation: evenly between these."""
+
+BELIEVED = 25
+"""How many more are weighed that are drawn by what the user believes, if anything."""
+
+BELIEF = 1.0
+"""How much the logarithm of beliefs counts in a decision that goes by them."""
+
+SHARE, FADES = 0.5, 20
+"""In what share of decisions beliefs count at first, and after how many trials in half of that."""
 
 MOST_PAUSED = 200
 """How many paused trials are weighed, the best of them."""
@@ -51,7 +61,7 @@ class Scheduler:
 
     def __init__(self, space: Space, epochs: int, *, maximize: bool, repeat: bool = False) -> None:
         self._space, self._epochs, self._maximize = space, epochs, maximize
-        self._encoding = Encoding(space)
+        self._encoding, self._beliefs = Encoding(space), Beliefs(space)
         self._model = CurveModel(self._encoding.columns, epochs)
         self._points: dict[int, Array] = {}
         self._once = not repeat and space.may_repeat()
@@ -79,7 +89,7 @@ class Scheduler:
         if not any(np.isfinite(trial.values).any() for trial in trials):
             if not may_begin:
                 return self._any(trials)
-            return Decision(None, draw_evenly(self._space, draw), first, "nothing is known yet")
+            return Decision(None, draw_believed(self._space, self._beliefs, draw), first, "nothing is known yet")
         known = Known(trials, self._encoding, self._points, self._epochs, maximize=self._maximize)
         last_call = self._finish(known, seconds_left)
         if last_call is not None:
@@ -130,6 +140,7 @@ class Scheduler:
         # By the root of the epochs that are left: with several slots the best trial is in training when the others
         # choose, and without it a new one, whose end is far and may be anything, is always better than the second best.
         gains = np.log(spreads * feasible / (seconds * np.sqrt(left))) + _log_gain(away)
+        gains += self._believed(known, [*(trial.params for trial in paused), *new], draw)
         best = int(np.argmax(np.where(fits, gains, -np.inf)))
         belief = Belief(
             epoch=self._epochs,
@@ -146,6 +157,12 @@ class Scheduler:
             return self._last(known)
         trial = paused[best]
         return Decision(trial.number, trial.params, self._further(trial), belief=belief)
+
+    def _believed(self, known: Known, candidates: Sequence[Mapping[str, Any]], draw: np.random.Generator) -> Array:
+        """What the user believes of each candidate, in a share of the decisions; else 0."""
+        if not self._beliefs or draw.random() >= SHARE * FADES / (FADES + len(known.begun)):
+            return np.zeros(len(candidates))
+        return BELIEF * np.array([self._beliefs.log_odds(params) for params in candidates])
 
     def _last(self, known: Known) -> Decision | None:
         """What remains when no paused trial may well become the best: the end of the one that is."""
@@ -166,6 +183,8 @@ class Scheduler:
 
     def _new(self, known: Known, draw: np.random.Generator) -> list[dict[str, Any]]:
         new = [draw_evenly(self._space, draw) for _ in range(EVENLY)]
+        if self._beliefs:
+            new += [draw_believed(self._space, self._beliefs, draw) for _ in range(BELIEVED)]
         if len(known.begun) < STARTUP_TRIALS:
             return known.untried(new) if self._once else new
         leaders = known.begun[:5]

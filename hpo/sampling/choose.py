@@ -8,6 +8,7 @@ import optuna
 from optuna.samplers import BaseSampler
 from optuna.search_space import IntersectionSearchSpace
 
+from hpo.sampling.believed import believed
 from hpo.sampling.cma_es import Evolution, TrialsCmaEs
 from hpo.sampling.column_tpe import ColumnTPE
 from hpo.sampling.even_constraints import EvenConstraints
@@ -15,6 +16,7 @@ from hpo.sampling.observations import TrialObservations
 from hpo.sampling.rehearsal import rehearse
 from hpo.seeds import sampler_seed
 from hpo.storage.study_cache import StudyCache
+from hpo.study.believing import Beliefs
 from hpo.study.pruners import Hyperband
 from hpo.study.samplers import GP, TPE, CmaEs, Fixed, Sampler
 from hpo.study.study import Study
@@ -23,7 +25,8 @@ __all__ = ["Sampling"]
 
 
 class Sampling:
-    """Makes samplers for the trials of one study. Their proposals are bit for bit those of hpo.study.samplers.
+    """Makes samplers for the trials of one study. Their proposals are bit for bit those of hpo.study.samplers, but for
+    a share that follows what the user believes of the rows.
 
     TPE's are up to observations.MOST_OTHERS trials; beyond, it is shown a part of them.
 
@@ -41,16 +44,16 @@ class Sampling:
         self._columns = TrialObservations(cache, directions[0]) if plain and not self.note else None
         self._space = IntersectionSearchSpace(include_pruned=isinstance(study.sampler, TPE))
         self._evolution = Evolution()
-        self._cache = cache
+        self._cache, self._beliefs = cache, Beliefs(study.rows)
         inner = study.sampler.sampler if isinstance(study.sampler, Fixed) else study.sampler
         self.storage: Any = EvenConstraints(cache) if isinstance(inner, GP) else cache
 
     def sampler(self, number: int, again: int = 0) -> BaseSampler:
         """A sampler for trial `number` alone; it knows the study as it is now. again: how often it was asked before."""
         declared, seed = self._study.sampler, sampler_seed(self._study.seed, number, again)
-        if isinstance(declared, Fixed):
-            return declared.around(self._one(declared.sampler, seed), self._study.rows)
-        return self._one(declared, seed)
+        inner = declared.sampler if isinstance(declared, Fixed) else declared
+        found = believed(self._one(inner, seed), self._beliefs, self._study.seed, number, again)
+        return declared.around(found, self._study.rows) if isinstance(declared, Fixed) else found
 
     def _one(self, declared: Sampler, seed: int) -> BaseSampler:
         if isinstance(declared, CmaEs):

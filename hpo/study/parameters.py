@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any, Self
 
 from hpo.errors import StudyError
+from hpo.study.beliefs import Prior, check_prior, prior_of
 
 __all__ = ["UNSAID", "Categorical", "Float", "Int", "Parameter", "Scalar"]
 
@@ -32,11 +33,18 @@ MOST_STEPS = 10_000_000
 
 @dataclass(frozen=True)
 class Parameter:
-    """What every row of a space shares: repetition, conditions, and what trials had before there was the row."""
+    """What every row of a space shares: repetition, conditions, what the user believes of it before the first trial
+    (`prior=`, a value or a Prior), and what trials had before there was the row."""
 
     repeat: str | None = field(default=None, kw_only=True)
     conditions: tuple[tuple[str, tuple[Scalar, ...]], ...] = field(default=(), kw_only=True)
     before: Any = field(default=UNSAID, kw_only=True, compare=False, repr=False)
+    prior: Any = field(default=UNSAID, kw_only=True, compare=False, repr=False)
+
+    @property
+    def belief(self) -> Prior | None:
+        """What the user believes of it; None where nothing was said."""
+        return self.prior if isinstance(self.prior, Prior) else None
 
     def per(self, count: str) -> Self:
         """Search one value for each of `count`, which is another row: an Int or a fixed whole number."""
@@ -61,6 +69,11 @@ class Parameter:
 
     def _with(self, **changes: Any) -> Self:
         return replace(self, **changes)
+
+    def _keep_prior(self) -> None:
+        if self.prior is not UNSAID:
+            object.__setattr__(self, "prior", prior_of(self.prior))
+            check_prior(self, self.prior)
 
     def contains(self, value: Any) -> bool:
         raise NotImplementedError
@@ -103,6 +116,7 @@ class Int(Parameter):
                     f"Int(...): {name} is beyond 2**53, where Optuna no longer stores whole numbers exactly"
                 )
         _check_range("Int", self.low, self.high, self.log, self.step if self.step != 1 else None)
+        self._keep_prior()
 
     def contains(self, value: Any) -> bool:
         if not isinstance(value, int) or isinstance(value, bool):
@@ -139,6 +153,7 @@ class Float(Parameter):
         if self.step is not None and (self.high - self.low) / self.step > MOST_STEPS:
             call = f"Float({self.low}, {self.high}, step={self.step})"
             raise StudyError(f"{call} has more than {MOST_STEPS:,} steps", next="leave step out")
+        self._keep_prior()
 
     def contains(self, value: Any) -> bool:
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -187,6 +202,7 @@ class Categorical(Parameter):
         repeat: str | None = None,
         conditions: tuple[tuple[str, tuple[Scalar, ...]], ...] = (),
         before: Any = UNSAID,
+        prior: Any = UNSAID,
     ) -> None:
         if not choices:
             raise StudyError("Categorical() needs at least one choice", next='write Categorical("adam", "sgd")')
@@ -204,9 +220,11 @@ class Categorical(Parameter):
         object.__setattr__(self, "repeat", repeat)
         object.__setattr__(self, "conditions", conditions)
         object.__setattr__(self, "before", before)
+        object.__setattr__(self, "prior", prior)
+        self._keep_prior()
 
     def _with(self, **changes: Any) -> Self:
-        kept = {"repeat": self.repeat, "conditions": self.conditions, "before": self.before}
+        kept = {"repeat": self.repeat, "conditions": self.conditions, "before": self.before, "prior": self.prior}
         return type(self)(*self.choices, **(kept | changes))
 
     def contains(self, value: Any) -> bool:

@@ -219,8 +219,13 @@ def check_sampler(sampler: Sampler, space: Space) -> None:
 
 
 def _check_grid(space: Space) -> None:
-    """A row has no list of values, or there are more than MOST_POINTS combinations."""
+    """A row has no list of values, there are more than MOST_POINTS combinations, or one is believed in."""
     for name, row in space.searched.items():
+        if row.belief is not None:
+            raise StudyError(
+                f'Grid() tries every combination, so what is believed of "{name}" changes nothing: {row.belief}',
+                next="leave out the prior, or Grid()",
+            )
         values = row.values()
         if values is None:
             instead = "give Categorical(...)" if getattr(row, "log", False) else "give Categorical(...) or a step"

@@ -37,6 +37,7 @@ PUBLIC = {
         "Optimizer",
         "Patient",
         "PercentilePruner",
+        "Prior",
         "Random",
         "Result",
         "Run",

@@ -9,7 +9,8 @@ import pytest
 
 from hpo import Categorical, Float, Int
 from hpo.freeze_thaw.drawing import draw_evenly, draw_near
-from hpo.freeze_thaw.encoding import NEUTRAL, Encoding, place_of, value_at
+from hpo.freeze_thaw.encoding import NEUTRAL, Encoding
+from hpo.study.places import place_in, value_at
 from hpo.study.space import Space
 
 SPACE = Space(
@@ -55,11 +56,11 @@ def test_a_value_at_a_place_is_one_of_the_row_and_lies_there(row: Int | Float) -
     for place in np.linspace(0, 1, 23):
         value = value_at(row, float(place))
         assert row.contains(value)
-        assert value_at(row, place_of(row, value)) == pytest.approx(value)
+        assert value_at(row, place_in(row, value)) == pytest.approx(value)
 
 
 def test_a_row_with_one_value_has_one_place() -> None:
-    assert place_of(Float(2.0, 2.0), 2.0) == NEUTRAL
+    assert place_in(Float(2.0, 2.0), 2.0) == NEUTRAL
     assert value_at(Int(7, 7, log=True), 0.3) == 7
 
 
@@ -83,7 +84,7 @@ def test_a_configuration_drawn_near_moves_little_and_seldom() -> None:
     draw = np.random.default_rng(0)
     assert draw_near(SPACE, GIVEN, draw, width=0.1, share=0.0) == GIVEN
     places = [
-        place_of(SPACE.rows["lr"], draw_near(SPACE, GIVEN, draw, width=0.05, share=0.5)["lr"]) for _ in range(400)
+        place_in(SPACE.rows["lr"], draw_near(SPACE, GIVEN, draw, width=0.05, share=0.5)["lr"]) for _ in range(400)
     ]
     moved = [place for place in places if place != pytest.approx(0.5)]
     assert 140 < len(moved) < 260

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hpo import Categorical, Float, Int
+from hpo import Categorical, Float, Int, Prior
 from hpo.freeze_thaw.progress import Decision, Progress
 from hpo.freeze_thaw.scheduler import Scheduler, _log_gain
 from hpo.study.space import Space
@@ -253,3 +253,26 @@ def test_a_trial_whose_values_broke_a_limit_is_not_the_one_to_beat() -> None:
     ).belief
     assert belief is not None
     assert belief.goal < 0.8
+
+
+def new_rates(prior: Any, begun: int) -> list[float]:
+    """The learning rates of new trials in sixty decisions of a study in which so many trials have ended alike."""
+    space = Space({"lr": Float(1e-4, 1.0, log=True, **({} if prior is None else {"prior": prior}))})
+    scheduler = Scheduler(space, EPOCHS, maximize=True)
+    values = curve(0.5, EPOCHS)
+    trials = [
+        Progress(number, {"lr": 10 ** (-4 + 4 * number / max(begun - 1, 1))}, values, seconds=1.0, ended=True)
+        for number in range(begun)
+    ]
+    return [scheduler.decide(trials, np.random.default_rng(seed)).params["lr"] for seed in range(60)]
+
+
+def test_what_the_user_believes_is_tried_first_and_counts_less_with_every_trial() -> None:
+    near = Prior(0.03, confidence=0.9)
+    without, first, early, late = (
+        sum(0.01 < lr < 0.1 for lr in new_rates(prior, begun)) / 60
+        for prior, begun in ((None, 2), (near, 0), (near, 2), (near, 60))
+    )
+    assert first > 0.6
+    assert early > without + 0.2
+    assert early > late + 0.1
