@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hpo.report.data import ReportData
 from hpo.report.figures.contour import contour
+from hpo.report.figures.ends import can_foresee, ends
 from hpo.report.figures.history import distribution, history, intermediate
 from hpo.report.figures.importances import importances
 from hpo.report.figures.landscape import parallel, rank
@@ -24,6 +25,13 @@ PLOTS = (
         "All learning curves",
         "How trials learned; those that were pruned are thin.",
         intermediate,
+        part="learning",
+    ),
+    PlotRow(
+        "ends",
+        "Predicted and true ends",
+        "What FreezeThaw() expected each time it chose a trial, and what came.",
+        ends,
         part="learning",
     ),
     PlotRow("time", "What makes it slow", "Seconds of an epoch against each parameter.", times, part="cost"),
@@ -64,8 +72,10 @@ PLOTS = (
 def plots_for(data: ReportData) -> tuple[PlotRow, ...]:
     """The rows of PLOTS that make sense for this study.
 
-    A Pareto front needs several objectives, and curves of the best one trial that is the best and reported epochs.
+    A Pareto front needs several objectives, curves of the best one trial that is the best and reported epochs, and
+    predicted ends a search that predicts.
     """
     left_out = {"learning"} if not can_learn(data) else set()
+    left_out |= {"ends"} if not can_foresee(data) else set()
     left_out |= {"pareto"} if len(data.objectives) == 1 else set()
     return tuple(row for row in PLOTS if row.key not in left_out)
