@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -114,6 +114,10 @@ class Thawing:
         self._scheduler = Scheduler(setting.problem.space, setting.problem.epochs, maximize=True)
         self._trials = [Progress(0, dict(setting.problem.baseline), whole=True)]
         self._seconds = [0.0]
+
+    def standing(self) -> dict[int, Sequence[float]]:
+        """The values so far of each trial that has any."""
+        return {trial.number: trial.values for trial in self._trials if trial.values}
 
     def ask(self) -> Job:
         decision = self._scheduler.decide(self._trials, self._draw)
