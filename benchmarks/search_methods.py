@@ -5,9 +5,9 @@
     python -m benchmarks.search_methods --tasks simulated --ways random "TPE + median" --slots 4 --trainings 12
 
 The sticks: LCBench by its surrogate (benchmarks/methods/lcbench.py; `develop` are its tasks at even places, on which
-hpo's way is tuned, `test` those at odd ones), and the simulated space of benchmarks/simulated.py, with and without
-configurations that run out of memory. A budget is counted in full trainings, all slots together: in epochs, or in
-seconds of the curves.
+hpo's way is tuned, `test` those at odd ones), the simulated space of benchmarks/simulated.py, with and without
+configurations that run out of memory, and `recorded`, the curves that benchmarks.record_curves kept (HPO_CURVES). A
+budget is counted in full trainings, all slots together: in epochs, or in seconds of the curves.
 
 Regret is that of the configuration that looks best, by its value without noise. It is 0 at the best value of 4,000
 random configurations and of all runs printed, 1 at the median random configuration's best. The speed-up of a way is how
@@ -30,12 +30,13 @@ import optuna
 from benchmarks.methods.figures import Runs, print_figures
 from benchmarks.methods.lcbench import lcbench_tasks
 from benchmarks.methods.problems import Problem, Simulated
+from benchmarks.methods.recorded import recorded_problems
 from benchmarks.methods.setting import Setting
 from benchmarks.methods.simulator import Run, simulate
 from benchmarks.methods.ways import WAYS
 from benchmarks.recording import recorded
 
-STICKS = ("develop", "test", "simulated")
+STICKS = ("develop", "test", "simulated", "recorded")
 
 
 def main() -> None:
@@ -82,13 +83,15 @@ def _kept(path: Path | None) -> dict[str, Run]:
 def _problems(stick: str, only: int | None) -> list[Problem]:
     if stick == "simulated":
         return [Simulated(), Simulated(memory=True)][:only]
+    if stick == "recorded":
+        return list(recorded_problems())[:only]
     return list(lcbench_tasks(stick))[:only]
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--short", action="store_true", help="3 tasks, 2 seeds, 1 and 4 slots, 12 full trainings")
-    parser.add_argument("--tasks", nargs="+", choices=STICKS, default=STICKS)
+    parser.add_argument("--tasks", nargs="+", choices=STICKS, help="all for which there are data")
     parser.add_argument("--only", type=int, metavar="N", help="the first N problems of each stick")
     parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS), metavar="WAY",
                         help="of " + ", ".join(WAYS))  # fmt: skip
@@ -99,10 +102,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--keep", type=Path, metavar="FILE", help="where runs are kept, and not done again")
     parser.add_argument("--record", action="store_true", help="write records/DATE-search_methods.md")
     options = parser.parse_args()
-    if "HPO_LCBENCH" not in os.environ and set(options.tasks) != {"simulated"}:
-        parser.error(
-            "LCBench needs HPO_LCBENCH (benchmarks/methods/lcbench.py says what it names); or: --tasks simulated"
-        )
+    needs = {"develop": "HPO_LCBENCH", "test": "HPO_LCBENCH", "recorded": "HPO_CURVES"}
+    there = [stick for stick in STICKS if needs.get(stick, "PATH") in os.environ]
+    for stick in options.tasks or STICKS:
+        if stick not in there:
+            what = f"{stick} needs {needs[stick]} (benchmarks/methods says what it names)"
+            parser.error(what) if options.tasks else print(f"{what}: left out", file=sys.stderr)
+    options.tasks = options.tasks or there
     if options.short:
         options.only, options.seeds, options.slots, options.trainings = 3, 2, [1, 4], [5, 12]
     return options
