@@ -33,7 +33,11 @@ from world import HERE, Hpo, World
 from hpo.storage.embedded.embedded import embedded_url, leave_embedded
 from hpo.storage.embedded.server import Server
 
-STUDIES = {"model": Door("chaos_study.py", first=1, name="mlp_digits", exact=True), **DOORS}
+STUDIES = {
+    "model": Door("chaos_study.py", first=1, name="mlp_digits", exact=True),
+    "paused": Door("chaos_frozen_study.py", first=1, name="mlp_digits", exact=True),
+    **DOORS,
+}
 LEASE_SECONDS = 6.0
 STALL_SECONDS = 4.0  # longer than a statement may take with this lease
 KINDS = {

@@ -9,7 +9,8 @@ import pytest
 from optuna.trial import TrialState
 
 import hpo
-from hpo import Float, FreezeThaw, Int, Study
+from hpo.reproduction.reproduce import reproduce
+from hpo.settings import Settings
 
 TRIALS = 8
 
@@ -30,29 +31,43 @@ def check_ended(url: str, name: str, trials: int, epochs: int) -> None:
     assert found[0].state is TrialState.COMPLETE
 
 
-def test_a_declared_study_goes_on_with_paused_trials(database_url: str) -> None:
-    study = Study(
-        name="frozen",
-        dataset="digits",
-        model="mlp",
-        space={
-            "batch_size": Int(32, 128),
-            "layers": Int(1, 2),
-            "hidden_units": Int(8, 64).per("layers"),
-            "lr": Float(1e-4, 1e-1, log=True),
-        },
-        baseline={"batch_size": 64, "layers": 1, "hidden_units": [32], "lr": 1e-3},
-        epochs=8,
-        search=FreezeThaw(),
-    )
+DECLARED = """
+from hpo import Float, FreezeThaw, Int, Study
+
+study = Study(
+    name="frozen",
+    dataset="digits",
+    model="mlp",
+    space={
+        "batch_size": Int(32, 128),
+        "layers": Int(1, 2),
+        "hidden_units": Int(8, 64).per("layers"),
+        "lr": Float(1e-4, 1e-1, log=True),
+    },
+    baseline={"batch_size": 64, "layers": 1, "hidden_units": [32], "lr": 1e-3},
+    epochs=8,
+    search=FreezeThaw(),
+)
+"""
+
+
+def test_a_declared_study_goes_on_with_paused_trials_bit_for_bit(
+    tmp_path: Path, database_url: str, settings: Settings
+) -> None:
+    path = tmp_path / "frozen.py"
+    path.write_text(DECLARED)
     said: list[str] = []
-    result = hpo.run(study, trials=TRIALS, trainers=2, devices="cpu", storage=database_url, on_notice=said.append)
+    result = hpo.run(str(path), trials=TRIALS, trainers=2, devices="cpu", storage=database_url, on_notice=said.append)
     assert result.stopped == "trials"
     assert len(result.trials) == TRIALS
     check_ended(database_url, "frozen", TRIALS, epochs=8)
     assert any(trial.user_attrs.get("resumed_epoch") for trial in result_trials(database_url)), said
     rows = [row for trial in result_trials(database_url) for row in trial.user_attrs["decisions"]]
     assert {"after", "until", "expected", "spread", "goal", "chance", "seconds", "rivals"} <= set(rows[-1])
+    often = max(result_trials(database_url), key=lambda trial: len(trial.user_attrs["decisions"]))
+    assert len(often.user_attrs["decisions"]) >= 3, "it was put down twice"
+    again = reproduce(str(path), often.number, storage=database_url, device=None, settings=settings)
+    assert (again.same, again.compared, again.mismatches) == (True, len(often.intermediate_values), ())
 
 
 def result_trials(url: str) -> list[optuna.trial.FrozenTrial]:
