@@ -29,6 +29,7 @@ import optuna
 
 from benchmarks.methods.figures import Runs, print_figures
 from benchmarks.methods.lcbench import lcbench_tasks
+from benchmarks.methods.peers import ABSENT
 from benchmarks.methods.problems import Problem, Simulated
 from benchmarks.methods.recorded import recorded_problems
 from benchmarks.methods.setting import Setting
@@ -109,6 +110,8 @@ def _options() -> argparse.Namespace:
             what = f"{stick} needs {needs[stick]} (benchmarks/methods says what it names)"
             parser.error(what) if options.tasks else print(f"{what}: left out", file=sys.stderr)
     options.tasks = options.tasks or there
+    for name, how in ABSENT.items():
+        print(f"{name} is left out: not installed ({how})", file=sys.stderr)
     if options.short:
         options.only, options.seeds, options.slots, options.trainings = 3, 2, [1, 4], [5, 12]
     return options

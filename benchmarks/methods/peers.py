@@ -1,10 +1,9 @@
 """Other libraries' searches by their public interfaces. None is a dependency of hpo: install them beside it.
 
-    python -m venv peers && peers/bin/pip install -e . smac
-    HPO_LCBENCH=... peers/bin/python -m benchmarks.search_methods --ways "TPE + median" SMAC3 freeze-thaw
+    python -m venv peers && peers/bin/pip install -e . smac neural-pipeline-search syne-tune
+    HPO_LCBENCH=... peers/bin/python -m benchmarks.search_methods --ways "TPE + median" SMAC3 PriorBand freeze-thaw
 
-A peer is a class with `ask` and `observe` and a row in PEERS. Not here yet: NePS (PriorBand, and ifBO, which loads
-weights), syne-tune.
+A peer is a class with `ask` and `observe` and a row in PEERS. NePS's ifBO is not here: it loads weights.
 """
 
 from __future__ import annotations
@@ -15,12 +14,13 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
+from benchmarks.methods.flat_peers import PriorBand, SyneTune
 from benchmarks.methods.setting import Setting
 from benchmarks.methods.simulator import Job, Observation
 from hpo.study.parameters import Categorical, Float, Int, Parameter
 from hpo.study.space import Space
 
-__all__ = ["PEERS"]
+__all__ = ["ABSENT", "PEERS"]
 
 
 class Smac:
@@ -109,5 +109,15 @@ def _never_called(config: Any, seed: int = 0, budget: float = 0.0) -> float:
     raise AssertionError("the simulator trains")
 
 
-PEERS = {"SMAC3": Smac} if find_spec("smac") is not None else {}
+_ALL: dict[str, tuple[str, str, Any]] = {
+    "SMAC3": ("smac", "smac", Smac),
+    "PriorBand": ("neps", "neural-pipeline-search", PriorBand),
+    "syne-tune BOHB": ("syne_tune", "syne-tune", SyneTune),
+}
+"""By name: the module, the package that has it, and the way."""
+
+PEERS = {name: way for name, (module, _, way) in _ALL.items() if find_spec(module) is not None}
 """The peers that are installed."""
+
+ABSENT = {name: f"pip install {package}" for name, (_, package, _) in _ALL.items() if name not in PEERS}
+"""Those that are not, and what makes it so."""
