@@ -5,6 +5,7 @@ Each command imports what it needs when it runs, so that `hpo --help` loads neit
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import traceback
@@ -23,6 +24,8 @@ INTERRUPTED = 130
 
 def main() -> None:
     """Run the command in sys.argv and exit with a documented code (see `hpo --help`)."""
+    # numpy's threads would take from the trainers' cores and save a sampler no time: its matrices are too small.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     for number in signals_to_leave():  # an ordinary exit stops an embedded server that nobody else uses
         signal.signal(number, leave_on)
     code = run_command()
