@@ -90,14 +90,15 @@ class AskTell:
         self._pruning = _FirstObjective(study_name=study.name, storage=cache, pruner=self._pruner)
 
     def synchronise(self, connection: Connection, claimed: Sequence[int] = ()) -> None:
-        """Read into the cache what changed since the last time: new trials, and unfinished ones of other hosts."""
+        """Read into the cache what changed since the last time, whoever changed it, and the trials just claimed."""
         self.claimed.update(claimed)
-        also = [*self.cache.open_ids(), *claimed]
-        trials = queries.read_changes(connection, self.study_id, self.cache.last_trial_id, also)
+        also = [*claimed, *([] if self._plans is None else self.cache.open_ids())]  # a plan is made from their curves
+        trials, horizon = queries.read_news(connection, self.study_id, self.cache.horizon, self.cache.ids_to_read, also)
         for trial in trials:
             if trial_id_of(trial) in claimed and (reason := self._intake.refusal(trial)):
                 self._refusals[trial_id_of(trial)] = reason
         self.cache.apply(self._intake.admit(trials))
+        self.cache.horizon = horizon
 
     def claim(self, connection: Connection, worker_id: str, lease_seconds: float, limit: int) -> list[queries.Claim]:
         """Lease up to `limit` trials: waiting ones (this host's own first), then new ones within the budget. Call

@@ -110,6 +110,7 @@ def open_study(
         user_attrs, system_attrs = queries.study_attrs(connection, study_id)
         system_attrs = trusted_study_attributes(system_attrs, sum(queries.counts(connection, study_id).values()))
         cache = StudyCache(study_id, study.name, directions_of(study), user_attrs, system_attrs)
+        cache.horizon = queries.horizon_now(connection)
         with _no_collections():
             cache.apply(queries.read_history(connection, study_id, intake_for(study)))
         trials = cache.get_all_trials(study_id, deepcopy=False)

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateColumn
 
-from hpo.storage import tables
+from hpo.storage import changes, tables
 from hpo.storage.optuna_schema import RUNNING, TRIALS, WAITING
 
 __all__ = ["MIGRATIONS", "VERSION", "Migration", "is_mendable", "migrate"]
@@ -53,6 +53,7 @@ MIGRATIONS = (
         "metrics of the user's own training, under any name",
         ("ALTER TABLE hpo_epochs ADD COLUMN IF NOT EXISTS metrics text",),
     ),
+    Migration(3, "every change of a trial is noted, whoever writes it", changes.NOTING),
 )
 """In the order in which they are done."""
 
@@ -63,7 +64,7 @@ VERSION = MIGRATIONS[-1].version
 def migrate(connection: Connection, found: int, missing: Iterable[str]) -> None:
     """Make hpo's tables those of VERSION, from version `found`, inside the caller's transaction.
 
-    missing: tables ("hpo_epochs") and columns ("hpo_leases.claimed_at") to make, each of which `is_mendable`
+    missing: tables ("hpo_epochs"), columns ("hpo_leases.claimed_at") and triggers to make, each of which `is_mendable`
     """
     tables.metadata.create_all(connection)
     for name in missing:

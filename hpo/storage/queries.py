@@ -6,6 +6,7 @@ Plain functions over a SQLAlchemy Connection inside the caller's transaction. Er
 
 from __future__ import annotations
 
+from hpo.storage.changes import Changes, Horizon, horizon_now, read_changed, read_news
 from hpo.storage.claims import Claim, claim, claim_these, enqueue
 from hpo.storage.history import read_history
 from hpo.storage.leases import (
@@ -47,10 +48,12 @@ from hpo.storage.write_batch import EpochRow, Requeue, SaveResult, TrialResult, 
 
 __all__ = [
     "Budget",
+    "Changes",
     "Claim",
     "EpochRow",
     "Expired",
     "HeldTrial",
+    "Horizon",
     "NoStudy",
     "ReapResult",
     "RegisteredStudy",
@@ -73,17 +76,20 @@ __all__ = [
     "find_study",
     "held_elsewhere",
     "holds_our_trials",
+    "horizon_now",
     "is_stopped",
     "keep_sources",
     "list_studies",
     "list_workers",
     "lock_budget",
     "put_back",
+    "read_changed",
     "read_changes",
     "read_epochs",
     "read_failed",
     "read_history",
     "read_metrics",
+    "read_news",
     "read_sources",
     "reap",
     "register",

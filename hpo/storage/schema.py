@@ -10,7 +10,7 @@ import optuna
 from sqlalchemy import Connection, Engine, exc, text
 
 from hpo.errors import StorageError
-from hpo.storage import migrations, optuna_internals, optuna_schema, tables
+from hpo.storage import changes, migrations, optuna_internals, optuna_schema, tables
 from hpo.storage.database_url import hide_password
 from hpo.storage.failures import storage_error
 from hpo.storage.optuna_schema import REVISION_TABLE, VERSION_TABLE
@@ -26,6 +26,8 @@ __all__ = [
     "what_is_missing",
 ]
 
+_NOT_READ = {tables.changes.name, *(f"trigger {name}" for name in changes.TRIGGERS)}
+"""What only a search works with."""
 _LOCK = 0x68706F  # "hpo": any number that all our processes agree on
 _MIN_SERVER = 130000
 
@@ -36,7 +38,8 @@ class SchemaState:
 
     optuna:  revision of Optuna's tables; None without them
     version: of hpo's tables (hpo.storage.migrations); 0 for those of an hpo that recorded none; None without any
-    missing: hpo's tables ("hpo_epochs") and columns ("hpo_leases.claimed_at") that are not there
+    missing: hpo's tables ("hpo_epochs"), columns ("hpo_leases.claimed_at") and triggers ("trigger hpo_trials_insert")
+             that are not there
     by:      the hpo that made or last migrated the tables; "" if none is recorded
     """
 
@@ -55,7 +58,8 @@ class SchemaState:
     @property
     def readable(self) -> bool:
         """Whether hpo's tables have everything that commands that read ask for."""
-        return self.version is not None and self.version <= migrations.VERSION and not self.missing
+        needed = [name for name in self.missing if name not in _NOT_READ]
+        return self.version is not None and self.version <= migrations.VERSION and not needed
 
     @property
     def lost(self) -> tuple[str, ...]:
@@ -154,6 +158,11 @@ def _create(engine: Engine) -> None:
 
 
 _OURS = ", ".join(f"to_regclass('{name}')" for name in sorted(tables.metadata.tables))
+_NOTED = (
+    "(SELECT array_agg(tgname::text) FROM pg_trigger WHERE tgenabled <> 'D' AND tgrelid IN"
+    f" ({', '.join(sorted({f'to_regclass({table!r})' for table, _, _ in changes.TRIGGERS.values()}))}))"
+)
+"""SQL: the triggers on those of Optuna's tables whose changes are noted; null without any."""
 _COLUMNS = (
     "(SELECT array_agg(c.relname || '.' || a.attname) FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid"
     f" WHERE c.oid IN ({_OURS}) AND a.attnum > 0 AND NOT a.attisdropped)"
@@ -166,11 +175,11 @@ def _look(connection: Connection) -> SchemaState:
         raise StorageError(
             f"{connection.dialect.name} is not PostgreSQL", next="give postgresql://user@host:5432/database"
         )
-    server, revised, stamped, allowed, present = connection.execute(
+    server, revised, stamped, allowed, present, noted = connection.execute(
         text(
             f"SELECT current_setting('server_version_num')::int, to_regclass('{REVISION_TABLE}') IS NOT NULL,"
             f" to_regclass('{VERSION_TABLE}') IS NOT NULL, has_table_privilege(to_regclass('hpo_schema'), 'SELECT'),"
-            f" {_COLUMNS}"
+            f" {_COLUMNS}, {_NOTED}"
         )
     ).one()
     columns = frozenset(present or ())
@@ -187,7 +196,8 @@ def _look(connection: Connection) -> SchemaState:
             revision = f"before alembic ({legacy})"
     wanted = optuna_internals.head_revision()
     found = None if not columns else int(version or 0)
-    return SchemaState(int(server), revision, wanted, found, _missing(columns), str(by or ""))
+    missing = (*_missing(columns), *(f"trigger {name}" for name in changes.TRIGGERS if name not in (noted or ())))
+    return SchemaState(int(server), revision, wanted, found, missing, str(by or ""))
 
 
 def _missing(present: frozenset[str]) -> tuple[str, ...]:

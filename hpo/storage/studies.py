@@ -156,7 +156,7 @@ def delete_study(connection: Connection, name: str) -> bool:
     for child in (*children, "hpo_epochs"):
         trials_of = f"SELECT trial_id FROM {TRIALS} WHERE study_id = :study"
         connection.execute(text(f"DELETE FROM {child} WHERE trial_id IN ({trials_of})"), bound)
-    own = ("hpo_leases", "hpo_workers", "hpo_studies", "hpo_evaluation_runs", "hpo_evaluations")
+    own = ("hpo_changes", "hpo_leases", "hpo_workers", "hpo_studies", "hpo_evaluation_runs", "hpo_evaluations")
     for each in (*own, TRIALS, DIRECTIONS, STUDY_USER_ATTRS, STUDY_SYSTEM_ATTRS, STUDIES):
         connection.execute(text(f"DELETE FROM {each} WHERE study_id = :study"), bound)
     return True

@@ -1,7 +1,7 @@
 """A study in memory, as an Optuna storage for samplers and pruners. It never talks to a database.
 
-What samplers and pruners read comes from `apply` (rows that `read_changes` brought); what they write changes memory and
-is collected in a batch for the storage thread to save. Like Optuna's own in-memory storage, a changed trial is a
+What samplers and pruners read comes from `apply` (trials that changed in the database); what they write changes memory
+and is collected in a batch for the storage thread to save. Like Optuna's own in-memory storage, a changed trial is a
 changed copy: a FrozenTrial handed out before stays as it was. Finished trials are kept small (finished_trial).
 """
 
@@ -16,6 +16,7 @@ from optuna.distributions import BaseDistribution, check_distribution_compatibil
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo.storage.changes import Horizon
 from hpo.storage.claims import Claim
 from hpo.storage.optuna_internals import trial_id_of
 from hpo.storage.single_study_storage import SingleStudyStorage
@@ -41,7 +42,7 @@ class StudyCache(SingleStudyStorage):
         self._distributions: dict[str, BaseDistribution] = {}
         self._own: set[int] = set()
         self._dropped: set[int] = set()  # no longer ours: the database is right about it
-        self.last_trial_id = -1
+        self.horizon = Horizon()  # up to which `apply` was given what changed
 
     # The storage thread calls these.
 
@@ -54,7 +55,6 @@ class StudyCache(SingleStudyStorage):
         with self._lock:
             for trial in trials:
                 trial_id = trial_id_of(trial)
-                self.last_trial_id = max(self.last_trial_id, trial_id)
                 if not self._believe(trial):
                     continue
                 if trial_id in self._own:
@@ -109,9 +109,15 @@ class StudyCache(SingleStudyStorage):
             self._writes.drop([trial_id])
 
     def open_ids(self) -> list[int]:
-        """Trials of others that were unfinished when last seen: `read_changes` must read them again, as `also`."""
+        """Trials of others that were unfinished when last seen."""
         with self._lock:
             return sorted((self._trials.open - self._own) | self._dropped)
+
+    def ids_to_read(self, changed: Iterable[int]) -> list[int]:
+        """Of trials that have changed in the database, those that it knows better than we do, and others of which
+        the same is true."""
+        with self._lock:
+            return sorted(self._dropped.union(changed) - self._own)
 
     def owns(self, trial_id: int) -> bool:
         with self._lock:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, DateTime, Double, Index, Integer, MetaData, String, Table, Text, func, text
+from sqlalchemy import BigInteger, Column, DateTime, Double, Index, Integer, MetaData, String, Table, Text, func, text
 
 __all__ = [
     "COUNTED_ATTEMPTS",
     "COUNTED_DEATHS",
     "UTC_NOW",
     "NoStudy",
+    "changes",
     "epochs",
     "evaluation_runs",
     "evaluations",
@@ -66,6 +67,15 @@ leases = Table(
     Column("claimed_at", DateTime(timezone=True)),
     Index("hpo_leases_held", "worker_id", postgresql_where=text("worker_id IS NOT NULL")),
     Index("hpo_leases_due", "study_id", "expires_at", postgresql_where=text("worker_id IS NOT NULL")),
+)
+
+changes = Table(
+    "hpo_changes",
+    metadata,
+    Column("trial_id", Integer, primary_key=True, autoincrement=False),
+    Column("study_id", Integer, nullable=False),
+    Column("change", BigInteger, nullable=False),  # the transaction that changed it last: hpo.storage.changes
+    Index("hpo_changes_order", "study_id", "change"),
 )
 
 workers = Table(

@@ -237,7 +237,7 @@ def test_the_database_does_not_undo_what_is_not_saved_yet() -> None:
     assert cache.apply([frozen(i, TrialState.RUNNING) for i in range(3)]) == []
     assert cache.get_trial(0).state == TrialState.COMPLETE
     assert cache.get_trial(1).intermediate_values == {1: 0.5}
-    assert (cache.open_ids(), cache.own_ids(), cache.last_trial_id) == ([2], [1], 2)
+    assert (cache.open_ids(), cache.own_ids(), cache.ids_to_read([1, 2])) == ([2], [1], [2])
     assert cache.apply([frozen(1, TrialState.FAIL)]) == [1]
     assert cache.get_trial(1).state == TrialState.FAIL
 
@@ -248,8 +248,9 @@ def test_a_lost_trial_is_as_the_database_says() -> None:
     cache.set_trial_state_values(0, TrialState.COMPLETE, [1.0])
     cache.drop(0)
     assert not cache.take_writes()
-    assert cache.open_ids() == [0]
+    assert cache.open_ids() == cache.ids_to_read([]) == [0]
     cache.apply([frozen(0, TrialState.RUNNING)])
+    assert cache.ids_to_read([]) == []
     assert cache.get_trial(0).state == TrialState.RUNNING
     assert cache.get_all_trials(1, deepcopy=False, states=(TrialState.COMPLETE,)) == []
 
