@@ -1,145 +1,82 @@
-"""How many hosts one PostgreSQL serves: real loops and storage threads, trials that only take time.
+"""How many hosts one PostgreSQL serves: real storage threads, trials that only take time.
 
-    python -m benchmarks.scale [--workers 1 8 64 256] [--rounds 2] [--seconds 30] [--sampler tpe] [--record]
+    python -m benchmarks.scale [--workers 8 64 256 512] [--rounds 1] [--seconds 30] [--pgbouncer] [--whole] [--record]
 
-A worker is what a host runs: a loop, a storage thread, its connection, and one slot. Its trainer is a thread that says
-what a trainer says, after so long; trial lengths are lognormal around the given median. Workers are threads in a few
-processes, so that 256 of them fit into a small machine's memory; what they cost here is in the table beside what the
-server costs, because on a cluster only the server is shared.
+A worker is a host with one slot, its storage thread and its connection; trial lengths are lognormal around the given
+median, and a trial has five epochs. Light workers (benchmarks/light_workers.py) leave out what costs only the host, so
+that a small machine can hold thousands; `--whole` runs their loops and samplers, too. `--pgbouncer` puts one in front,
+pooling transactions as docs/deploy.md says.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import random
 import tempfile
-import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
 from multiprocessing import get_context
-from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import psutil
 from sqlalchemy import Engine, text
 from sqlalchemy.engine import make_url
 
-from benchmarks import simulated
+from benchmarks.light_workers import light_workers
 from benchmarks.metering import postgres_cpu
+from benchmarks.pooling import pgbouncer
 from benchmarks.recording import recorded
-from hpo import TPE, NoPruner, Random
-from hpo.messages import Epoch, Finished, Inspect, Inspected, Job, Message, Ready, Stop, decode, encode
-from hpo.search import parts
+from benchmarks.whole_workers import found, whole_workers
 from hpo.search.code import code_facts
 from hpo.search.open_study import OpenOptions, prepare_study
-from hpo.search.options import RunOptions
-from hpo.search.search import Search
-from hpo.settings import Settings
 from hpo.storage.embedded.embedded import embedded_url, leave_embedded
 from hpo.storage.engine import open_engine
-from hpo.study.discovery import FoundStudy
 
 SPAWN = get_context("spawn")
-WORKERS_PER_PROCESS = 32
-EPOCHS = 5
+WORKERS_PER_PROCESS = 128
+WHOLE_PER_PROCESS = 32
 TARGET = 10_000_000
+MEAN = 1.133
+"""Of a lognormal with sigma 0.5, in medians."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """What W workers did in the measured window. Rates are per second; shares are of one CPU core."""
+    """What W workers did in the measured window. Rates are per second; shares are of one CPU core.
+
+    waited: share of a slot's time without a trial. ages: seconds from a claim elsewhere until its parameters are known
+    """
 
     workers: int
     trials: float
     ideal: float
-    idle: float
+    waited: float
     server_cpu: float
     clients_cpu: float
     connections: int
     commits: float
-    waiting: float
+    locked: float
+    ages: list[float]
     failed: int
     why: str
-
-
-class ThreadTrainer:
-    """Speaks as a trainer process does, from a thread."""
-
-    trial_seconds = 5.0
-    idle: list[float]  # seconds between a trial's end and the next job, of all trainers of this process
-
-    def __init__(self, device: str, **_: Any) -> None:
-        self.connection, self._theirs = Pipe()
-        self.pid = os.getpid()
-        self._random = random.Random(id(self))
-        threading.Thread(target=self._run, daemon=True).start()
-
-    def send(self, message: Message) -> bool:
-        with suppress(OSError):
-            self.connection.send_bytes(encode(message))
-        return True
-
-    def receive(self) -> Message | None:
-        try:
-            return decode(self.connection.recv_bytes())
-        except (EOFError, OSError):
-            return None
-
-    def kill(self) -> str:
-        self.connection.close()
-        return "ended"
-
-    close = kill
-
-    def _run(self) -> None:
-        with suppress(EOFError, OSError):
-            self._say(Ready(self.pid, "cpu", "nothing", {}))
-            free_since = None
-            while True:
-                message = decode(self._theirs.recv_bytes())
-                if isinstance(message, Inspect):
-                    self._say(Inspected())
-                if isinstance(message, Job):
-                    if free_since is not None:
-                        ThreadTrainer.idle.append(time.monotonic() - free_since)
-                    self._say(self._train(message))
-                    free_since = time.monotonic()
-
-    def _train(self, job: Job) -> Finished:
-        seconds = self._random.lognormvariate(0.0, 0.5) * ThreadTrainer.trial_seconds / EPOCHS
-        value = 0.0
-        for epoch in range(1, EPOCHS + 1):
-            if self._theirs.poll(seconds) and isinstance(decode(self._theirs.recv_bytes()), Stop):
-                return Finished(job.trial_id, "stopped", epoch - 1)
-            value = simulated.value(job.config, epoch, job.number)
-            metrics = {"train_loss": 1.0, "train_accuracy": 0.5, "val_loss": 1.0, "val_accuracy": value, "lr": 1e-3}
-            self._say(Epoch(job.trial_id, epoch, metrics, seconds, [(epoch, value)]))
-        return Finished(job.trial_id, "complete", EPOCHS, EPOCHS, {"val_accuracy": value})
-
-    def _say(self, message: Message) -> None:
-        self._theirs.send_bytes(encode(message))
 
 
 def main() -> None:
     options = _options()
     with recorded("scale", "Hosts on one PostgreSQL", options.record), tempfile.TemporaryDirectory() as folder:
-        home = Path(folder)
+        home, rows = Path(folder), []
         try:
-            url = _server(home, connections=max(options.workers) * 2 + 50)
+            url = _server(home, connections=100 if options.pgbouncer else max(options.workers) + 50)
             _print_head(url, options)
-            rows = []
             for turn in range(options.rounds):
                 for workers in options.workers:
                     rows.append(_measure(url, home, f"scale{turn}_{workers}", workers, options))
                     _print_row(rows[-1])
         finally:
             leave_embedded(home)
-        busiest = max(rows, key=lambda row: row.trials)
-        print(f"\nserver CPU per trial at the highest rate: {busiest.server_cpu / busiest.trials * 1000:.1f} ms")
 
 
 def _server(home: Path, connections: int) -> str:
@@ -158,90 +95,63 @@ def _measure(url: str, home: Path, database: str, workers: int, options: argpars
     with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text(f"CREATE DATABASE {database}"))
     admin.dispose()
-    url = make_url(url).set(database=database).render_as_string(hide_password=False)
-    engine = open_engine(url)
-    prepare_study(engine, _found(options.sampler), OpenOptions(trials_target=TARGET), code_facts())
-    shares = [min(WORKERS_PER_PROCESS, workers - first) for first in range(0, workers, WORKERS_PER_PROCESS)]
-    processes, pipes = [], []
-    for share in shares:
-        ours, theirs = SPAWN.Pipe()
-        processes.append(SPAWN.Process(target=_hosts, args=(theirs, url, share, str(home), vars(options))))
-        processes[-1].start()
-        pipes.append(ours)
-    for pipe in pipes:
-        pipe.recv()  # every worker has had a trial, or has failed to start
-    time.sleep(options.trial_seconds)
-    before = _counters(engine, home, processes)
-    connections, waiting = _watch_connections(engine, options.seconds)
-    after = _counters(engine, home, processes)
-    for pipe in pipes:
-        pipe.send("stop")
-    ends = [pipe.recv() for pipe in pipes]
-    for process in processes:
-        process.join()
+    direct = make_url(url).set(database=database)
+    engine = open_engine(direct.render_as_string(hide_password=False))
+    prepare_study(engine, found(options.sampler), OpenOptions(trials_target=TARGET), code_facts())
+    with engine.connect() as connection:
+        study_id = connection.execute(text("SELECT study_id FROM studies")).scalar_one()
+    with ExitStack() as stack:
+        pooled = stack.enter_context(pgbouncer(direct, workers) if options.pgbouncer else nullcontext(direct))
+        shown = pooled.render_as_string(hide_password=False)
+        processes, pipes = _start(shown, study_id, workers, options)
+        time.sleep(options.trial_seconds)
+        for pipe in pipes:
+            pipe.send("measure")
+        before = _counters(engine, home, processes)
+        connections, locked = _watch_connections(engine, options.seconds)
+        after = _counters(engine, home, processes)
+        for pipe in pipes:
+            pipe.send("stop")
+        ends = [pipe.recv() for pipe in pipes]
+        for process in processes:
+            process.join()
     engine.dispose()
     took = after["time"] - before["time"]
     per_second = {name: (after[name] - before[name]) / took for name in after}
-    waits = [wait for end in ends for wait in end["idle"]]
-    mean_wait = sum(waits) / max(1, len(waits))
-    mean_trial = options.trial_seconds * 1.133  # of a lognormal with sigma 0.5 around its median
+    mean_trial = options.trial_seconds * MEAN
     return Row(
         workers=workers,
         trials=per_second["trials"],
         ideal=workers / mean_trial,
-        idle=mean_wait / (mean_wait + mean_trial),
+        waited=sum(wait for end in ends for wait in end["idle"]) / (workers * took),
         server_cpu=per_second["server"],
         clients_cpu=per_second["clients"],
         connections=connections,
         commits=per_second["commits"],
-        waiting=waiting,
+        locked=locked,
+        ages=sorted(age for end in ends for age in end["ages"]),
         failed=sum(len(end["errors"]) for end in ends),
         why="; ".join(sorted({error for end in ends for error in end["errors"]}))[:200],
     )
 
 
-def _hosts(pipe: Connection, url: str, count: int, home: str, options: dict[str, Any]) -> None:
-    """One process of several hosts."""
-    ThreadTrainer.trial_seconds = options["trial_seconds"]
-    ThreadTrainer.idle = []
-    parts.TrainerProcess = ThreadTrainer  # type: ignore[misc, assignment]
-    errors: list[str] = []
-    loops: list[Any] = []
-    started = threading.Barrier(count + 1)
-
-    def host() -> None:
-        settings = Settings(Path(home), storage=url, checkpoint_dir=Path(home) / "checkpoints")
-        try:
-            one = Search.open(_found(options["sampler"]), RunOptions(worker=True, trainers=1, devices="cpu"), settings)
-            loops.append(one.loop)
-        except Exception as error:  # noqa: BLE001  # whatever stops a host is what this program is about
-            errors.append(f"{type(error).__name__}: {str(error).splitlines()[0]}")
-            started.wait()
-            return
-        started.wait()
-        try:
-            one.loop.run()
-            one.storage_thread.close(30.0)
-        except Exception as error:  # noqa: BLE001
-            errors.append(f"{type(error).__name__}: {str(error).splitlines()[0]}")
-
-    threads = [threading.Thread(target=host) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    started.wait()
-    pipe.send("started")
-    pipe.recv()
-    for loop in loops:
-        loop.interrupted = True
-    for thread in threads:
-        thread.join(60)
-    pipe.send({"idle": ThreadTrainer.idle, "errors": errors})
-
-
-def _found(sampler: str) -> FoundStudy:
-    chosen = {"random": Random(), "tpe": TPE()}[sampler]
-    study = replace(simulated.study, sampler=chosen, pruner=NoPruner(), epochs=EPOCHS)
-    return FoundStudy(study, Path(simulated.__file__), ("",))
+def _start(url: str, study_id: int, workers: int, options: argparse.Namespace) -> tuple[list[Any], list[Any]]:
+    """Processes with so many workers, and a pipe to each, once all of them have begun."""
+    per_process = WHOLE_PER_PROCESS if options.whole else WORKERS_PER_PROCESS
+    processes, pipes = [], []
+    for first in range(0, workers, per_process):
+        share = min(per_process, workers - first)
+        ours, theirs = SPAWN.Pipe()
+        if options.whole:
+            given: tuple[Any, ...] = (whole_workers, theirs, url, share, options.trial_seconds, options.sampler)
+        else:
+            given = (light_workers, theirs, url, study_id, share, options.trial_seconds)
+        processes.append(SPAWN.Process(target=given[0], args=given[1:]))
+        processes[-1].start()
+        pipes.append(ours)
+    for pipe in pipes:
+        pipe.recv()
+    return processes, pipes
 
 
 def _counters(engine: Engine, home: Path, processes: Sequence[Any]) -> dict[str, float]:
@@ -251,16 +161,13 @@ def _counters(engine: Engine, home: Path, processes: Sequence[Any]) -> dict[str,
         commits = connection.execute(
             text("SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()")
         ).scalar_one()
-    clients = 0.0
-    for process in processes:
-        used = psutil.Process(process.pid).cpu_times()
-        clients += used.user + used.system
+    used = [psutil.Process(process.pid).cpu_times() for process in processes]
     return {
         "time": time.monotonic(),
         "trials": trials,
         "commits": commits,
         "server": postgres_cpu(postmaster),
-        "clients": clients,
+        "clients": sum(each.user + each.system for each in used),
     }
 
 
@@ -284,17 +191,22 @@ def _print_head(url: str, options: argparse.Namespace) -> None:
         version = connection.execute(text("SHOW server_version")).scalar_one()
     engine.dispose()
     print(
-        f"sampler {options.sampler}, trials of {options.trial_seconds:g} s (median), {options.seconds:g} s measured, "
-        f"{options.rounds} rounds;\nPostgreSQL {version} and all workers on this machine; CPU is of one core\n\n"
-        "| workers | trials/s | without any wait | slot idle | server CPU | workers' CPU | connections | commits/s "
-        "| waiting for a lock | failed |\n|---|---|---|---|---|---|---|---|---|---|"
+        f"{'whole' if options.whole else 'light'} workers, trials of {options.trial_seconds:g} s (median), "
+        f"{options.seconds:g} s measured, {options.rounds} rounds"
+        f"{', through PgBouncer' if options.pgbouncer else ''};\n"
+        f"PostgreSQL {version} and all workers on this machine; CPU is of one core\n\n"
+        "| workers | trials/s | without any wait | slots waited | server CPU a trial, ms | server CPU | workers' CPU "
+        "| connections | commits/s | waiting for a lock | news known after, s (median, 95 %) | failed |\n"
+        f"{'|---' * 12}|"
     )
 
 
 def _print_row(row: Row) -> None:
+    ages = f"{median(row.ages):.1f}, {row.ages[int(len(row.ages) * 0.95)]:.1f}" if row.ages else "-"
     print(
-        f"| {row.workers} | {row.trials:.2f} | {row.ideal:.2f} | {row.idle:.1%} | {row.server_cpu:.0%} | "
-        f"{row.clients_cpu:.0%} | {row.connections} | {row.commits:.0f} | {row.waiting:.1f} | "
+        f"| {row.workers} | {row.trials:.2f} | {row.ideal:.2f} | {row.waited:.1%} | "
+        f"{row.server_cpu / max(row.trials, 1e-9) * 1000:.1f} | {row.server_cpu:.0%} | {row.clients_cpu:.0%} | "
+        f"{row.connections} | {row.commits:.0f} | {row.locked:.1f} | {ages} | "
         f"{' '.join([str(row.failed), row.why]).strip()} |",
         flush=True,
     )
@@ -302,11 +214,13 @@ def _print_row(row: Row) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 8, 64, 256])
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--workers", type=int, nargs="+", default=[8, 64, 256, 512])
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=30.0, help="measured, after a warm-up")
     parser.add_argument("--trial-seconds", type=float, default=5.0, help="median")
-    parser.add_argument("--sampler", choices=["random", "tpe"], default="random")
+    parser.add_argument("--pgbouncer", action="store_true", help="through one, with 40 connections to the server")
+    parser.add_argument("--whole", action="store_true", help="real loops and samplers, up to about 256")
+    parser.add_argument("--sampler", choices=["random", "tpe"], default="random", help="of whole workers")
     parser.add_argument("--record", action="store_true", help="write records/DATE-scale.md")
     return parser.parse_args()
 

@@ -74,6 +74,7 @@ class AskTell:
         self.study_id = study_id
         self.cache = cache
         self._fingerprint = ""  # of the study's table, as it was first seen
+        self._counted: dict[TrialState, int] | None = None
         self.claimed: set[int] = set()  # leased to this host, not proposed yet: nobody trains these
         # Under way, of the user's own function, each with its attempt: the next one reads what is recorded.
         self._proposals: dict[int, tuple[Trial, optuna.trial.Trial]] = {}
@@ -83,8 +84,7 @@ class AskTell:
         self._refusals: dict[int, str] = {}  # by trial id: why a claimed trial cannot be trained
         self._sampling, self._exhaustion = Sampling(study, cache), Exhaustion(study, cache)
         self._repeats = Repeats(study, study_id, cache, self._sampling.storage)
-        self._converging = Converging(study, cache)
-        self._planner = planner
+        self._converging, self._planner = Converging(study, cache), planner
         self.note = search_note(study) or self._sampling.note  # what the user should know of the sampler, or ""
         self._pruner = make_pruner(study, cache, workers)
         self._pruning = _FirstObjective(study_name=study.name, storage=cache, pruner=self._pruner)
@@ -93,7 +93,7 @@ class AskTell:
         """Read into the cache what changed since the last time, whoever changed it, and the trials just claimed."""
         self.claimed.update(claimed)
         also = [*claimed, *([] if self._plans is None else self.cache.open_ids())]  # a plan is made from their curves
-        trials, horizon = queries.read_news(connection, self.study_id, self.cache.horizon, self.cache.ids_to_read, also)
+        trials, horizon = queries.read_news(connection, self.study_id, self.cache, also)
         for trial in trials:
             if trial_id_of(trial) in claimed and (reason := self._intake.refusal(trial)):
                 self._refusals[trial_id_of(trial)] = reason
@@ -149,12 +149,12 @@ class AskTell:
         if self._planner is not None:
             self._planner.trained(trial, message)
 
-    def count(self, connection: Connection, *, exhausted: bool = False) -> Counts:
-        """The study as the database has it."""
-        budget = queries.budget(connection, self.study_id)
+    def count(self, connection: Connection, *, exhausted: bool = False, again: bool = True) -> Counts:
+        """The study as the database has it; the trials as they were counted last, if not `again`."""
+        budget = queries.budget(connection, self.study_id, None if again else self._counted)
         self._check_table(budget.fingerprint)
+        self._counted, left, target = budget.counts, budget.seconds_left, budget.trials_target
         counts = {STATES[state]: number for state, number in budget.counts.items()}
-        left, target = budget.seconds_left, budget.trials_target
         exhausted = exhausted and (self._plans is None or not self._room(1))
         found = Counts(**counts, seconds_left=left, trials_target=target, exhausted=exhausted, until=budget.deadline,
                        asked=True, converged=self._converging.reached())  # fmt: skip

@@ -1,8 +1,8 @@
 """The coordinator's only way to the database: one thread, one connection, everything in batches.
 
 The loop calls `report`, `finish` and `requeue`, which change the study in memory and return at once. This thread writes
-what changed, renews leases, reads what other hosts did, and asks the sampler for the next trials before they are
-needed, so no device waits for PostgreSQL. While the database is away it keeps everything, in order, and tries again.
+that, renews leases, reads what others did, and asks the sampler for trials before they are needed, so that no device
+waits for PostgreSQL. While the database is away it keeps everything, in order, and tries again.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from hpo.search.events import Counts, Event, FatalError, Notice, TrialAssigned, 
 from hpo.search.live_counts import LiveCounts
 from hpo.search.outage import Outage, explained
 from hpo.search.reaper import Reaper
+from hpo.search.restraint import Restraint
 from hpo.search.waiting import IdleNotice
 from hpo.storage import queries
 from hpo.storage.engine import is_outage
@@ -35,9 +36,6 @@ from hpo.storage.queries import EpochRow, Requeue, SaveResult, WriteBatch
 from hpo.trainers.trial import Trial
 
 __all__ = ["StorageThread"]
-
-FLUSH_SECONDS = 1.0
-"""How long a report may wait for others to be written with it. Outcomes never wait."""
 
 
 class StorageThread:
@@ -69,10 +67,9 @@ class StorageThread:
         self._worker_id, self._lease_seconds = worker_id, lease_seconds
         self._wake_loop, self._revive = wake, revive
         self._slots: Sequence[Mapping[str, Any]] = ()
-        self._wanted, self._asking = 0, True
-        self._lock = threading.RLock()
+        self._wanted, self._asking, self._restraint = 0, True, Restraint(lease_seconds)
         # A write is in the cache, then in flight, then in the database.
-        self._in_flight = WriteBatch()
+        self._lock, self._in_flight = threading.RLock(), WriteBatch()
         self._sampled: list[Trial] = []
         self._orphans: set[int] = set()
         self._idle = IdleNotice(ask_tell.study_id, worker_id)
@@ -110,7 +107,7 @@ class StorageThread:
         self._wake.set()
 
     def requeue(self, trial: Trial, *, trainer_died: bool = False) -> None:
-        """Release a trial unfinished, for this or another host to resume; `trainer_died` costs it an attempt."""
+        """Release a trial unfinished, for this or another host; `trainer_died` costs it an attempt."""
         self.record(lambda: self._ask_tell.requeue(trial, trainer_died=trainer_died), trial)
         self._wake.set()
 
@@ -136,10 +133,8 @@ class StorageThread:
         return LiveCounts(self._ask_tell.cache, self._ask_tell.study_id, self._ask_tell.claimed)
 
     def close(self, patience_seconds: float) -> WriteBatch:
-        """Write what is left, for at most `patience_seconds`, and return what could not be written.
-
-        Some of that may reach the database all the same, when an answer was under way. Writing it again is harmless.
-        """
+        """Write what is left, for at most `patience_seconds`, and return what could not be written. Some of that may
+        reach the database all the same, when an answer was under way; writing it again is harmless."""
         self._wanted = 0
         self._closing.set()
         self._wake.set()
@@ -173,7 +168,7 @@ class StorageThread:
             if self._closing.is_set() and not self._collect():
                 self._sign_off()
                 return
-            self._wake.wait(FLUSH_SECONDS)
+            self._wake.wait(self._restraint.flush_seconds)
             self._wake.clear()
 
     def _tick(self) -> None:
@@ -184,26 +179,29 @@ class StorageThread:
         if wanted:
             self._say(self._ask_tell.plan(wanted))
             self._say(self._ask_tell.end_waiting(self._engine, self._worker_id))
-        sampled = list(self._sampled)
         with self._engine.connect() as connection:
             with connection.begin():
                 saved = queries.save(connection, self._in_flight, self._worker_id)
                 if renew:
                     self._renew(connection)
-                # Last, because until the commit no other host can claim.
-                claims = (
-                    self._ask_tell.claim(connection, self._worker_id, self._lease_seconds, wanted) if wanted else []
-                )
             self._written(saved)
-            self._assign(sampled)
-            if wanted:  # if this fails, the claims are orphans, which the next renewal releases
-                with connection.begin():
-                    self._ask_tell.synchronise(connection, [claim.trial_id for claim in claims])
-                    if len(claims) < wanted:
-                        self._emit(self._ask_tell.count(connection, exhausted=not claims))
-                    self._say_if_idle(connection, claims)
+            self._assign()
+            claims = self._claim(connection, wanted) if wanted else []
         if claims:
             self._sample(claims)
+
+    def _claim(self, connection: Connection, wanted: int) -> list[queries.Claim]:
+        """Lease trials in a transaction that the server ends by itself, because until then no other host can claim."""
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        claims = self._ask_tell.claim(connection, self._worker_id, self._lease_seconds, wanted)
+        connection.commit()
+        connection.execution_options(isolation_level="READ COMMITTED")
+        with connection.begin():  # if this fails, the claims are orphans, which the next renewal releases
+            self._ask_tell.synchronise(connection, [claim.trial_id for claim in claims])
+            if len(claims) < wanted:
+                self._emit(self._ask_tell.count(connection, exhausted=not claims))
+            self._say_if_idle(connection, claims)
+        return claims
 
     def _say_if_idle(self, connection: Connection, claims: Sequence[queries.Claim]) -> None:
         if claims or self._ask_tell.cache.own_ids():
@@ -219,7 +217,7 @@ class StorageThread:
         self._in_flight = WriteBatch()
         for trial_id in self._orphans:
             self._in_flight.requeue(Requeue(trial_id))
-        self._orphans = set()
+        self._orphans.clear()
         self._drop(saved.lost)
 
     def _collect(self) -> WriteBatch:
@@ -248,7 +246,7 @@ class StorageThread:
         # loop ended this very moment looks the same; its own outcome is in the next batch too, and wins there.
         self._orphans = running - ours
         self._reaper.visit(connection)
-        self._emit(self._ask_tell.count(connection))
+        self._emit(self._ask_tell.count(connection, again=self._restraint.is_time_to_count()))
 
     def _sample(self, claims: Sequence[queries.Claim]) -> None:
         """Ask the sampler. The trials are handed out once their parameters are in the database: a trial that anybody
@@ -263,9 +261,9 @@ class StorageThread:
         self._wanted = max(0, self._wanted - len(claims))
         self._wake.set()
 
-    def _assign(self, sampled: Sequence[Trial]) -> None:
-        for trial in sampled:
-            self._sampled.remove(trial)
+    def _assign(self) -> None:
+        while self._sampled:
+            trial = self._sampled.pop(0)
             if self._ask_tell.cache.owns(trial.trial_id):
                 self._emit(TrialAssigned(trial))
 
@@ -294,6 +292,8 @@ class StorageThread:
         self._emit(Notice(sentence) if sentence else None)
 
     def _emit(self, event: Event | None) -> None:
+        if isinstance(event, Counts):
+            self._restraint.running = event.running
         if event is not None:
             self.events.put(event)
             self._wake_loop()

@@ -8,16 +8,16 @@ under way when it looked (docs/decisions/changes.md).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
-from optuna.trial import FrozenTrial
 from sqlalchemy import Connection, text
 
 from hpo.storage.optuna_schema import PARAMS, SYSTEM_ATTRS, TRIALS
-from hpo.storage.reads import LARGEST_ID, read_changes
+from hpo.storage.tables import CHANGE
 
-__all__ = ["NOTING", "TRIGGERS", "Changes", "Horizon", "horizon_now", "read_changed", "read_news"]
+__all__ = ["NOTING", "TRIGGERS", "Changes", "Horizon", "horizon_now", "read_changed"]
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,11 @@ class Horizon:
 
 @dataclass(frozen=True)
 class Changes:
-    """Ids of trials that changed, in the order of the changes, and where to go on."""
+    """Ids of trials that changed, in the order of the changes; by id, their notes with when they ended; and where to
+    go on."""
 
     trial_ids: list[int]
+    notes: dict[int, tuple[str | None, datetime | None]]
     horizon: Horizon
 
 
@@ -63,7 +65,7 @@ _LAST = (
 # Higher numbers are left over from another server, whose tables were restored here.
 _CHANGED = text(
     f"""
-    SELECT {_OLDEST}, c.trial_id, c.change FROM (SELECT 1) AS always LEFT JOIN hpo_changes c
+    SELECT {_OLDEST}, c.trial_id, c.change, c.note, c.ended FROM (SELECT 1) AS always LEFT JOIN hpo_changes c
         ON c.study_id = :study AND c.change >= :since AND c.change <= {_LAST}
     ORDER BY c.change
     """
@@ -87,31 +89,16 @@ def read_changed(connection: Connection, study_id: int, since: Horizon) -> Chang
         rows = connection.execute(_CHANGED, {**bound, "since": 0}).all()
         since = Horizon()
     trial_ids, horizon = since.advance(rows[0][0], [(row[1], row[2]) for row in rows if row[1] is not None])
-    return Changes(trial_ids, horizon)
-
-
-def read_news(
-    connection: Connection,
-    study_id: int,
-    since: Horizon,
-    wanted: Callable[[Iterable[int]], Sequence[int]],
-    also: Iterable[int] = (),
-) -> tuple[list[FrozenTrial], Horizon]:
-    """The trials that changed since then and those in `also`, as `read_changes` gives them; and where to go on.
-
-    wanted: of the ids of these trials, those to read, and others if there are
-    """
-    changes = read_changed(connection, study_id, since)
-    ids = wanted([*changes.trial_ids, *also])
-    return read_changes(connection, study_id, LARGEST_ID, ids) if ids else [], changes.horizon
+    return Changes(trial_ids, {row[1]: (row[3], row[4]) for row in rows}, horizon)
 
 
 # The row of the transaction that changed a trial last. Sorted, so that two transactions never wait in a circle.
 _NOTE = """
     INSERT INTO %1$I.hpo_changes AS c (trial_id, study_id, change)
-    SELECT DISTINCT {trials}.trial_id, {trials}.study_id, pg_current_xact_id()::text::bigint FROM {source}
+    SELECT DISTINCT {trials}.trial_id, {trials}.study_id, {change} FROM {source}
     WHERE {trials}.study_id IS NOT NULL ORDER BY 1
-    ON CONFLICT (trial_id) DO UPDATE SET study_id = excluded.study_id, change = excluded.change
+    ON CONFLICT (trial_id) DO UPDATE
+        SET study_id = excluded.study_id, change = excluded.change, note = NULL, ended = NULL
         WHERE c.change IS DISTINCT FROM excluded.change;
 """
 
@@ -122,7 +109,7 @@ def _function(name: str, trials: str, source: str) -> str:
     DO $do$ BEGIN EXECUTE format($make$
         CREATE OR REPLACE FUNCTION %1$I.{name}() RETURNS trigger LANGUAGE plpgsql
         SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
-        BEGIN {_NOTE.format(trials=trials, source=source)} RETURN NULL; END $body$
+        BEGIN {_NOTE.format(trials=trials, source=source, change=CHANGE)} RETURN NULL; END $body$
     $make$, (SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = to_regclass('hpo_changes'))); END $do$
     """
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +14,7 @@ from sqlalchemy import Connection, TextClause, text
 
 from hpo.decoding import decoded_or
 from hpo.json_values import key_of
+from hpo.storage.notes import BEGUN
 from hpo.storage.optuna_schema import (
     FIXED_PARAMS,
     NUMBERED,
@@ -23,7 +26,7 @@ from hpo.storage.optuna_schema import (
     WAITING,
 )
 from hpo.storage.save import local_time
-from hpo.storage.tables import UTC_NOW, NoStudy
+from hpo.storage.tables import CHANGE, UTC_NOW, NoStudy
 from hpo.storage.trial_record import TrialRecord
 
 __all__ = ["Claim", "claim", "claim_these", "enqueue"]
@@ -60,19 +63,21 @@ _NEXT = (
 # Read inside the statement that uses it, so that no host works with the number of an earlier `hpo run`.
 _TARGET = "(SELECT trials_target FROM hpo_studies WHERE study_id = :study)"
 
+_LOCKED = "current_setting('hpo.locked') = '1'"
+
 # All trials but the waiting ones have begun, and there is an index on the waiting ones.
 _WAITING = f"SELECT count(*) FROM {TRIALS} t WHERE t.study_id = :study AND t.state = '{WAITING}' AND {NUMBERED}"
 _BEGUN = f"({_NEXT} - ({_WAITING}))"
 _ROOM = f"greatest(0, least(CAST(:limit AS bigint), coalesce({_TARGET} - {_BEGUN}, CAST(:limit AS bigint))))"
 
-# Every host of a study waits for this lock. Both statements are sent as one, so that the lock lasts only for one answer
-# and the commit. The second still sees what was committed while the first waited: PostgreSQL gives each statement of
+# Every host of a study takes this lock in turn. Both statements are sent as one, so that it lasts only for one answer
+# and the commit. The second sees what was committed before the first had the lock: PostgreSQL gives each statement of
 # such a batch its own snapshot.
 _CLAIM = f"""
-    {_LOCK_STUDY};
+    SELECT set_config('hpo.locked', CAST(count(*) AS text), true) FROM ({_LOCK_STUDY} {{skip}}) AS study;
     WITH picked AS (
         SELECT t.trial_id FROM {TRIALS} t LEFT JOIN hpo_leases l ON l.trial_id = t.trial_id
-        WHERE t.study_id = :study AND t.state = '{WAITING}' AND {NUMBERED} {{which}}
+        WHERE t.study_id = :study AND t.state = '{WAITING}' AND {NUMBERED} AND {_LOCKED} {{which}}
         ORDER BY (l.host IS NOT DISTINCT FROM CAST(:host AS text)) DESC, t.number
         LIMIT {_ROOM} FOR UPDATE OF t SKIP LOCKED
     ),
@@ -81,7 +86,7 @@ _CLAIM = f"""
         FROM picked WHERE {TRIALS}.trial_id = picked.trial_id
         RETURNING {TRIALS}.trial_id, {TRIALS}.number, {TRIALS}.datetime_start
     ),
-    next AS (SELECT {_NEXT} AS number FROM {STUDIES} WHERE study_id = :study),
+    next AS (SELECT {_NEXT} AS number FROM {STUDIES} WHERE study_id = :study AND {_LOCKED}),
     made AS (
         INSERT INTO {TRIALS} (number, study_id, state, datetime_start)
         SELECT next.number + i, :study, '{RUNNING}', {UTC_NOW}
@@ -89,6 +94,12 @@ _CLAIM = f"""
         WHERE next.number + i < coalesce({_TARGET}, 2147483647)
         ORDER BY i
         RETURNING trial_id, number, datetime_start
+    ),
+    noted AS (
+        INSERT INTO hpo_changes (trial_id, study_id, change, note)
+        SELECT trial_id, :study, {CHANGE}, {BEGUN} FROM made
+        ON CONFLICT (trial_id) DO UPDATE SET study_id = excluded.study_id, change = excluded.change,
+            note = excluded.note, ended = NULL
     ),
     claimed AS (SELECT *, false AS fresh FROM resumed UNION ALL SELECT *, true FROM made),
     leased AS (
@@ -98,12 +109,18 @@ _CLAIM = f"""
             host = excluded.host, claimed_at = excluded.claimed_at
         RETURNING l.trial_id, l.attempt, l.checkpoint, l.trainer_deaths
     )
-    SELECT c.trial_id, c.number, l.attempt, l.checkpoint, c.fresh, c.datetime_start, l.trainer_deaths
+    SELECT c.trial_id, c.number, l.attempt, l.checkpoint, c.fresh, c.datetime_start, l.trainer_deaths, {_LOCKED}
     FROM {STUDIES} LEFT JOIN (claimed c JOIN leased l ON l.trial_id = c.trial_id) ON true
     WHERE {STUDIES}.study_id = :study ORDER BY c.fresh, c.number
     """
-_CLAIM_NEXT = text(_CLAIM.format(which="", less="- (SELECT CAST(count(*) AS int) FROM picked)"))
-_CLAIM_THESE = text(_CLAIM.format(which="AND t.trial_id = ANY(CAST(:these AS int[]))", less=""))
+_NEW, _THESE = "- (SELECT CAST(count(*) AS int) FROM picked)", "AND t.trial_id = ANY(CAST(:these AS int[]))"
+_CLAIM_NEXT = tuple(text(_CLAIM.format(skip=skip, which="", less=_NEW)) for skip in ("SKIP LOCKED", ""))
+_CLAIM_THESE = tuple(text(_CLAIM.format(skip=skip, which=_THESE, less="")) for skip in ("SKIP LOCKED", ""))
+"""SQL: claim if no other host does at this moment; claim in turn."""
+
+_PAUSES = (0.02, 0.04, 0.08, 0.16, 0.3, 0.3, 0.3, 0.3)
+"""Seconds between two tries, on average. With hundreds of hosts in the server's queue for one lock, each of them looks
+for a deadlock after a second, and that stops all others."""
 
 
 def claim(
@@ -119,9 +136,9 @@ def claim(
     """At most `limit` trials, now RUNNING and leased to `worker_id`: waiting ones (this host's own first), then new.
 
     With a target (`set_budget`), the study never gets more than that many trials by it, waiting ones included, and
-    finished and running ones together stay within it. Without `new`, none are made. One round trip, after which the
-    study is locked until the transaction ends: do in it afterwards only what cannot wait. Raises NoStudy for a study
-    that does not exist (any more).
+    finished and running ones together stay within it. Without `new`, none are made. One round trip, or a few while
+    others claim. The study is locked until the transaction ends, so give it a connection that commits by itself.
+    Raises NoStudy for a study that does not exist (any more).
     """
     bound = {"limit": limit, "new": limit if new else 0}
     return _claim(connection, _CLAIM_NEXT, study_id, worker_id, host, lease_seconds, bound)
@@ -146,7 +163,7 @@ def claim_these(
 
 def _claim(
     connection: Connection,
-    statement: TextClause,
+    statements: Sequence[TextClause],
     study_id: int,
     worker_id: str,
     host: str,
@@ -154,9 +171,14 @@ def _claim(
     bound: Mapping[str, Any],
 ) -> list[Claim]:
     shared = {"study": study_id, "worker": worker_id, "host": host, "seconds": float(lease_seconds)}
-    rows = connection.execute(statement, {**shared, **bound}).all()
-    if not rows:
-        raise NoStudy(study_id)
+    rows: Sequence[Any] = ()
+    for pause in (*_PAUSES, None):
+        rows = connection.execute(statements[pause is None], {**shared, **bound}).all()
+        if not rows:
+            raise NoStudy(study_id)
+        if rows[0][7]:
+            break
+        time.sleep(random.uniform(0.0, 2 * (pause or 0.0)))
     return [
         Claim(row[0], row[1], row[2], row[3], row[4], local_time(row[5]), row[6]) for row in rows if row[0] is not None
     ]

@@ -6,7 +6,7 @@ Plain functions over a SQLAlchemy Connection inside the caller's transaction. Er
 
 from __future__ import annotations
 
-from hpo.storage.changes import Changes, Horizon, horizon_now, read_changed, read_news
+from hpo.storage.changes import Changes, Horizon, horizon_now, read_changed
 from hpo.storage.claims import Claim, claim, claim_these, enqueue
 from hpo.storage.history import read_history
 from hpo.storage.leases import (
@@ -20,6 +20,7 @@ from hpo.storage.leases import (
     renew,
     sign_off,
 )
+from hpo.storage.news import read_news
 from hpo.storage.reads import read_changes, read_epochs, read_failed, read_metrics, states
 from hpo.storage.retries import put_back
 from hpo.storage.save import save

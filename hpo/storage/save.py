@@ -30,7 +30,7 @@ from hpo.storage.optuna_schema import (
     as_stored,
     distribution_text,
 )
-from hpo.storage.tables import COUNTED_ATTEMPTS, COUNTED_DEATHS, UTC_NOW
+from hpo.storage.tables import CHANGE, COUNTED_ATTEMPTS, COUNTED_DEATHS, UTC_NOW
 from hpo.storage.write_batch import SaveResult, WriteBatch
 
 __all__ = ["save"]
@@ -61,6 +61,7 @@ def save(connection: Connection, writes: WriteBatch, worker_id: str, *, adopt: b
     _child_rows(parts, writes, owned)
     _study_rows(parts, writes)
     _outcomes(parts, writes, owned)
+    _notes(parts, writes, owned)
     finished = dict(result.finished)
     for trial_id, completed in parts.execute(connection):
         finished[trial_id] = local_time(completed)
@@ -164,7 +165,7 @@ class _Parts:
     def __init__(self) -> None:
         self.queries: list[str] = []
         self.bound: dict[str, Any] = {}
-        self.answer = "SELECT NULL, NULL WHERE false"
+        self.ended = "(SELECT NULL::int AS trial_id, NULL::timestamp AS datetime_complete WHERE false)"
 
     def arrays(self, types: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
         names = []
@@ -188,7 +189,7 @@ class _Parts:
         if not self.queries:
             return []
         body = ", ".join(f"q{i} AS ({query})" for i, query in enumerate(self.queries))
-        return connection.execute(text(f"WITH {body} {self.answer}"), self.bound).all()
+        return connection.execute(text(f"WITH {body} SELECT * FROM {self.ended} AS ended"), self.bound).all()
 
 
 def _child_rows(parts: _Parts, writes: WriteBatch, owned: set[int]) -> None:
@@ -257,7 +258,7 @@ def _outcomes(parts: _Parts, writes: WriteBatch, owned: set[int]) -> None:
             f"UPDATE {TRIALS} SET state = f.state, datetime_complete = {UTC_NOW} FROM {source} AS f(id, state)"
             f" WHERE {TRIALS}.trial_id = f.id RETURNING {TRIALS}.trial_id, {TRIALS}.datetime_complete"
         )
-        parts.answer = f"SELECT * FROM q{len(parts.queries) - 1}"
+        parts.ended = f"q{len(parts.queries) - 1}"
     requeues = [requeue for requeue in writes.requeues.values() if requeue.trial_id in owned]
     if requeues:
         source = parts.arrays(("int",), [(requeue.trial_id,) for requeue in requeues])
@@ -270,4 +271,22 @@ def _outcomes(parts: _Parts, writes: WriteBatch, owned: set[int]) -> None:
             f" attempt = coalesce({COUNTED_ATTEMPTS} + f.deaths, l.attempt),"
             f" trainer_deaths = coalesce({COUNTED_DEATHS} + f.deaths, l.trainer_deaths)"
             f" FROM {parts.arrays(('int', 'int', 'text'), freed)} AS f(id, deaths, place) WHERE trial_id = f.id"
+        )
+
+
+def _notes(parts: _Parts, writes: WriteBatch, owned: set[int]) -> None:
+    """Trials as this batch leaves them. The triggers of hpo.storage.changes find them noted, and leave it at that."""
+    rows = [
+        (trial_id, note)
+        for trial_id, note in writes.notes.items()
+        if note is not None and trial_id in owned and trial_id not in writes.requeues
+    ]
+    if rows:
+        parts.queries.append(
+            f"INSERT INTO hpo_changes (trial_id, study_id, change, note, ended)"
+            f" SELECT n.id, t.study_id, {CHANGE}, n.note, d.datetime_complete"
+            f" FROM {parts.arrays(('int', 'text'), rows)} AS n(id, note) JOIN {TRIALS} t ON t.trial_id = n.id"
+            f" LEFT JOIN {parts.ended} AS d ON d.trial_id = n.id WHERE t.study_id IS NOT NULL ORDER BY n.id"
+            " ON CONFLICT (trial_id) DO UPDATE SET study_id = excluded.study_id, change = excluded.change,"
+            " note = excluded.note, ended = excluded.ended"
         )

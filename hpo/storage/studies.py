@@ -238,8 +238,8 @@ def lock_budget(connection: Connection, study_id: int) -> None:
     connection.execute(text("SELECT 1 FROM hpo_studies WHERE study_id = :study FOR UPDATE"), {"study": study_id})
 
 
-def budget(connection: Connection, study_id: int) -> Budget:
-    """What is left, and how many trials there are in each state. KeyError for a study we have no record of."""
+def budget(connection: Connection, study_id: int, counted: dict[TrialState, int] | None = None) -> Budget:
+    """What is left, and how many trials are in each state, unless `counted`. KeyError for a study without a record."""
     row = connection.execute(
         text(
             f"SELECT {seconds_from('now()', 'deadline')}, trials_target, deadline,"
@@ -250,7 +250,7 @@ def budget(connection: Connection, study_id: int) -> Budget:
     if row is None:
         raise tables.NoStudy(study_id)
     seconds_left = None if row.deadline is None else row[0]
-    return Budget(seconds_left, row[1], counts(connection, study_id), row.deadline, row.fingerprint)
+    return Budget(seconds_left, row[1], counted or counts(connection, study_id), row.deadline, row.fingerprint)
 
 
 def counts(connection: Connection, study_id: int) -> dict[TrialState, int]:

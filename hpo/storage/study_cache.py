@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo.storage.changes import Horizon
 from hpo.storage.claims import Claim
+from hpo.storage.notes import Notes
 from hpo.storage.optuna_internals import trial_id_of
 from hpo.storage.single_study_storage import SingleStudyStorage
 from hpo.storage.trial_table import TrialTable
@@ -42,6 +43,7 @@ class StudyCache(SingleStudyStorage):
         self._distributions: dict[str, BaseDistribution] = {}
         self._own: set[int] = set()
         self._dropped: set[int] = set()  # no longer ours: the database is right about it
+        self.notes = Notes(len(directions))
         self.horizon = Horizon()  # up to which `apply` was given what changed
 
     # The storage thread calls these.
@@ -131,6 +133,8 @@ class StudyCache(SingleStudyStorage):
         """Everything written since the last call. On an outage, `merge` the next batch into it and try again."""
         with self._lock:
             taken, self._writes = self._writes, WriteBatch()
+            for trial_id in {*taken.params, *taken.system_attrs, *taken.finishes} - taken.requeues.keys():
+                taken.note(trial_id, self.notes.written(self._trials[trial_id]))
             return taken
 
     def finished_since(self, heard: int) -> tuple[list[FrozenTrial], int]:

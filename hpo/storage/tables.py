@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, Column, DateTime, Double, Index, Integer, MetaData, String, Table, Text, func, text
 
 __all__ = [
+    "CHANGE",
     "COUNTED_ATTEMPTS",
     "COUNTED_DEATHS",
     "UTC_NOW",
@@ -23,6 +24,8 @@ __all__ = [
 
 UTC_NOW = "(clock_timestamp() AT TIME ZONE 'UTC')"
 """SQL: now, as Optuna stores it."""
+CHANGE = "CAST(CAST(pg_current_xact_id() AS text) AS bigint)"
+"""SQL: the number of this transaction, as hpo_changes keeps it."""
 _GOT_ON = "EXISTS (SELECT 1 FROM hpo_epochs e WHERE e.trial_id = l.trial_id AND e.recorded_at > l.claimed_at)"
 COUNTED_ATTEMPTS = f"CASE WHEN {_GOT_ON} THEN 1 ELSE least(l.attempt, 1000000) END"
 """SQL: the attempts of the trial of a lease `l` since it last finished an epoch. An attempt that finished one has shown
@@ -75,6 +78,8 @@ changes = Table(
     Column("trial_id", Integer, primary_key=True, autoincrement=False),
     Column("study_id", Integer, nullable=False),
     Column("change", BigInteger, nullable=False),  # the transaction that changed it last: hpo.storage.changes
+    Column("note", Text),  # JSON: the trial as that left it, from hpo.storage.notes; null: read its rows
+    Column("ended", DateTime),  # when the trial of the note ended, as Optuna stores it
     Index("hpo_changes_order", "study_id", "change"),
 )
 

@@ -63,6 +63,7 @@ class WriteBatch:
     study_system_attrs: dict[int, dict[str, Any]] = field(default_factory=dict)
     finishes: dict[int, TrialResult] = field(default_factory=dict)
     requeues: dict[int, Requeue] = field(default_factory=dict)
+    notes: dict[int, str | None] = field(default_factory=dict)
 
     def set_param(self, trial_id: int, name: str, internal: float, distribution: BaseDistribution) -> None:
         self.params.setdefault(trial_id, {})[name] = (internal, distribution)
@@ -78,6 +79,10 @@ class WriteBatch:
 
     def set_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         self.system_attrs.setdefault(trial_id, {})[key] = value
+
+    def note(self, trial_id: int, note: str | None) -> None:
+        """A trial as it stands after this batch (hpo.storage.notes)."""
+        self.notes[trial_id] = note
 
     def finish(self, finish: TrialResult) -> None:
         """The outcome of a trial; it wins over a requeue of the same trial."""
@@ -95,6 +100,7 @@ class WriteBatch:
             for key, values in getattr(later, name).items():
                 mine.setdefault(key, {}).update(values)
         self.epochs.update(later.epochs)
+        self.notes.update(later.notes)
         for requeue in later.requeues.values():
             self.requeue(requeue)
         for finish in later.finishes.values():
@@ -117,6 +123,7 @@ class WriteBatch:
             self.system_attrs,
             self.finishes,
             self.requeues,
+            self.notes,
         )
         for mapping in by_trial:
             for trial_id in gone & mapping.keys():

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
-from optuna.distributions import FloatDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Engine, event, text
@@ -36,15 +38,31 @@ class Reader:
     """Reads what changed, as a host does, and keeps what it saw last of each trial."""
 
     def __init__(self, engine: Engine, study_id: int) -> None:
-        self.engine, self.study_id, self.horizon = engine, study_id, Horizon()
+        self.engine, self.study_id = engine, study_id
+        self.cache = StudyCache(study_id, "s", (StudyDirection.MAXIMIZE,))
         self.known: dict[int, FrozenTrial] = {}
+        self.statements = 0
 
     def read(self) -> list[int]:
         """Numbers of the trials that were read."""
-        with self.engine.begin() as c:
-            trials, self.horizon = queries.read_news(c, self.study_id, self.horizon, lambda ids: list(ids))
+        with self.engine.begin() as c, said_by(self.engine) as said:
+            trials, self.cache.horizon = queries.read_news(c, self.study_id, self.cache)
+            self.statements += len(said)
         self.known.update({trial.number: trial for trial in trials})
         return [trial.number for trial in trials]
+
+
+@contextmanager
+def said_by(engine: Engine) -> Iterator[list[int]]:
+    """For each statement of the engine, how many rows it brought."""
+    rows: list[int] = []
+
+    def count(_connection: Any, cursor: Any, *_: Any) -> None:
+        rows.append(max(0, cursor.rowcount))
+
+    event.listen(engine, "after_cursor_execute", count)
+    yield rows
+    event.remove(engine, "after_cursor_execute", count)
 
 
 def begin(connection: Connection, study_id: int, worker: str, count: int = 1) -> list[int]:
@@ -114,23 +132,15 @@ def test_a_host_that_claims_reads_what_changed_however_many_trials_are_open(
     with engine.begin() as c:
         asker.synchronise(c)
     assert len(asker.cache.open_ids()) == open_trials
-    rows = [0]
-
-    def count(_connection: Any, cursor: Any, *_: Any) -> None:
-        rows[0] += max(0, cursor.rowcount)
-
-    event.listen(Engine, "after_cursor_execute", count)
     with engine.begin() as c:
         [claim] = asker.claim(c, "mine", 60, 1)
         writes = queries.WriteBatch()
         writes.finish(queries.TrialResult(theirs[0], TrialState.FAIL))
         queries.save(c, writes, "other")
-    rows[0] = 0
-    with engine.begin() as c:
+    with engine.begin() as c, said_by(engine) as rows:
         asker.synchronise(c, [claim.trial_id])
-    event.remove(Engine, "after_cursor_execute", count)
     assert len(asker.cache.open_ids()) == open_trials  # one less of theirs, and ours
-    assert rows[0] <= 8
+    assert sum(rows) <= 8
 
 
 def test_on_a_restored_server_everything_is_read_again(engine: Engine, study_id: int) -> None:
@@ -138,7 +148,7 @@ def test_on_a_restored_server_everything_is_read_again(engine: Engine, study_id:
     with engine.begin() as c:
         begin(c, study_id, "w", 2)
     reader = Reader(engine, study_id)
-    reader.horizon = Horizon(10**15)
+    reader.cache.horizon = Horizon(10**15)
     assert reader.read() == [0, 1]
     with engine.begin() as c:
         c.execute(text("UPDATE hpo_changes SET change = change + 1000000000"))
@@ -172,3 +182,51 @@ def test_whoever_may_write_optunas_tables_needs_no_right_on_ours(engine: Engine,
     finally:
         with engine.begin() as c:
             c.execute(text("DROP OWNED BY writer; DROP ROLE writer"))
+
+
+def test_what_hpo_wrote_is_read_as_one_row_and_is_what_its_rows_say(engine: Engine, study_id: int) -> None:
+    """Begun, proposed, given attributes, ended: each time as `read_changes` gives it, and in one statement."""
+    ours = StudyCache(study_id, "s", (StudyDirection.MAXIMIZE,))
+    reader = Reader(engine, study_id)
+
+    def statements_to_read_both() -> int:
+        with engine.begin() as c:
+            ours.date(queries.save(c, ours.take_writes(), "w").finished)
+        with engine.begin() as c:
+            rows = queries.read_changes(c, study_id)
+        before = reader.statements
+        assert reader.read() == [0, 1]
+        assert [reader.known[0], reader.known[1]] == rows
+        return reader.statements - before
+
+    with engine.begin() as c:
+        claims = queries.claim(c, study_id, "w", "host", 60, 2)
+    assert statements_to_read_both() == 1
+    for claim in claims:
+        ours.start(claim)
+        for name, stored, kind in (("lr", 0.01, LR), ("optimizer", 1, CategoricalDistribution(["adam", None, 2.5]))):
+            ours.set_trial_param(claim.trial_id, name, stored, kind)
+    assert statements_to_read_both() == 3  # a distribution is met once in a trial's own rows
+    for claim in claims:
+        ours.set_trial_system_attr(claim.trial_id, "completed_rung_0", 0.5)
+        ours.set_trial_user_attr(claim.trial_id, "packages", {"torch": "2.9", "ü": [1, None]})
+        ours.set_trial_intermediate_value(claim.trial_id, 3, math.inf)
+    assert statements_to_read_both() == 1
+    for claim, value in zip(claims, (-math.inf, 0.5), strict=True):
+        ours.set_trial_state_values(claim.trial_id, TrialState.COMPLETE, [value])
+    assert statements_to_read_both() == 1
+
+
+@pytest.mark.parametrize(
+    "note",
+    ["{", "[]", "null", '{"number": 0}', '{"number": 9, "state": "RUNNING"}', '{"number": 0, "state": "COMPLETE"}',
+     '{"number": 0, "state": "RUNNING", "params": [["lr", 1, "unknown"]]}',
+     '{"number": 0, "state": "RUNNING", "begun": "soon"}'],
+)  # fmt: skip
+def test_a_note_that_hpo_would_not_have_written_is_passed_over(note: str, engine: Engine, study_id: int) -> None:
+    with engine.begin() as c:
+        begin(c, study_id, "w")
+        c.execute(text("UPDATE hpo_changes SET note = :note"), {"note": note})
+    reader = Reader(engine, study_id)
+    assert reader.read() == [0]
+    assert (reader.known[0].state, reader.known[0].params) == (TrialState.RUNNING, {"lr": 1e-3})
