@@ -281,6 +281,7 @@ class StorageThread:
     def _record_outage(self, error: Exception) -> None:
         # Leases run out while nobody can renew them: once the database is back, their owners get time to renew them.
         self._reaper.forget()
+        self._ask_tell.cache.horizon = self._ask_tell.cache.horizon.after_an_outage()
         self._last_renewal = -1e9
         self._emit(self.outage.failed(error))
         try:

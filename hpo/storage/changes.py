@@ -20,6 +20,10 @@ from hpo.storage.tables import CHANGE
 __all__ = ["NOTING", "TRIGGERS", "Changes", "Horizon", "horizon_now", "read_changed"]
 
 
+LOST_AT_MOST = 20_000
+"""Transactions that end within the second in which a commit may not have reached the disk yet, and more."""
+
+
 @dataclass(frozen=True)
 class Horizon:
     """How far a reader has read.
@@ -39,6 +43,10 @@ class Horizon:
         """
         fresh = [trial_id for trial_id, change in changed if self.beyond.get(trial_id) != change]
         return fresh, Horizon(oldest, {trial_id: change for trial_id, change in changed if change >= oldest})
+
+    def after_an_outage(self) -> Horizon:
+        """A server that crashed gives numbers of its last moment to others, which this reader has behind it."""
+        return Horizon(max(0, self.ended - LOST_AT_MOST))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -37,7 +36,7 @@ def test_a_claim_is_a_transaction_that_the_server_ends_without_waiting_for_the_h
     ended_at_once: list[bool] = []
 
     def statement(_connection: Any, cursor: Any, words: str, *_rest: Any) -> None:
-        if "hpo.locked" in words:
+        if "synchronous_commit" in words:
             ended_at_once.append(cursor.connection.autocommit)
 
     event.listen(Engine, "before_cursor_execute", statement)
@@ -86,28 +85,3 @@ def test_trials_claimed_by_name_are_those_and_a_target_holds(engine: Engine) -> 
         assert [(claim.number, claim.fresh) for claim in mine[2:]] == [(4, True)]
         assert queries.claim_these(c, *where, [], 2) == []
         assert [claim.trial_id for claim in queries.claim_these(c, *where, [ids[0], ids[1]], 0)] == [ids[0]]
-
-
-def test_a_host_tries_again_while_another_claims_and_does_not_queue_for_the_lock(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What did not have the lock leaves nothing behind; after enough tries it waits in turn."""
-    with engine.begin() as c:
-        study_id = queries.create_study(c, "s", (StudyDirection.MAXIMIZE,))
-        queries.register(c, study_id, fingerprint="f", declaration={}, source="s", seed=0, facts={"uid": "u"})
-        queries.set_budget(c, study_id, None, 2)
-    other = engine.connect()
-    other.execute(text("SELECT 1 FROM studies FOR UPDATE"))
-    made: list[int] = []
-
-    def sleep(_seconds: float) -> None:
-        made.append(other.execute(text("SELECT count(*) FROM trials")).scalar_one())
-        if len(made) == 3:
-            other.commit()
-
-    monkeypatch.setattr("hpo.storage.claims.time", SimpleNamespace(sleep=sleep))
-    with engine.connect() as c:
-        assert [claim.number for claim in queries.claim(c, study_id, "w", "host", 30.0, 5)] == [0, 1]
-        c.commit()
-    other.close()
-    assert made == [0, 0, 0]

@@ -20,3 +20,12 @@ def test_what_was_committed_beyond_the_oldest_is_read_once_and_again_only_if_it_
     assert horizon.beyond == {10: 4, 11: 8}
     read, horizon = horizon.advance(9, [(10, 4), (11, 8)])
     assert (read, dict(horizon.beyond)) == ([], {})
+
+
+def test_after_an_outage_what_was_read_last_is_read_again() -> None:
+    """A server that crashed may give the numbers of transactions that it lost to new ones."""
+    horizon = Horizon(50_000, {7: 50_003}).after_an_outage()
+    read, _ = horizon.advance(50_010, [(1, 49_999), (7, 50_003)])
+    assert read == [1, 7]
+    assert 0 < horizon.ended < 49_999
+    assert Horizon(5).after_an_outage().ended == 0
