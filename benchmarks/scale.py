@@ -1,11 +1,10 @@
 """How many hosts one PostgreSQL serves: real storage threads, trials that only take time.
 
-    python -m benchmarks.scale [--workers 8 64 256 512] [--rounds 1] [--seconds 30] [--pgbouncer] [--whole] [--record]
+    python -m benchmarks.scale [--workers 8 64 256 512] [--rounds 1] [--seconds 30] [--whole] [--record]
 
 A worker is a host with one slot, its storage thread and its connection; trial lengths are lognormal around the given
 median, and a trial has five epochs. Light workers (benchmarks/light_workers.py) leave out what costs only the host, so
-that a small machine can hold thousands; `--whole` runs their loops and samplers, too. `--pgbouncer` puts one in front,
-pooling transactions as docs/deploy.md says.
+that a small machine can hold hundreds; `--whole` runs their loops and samplers, too.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ import argparse
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -27,7 +25,6 @@ from sqlalchemy.engine import make_url
 
 from benchmarks.light_workers import light_workers
 from benchmarks.metering import postgres_cpu
-from benchmarks.pooling import pgbouncer
 from benchmarks.recording import recorded
 from benchmarks.whole_workers import found, whole_workers
 from hpo.search.code import code_facts
@@ -69,7 +66,7 @@ def main() -> None:
     with recorded("scale", "Hosts on one PostgreSQL", options.record), tempfile.TemporaryDirectory() as folder:
         home, rows = Path(folder), []
         try:
-            url = _server(home, connections=100 if options.pgbouncer else max(options.workers) + 50)
+            url = _server(home, connections=max(options.workers) + 50)
             _print_head(url, options)
             for turn in range(options.rounds):
                 for workers in options.workers:
@@ -100,21 +97,18 @@ def _measure(url: str, home: Path, database: str, workers: int, options: argpars
     prepare_study(engine, found(options.sampler), OpenOptions(trials_target=TARGET), code_facts())
     with engine.connect() as connection:
         study_id = connection.execute(text("SELECT study_id FROM studies")).scalar_one()
-    with ExitStack() as stack:
-        pooled = stack.enter_context(pgbouncer(direct, workers) if options.pgbouncer else nullcontext(direct))
-        shown = pooled.render_as_string(hide_password=False)
-        processes, pipes = _start(shown, study_id, workers, options)
-        time.sleep(options.trial_seconds)
-        for pipe in pipes:
-            pipe.send("measure")
-        before = _counters(engine, home, processes)
-        connections, locked = _watch_connections(engine, options.seconds)
-        after = _counters(engine, home, processes)
-        for pipe in pipes:
-            pipe.send("stop")
-        ends = [pipe.recv() for pipe in pipes]
-        for process in processes:
-            process.join()
+    processes, pipes = _start(direct.render_as_string(hide_password=False), study_id, workers, options)
+    time.sleep(options.trial_seconds)
+    for pipe in pipes:
+        pipe.send("measure")
+    before = _counters(engine, home, processes)
+    connections, locked = _watch_connections(engine, options.seconds)
+    after = _counters(engine, home, processes)
+    for pipe in pipes:
+        pipe.send("stop")
+    ends = [pipe.recv() for pipe in pipes]
+    for process in processes:
+        process.join()
     engine.dispose()
     took = after["time"] - before["time"]
     per_second = {name: (after[name] - before[name]) / took for name in after}
@@ -192,8 +186,7 @@ def _print_head(url: str, options: argparse.Namespace) -> None:
     engine.dispose()
     print(
         f"{'whole' if options.whole else 'light'} workers, trials of {options.trial_seconds:g} s (median), "
-        f"{options.seconds:g} s measured, {options.rounds} rounds"
-        f"{', through PgBouncer' if options.pgbouncer else ''};\n"
+        f"{options.seconds:g} s measured, {options.rounds} rounds;\n"
         f"PostgreSQL {version} and all workers on this machine; CPU is of one core\n\n"
         "| workers | trials/s | without any wait | slots waited | server CPU a trial, ms | server CPU | workers' CPU "
         "| connections | commits/s | waiting for a lock | news known after, s (median, 95 %) | failed |\n"
@@ -218,7 +211,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=30.0, help="measured, after a warm-up")
     parser.add_argument("--trial-seconds", type=float, default=5.0, help="median")
-    parser.add_argument("--pgbouncer", action="store_true", help="through one, with 40 connections to the server")
     parser.add_argument("--whole", action="store_true", help="real loops and samplers, up to about 256")
     parser.add_argument("--sampler", choices=["random", "tpe"], default="random", help="of whole workers")
     parser.add_argument("--record", action="store_true", help="write records/DATE-scale.md")
