@@ -73,6 +73,7 @@ def changed(engine: Engine) -> Callable[..., Any]:
     @contextmanager
     def change(statement: str, undo: str, **values: Any) -> Iterator[None]:
         before = everything(engine)
+        del before["hpo_changes"]  # that trials were changed, by this test too
         with engine.begin() as connection:
             connection.execute(text(statement), values)
         try:
@@ -80,6 +81,6 @@ def changed(engine: Engine) -> Callable[..., Any]:
         finally:
             with engine.begin() as connection:
                 connection.execute(text(undo), values)
-        assert everything(engine) == before
+        assert everything(engine).items() >= before.items()
 
     return change
