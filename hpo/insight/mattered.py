@@ -55,7 +55,8 @@ class Matter:
         if self.sure == "unclear":
             return "no clear effect"
         shown = " to ".join(dict.fromkeys(value_text(each) for each in self.good))
-        return f"{self.direction}, {shown}" if self.direction else f"mostly {shown}"
+        where = "in the middle" if self.direction == "middle" else self.direction
+        return f"{where}, {shown}" if where else f"mostly {shown}"
 
 
 @dataclass(frozen=True)
