@@ -130,7 +130,8 @@ class Search:
         leave_at = time.monotonic() + timeout_seconds if timeout_seconds is not None else None
         check_search(found.study)
         specs = slot_specs(found, options, settings)
-        check_memory(sum(len(spec.devices) for spec in specs), available_bytes())
+        sizes = [len(spec.devices) for spec in specs]
+        check_memory(sizes.count(1), available_bytes(), ranks=sum(size for size in sizes if size > 1))
         options = replace(options, trainer=tuple(trainer_for(found, options.trainer)))
         slots = [Slot(index, spec, partial(spawn, options)) for index, spec in enumerate(specs)]
         wakeup = Wakeup.make()

@@ -8,26 +8,34 @@ import psutil
 
 from hpo.errors import DeviceError
 
-__all__ = ["TRAINER_BYTES", "available_bytes", "check_memory"]
+__all__ = ["FORKED_BYTES", "IMPORTED_BYTES", "available_bytes", "check_memory"]
 
-TRAINER_BYTES = 230 * 2**20
-"""What a trainer needs with torch loaded and the smallest data set (unique set size, measured on Linux). Less is
-never enough, so a refused search would certainly have run out of memory."""
+IMPORTED_BYTES = 230 * 2**20
+"""What a process needs with torch loaded and the smallest data set (unique set size, measured on Linux). Less is never
+enough, so a refused search would certainly have run out of memory."""
+FORKED_BYTES = 30 * 2**20
+"""What a trainer needs for itself that was forked from such a process: the least that one had after a few trials."""
 _GROUP = Path("/sys/fs/cgroup")
 
 
-def check_memory(trainers: int, free_bytes: int) -> None:
-    """Raise DeviceError when `trainers` cannot fit into `free_bytes`, whatever they train."""
-    if trainers * TRAINER_BYTES <= free_bytes:
+def check_memory(trainers: int, free_bytes: int, *, ranks: int = 0) -> None:
+    """Raise DeviceError when these cannot fit into `free_bytes`, whatever they train.
+
+    trainers: forked from one process that has imported torch; ranks: programs that import it each for itself
+    """
+    shared = IMPORTED_BYTES if trainers else 0
+    needed = shared + trainers * FORKED_BYTES + ranks * IMPORTED_BYTES
+    if needed <= free_bytes:
         return
-    fit = free_bytes // TRAINER_BYTES
+    fit = (free_bytes - shared) // FORKED_BYTES if not ranks else free_bytes // IMPORTED_BYTES
     raise DeviceError(
-        f"{trainers} trainers do not fit into this host's memory",
+        f"{trainers + ranks} trainers do not fit into this host's memory",
         evidence=[
             f"free   {free_bytes / 2**30:.1f} GiB, the container's limit included",
-            f"needed {trainers * TRAINER_BYTES / 2**30:.1f} GiB at least: {TRAINER_BYTES // 2**20} MiB for each",
+            f"needed {needed / 2**30:.1f} GiB at least: {IMPORTED_BYTES // 2**20} MiB for torch"
+            + (f", in each of {ranks} ranks" if ranks else f", and {FORKED_BYTES // 2**20} MiB for each"),
         ],
-        next=f"give --trainers {fit} or fewer" if fit else "free memory first: not even one trainer fits",
+        next=f"give --trainers {fit} or fewer" if fit > 0 else "free memory first: not even one trainer fits",
     )
 
 

@@ -7,14 +7,30 @@ from pathlib import Path
 import pytest
 
 from hpo.errors import DeviceError
-from hpo.trainers.memory import TRAINER_BYTES, available_bytes, check_memory
+from hpo.trainers.memory import FORKED_BYTES, IMPORTED_BYTES, available_bytes, check_memory
 
 
 def test_trainers_that_cannot_fit_are_refused_with_the_number_that_can() -> None:
-    check_memory(4, 4 * TRAINER_BYTES)
+    four = IMPORTED_BYTES + 4 * FORKED_BYTES
+    check_memory(4, four)
     with pytest.raises(DeviceError, match="5 trainers do not fit") as refused:
-        check_memory(5, 4 * TRAINER_BYTES)
+        check_memory(5, four)
     assert "--trainers 4" in str(refused.value)
+
+
+def test_each_rank_of_a_trial_on_several_devices_imports_torch_itself() -> None:
+    check_memory(0, 4 * IMPORTED_BYTES, ranks=4)
+    with pytest.raises(DeviceError, match="4 trainers do not fit"):
+        check_memory(0, 4 * IMPORTED_BYTES - 1, ranks=4)
+    with pytest.raises(DeviceError, match="5 trainers do not fit"):
+        check_memory(1, 4 * IMPORTED_BYTES, ranks=4)
+
+
+def test_forked_trainers_share_the_import_of_torch() -> None:
+    """Sixteen were refused where they fit."""
+    check_memory(16, 2**30)
+    with pytest.raises(DeviceError, match="not even one trainer fits"):
+        check_memory(1, IMPORTED_BYTES)
 
 
 def test_a_container_s_limit_counts_and_its_file_cache_does_not(tmp_path: Path) -> None:
