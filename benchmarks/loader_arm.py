@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import datasets as folders
 from torchvision.transforms import v2
 
-from benchmarks.training_arm import serve
+from benchmarks.training_arm import serve, steps_of
 from hpo.data import Tensor, Torch
 from hpo.data.files import Folders
 from hpo.messages import Job, Protocol
@@ -70,18 +70,7 @@ class Ours:
     def begin(self, config: dict[str, Any]) -> Iterator[int]:
         job = _job(config["samples"])
         state = TrainState(job, Recipe.read(job.config), self._data.parts(job), self._device, fold=0)
-        epoch = step = 0
-        while True:
-            batches = state.batches(epoch)
-            state.begin_epoch(epoch, batches)
-            for index in batches:
-                state.set_lr(step)
-                state.step(index)
-                step += 1
-                yield len(index)
-            state.step.running.read()
-            state.step.running.reset()
-            epoch += 1
+        yield from steps_of(state)
 
     def trial(self, config: dict[str, Any]) -> float:
         raise NotImplementedError

@@ -30,6 +30,7 @@ from hpo.training.device import open_device
 from hpo.training.fit import fit
 from hpo.training.kernels.gemm import product
 from hpo.training.progress import StopRequest
+from hpo.training.train_state import TrainState
 from hpo.training.train_val_split import DataCache
 from hpo.training.trial_run import TrialRun
 
@@ -48,17 +49,7 @@ class Ours:
         job = _job(config, subset=None)
         trial = TrialRun(job, self._data, self._device, lambda epoch: None, StopRequest(), lambda sentence: None)
         trial.begin()
-        state = trial.state
-        epoch = step = 0
-        while True:
-            for index in state.batches(epoch):
-                state.set_lr(step)
-                state.step(index)
-                step += 1
-                yield len(index)
-            state.step.running.read()
-            state.step.running.reset()
-            epoch += 1
+        yield from steps_of(trial.state)
 
     def trial(self, config: dict[str, Any]) -> float:
         finished = fit(_job(config, subset=SUBSET), self._data, self._device, lambda epoch: None, StopRequest())
@@ -96,6 +87,22 @@ class Arm(Protocol):
     def begin(self, config: dict[str, Any]) -> Iterator[int]: ...
 
     def trial(self, config: dict[str, Any]) -> float: ...
+
+
+def steps_of(state: TrainState) -> Iterator[int]:
+    """Train as a trial does, epoch after epoch, for ever; the images of each step."""
+    epoch = step = 0
+    while True:
+        batches = state.batches(epoch)
+        state.begin_epoch(epoch, batches)
+        for index in batches:
+            state.set_lr(step)
+            state.step(index)
+            step += 1
+            yield len(index)
+        state.step.running.read()
+        state.step.running.reset()
+        epoch += 1
 
 
 def serve(side: Arm) -> None:

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
-from benchmarks.training_arm import serve
+from benchmarks.training_arm import serve, steps_of
 from hpo.data.files import Folders
 from hpo.messages import Job
 from hpo.models.build import build_model
@@ -47,14 +47,7 @@ class Ours:
     def begin(self, config: dict[str, Any]) -> Iterator[int]:
         job = job_of(config)
         learner = TrainState(job, Recipe.read(job.config), self._data.parts(job), self._device, fold=0)
-        epoch = step = 0
-        while True:
-            for index in learner.batches(epoch):
-                learner.set_lr(step)
-                learner.step(index)
-                step += 1
-                yield len(index)
-            epoch += 1
+        yield from steps_of(learner)
 
     def trial(self, config: dict[str, Any]) -> float:
         raise NotImplementedError

@@ -10,6 +10,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from hpo.sampling.planned import IndependentSampler
 from hpo.seeds import sampler_seed
 from hpo.study.believing import Beliefs
 
@@ -30,19 +31,11 @@ def believed(sampler: BaseSampler, beliefs: Beliefs, study_seed: int, number: in
     return _BelievedSampler(sampler, beliefs, draw)
 
 
-class _BelievedSampler(BaseSampler):
+class _BelievedSampler(IndependentSampler):
     """Draws each parameter of which something is believed, by that; another sampler gives the others."""
 
     def __init__(self, sampler: BaseSampler, beliefs: Beliefs, draw: random.Random) -> None:
         self._sampler, self._beliefs, self._draw = sampler, beliefs, draw
-
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return {}
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        return {}
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution

@@ -1,4 +1,4 @@
-"""A sampler for one trial whose values are decided already."""
+"""Samplers for one trial whose values are decided already, or each by itself."""
 
 from __future__ import annotations
 
@@ -10,14 +10,11 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-__all__ = ["PlannedSampler"]
+__all__ = ["IndependentSampler", "PlannedSampler"]
 
 
-class PlannedSampler(BaseSampler):
-    """Gives each parameter its planned value; another sampler gives what the plan lacks."""
-
-    def __init__(self, planned: Mapping[str, Any], sampler: BaseSampler) -> None:
-        self._planned, self._sampler = planned, sampler
+class IndependentSampler(BaseSampler):
+    """Gives each parameter by itself: nothing is sampled together. A subclass has `sample_independent`."""
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return {}
@@ -26,6 +23,13 @@ class PlannedSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         return {}
+
+
+class PlannedSampler(IndependentSampler):
+    """Gives each parameter its planned value; another sampler gives what the plan lacks."""
+
+    def __init__(self, planned: Mapping[str, Any], sampler: BaseSampler) -> None:
+        self._planned, self._sampler = planned, sampler
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution

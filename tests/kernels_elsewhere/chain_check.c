@@ -3,25 +3,10 @@
  *     learn adam|sgd COUNT    x [COUNT][37], then two layers' weights and biases -> the loss, and these after a step
  *     stage                   x [5][2][6][6], w [7][2][3][3], bias [7], g [5][63] -> features [5][63], gradients of w, bias
  */
-#include <stdio.h>
-#include <stdlib.h>
 #include "chain.c"
+#include "numbers.h"
 
 enum { INPUTS = 37, HIDDEN = 21, CLASSES = 9 };
-
-static float *zeros(long count) {
-    float *memory = aligned_alloc(64, (size_t)(4 * count + 63) / 64 * 64);
-    memset(memory, 0, (size_t)(4 * count));
-    return memory;
-}
-
-static float *given(long count) {
-    float *memory = zeros(count);
-    if (fread(memory, 4, (size_t)count, stdin) != (size_t)count) exit(2);
-    return memory;
-}
-
-static void give(const float *values, long count) { fwrite(values, 4, (size_t)count, stdout); }
 
 static Parameter parameter(const Group *group, long size) {
     return (Parameter){group, size, given(size), zeros(size), zeros(size), zeros(1)};
