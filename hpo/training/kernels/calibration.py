@@ -25,9 +25,10 @@ from hpo.torch_internals import spare_the_compiler
 from hpo.training.kernels import gemm
 from hpo.training.kernels.channels_last import fast_layers
 from hpo.training.kernels.choice import DEFAULT, Choice
+from hpo.training.kernels.fused_optimizer import Update, partial_update
 from hpo.training.kernels.fused_sequential import FusedSequential, fused_sequential
 
-__all__ = ["SECONDS", "Stopwatch", "measure", "up_to"]
+__all__ = ["SECONDS", "Stopwatch", "measure", "measure_chains", "up_to"]
 
 SECONDS = 1.6
 """Of the processor; then nothing more is timed. With what is under way, and what is made first, two at most."""
@@ -103,12 +104,15 @@ def measure(watch: Stopwatch, *, bf16: bool) -> Choice:
     with _undisturbing():
         choice = replace(DEFAULT, **_layers(watch, bf16=bf16))
         choice = replace(choice, onednn_from=_onednn_from(watch))
+        # Before the long rows below, for which the time may not last: a chain that is slower than torch costs the most.
         choice = replace(
+            choice, chains=measure_chains(watch, "wide", choice), stages=measure_chains(watch, "lenet", choice)
+        )
+        return replace(
             choice,
             one_call=_most_images(watch, WIDE, WIDE_IMAGES, choice, DEFAULT.one_call),
             one_call_narrow=_most_images(watch, NARROW, NARROW_IMAGES, choice, DEFAULT.one_call_narrow),
         )
-        return replace(choice, chains=_chains(watch, "wide", choice), stages=_chains(watch, "lenet", choice))
 
 
 def up_to(steps: Sequence[int], usual: int, faster: Callable[[int], float]) -> int:
@@ -191,18 +195,21 @@ def _most_images(
     return up_to(steps, usual, faster)
 
 
-def _chains(watch: Stopwatch, name: str, choice: Choice) -> bool:
+def measure_chains(watch: Stopwatch, name: str, choice: Choice) -> bool:
     """Whether training without autograd is as fast as torch with a fused optimizer, for few images and for many."""
     build = {**WIDE, **NARROW}[name]
     chain = _chain(build, choice)
     if chain is None:
         return True
     model = build()
-    optimizer = Adam(model.parameters(), lr=1e-6, fused=True)
+    parameters = list(model.parameters())
+    update = partial_update(Adam(parameters, lr=1e-6, fused=True), parameters)
+    if update is None:
+        return True
     product = 1.0
     for images in (32, 128):
         row = f"{name}, {images} images: without autograd, with it"
-        plain = partial(_by_autograd, model, optimizer, *_batch(images))
+        plain = partial(_by_autograd, model, update, *_batch(images))
         product *= watch.ratio(row, _Step(chain).of(images), plain)
     return product < CLEARLY
 
@@ -212,10 +219,10 @@ def _chain(build: Callable[[], nn.Module], choice: Choice) -> FusedSequential | 
     return fused_sequential(model, SHAPE, Adam(model.parameters(), lr=1e-6, fused=True), 0.0, choice)
 
 
-def _by_autograd(model: nn.Module, optimizer: Adam, images: Tensor, labels: Tensor) -> None:
-    F.cross_entropy(model(images), labels).backward()
-    optimizer.step()
-    optimizer.zero_grad()
+def _by_autograd(model: nn.Module, update: Update, images: Tensor, labels: Tensor) -> None:
+    """With torch's kernel for the step, but not its `Adam.step`, which imports torch's compiler."""
+    parameters = list(model.parameters())
+    update(torch.autograd.grad(F.cross_entropy(model(images), labels), parameters))
 
 
 def _layers(watch: Stopwatch, *, bf16: bool) -> dict[str, bool]:

@@ -245,10 +245,10 @@ def _tried_kernels() -> ctypes.CDLL | None:
     with torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", enabled=False):
         exact = [value.double().requires_grad_() for value in (x, w)]
         y = F.conv2d(F.max_pool2d(exact[0], 3, 1, 1), exact[1], None, 2, 1, 1, 20)
-        gradients = torch.autograd.grad(y, exact, g.double())
+        gradients = torch.autograd.grad((y * g.double()).sum(), exact)
         ours = [x.to(memory_format=torch.channels_last, copy=True).requires_grad_(), w.clone().requires_grad_()]
         y = _Depthwise.apply(_MaxPool.apply(ours[0], nn.MaxPool2d(3, 1, 1), kernels), ours[1], 2, 1, kernels)
-        found = torch.autograd.grad(y, ours, g)
+        found = torch.autograd.grad((y * g).sum(), ours)
     return kernels if agree(found, gradients) else None
 
 

@@ -176,7 +176,7 @@ def _tried_kernels() -> ctypes.CDLL | None:
     with torch.inference_mode(False), torch.enable_grad():
         weight, bias = w.double().requires_grad_(), b.double().requires_grad_()
         expected = F.relu(F.max_pool2d(F.conv2d(x.double(), weight, bias, padding=1), 2)).flatten(1)
-        gradients = torch.autograd.grad(expected, (weight, bias), g.double())
+        gradients = torch.autograd.grad((expected * g.double()).sum(), (weight, bias))
     convolutions = Convolutions([ConvPoolReluBlock(w, b, padding=1, height=6, width=6)], kernels)
     found = [convolutions.forward(x), *next(convolutions.backward(g))]
     return kernels if agree(found, (expected.detach(), *gradients)) else None

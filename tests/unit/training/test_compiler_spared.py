@@ -15,6 +15,9 @@ from training_jobs import MakeJob
 from hpo.models.build import trace
 from hpo.torch_internals import COMPILER, DISABLED, spare_the_compiler
 from hpo.training.fit import fit
+from hpo.training.kernels import native
+from hpo.training.kernels.calibration import Stopwatch, measure_chains
+from hpo.training.kernels.choice import DEFAULT
 from hpo.training.progress import StopRequest
 from hpo.training.train_val_split import DataCache
 
@@ -68,3 +71,12 @@ def test_a_compiler_that_something_else_imports_finds_torch_as_it_was() -> None:
     sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, Refuses)]
     assert importlib.util.find_spec(COMPILER) is not None
     assert not any(hasattr(function, DISABLED) for function in spared)
+
+
+@pytest.mark.usefixtures("fresh")
+def test_what_is_measured_before_the_first_trial() -> None:
+    """The compiler took half of the time for measuring, so that what came last never was, and 160 MB."""
+    spare_the_compiler()
+    watch = Stopwatch(100.0)
+    measure_chains(watch, "lenet", DEFAULT)
+    assert len(watch.timings) == (2 if native.library("chain") is not None else 0)
