@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial
 from hpo.decoding import Undecodable, decoded_mapping
 from hpo.errors import near_miss
 from hpo.sampling.distributions import distribution
-from hpo.storage.optuna_schema import FIXED_PARAMS, distribution_from
+from hpo.storage.optuna_schema import FIXED_PARAMS, distribution_from, parameter_value
 from hpo.study.parameters import Categorical, Float, Int, Parameter, Scalar
 from hpo.study.space import Space
 from hpo.study.study import Study
@@ -79,7 +79,7 @@ class Intake:
         base, row = found
 
         def read(number: float) -> Scalar:
-            value = kind.to_external_repr(number)
+            value = parameter_value(kind, number)
             if not _fits(row, value):
                 raise ValueError(_shown(value))
             return _as_declared(row, value)
@@ -162,9 +162,7 @@ class OpenIntake(Intake):
             return None
 
         def read(number: float) -> Any:
-            if not _is_finite(number):
-                raise ValueError(_shown(number))
-            return kind.to_external_repr(number)
+            return parameter_value(kind, number)
 
         return kind, read
 

@@ -13,7 +13,12 @@ from functools import lru_cache
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    distribution_to_json,
+    json_to_distribution,
+)
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from sqlalchemy import (
@@ -170,6 +175,19 @@ def distribution_from(stored: str) -> BaseDistribution:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about choices that Optuna discourages, whoever stored them
         return json_to_distribution(stored)
+
+
+def parameter_value(distribution: BaseDistribution, stored: float | None) -> Any:
+    """The value of a parameter that is stored as a number. ValueError if it is outside the distribution, of which
+    Optuna's own reader takes any float, and a negative index from the end of the choices."""
+    low, high = (
+        (0, len(distribution.choices) - 1)
+        if isinstance(distribution, CategoricalDistribution)
+        else (getattr(distribution, "low", -math.inf), getattr(distribution, "high", math.inf))
+    )
+    if stored is None or not low <= stored <= high:
+        raise ValueError(f"{stored} is outside {distribution}")
+    return distribution.to_external_repr(stored)
 
 
 def distribution_text(distribution: BaseDistribution) -> str:

@@ -26,6 +26,7 @@ from hpo.storage.optuna_schema import (
     as_value,
     distribution_from,
     is_numbered,
+    parameter_value,
     table,
 )
 from hpo.storage.save import local_time
@@ -191,7 +192,7 @@ def _add_parameter(trial: FrozenTrial, name: str, number: Any, words: str) -> No
     """A parameter is left out if it gives no distribution, or if its value is outside the distribution."""
     try:
         distribution = distribution_from(words)
-        trial.params[name] = distribution.to_external_repr(number)
+        trial.params[name] = parameter_value(distribution, number)
     except Exception:  # noqa: BLE001  # Optuna's reader, given a text and a number that may be anything
         return
     trial.distributions[name] = distribution
