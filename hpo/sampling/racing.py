@@ -8,7 +8,6 @@ from optuna.pruners import BasePruner
 from optuna.study import Study as OptunaStudy
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
-from scipy.special import stdtr
 
 from hpo.storage.seed_noise import noise_within_trials
 from hpo.storage.study_cache import StudyCache
@@ -56,6 +55,8 @@ class Racing(BasePruner):
         spread = noise.deviation * math.sqrt((self._seeds - done) / (self._seeds * done))
         if behind <= 0.0 or spread == 0.0:
             return behind > 0.0
+        from scipy.special import stdtr  # which takes longer to import than the rest of a coordinator's start
+
         return float(stdtr(noise.freedom, -behind / spread)) < LEAST_CHANCE
 
     def _best(self) -> float | None:

@@ -19,7 +19,6 @@ from optuna.trial import FrozenTrial
 from sqlalchemy.engine import Connection, Engine
 
 from hpo.freeze_thaw.progress import Decision, Progress
-from hpo.freeze_thaw.scheduler import Scheduler
 from hpo.messages import Epoch
 from hpo.search.ending import end_waiting
 from hpo.search.events import Counts
@@ -47,6 +46,9 @@ class Planner:
         self.gave_up = self.over = False
         self._study, self._study_id, self._cache, self._kept = study, study_id, cache, kept
         self._host, self._lease_seconds = host, lease_seconds
+        # Here: searches of another kind, and every command that reads, do without scipy's optimizers.
+        from hpo.freeze_thaw.scheduler import Scheduler
+
         self._scheduler = Scheduler(
             study.rows, study.epochs, maximize=study.directions[0] == "maximize", repeat=study.repeat
         )

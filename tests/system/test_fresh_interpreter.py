@@ -37,9 +37,10 @@ def test_declarations_import_light() -> None:
     assert not loaded(f"import {', '.join(light)}") & {"torch", "optuna", "sqlalchemy", "pandas", "numpy"}
 
 
-def test_the_coordinator_never_loads_torch() -> None:
-    heavy = ["hpo.api", *modules_of("search"), *modules_of("results"), *modules_of("dashboard")]
-    assert "torch" not in loaded(f"import {', '.join(heavy)}")
+def test_no_torch_where_nothing_trains_and_no_scipy_where_people_wait() -> None:
+    begins = ["hpo.api", *modules_of("search"), *modules_of("results"), *modules_of("insight")]
+    assert not loaded(f"import {', '.join(begins)}") & {"torch", "scipy"}
+    assert "torch" not in loaded(f"import {', '.join(modules_of('dashboard'))}")
 
 
 def test_the_trainer_loads_no_optuna() -> None:
