@@ -23,7 +23,7 @@ FILES_PROTECTIONS = (
         "Checkpoints.load",
         "('current', 'previous')",
         "('current',)",
-        RESUME + "an_interrupted_trial_is_bit_for_bit_the_one_left_alone[tear_checkpoint]",
+        RESUME + "a_trial_interrupted_in_every_way_is_bit_for_bit_the_one_left_alone",
         "it went on from a checkpoint",
     ),
     Protection(

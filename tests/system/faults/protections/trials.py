@@ -162,7 +162,7 @@ TRIALS_PROTECTIONS = (
         "TrialRun._snapshot",
         "self.checkpoints.load()",
         "None",
-        RESUME + "an_interrupted_trial_is_bit_for_bit_the_one_left_alone[kill_trainer]",
+        RESUME + "a_trial_interrupted_in_every_way_is_bit_for_bit_the_one_left_alone",
         "it went on from a checkpoint",
     ),
     # A sick device.
