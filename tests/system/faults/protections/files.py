@@ -24,7 +24,7 @@ FILES_PROTECTIONS = (
         "('current', 'previous')",
         "('current',)",
         RESUME + "a_trial_interrupted_in_every_way_is_bit_for_bit_the_one_left_alone",
-        "it went on from a checkpoint",
+        "each time from a later checkpoint",
     ),
     Protection(
         "another configuration's is not used",

@@ -163,7 +163,7 @@ TRIALS_PROTECTIONS = (
         "self.checkpoints.load()",
         "None",
         RESUME + "a_trial_interrupted_in_every_way_is_bit_for_bit_the_one_left_alone",
-        "it went on from a checkpoint",
+        "each time from a later checkpoint",
     ),
     # A sick device.
     Protection(
