@@ -158,7 +158,8 @@ def _show(study: Study, inspection: Inspection, facts: dict[str, Any], command: 
         fewest, most = facts["trials_within"]
         lines.append(
             f"[dim]trials in {format_short(facts['timeout_seconds'])}[/]   {fewest} to {most} "
-            f"on {facts['slots']} slots if each trains every epoch; early stopping and pruning make room for more"
+            f"by {facts['slots']} trainer{'s' * (facts['slots'] != 1)} if each trains every epoch; "
+            "early stopping and pruning make room for more"
         )
         lines += few_lines(most, inspection.estimates, facts["slots"])
     emit_rich(
@@ -231,7 +232,7 @@ def _estimates(estimates: Sequence[TrialEstimate], inspection: Inspection) -> Ta
     numbers = ("parameters", "step", "epoch", "whole trial", "memory")
     table = plain_table("rehearsed", *numbers, right=numbers)
     table.add_column(title, overflow="fold", style="dim")
-    for name, estimate in zip(("least work", "most work"), estimates, strict=False):
+    for name, estimate in zip(("smallest", "largest"), estimates, strict=False):
         table.add_row(
             name,
             count_text(estimate.parameters),
