@@ -14,12 +14,17 @@ from cli_commands import ROOT, Command, Done
 
 @pytest.fixture
 def hpo(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Command:
-    """`hpo("best", "--study", "x")` in this process, in an empty working folder."""
+    """`hpo("best", "--study", "x")` in this process, in an empty working folder.
+
+    For searches too: their trainers come from one process that has imported torch, whatever number of them follow.
+    """
     from hpo.cli.main import run_command
 
     monkeypatch.chdir(tmp_path)
 
-    def command(*words: str) -> Done:
+    def command(*words: str, env: Mapping[str, str] | None = None) -> Done:
+        for name, value in (env or {}).items():
+            monkeypatch.setenv(name, value)
         code = run_command(list(words))
         captured = capsys.readouterr()
         return Done(code, captured.out, captured.err)

@@ -21,7 +21,7 @@ def test_a_page_shows_the_files_that_it_names_as_they_are(page: Path) -> None:
 
 
 def test_the_network_of_ones_own_is_checked_searched_and_named_in_the_error_for_a_typing_mistake(
-    hpo_process: Command, database_url: str, tmp_path: Path
+    hpo: Command, database_url: str, tmp_path: Path
 ) -> None:
     """What docs/tutorial/own-model.md says, in its order."""
     for file in (DOCS / "examples" / "tutorial").glob("*.py"):
@@ -29,11 +29,11 @@ def test_the_network_of_ones_own_is_checked_searched_and_named_in_the_error_for_
     environ = {"HPO_STORAGE": database_url}
     wrong = tmp_path / "wrong.py"
     wrong.write_text((tmp_path / "my_net.py").read_text().replace('"dropout": Float', '"dropuot": Float'))
-    refused = hpo_process("check", "--study", "wrong.py", env=environ)
+    refused = hpo("check", "--study", "wrong.py", env=environ)
     assert refused.code == 2
     assert "dropuot" in refused.err
-    done = hpo_process("run", "--study", "my_net.py", "--trials", "2", "--subset", "200", env=environ)
+    done = hpo("run", "--study", "my_net.py", "--trials", "2", "--subset", "200", env=environ)
     assert done.code == 0, done.err
     assert "2 complete" in done.out
-    done = hpo_process("run", "--study", "augmented.py", "--trials", "2", "--subset", "200", env=environ)
+    done = hpo("run", "--study", "augmented.py", "--trials", "2", "--subset", "200", env=environ)
     assert "2 complete" in done.out, done.err

@@ -59,27 +59,27 @@ def test_a_search_prints_its_result_on_stdout_and_progress_on_stderr(
 
 
 def test_the_best_of_several_objectives_is_said_to_be_by_the_first(
-    hpo_process: Command, database_url: str, tmp_path: Path
+    hpo: Command, database_url: str, tmp_path: Path
 ) -> None:
     """It was shown as if its first value were all that had been asked for."""
     (tmp_path / "two.py").write_text(TWO_VALUES)
     words = ["--directions", "minimize,minimize", "--metric", "loss,seconds", "--storage", database_url]
-    done = hpo_process("run", "--study", "two.py:objective", *words, "--trials", "3", "--trainers", "1")
+    done = hpo("run", "--study", "two.py:objective", *words, "--trials", "3", "--trainers", "1")
     assert done.code == 0, done.err
     assert "best so far by loss: trial" in done.err
     assert "by loss alone; 3 trials make the Pareto front, which `hpo best` shows" in done.out
 
 
-def test_quiet_and_another_name(hpo_process: Command, hpo: Command, database_url: str) -> None:
+def test_quiet_and_another_name(hpo: Command, database_url: str) -> None:
     words = ["run", "--study", "mlp_digits", "--storage", database_url, "--trials", "2", "--quiet", "--name", "other"]
-    done = hpo_process(*words, "--device", "cpu", "--trainers", "1")
+    done = hpo(*words, "--device", "cpu", "--trainers", "1")
     assert done.code == 0, done.err
     assert "trial 0 complete" not in done.err
     best = json.loads(hpo("best", "--study", "other", "--storage", database_url, "--json").out)
     assert best["study"] == "other"
 
 
-def test_a_changed_declaration_is_refused_with_the_row(hpo_process: Command, database_url: str, tmp_path: Path) -> None:
+def test_a_changed_declaration_is_refused_with_the_row(hpo: Command, database_url: str, tmp_path: Path) -> None:
     """By `hpo check` too, where the database is at hand."""
     path = tmp_path / "mine.py"
     text = (ROOT / "studies" / "mlp_digits.py").read_text(encoding="utf-8")
@@ -97,10 +97,10 @@ def test_a_changed_declaration_is_refused_with_the_row(hpo_process: Command, dat
         "--trainers",
         "1",
     ]
-    assert hpo_process(*words).code == 0
+    assert hpo(*words).code == 0
     path.write_text(text.replace("Float(1e-5, 1e-1, log=True)", "Float(1e-4, 1e-1, log=True)"), encoding="utf-8")
-    checked = hpo_process("check", "--study", "./mine.py", env={"HPO_STORAGE": database_url})
-    for done in (hpo_process(*words), checked):
+    checked = hpo("check", "--study", "./mine.py", env={"HPO_STORAGE": database_url})
+    for done in (hpo(*words), checked):
         assert done.code == 3
         assert "1e-05 .. 0.1 log   ->   0.0001 .. 0.1 log" in done.err
 

@@ -45,10 +45,10 @@ def environ(engine: Engine, tmp_path: Path) -> Mapping[str, str]:
     }
 
 
-def searched(hpo_process: Command, environ: Mapping[str, str], *words: str) -> None:
+def searched(hpo: Command, environ: Mapping[str, str], *words: str) -> None:
     """`hpo run` for two trials of a study called `mine`, which all end well."""
     words = ("run", "--study", *words, "--name", "mine", "--trials", "2", "--trainers", "1")
-    done = hpo_process(*words, env=environ)
+    done = hpo(*words, env=environ)
     assert done.code == 0, done.err
     assert "all trials are done" in done.out
     assert "trials  2 complete\n" in done.out.replace("trials    2", "trials  2")
@@ -58,33 +58,31 @@ def searched(hpo_process: Command, environ: Mapping[str, str], *words: str) -> N
     "words", [("objective.py:objective", "--direction", "maximize"), ("command.py",)], ids=["objective", "command"]
 )
 def test_an_objective_and_a_command_run_and_what_needs_a_model_is_refused_at_once(
-    words: tuple[str, ...], environ: Mapping[str, str], hpo_process: Command
+    words: tuple[str, ...], environ: Mapping[str, str], hpo: Command
 ) -> None:
     """Two refusals came before the one that said so: first the file had to be named, then the function in it."""
-    searched(hpo_process, environ, *words)
+    searched(hpo, environ, *words)
     for command in (("evaluate",), ("reproduce", "--trial", "0")):
-        done = hpo_process(*command, "--study", "mine", env=environ)
+        done = hpo(*command, "--study", "mine", env=environ)
         assert done.code == 2
         assert f"hpo {command[0]} needs a model that hpo trains" in done.err
         assert "`hpo best`, `trials` and `report --study mine` show what it found" in done.err
 
 
-def test_the_function_with_resume_runs_and_has_an_honest_test(environ: Mapping[str, str], hpo_process: Command) -> None:
-    searched(hpo_process, environ, "resumed.py")
-    done = hpo_process("evaluate", "--study", "resumed.py", "--name", "mine", "--seeds", "2", env=environ)
+def test_the_function_with_resume_runs_and_has_an_honest_test(environ: Mapping[str, str], hpo: Command) -> None:
+    searched(hpo, environ, "resumed.py")
+    done = hpo("evaluate", "--study", "resumed.py", "--name", "mine", "--seeds", "2", env=environ)
     assert done.code == 0, done.err
     assert "test_accuracy" in done.out
 
 
 @pytest.mark.parametrize("script", [pytest.param("hooked.py", marks=needs("lightning"))])
-def test_the_script_in_lightnings_loop_runs(script: str, environ: Mapping[str, str], hpo_process: Command) -> None:
-    searched(hpo_process, environ, script)
+def test_the_script_in_lightnings_loop_runs(script: str, environ: Mapping[str, str], hpo: Command) -> None:
+    searched(hpo, environ, script)
 
 
-def test_the_check_of_a_command_shows_what_is_executed_in_a_column(
-    environ: Mapping[str, str], hpo_process: Command
-) -> None:
-    done = hpo_process("check", "--study", "command.py", env=environ)
+def test_the_check_of_a_command_shows_what_is_executed_in_a_column(environ: Mapping[str, str], hpo: Command) -> None:
+    done = hpo("check", "--study", "command.py", env=environ)
     assert done.code == 0, done.err
     shown = [line for line in done.out.splitlines() if line.startswith(("in ", "baseline ", "end "))]
     assert len(shown) == 4
