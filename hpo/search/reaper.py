@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sqlalchemy.engine import Connection
 
@@ -41,16 +41,28 @@ class Reaper:
         self._first_seen.clear()
 
     def visit(self, connection: Connection) -> int:
-        """Free what can be freed. Returns how many trials wait again or have failed for good."""
+        """Free what can be freed, in the caller's transaction. Returns how many trials wait again or have failed for
+        good."""
+        return self._reap(connection, self._due(queries.expired(connection, self._study_id)))
+
+    def free(self, connection: Connection, expired: Sequence[queries.Expired]) -> None:
+        """The same with what `queries.renew_and_look` found, on a connection that commits each statement by itself."""
+        due = self._due(expired)
+        if due:
+            connection.commit()
+            with connection.execution_options(isolation_level="READ COMMITTED").begin():
+                self._reap(connection, due)
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+
+    def _due(self, expired: Sequence[queries.Expired]) -> list[queries.Expired]:
         now = self._clock()
-        expired = queries.expired(connection, self._study_id)
         keys = {(lease.trial_id, lease.expires_at): lease for lease in expired}
         self._first_seen = {key: self._first_seen.get(key, now) for key in keys}
-        freed = 0
-        for key, lease in keys.items():
-            if now - self._first_seen[key] >= self._grace_seconds:
-                freed += queries.reap(connection, lease.trial_id, lease.expires_at, MAX_HOSTS).outcome != "unchanged"
-        return freed
+        return [lease for key, lease in keys.items() if now - self._first_seen[key] >= self._grace_seconds]
+
+    def _reap(self, connection: Connection, due: Sequence[queries.Expired]) -> int:
+        reaped = [queries.reap(connection, lease.trial_id, lease.expires_at, MAX_HOSTS) for lease in due]
+        return sum(result.outcome != "unchanged" for result in reaped)
 
     def free_the_dead(self, connection: Connection, live_seconds: float) -> int:
         """Free at once the trials of workers that ran on this machine and no longer exist. live_seconds: of a lease."""

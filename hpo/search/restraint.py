@@ -7,8 +7,9 @@ __all__ = ["Restraint"]
 FLUSH_SECONDS, MOST_FLUSH_SECONDS = 1.0, 5.0
 """How long a report may wait for others to be written with it, where few trials run and where many do. Outcomes never
 wait."""
-MANY = 200
-"""Running trials from which on a study's hosts spare the server. Below, each does everything as soon as it is due."""
+MANY, MANY_TO_COUNT = 100, 200
+"""Running trials, those ahead among them, from which on a study's hosts spare the server. Below, each does everything
+as soon as it is due."""
 
 
 class Restraint:
@@ -27,7 +28,7 @@ class Restraint:
         """Asked at each renewal. Counting a study's trials takes the longer the more there are; a host that gets no
         trial counts at once, so that no end is missed."""
         self._renewals += 1
-        if self._renewals < self.running / MANY:
+        if self._renewals < self.running / MANY_TO_COUNT:
             return False
         self._renewals = 0
         return True

@@ -12,19 +12,17 @@ from sqlalchemy import Connection, TextClause, text
 
 from hpo.decoding import decoded_or
 from hpo.json_values import key_of
-from hpo.storage.notes import BEGUN
 from hpo.storage.optuna_schema import (
     FIXED_PARAMS,
-    NUMBERED,
-    RUNNING,
     STUDIES,
     SYSTEM_ATTRS,
     TRIALS,
     USER_ATTRS,
     WAITING,
 )
+from hpo.storage.routines import next_number
 from hpo.storage.save import local_time
-from hpo.storage.tables import CHANGE, UTC_NOW, NoStudy
+from hpo.storage.tables import NoStudy
 from hpo.storage.trial_record import TrialRecord
 
 __all__ = ["Claim", "claim", "claim_these", "enqueue"]
@@ -52,66 +50,9 @@ class Claim:
 
 _LOCK_STUDY = f"SELECT study_id FROM {STUDIES} WHERE study_id = :study FOR UPDATE"
 
-# Optuna numbers by count(*); numbers are dense, so the newest trial's number says the same without reading them all.
-_NEXT = (
-    f"coalesce((SELECT t.number + 1 FROM {TRIALS} t WHERE t.study_id = :study AND {NUMBERED}"
-    " ORDER BY t.trial_id DESC LIMIT 1), 0)"
-)
-
-# Read inside the statement that uses it, so that no host works with the number of an earlier `hpo run`.
-_TARGET = "(SELECT trials_target FROM hpo_studies WHERE study_id = :study)"
-
-# All trials but the waiting ones have begun, and there is an index on the waiting ones.
-_WAITING = f"SELECT count(*) FROM {TRIALS} t WHERE t.study_id = :study AND t.state = '{WAITING}' AND {NUMBERED}"
-_BEGUN = f"({_NEXT} - ({_WAITING}))"
-_ROOM = f"greatest(0, least(CAST(:limit AS bigint), coalesce({_TARGET} - {_BEGUN}, CAST(:limit AS bigint))))"
-
-# Every host of a study waits for this lock. Both statements are sent as one, so that it lasts only for one answer and
-# the commit. The second still sees what was committed while the first waited: PostgreSQL gives each statement of such a
-# batch its own snapshot. The commit does not wait for the disk, which would take most of its time: a claim that is lost
-# with the server is one that nobody has written anything about (docs/decisions/changes.md).
-_CLAIM = f"""
-    SELECT set_config('synchronous_commit', 'off', true) FROM ({_LOCK_STUDY}) AS study;
-    WITH picked AS (
-        SELECT t.trial_id FROM {TRIALS} t LEFT JOIN hpo_leases l ON l.trial_id = t.trial_id
-        WHERE t.study_id = :study AND t.state = '{WAITING}' AND {NUMBERED} {{which}}
-        ORDER BY (l.host IS NOT DISTINCT FROM CAST(:host AS text)) DESC, t.number
-        LIMIT {_ROOM} FOR UPDATE OF t SKIP LOCKED
-    ),
-    resumed AS (
-        UPDATE {TRIALS} SET state = '{RUNNING}', datetime_start = {UTC_NOW}
-        FROM picked WHERE {TRIALS}.trial_id = picked.trial_id
-        RETURNING {TRIALS}.trial_id, {TRIALS}.number, {TRIALS}.datetime_start
-    ),
-    next AS (SELECT {_NEXT} AS number FROM {STUDIES} WHERE study_id = :study),
-    made AS (
-        INSERT INTO {TRIALS} (number, study_id, state, datetime_start)
-        SELECT next.number + i, :study, '{RUNNING}', {UTC_NOW}
-        FROM next, generate_series(0, CAST(:new AS int) - 1 {{less}}) AS i
-        WHERE next.number + i < coalesce({_TARGET}, 2147483647)
-        ORDER BY i
-        RETURNING trial_id, number, datetime_start
-    ),
-    noted AS (
-        INSERT INTO hpo_changes (trial_id, study_id, change, note)
-        SELECT trial_id, :study, {CHANGE}, {BEGUN} FROM made
-        ON CONFLICT (trial_id) DO UPDATE SET study_id = excluded.study_id, change = excluded.change,
-            note = excluded.note, ended = NULL
-    ),
-    claimed AS (SELECT *, false AS fresh FROM resumed UNION ALL SELECT *, true FROM made),
-    leased AS (
-        INSERT INTO hpo_leases AS l (trial_id, study_id, worker_id, expires_at, host, claimed_at)
-        SELECT trial_id, :study, :worker, now() + make_interval(secs => :seconds), :host, now() FROM claimed
-        ON CONFLICT (trial_id) DO UPDATE SET worker_id = excluded.worker_id, expires_at = excluded.expires_at,
-            host = excluded.host, claimed_at = excluded.claimed_at
-        RETURNING l.trial_id, l.attempt, l.checkpoint, l.trainer_deaths
-    )
-    SELECT c.trial_id, c.number, l.attempt, l.checkpoint, c.fresh, c.datetime_start, l.trainer_deaths
-    FROM {STUDIES} LEFT JOIN (claimed c JOIN leased l ON l.trial_id = c.trial_id) ON true
-    WHERE {STUDIES}.study_id = :study ORDER BY c.fresh, c.number
-    """
-_CLAIM_NEXT = text(_CLAIM.format(which="", less="- (SELECT CAST(count(*) AS int) FROM picked)"))
-_CLAIM_THESE = text(_CLAIM.format(which="AND t.trial_id = ANY(CAST(:these AS int[]))", less=""))
+_ARGUMENTS = ":study, :worker, :host, CAST(:seconds AS double precision), :limit, :new"
+_CLAIM_NEXT = text(f"SELECT * FROM hpo_claim_next({_ARGUMENTS})")
+_CLAIM_THESE = text(f"SELECT * FROM hpo_claim_these({_ARGUMENTS}, CAST(:these AS int[]))")
 
 
 def claim(
@@ -176,7 +117,7 @@ _QUEUED = text(
 )
 _ENQUEUE = text(
     f"""
-    WITH next AS (SELECT {_NEXT} AS number),
+    WITH next AS (SELECT {next_number(":study")} AS number),
     given AS (
         SELECT * FROM unnest(CAST(:fixed AS text[])) WITH ORDINALITY AS g(fixed, place)
     ),

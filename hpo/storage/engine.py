@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import sqlalchemy
 from sqlalchemy.engine import URL, Engine
 
@@ -21,6 +24,8 @@ __all__ = ["hide_password", "is_outage", "open_engine", "resolve_url", "storage_
 
 # With the driver, because SQLAlchemy 2.1 takes another one for postgresql://, also when plain Optuna opens it.
 _DRIVER = "postgresql+psycopg2"
+IDLE_SECONDS = 5.0
+"""A connection that nobody used for so long is tried before it is used again."""
 
 
 def open_engine(url: str, *, application_name: str = "hpo", statement_seconds: float = 30.0) -> Engine:
@@ -38,7 +43,6 @@ def open_engine(url: str, *, application_name: str = "hpo", statement_seconds: f
             return _other_engine(parsed)
         engine = sqlalchemy.create_engine(
             parsed.set(drivername=_DRIVER),
-            pool_pre_ping=True,
             pool_size=2,
             max_overflow=0,
             pool_timeout=statement_seconds,
@@ -47,6 +51,8 @@ def open_engine(url: str, *, application_name: str = "hpo", statement_seconds: f
             connect_args=_connect_args(parsed, application_name, statement_seconds),
         )
         sqlalchemy.event.listen(engine, "do_connect", lambda _, __, words, options: _connect(*words, **options))
+        sqlalchemy.event.listen(engine, "checkin", _note_use)
+        sqlalchemy.event.listen(engine, "checkout", _ping_if_idle)
         return engine
     except (sqlalchemy.exc.SQLAlchemyError, ImportError, ValueError) as error:
         raise storage_error(error, url) from error
@@ -98,6 +104,24 @@ def _connect(*words: Any, **options: Any) -> Any:
     connection = sqlstate.connect(*words, **options)
     decode_moments(connection)
     return connection
+
+
+def _note_use(_connection: Any, record: Any) -> None:
+    record.info["used"] = time.monotonic()
+
+
+def _ping_if_idle(connection: Any, record: Any, _proxy: Any) -> None:
+    """A server may have restarted meanwhile; then the pool connects anew. Not at every use, as `pool_pre_ping` does:
+    that was every second message of a host."""
+    if time.monotonic() - record.info.get("used", math.inf) < IDLE_SECONDS:
+        return
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        connection.autocommit = False
+    except psycopg2.Error as error:
+        raise sqlalchemy.exc.DisconnectionError from error
 
 
 def _connect_args(url: URL, application_name: str, statement_seconds: float) -> dict[str, Any]:

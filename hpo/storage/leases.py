@@ -23,6 +23,7 @@ __all__ = [
     "reap",
     "release_worker",
     "renew",
+    "renew_and_look",
     "sign_off",
 ]
 
@@ -56,19 +57,7 @@ class ReapResult:
     attempt: int = 0
 
 
-_RENEW = text(
-    f"""
-    WITH seen AS (
-        UPDATE hpo_workers SET seen_at = now(), state = 'running', slots = coalesce(CAST(:slots AS text), slots)
-        WHERE worker_id = :worker
-    ),
-    renewed AS (
-        UPDATE hpo_leases SET expires_at = now() + make_interval(secs => :seconds)
-        WHERE worker_id = :worker RETURNING trial_id
-    )
-    SELECT t.trial_id, CAST(t.state AS text) FROM renewed r JOIN {TRIALS} t ON t.trial_id = r.trial_id
-    """
-)
+_RENEW = text("SELECT * FROM hpo_renew(:worker, CAST(:seconds AS double precision), :slots, CAST(:study AS int))")
 _HELD_ELSEWHERE = text(
     "SELECT t.number, CASE WHEN l.worker_id IS NULL THEN NULL ELSE coalesce(l.host, l.worker_id) END"
     f" FROM {TRIALS} t LEFT JOIN hpo_leases l ON l.trial_id = t.trial_id"
@@ -122,8 +111,17 @@ def renew(
     Returns the trials whose lease it still has, with their state: any state but RUNNING was set by someone else, such
     as a user of the dashboard.
     """
-    bound = {"worker": worker_id, "seconds": float(lease_seconds), "slots": slots_json}
-    return {row[0]: TrialState[row[1]] for row in connection.execute(_RENEW, bound)}
+    return renew_and_look(connection, worker_id, lease_seconds, slots_json, None)[0]
+
+
+def renew_and_look(
+    connection: Connection, worker_id: str, lease_seconds: float, slots_json: str | None, study_id: int | None
+) -> tuple[dict[int, TrialState], list[Expired]]:
+    """What `renew` does and returns, and then what `expired` returns; one message."""
+    bound = {"worker": worker_id, "seconds": float(lease_seconds), "slots": slots_json, "study": study_id}
+    rows = connection.execute(_RENEW, bound).all()
+    held = {row[0]: TrialState[row[1]] for row in rows if row[1] is not None}
+    return held, [Expired(row[0], *row[2:]) for row in rows if row[1] is None]
 
 
 def held_elsewhere(connection: Connection, study_id: int, worker_id: str) -> list[HeldTrial]:

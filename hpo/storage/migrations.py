@@ -19,7 +19,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateColumn
 
-from hpo.storage import changes, tables
+from hpo.storage import changes, routines, tables
 from hpo.storage.optuna_schema import RUNNING, TRIALS, WAITING
 
 __all__ = ["MIGRATIONS", "VERSION", "Migration", "is_mendable", "migrate"]
@@ -54,6 +54,7 @@ MIGRATIONS = (
         ("ALTER TABLE hpo_epochs ADD COLUMN IF NOT EXISTS metrics text",),
     ),
     Migration(3, "every change of a trial is noted, whoever writes it", changes.NOTING),
+    Migration(4, "what every trial asks is planned once for each connection", routines.MAKING),
 )
 """In the order in which they are done."""
 

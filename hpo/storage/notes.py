@@ -18,17 +18,14 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo.conforming import conforms
 from hpo.decoding import Undecodable, decoded
 from hpo.storage.optuna_internals import is_system_attribute
-from hpo.storage.optuna_schema import LARGEST_NUMBER, RUNNING, distribution_text
+from hpo.storage.optuna_schema import LARGEST_NUMBER, distribution_text
 from hpo.storage.reads import STATE_NAMED
 from hpo.storage.save import local_time
 
-__all__ = ["BEGUN", "Notes"]
+__all__ = ["Notes"]
 
 MOST = 6000
 """Characters. What is longer (a traceback, a thousand epochs) is seldom, and read from the trial's rows."""
-
-BEGUN = f"CAST(json_build_object('number', number, 'state', '{RUNNING}', 'begun', datetime_start) AS text)"
-"""SQL: the note of a trial that was just created, of which nothing else is known."""
 
 
 class _Note(TypedDict, total=False):

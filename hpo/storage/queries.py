@@ -18,6 +18,7 @@ from hpo.storage.leases import (
     reap,
     release_worker,
     renew,
+    renew_and_look,
     sign_off,
 )
 from hpo.storage.news import read_news
@@ -97,6 +98,7 @@ __all__ = [
     "register_worker",
     "release_worker",
     "renew",
+    "renew_and_look",
     "resume_study",
     "save",
     "set_budget",

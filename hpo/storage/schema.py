@@ -10,7 +10,7 @@ import optuna
 from sqlalchemy import Connection, Engine, exc, text
 
 from hpo.errors import StorageError
-from hpo.storage import changes, migrations, optuna_internals, optuna_schema, tables
+from hpo.storage import changes, migrations, optuna_internals, optuna_schema, routines, tables
 from hpo.storage.database_url import hide_password
 from hpo.storage.failures import storage_error
 from hpo.storage.optuna_schema import REVISION_TABLE, VERSION_TABLE
@@ -26,7 +26,9 @@ __all__ = [
     "what_is_missing",
 ]
 
-_NOT_READ = {tables.changes.name, *(f"trigger {name}" for name in changes.TRIGGERS)}
+_MADE = (*(f"trigger {name}" for name in changes.TRIGGERS), *(f"function {name}" for name in routines.ROUTINES))
+"""What stands beside the tables."""
+_NOT_READ = {tables.changes.name, *_MADE}
 """What only a search works with."""
 _LOCK = 0x68706F  # "hpo": any number that all our processes agree on
 _MIN_SERVER = 130000
@@ -163,6 +165,11 @@ _NOTED = (
     f" ({', '.join(sorted({f'to_regclass({table!r})' for table, _, _ in changes.TRIGGERS.values()}))}))"
 )
 """SQL: the triggers on those of Optuna's tables whose changes are noted; null without any."""
+_PLANNED = (
+    "(SELECT array_agg(p.proname::text) FROM pg_proc p JOIN pg_class c ON c.relnamespace = p.pronamespace"
+    " WHERE c.oid = to_regclass('hpo_changes') AND starts_with(p.proname, 'hpo_'))"
+)
+"""SQL: the functions beside hpo's tables; null without any."""
 _COLUMNS = (
     "(SELECT array_agg(c.relname || '.' || a.attname) FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid"
     f" WHERE c.oid IN ({_OURS}) AND a.attnum > 0 AND NOT a.attisdropped)"
@@ -175,11 +182,11 @@ def _look(connection: Connection) -> SchemaState:
         raise StorageError(
             f"{connection.dialect.name} is not PostgreSQL", next="give postgresql://user@host:5432/database"
         )
-    server, revised, stamped, allowed, present, noted = connection.execute(
+    server, revised, stamped, allowed, present, noted, planned = connection.execute(
         text(
             f"SELECT current_setting('server_version_num')::int, to_regclass('{REVISION_TABLE}') IS NOT NULL,"
             f" to_regclass('{VERSION_TABLE}') IS NOT NULL, has_table_privilege(to_regclass('hpo_schema'), 'SELECT'),"
-            f" {_COLUMNS}, {_NOTED}"
+            f" {_COLUMNS}, {_NOTED}, {_PLANNED}"
         )
     ).one()
     columns = frozenset(present or ())
@@ -196,7 +203,8 @@ def _look(connection: Connection) -> SchemaState:
             revision = f"before alembic ({legacy})"
     wanted = optuna_internals.head_revision()
     found = None if not columns else int(version or 0)
-    missing = (*_missing(columns), *(f"trigger {name}" for name in changes.TRIGGERS if name not in (noted or ())))
+    made = {*(f"trigger {name}" for name in noted or ()), *(f"function {name}" for name in planned or ())}
+    missing = (*_missing(columns), *(name for name in _MADE if name not in made))
     return SchemaState(int(server), revision, wanted, found, missing, str(by or ""))
 
 

@@ -47,7 +47,7 @@ DATABASE_PROTECTIONS = (
     Protection(
         "the grace",
         "search/reaper.py",
-        "Reaper.visit",
+        "Reaper._due",
         "now - self._first_seen[key] >= self._grace_seconds",
         "True",
         DATABASE + "a_server_away_for_longer_than_the_lease_costs_nothing",
@@ -101,10 +101,10 @@ DATABASE_PROTECTIONS = (
     ),
     Protection(
         "others are not overruled",
-        "storage/save.py",
-        "_sort_out",
-        "adopt and finish is not None and free",
-        "adopt",
+        "storage/saving.py",
+        "_ADOPTED",
+        "f\"in_adopt AND t.trial_id = ANY(ended_id) AND t.state = '{WAITING}' AND l.worker_id IS NULL\"",
+        "'in_adopt'",
         DATABASE + "a_journal_does_not_overrule_the_host_that_went_on_meanwhile",
         "dropped from the journal",
     ),
