@@ -92,7 +92,7 @@ class AskTell:
     def synchronise(self, connection: Connection, claimed: Sequence[int] = ()) -> None:
         """Read into the cache what changed since the last time, whoever changed it, and the trials just claimed."""
         self.claimed.update(claimed)
-        also = [*claimed, *([] if self._plans is None else self.cache.open_ids())]  # a plan is made from their curves
+        also = [*claimed, *([] if self._plans is None else self._plans.unnoted())]
         trials, horizon = queries.read_news(connection, self.study_id, self.cache, also)
         for trial in trials:
             if trial_id_of(trial) in claimed and (reason := self._intake.refusal(trial)):

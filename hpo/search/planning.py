@@ -32,6 +32,9 @@ from hpo.trainers.trial import Trial
 
 __all__ = ["Planner"]
 
+LOOK_SECONDS = 30.0
+"""How often reports are looked for that nobody has noted."""
+
 
 class Planner:
     """Decides for one host. The storage thread calls everything but `trained` and `paused`, which are the loop's.
@@ -60,6 +63,7 @@ class Planner:
         self._others: Collection[str] | None = None  # other hosts at work; None while nobody has looked
         self._clocks: dict[int, _Clock] = {}  # by number
         self._note = ""
+        cache.all_is_news, self._looked = True, -math.inf  # a plan is made from curves
 
     # What it is told ----------------------------------------------------------------------------------------------
 
@@ -69,6 +73,14 @@ class Planner:
         self._target = math.inf if counts.trials_target is None else counts.trials_target
         workers = queries.at_work(connection, self._study_id, self._lease_seconds)
         self._others = {worker.host for worker in workers} - {self._host}
+
+    def unnoted(self) -> list[int]:
+        """Now and then, every open trial of others: hpo notes each report, plain Optuna and a script do not."""
+        now = time.monotonic()
+        if now - self._looked < LOOK_SECONDS:
+            return []
+        self._looked = now
+        return self._cache.open_ids()
 
     def trained(self, trial: Trial, message: Epoch) -> None:
         """An epoch of a trial has ended here, or is told again."""
@@ -173,22 +185,23 @@ class Planner:
 
     def _trials(self) -> list[Progress]:
         """Where every trial stands, with what can go on here."""
-        hosts = {trial.number: str(record_of(trial).get("host", "")) for trial in self._standing.unfinished()}
+        waiting = {trial.number: trial for trial in self._standing.waiting()}
         trials = self._standing.trials(self._until)
         best_first = sorted(
             (trial for trial in trials if trial.waits and len(trial.values)),
             key=lambda trial: _rank(trial, maximize=self._study.directions[0] == "maximize"),
         )
         self._kept.keep_within_bound([trial.number for trial in best_first])
-        return [self._here(trial, hosts.get(trial.number, "")) for trial in trials]
+        return [self._here(trial, waiting.get(trial.number)) for trial in trials]
 
-    def _here(self, trial: Progress, host: str) -> Progress:
+    def _here(self, trial: Progress, waiting: FrozenTrial | None) -> Progress:
         """With the seconds that were seen here, and whether this host has the checkpoint of one that waits."""
         clock = self._clocks.get(trial.number)
         if clock is not None and clock.count and not math.isfinite(trial.seconds):
             trial = replace(trial, seconds=clock.seconds / clock.count)
         if not trial.waits or not len(trial.values) or self._kept.has(trial.number):
             return trial
+        host = "" if waiting is None else str(record_of(waiting).get("host", ""))
         elsewhere = host not in ("", self._host) and (self._others is None or host in self._others)
         return replace(trial, held=elsewhere, lost=not elsewhere)
 

@@ -22,11 +22,12 @@ _CONSTRAINED = constraint_key("")
 
 
 class Standing:
-    """Reads each finished trial once: a study may have ten thousand, and each is packed away."""
+    """Reads each trial once for each change: a study may have ten thousand, and finished ones are packed away."""
 
     def __init__(self, cache: StudyCache, study_id: int, epochs: int, *, baseline_first: bool) -> None:
         self._cache, self._study_id, self._epochs, self._baseline_first = cache, study_id, epochs, baseline_first
         self._finished: dict[int, Progress] = {}
+        self._open: dict[int, tuple[FrozenTrial, Progress]] = {}  # by number; a trial that changes is another object
         self._heard = 0
 
     def trials(self, until: Mapping[int, int]) -> list[Progress]:
@@ -36,9 +37,12 @@ class Standing:
             self._finished.pop(trial.number, None)
             if trial.state.is_finished():
                 self._finished[trial.number] = self._progress(trial)
-        found = dict(self._finished)
+        found, seen, self._open = dict(self._finished), self._open, {}
         for trial in self.unfinished():
-            progress = self._progress(trial)
+            known, progress = seen.get(trial.number, (None, None))
+            if progress is None or known is not trial:
+                progress = self._progress(trial)
+            self._open[trial.number] = trial, progress
             if trial.state is TrialState.RUNNING:
                 last = until.get(trial.number) or next(iter(decisions_of(trial)[::-1]), {}).get("until", 0)
                 progress = replace(progress, until=max(last, len(progress.values) + 1))

@@ -45,6 +45,7 @@ class StudyCache(SingleStudyStorage):
         self._dropped: set[int] = set()  # no longer ours: the database is right about it
         self.notes = Notes(len(directions))
         self.horizon = Horizon()  # up to which `apply` was given what changed
+        self.all_is_news = False  # whether other hosts want to know of reports and user attributes, too, as they come
 
     # The storage thread calls these.
 
@@ -133,7 +134,8 @@ class StudyCache(SingleStudyStorage):
         """Everything written since the last call. On an outage, `merge` the next batch into it and try again."""
         with self._lock:
             taken, self._writes = self._writes, WriteBatch()
-            for trial_id in {*taken.params, *taken.system_attrs, *taken.finishes} - taken.requeues.keys():
+            told = taken.trial_ids() if self.all_is_news else {*taken.params, *taken.system_attrs, *taken.finishes}
+            for trial_id in told - taken.requeues.keys():
                 taken.note(trial_id, self.notes.written(self._trials[trial_id]))
             return taken
 

@@ -96,6 +96,33 @@ def test_a_transaction_under_way_is_not_passed_over(engine: Engine, study_id: in
     assert {trial.state for trial in reader.known.values()} == {TrialState.COMPLETE}
 
 
+def test_reports_alone_are_news_where_plans_are_made_from_curves_however_long_they_are(
+    engine: Engine, study_id: int
+) -> None:
+    writer, reader = StudyCache(study_id, "s", (StudyDirection.MAXIMIZE,)), Reader(engine, study_id)
+
+    def save() -> list[int]:
+        with engine.begin() as c:
+            queries.save(c, writer.take_writes(), "w")
+        return reader.read()
+
+    with engine.begin() as c:
+        [claim] = queries.claim(c, study_id, "w", "w", 60, 1)
+    writer.start(claim)
+    writer.set_trial_param(claim.trial_id, "lr", 1e-3, LR)
+    assert save() == [0]
+    writer.report(queries.EpochRow(claim.trial_id, 1), [(1, 0.5)])
+    assert save() == []
+    writer.all_is_news = True
+    writer.report(queries.EpochRow(claim.trial_id, 2), [(2, 0.75)])
+    assert save() == [0]
+    assert reader.known[0].intermediate_values == {1: 0.5, 2: 0.75}
+    writer.set_trial_user_attr(claim.trial_id, "decisions", "long" * 2000)
+    assert save() == [0]
+    assert reader.known[0].user_attrs == {"decisions": "long" * 2000}
+    assert save() == []
+
+
 def test_every_write_of_plain_optuna_is_seen(engine: Engine, study_id: int, database_url: str) -> None:
     """Enqueued, begun, given parameters and attributes, told, added: each by itself, as a script does."""
     theirs = optuna.load_study(study_name="mlp_digits", storage=database_url)
