@@ -1,10 +1,11 @@
 """How many hosts one PostgreSQL serves: real storage threads, trials that only take time.
 
-    python -m benchmarks.scale [--workers 8 64 256 512] [--rounds 1] [--seconds 30] [--whole] [--record]
+    python -m benchmarks.scale [--workers 64 256 512 1024] [--pooled 512 2048] [--seconds 20] [--whole] [--record]
 
 A worker is a host with one slot, its storage thread and its connection; trial lengths are lognormal around the given
 median, and a trial has five epochs. Light workers (benchmarks/light_workers.py) leave out what costs only the host, so
-that a small machine can hold hundreds; `--whole` runs their loops and samplers, too.
+that a small machine can hold hundreds; `--whole` runs their loops and samplers, too. `--pooled`: so many workers reach
+the server through PgBouncer and 40 connections.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from typing import Any
 
 import psutil
 from sqlalchemy import Engine, text
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 
 from benchmarks.light_workers import light_workers
 from benchmarks.metering import postgres_cpu
+from benchmarks.pooling import pooled
 from benchmarks.recording import recorded
 from benchmarks.whole_workers import found, whole_workers
 from hpo.search.code import code_facts
@@ -36,6 +38,8 @@ SPAWN = get_context("spawn")
 WORKERS_PER_PROCESS = 128
 WHOLE_PER_PROCESS = 32
 TARGET = 10_000_000
+POOL = 40
+"""Connections of PgBouncer's to the server, as in docs/deploy.md."""
 MEAN = 1.133
 """Of a lognormal with sigma 0.5, in medians."""
 
@@ -48,11 +52,13 @@ class Row:
     """
 
     workers: int
+    pooled: bool
     trials: float
     ideal: float
     waited: float
     server_cpu: float
     clients_cpu: float
+    pooler_cpu: float
     connections: int
     commits: float
     locked: float
@@ -64,14 +70,16 @@ class Row:
 def main() -> None:
     options = _options()
     with recorded("scale", "Hosts on one PostgreSQL", options.record), tempfile.TemporaryDirectory() as folder:
-        home, rows = Path(folder), []
+        home = Path(folder)
         try:
-            url = _server(home, connections=max(options.workers) + 50)
+            url = _server(home, connections=max([POOL, *options.workers]) + 50)
             _print_head(url, options)
             for turn in range(options.rounds):
                 for workers in options.workers:
-                    rows.append(_measure(url, home, f"scale{turn}_{workers}", workers, options))
-                    _print_row(rows[-1])
+                    _print_row(_measure(url, home, f"scale{turn}_{workers}", workers, options))
+                for workers in options.pooled:
+                    with pooled(make_url(url), home, POOL, workers + 50) as (by, pooler):
+                        _print_row(_measure(url, home, f"pooled{turn}_{workers}", workers, options, by, pooler))
         finally:
             leave_embedded(home)
 
@@ -86,24 +94,34 @@ def _server(home: Path, connections: int) -> str:
     return embedded_url(home)
 
 
-def _measure(url: str, home: Path, database: str, workers: int, options: argparse.Namespace) -> Row:
-    """One study of its own, `workers` coordinators on it: warm up, measure, stop."""
+def _measure(
+    url: str,
+    home: Path,
+    database: str,
+    workers: int,
+    options: argparse.Namespace,
+    by: URL | None = None,
+    pooler: psutil.Process | None = None,
+) -> Row:
+    """One study of its own, `workers` coordinators on it: warm up, measure, stop. by: how they reach it, if not by
+    `url`."""
     admin = open_engine(url)
     with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text(f"CREATE DATABASE {database}"))
     admin.dispose()
     direct = make_url(url).set(database=database)
-    engine = open_engine(direct.render_as_string(hide_password=False))
+    engine = open_engine(direct.render_as_string(hide_password=False), statement_seconds=300.0)
     prepare_study(engine, found(options.sampler), OpenOptions(trials_target=TARGET), code_facts())
     with engine.connect() as connection:
         study_id = connection.execute(text("SELECT study_id FROM studies")).scalar_one()
-    processes, pipes = _start(direct.render_as_string(hide_password=False), study_id, workers, options)
-    time.sleep(options.trial_seconds)
+    reached = direct if by is None else by.set(database=database)
+    processes, pipes = _start(reached.render_as_string(hide_password=False), study_id, workers, options)
+    time.sleep(3 * options.trial_seconds)  # each connection makes its plans with its first trials
     for pipe in pipes:
         pipe.send("measure")
-    before = _counters(engine, home, processes)
+    before = _counters(engine, home, processes, pooler)
     connections, locked = _watch_connections(engine, options.seconds)
-    after = _counters(engine, home, processes)
+    after = _counters(engine, home, processes, pooler)
     for pipe in pipes:
         pipe.send("stop")
     ends = [pipe.recv() for pipe in pipes]
@@ -115,11 +133,13 @@ def _measure(url: str, home: Path, database: str, workers: int, options: argpars
     mean_trial = options.trial_seconds * MEAN
     return Row(
         workers=workers,
+        pooled=by is not None,
         trials=per_second["trials"],
         ideal=workers / mean_trial,
         waited=sum(wait for end in ends for wait in end["idle"]) / (workers * took),
         server_cpu=per_second["server"],
         clients_cpu=per_second["clients"],
+        pooler_cpu=per_second["pooler"],
         connections=connections,
         commits=per_second["commits"],
         locked=locked,
@@ -148,7 +168,7 @@ def _start(url: str, study_id: int, workers: int, options: argparse.Namespace) -
     return processes, pipes
 
 
-def _counters(engine: Engine, home: Path, processes: Sequence[Any]) -> dict[str, float]:
+def _counters(engine: Engine, home: Path, processes: Sequence[Any], pooler: psutil.Process | None) -> dict[str, float]:
     postmaster = int((home / "postgres" / "postmaster.pid").read_text().split()[0])
     with engine.connect() as connection:
         trials = connection.execute(text("SELECT count(*) FROM trials WHERE state = 'COMPLETE'")).scalar_one()
@@ -156,12 +176,14 @@ def _counters(engine: Engine, home: Path, processes: Sequence[Any]) -> dict[str,
             text("SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()")
         ).scalar_one()
     used = [psutil.Process(process.pid).cpu_times() for process in processes]
+    pooling = [] if pooler is None else [pooler.cpu_times()]
     return {
         "time": time.monotonic(),
         "trials": trials,
         "commits": commits,
         "server": postgres_cpu(postmaster),
         "clients": sum(each.user + each.system for each in used),
+        "pooler": sum(each.user + each.system for each in pooling),
     }
 
 
@@ -189,17 +211,19 @@ def _print_head(url: str, options: argparse.Namespace) -> None:
         f"{options.seconds:g} s measured, {options.rounds} rounds;\n"
         f"PostgreSQL {version} and all workers on this machine; CPU is of one core\n\n"
         "| workers | trials/s | without any wait | slots waited | server CPU a trial, ms | server CPU | workers' CPU "
-        "| connections | commits/s | waiting for a lock | news known after, s (median, 95 %) | failed |\n"
-        f"{'|---' * 12}|"
+        "| PgBouncer's CPU | connections | commits/s | waiting for a lock | news known after, s (median, 95 %) "
+        "| failed |\n"
+        f"{'|---' * 13}|"
     )
 
 
 def _print_row(row: Row) -> None:
     ages = f"{median(row.ages):.1f}, {row.ages[int(len(row.ages) * 0.95)]:.1f}" if row.ages else "-"
     print(
-        f"| {row.workers} | {row.trials:.2f} | {row.ideal:.2f} | {row.waited:.1%} | "
+        f"| {row.workers}{' by PgBouncer' if row.pooled else ''} | {row.trials:.2f} | {row.ideal:.2f} | "
+        f"{row.waited:.1%} | "
         f"{row.server_cpu / max(row.trials, 1e-9) * 1000:.1f} | {row.server_cpu:.0%} | {row.clients_cpu:.0%} | "
-        f"{row.connections} | {row.commits:.0f} | {row.locked:.1f} | {ages} | "
+        f"{row.pooler_cpu:.0%} | {row.connections} | {row.commits:.0f} | {row.locked:.1f} | {ages} | "
         f"{' '.join([str(row.failed), row.why]).strip()} |",
         flush=True,
     )
@@ -207,9 +231,10 @@ def _print_row(row: Row) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--workers", type=int, nargs="+", default=[8, 64, 256, 512])
+    parser.add_argument("--workers", type=int, nargs="+", default=[64, 256, 512, 1024])
+    parser.add_argument("--pooled", type=int, nargs="*", default=[512, 2048], help="workers that share 40 connections")
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=30.0, help="measured, after a warm-up")
+    parser.add_argument("--seconds", type=float, default=20.0, help="measured, after a warm-up")
     parser.add_argument("--trial-seconds", type=float, default=5.0, help="median")
     parser.add_argument("--whole", action="store_true", help="real loops and samplers, up to about 256")
     parser.add_argument("--sampler", choices=["random", "tpe"], default="random", help="of whole workers")
