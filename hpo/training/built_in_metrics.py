@@ -7,7 +7,11 @@ from torch import Tensor
 
 from hpo.errors import StudyError
 
-__all__ = ["auroc", "balanced_accuracy", "label_auroc", "label_f1", "macro_f1", "mae", "r2", "rmse", "top5"]
+__all__ = ["NoValue", "auroc", "balanced_accuracy", "label_auroc", "label_f1", "macro_f1", "mae", "r2", "rmse", "top5"]
+
+
+class NoValue(StudyError):
+    """These targets give a metric no value, whatever the outputs; more of them might."""
 
 
 def macro_f1(outputs: Tensor, targets: Tensor) -> float:
@@ -32,7 +36,7 @@ def auroc(outputs: Tensor, targets: Tensor) -> float:
     shares = torch.softmax(outputs.double(), 1)
     classes = targets.unique()
     if len(classes) < 2:
-        raise StudyError(
+        raise NoValue(
             f"val_auroc has no value: all {len(targets)} labels are of one class",
             next="take another metric, or a validation part that has every class",
         )
@@ -77,7 +81,7 @@ def label_auroc(outputs: Tensor, targets: Tensor) -> float:
     true = targets > 0.5
     mixed = [label for label in range(true.shape[1]) if bool(true[:, label].any()) and not bool(true[:, label].all())]
     if not mixed:
-        raise StudyError("val_auroc has no value: each label is on all items, or on none", next="take another metric")
+        raise NoValue("val_auroc has no value: each label is on all items, or on none", next="take another metric")
     scores = outputs.double()
     return float(torch.stack([_area(scores[:, label], true[:, label]) for label in mixed]).mean())
 
@@ -100,5 +104,5 @@ def r2(outputs: Tensor, targets: Tensor) -> float:
     outputs, targets = outputs.double(), targets.double()
     spread = (targets - targets.mean(0)).square().sum(0)
     if not bool((spread > 0).all()):
-        raise StudyError("val_r2 has no value: a target is the same everywhere", next="take val_rmse")
+        raise NoValue("val_r2 has no value: a target is the same everywhere", next="take val_rmse")
     return float((1.0 - (outputs - targets).square().sum(0) / spread).mean())

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 
 import torch
 from torch import Tensor
 
+from hpo.data.streamed_set import StreamedSet
 from hpo.errors import HpoError
 from hpo.messages import Job
+from hpo.training.built_in_metrics import NoValue
 from hpo.training.configuration import Recipe
 from hpo.training.losses import losses
 from hpo.training.metrics import MetricSet
@@ -23,8 +25,8 @@ from hpo.user_code import line_of, named_error
 
 __all__ = ["check_parts"]
 
-MOST = 512
-"""So many targets of the validation part are tried, with random outputs."""
+MOST, LOADED_AT_MOST = 512, 32
+"""So many targets of the validation part are tried, with random outputs; the second of those that must be loaded."""
 
 
 def check_parts(job: Job, data: TrainValSplit, outputs_for: Callable[[Tensor], Tensor], device: torch.device) -> None:
@@ -35,12 +37,13 @@ def check_parts(job: Job, data: TrainValSplit, outputs_for: Callable[[Tensor], T
     recipe = Recipe.read(job.config, job.parts)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(0)
-        targets = data.some_targets(MOST)
+        tried = data.some_validation(LOADED_AT_MOST if isinstance(data.images, StreamedSet) else MOST)
+        targets = data.some_targets(tried)
         outputs = outputs_for(targets)
         loss = own_part(job, "loss")
         if loss is not None:
             _check_loss(loss, losses(job, recipe, device).train, outputs, targets)
-        _check_metrics(job, outputs.detach(), targets, device)
+        _check_metrics(job, outputs.detach(), targets, device, whole=len(tried) == len(data.validation))
         check_predict(job, outputs.detach().cpu())
         optimizer = own_part(job, "optimizer")
         if optimizer is not None:
@@ -66,13 +69,15 @@ def _check_loss(part: OwnPart, function: Callable[[Tensor, Tensor], Tensor], out
         raise part.error(f"is {value.item()} for random outputs", next="return a finite number for any outputs")
 
 
-def _check_metrics(job: Job, outputs: Tensor, targets: Tensor, device: torch.device) -> None:
+def _check_metrics(job: Job, outputs: Tensor, targets: Tensor, device: torch.device, *, whole: bool) -> None:
+    """whole: whether a trial is scored on these targets and no others; some may all be of one class"""
     for part in MetricSet(job, device).parts:
         with _told(part), torch.inference_mode():
             metrics = MetricSet(job, device, only=part.name)
             for rows in (slice(None, len(targets) // 2), slice(len(targets) // 2, None)):
                 metrics.add(outputs[rows], targets[rows])
-            metrics.compute()
+            with nullcontext() if whole else suppress(NoValue):
+                metrics.compute()
 
 
 def _check_optimizer(network: torch.nn.Module, recipe: Recipe, device: torch.device, part: OwnPart) -> None:

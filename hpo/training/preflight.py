@@ -21,9 +21,9 @@ from hpo.messages import Inspect, Inspected, Job
 from hpo.models.build import build_model, count_parameters, resolve, trace
 from hpo.models.inputs import Shape, shape_of
 from hpo.study.tasks import TASKS
-from hpo.training.augmenting import laid_out
 from hpo.training.configuration import Recipe
 from hpo.training.device import peak_memory_bytes, reset_peak_memory, set_deterministic, synchronize
+from hpo.training.odd_metrics import odd_metrics, score_some
 from hpo.training.parts_check import check_parts
 from hpo.training.sample import sample
 from hpo.training.tasks import output_shape, random_outputs, task_of
@@ -36,8 +36,8 @@ __all__ = ["inspect_study"]
 STEPS, SECONDS = 5, 3.0
 """How many steps a rehearsal times, and the seconds after which fewer are enough."""
 
-SCORED = 4
-"""Batches of samples that must be loaded."""
+SCORED_AT_MOST, SCORED = 512, 4
+"""Samples of the validation part; batches of those that must be loaded."""
 
 Problem = dict[str, Any]
 
@@ -64,7 +64,9 @@ def inspect_study(request: Inspect, data: DataCache, device: torch.device, *, re
             return Inspected(None, costs, data=about)
         about |= _about(jobs[0], split, data)
         seen = sample(jobs[0], split, Path(request.sample)) if request.sample else {}
-        return Inspected(None, costs, _rehearsals(jobs, costs, data, device, record), seen, about)
+        rehearsals = _rehearsals(jobs, costs, data, device, record)
+        about["notes"] += dict.fromkeys(note for one in rehearsals for note in one.pop("notes"))
+        return Inspected(None, costs, rehearsals, seen, about)
     except HpoError as error:
         return Inspected(problem=_described(error))
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a loader is the user's code and may raise anything
@@ -136,7 +138,10 @@ def _rehearsals(
 
 
 def _rehearse(job: Job, data: DataCache, device: torch.device, record: bool) -> dict[str, Any]:
-    """train_images, step_seconds, epoch_seconds (validation included) and peak_memory_bytes of real steps."""
+    """train_images, step_seconds, epoch_seconds (validation included) and peak_memory_bytes of real steps.
+
+    notes: which metric is not a number after them. StudyError for one without which nothing can be decided.
+    """
     reset_peak_memory(device)
     recipe, parts = Recipe.read(job.config, job.parts), data.parts(job)
     set_deterministic(recipe.deterministic)
@@ -153,15 +158,18 @@ def _rehearse(job: Job, data: DataCache, device: torch.device, record: bool) -> 
         synchronize(device)
         steps += 1
     step_seconds = (perf_counter() - start) / steps
-    sample = parts.validation[: SCORED * recipe.batch_size if isinstance(parts.images, StreamedSet) else 512]
+    sample = parts.some_validation(
+        SCORED * recipe.batch_size if isinstance(parts.images, StreamedSet) else SCORED_AT_MOST
+    )
     start = perf_counter()
-    state.score(laid_out(parts.images, recipe), lambda: False, sample)
+    scored = score_some(state, sample)
     validation_seconds = (perf_counter() - start) * len(parts.validation) / len(sample)
     return {
         "train_images": len(parts.train),
         "step_seconds": step_seconds,
         "epoch_seconds": step_seconds * len(batches) + validation_seconds,
         "peak_memory_bytes": peak_memory_bytes(device),
+        "notes": odd_metrics(state, job, scored),
     }
 
 

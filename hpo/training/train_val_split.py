@@ -42,11 +42,29 @@ class TrainValSplit:
     validation: Tensor
     checksum: str
 
-    def some_targets(self, most: int) -> Tensor:
-        """Those of up to `most` samples of the validation part, on the device; of a few that must be loaded for it."""
+    def some_targets(self, index: Tensor) -> Tensor:
+        """Those of the samples at `index`, on the device; torch Datasets load them."""
         if isinstance(self.images, StreamedSet):
-            return self.images.batch(self.validation[: min(most, LOADED_AT_MOST)])[1]
-        return as_trained(self.images.labels[self.validation[:most]])
+            return self.images.batch(index)[1]
+        return as_trained(self.images.labels[index])
+
+    def some_validation(self, most: int) -> Tensor:
+        """Indices of up to `most` samples from all over the validation part, of every class if that many fit."""
+        count = len(self.validation)
+        spread = torch.linspace(0, count - 1, min(most, count), dtype=torch.float64).round().long()
+        labels = self.images.labels[self.validation].cpu()
+        places = (
+            torch.cat([_one_of_each(labels), spread]) if labels.ndim == 1 and not labels.is_floating_point() else spread
+        )
+        kept = torch.tensor(list(dict.fromkeys(places.tolist()))[:most], dtype=torch.int64)
+        return self.validation[kept.sort().values.to(self.validation.device)]
+
+
+def _one_of_each(labels: Tensor) -> Tensor:
+    """The first place int64 of each value in `labels` [N]."""
+    values, which = labels.unique(return_inverse=True)
+    places = torch.full((len(values),), len(labels))
+    return places.scatter_reduce_(0, which, torch.arange(len(labels)), "amin")
 
 
 class DataCache:

@@ -9,12 +9,14 @@ import torch
 from training_jobs import METRICS, OWN_PARTS, chosen, part
 
 from hpo.errors import StudyError
-from hpo.messages import Epoch, Finished, Inspect, Job
+from hpo.messages import Epoch, Finished, Inspect, Inspected, Job
+from hpo.training import parts_check, preflight
 from hpo.training.fit import fit, train
 from hpo.training.outcomes import failure
 from hpo.training.preflight import inspect_study
 from hpo.training.progress import StopRequest
 from hpo.training.schedules import Plateau
+from hpo.training.train_val_split import TrainValSplit
 from hpo.training.trial_run import TrialRun
 
 pytestmark = pytest.mark.numeric
@@ -136,3 +138,61 @@ def test_parts_that_work_pass_the_inspection(make_job: Any, data: Any, device: t
         inspected = inspect_study(Inspect(job, [job.config], rehearse=True), data, device)
         assert inspected.problem is None
         assert inspected.rehearsals
+
+
+def rehearsed(job: Job, data: Any, device: torch.device) -> Inspected:
+    return inspect_study(Inspect(job, [job.config], rehearse=True), data, device)
+
+
+def test_a_metric_that_is_nan_after_the_rehearsed_steps_is_told_by_its_name(
+    make_job: Any, data: Any, device: torch.device
+) -> None:
+    """It stops a search where a trial goes by it; where the loss is no number either, that is the configuration's."""
+    parts = {"metrics": {"odd": part("not_a_number", direction="maximize")}}
+    told = rehearsed(make_job(parts=parts), data, device)
+    assert told.problem is None
+    assert told.data["notes"] == ["odd is nan after a few steps with lr 0.01 · batch_size 32"]
+    problem = rehearsed(make_job(parts=parts, protocol={"objectives": ["odd"]}), data, device).problem
+    assert problem is not None
+    assert problem["fact"] == "the metric odd is nan for all 60 validation samples, and a trial goes by it"
+    assert "parts_of_training.py, line" in problem["evidence"][1]
+    wild = rehearsed(make_job(parts=parts, protocol={"objectives": ["odd"]}, lr=1e30), data, device)
+    assert wild.problem is None
+    assert [note for note in wild.data["notes"] if "odd" not in note] == [
+        "val_loss is nan after a few steps with lr 1e+30 · batch_size 32: such a trial ends as diverged"
+    ]
+
+
+def test_a_metric_is_refused_for_all_that_is_scored_not_for_some_of_it(
+    make_job: Any, data: Any, device: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight, "SCORED_AT_MOST", 40)
+    parts = {"metrics": {"rare": part("number_of_many", direction="maximize")}}
+    told = rehearsed(make_job(parts=parts, protocol={"objectives": ["rare"]}), data, device)
+    assert told.problem is None
+    assert told.data["notes"] == []
+
+
+def test_a_rare_class_is_among_the_targets_that_a_metric_is_tried_with(
+    make_job: Any, data: Any, device: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else val_auroc would be refused where 1 in 1,000 is a fraud; and some that give it no value refuse no search."""
+    split = data.parts(make_job())
+    labels = split.images.labels[split.some_validation(12)]
+    assert sorted(set(labels.tolist())) == list(range(10))
+    assert len(labels) == 12
+    assert len(split.some_validation(1000)) == len(split.validation)
+    parts = {
+        "metrics": {
+            "val_auroc": {"function": "hpo.training.built_in_metrics:auroc", "reads": [], "direction": "maximize"}
+        }
+    }
+    job = make_job(parts=parts, protocol={"objectives": ["val_auroc"]})
+    monkeypatch.setattr(parts_check, "MOST", 1)
+    monkeypatch.setattr(preflight, "SCORED_AT_MOST", 1)
+    assert rehearsed(job, data, device).problem is None
+    monkeypatch.setattr(parts_check, "MOST", 512)
+    monkeypatch.setattr(TrainValSplit, "some_targets", lambda split, index: torch.zeros(len(index), dtype=torch.int64))
+    problem = rehearsed(job, data, device).problem
+    assert problem is not None
+    assert problem["fact"] == "val_auroc has no value: all 60 labels are of one class"
