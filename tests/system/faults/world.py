@@ -122,6 +122,16 @@ class World:
         if self.fake is not None:
             self.fake = {"log": str(self.folder / "log"), "hold": str(self.hold), **self.fake}
 
+    @property
+    def environ(self) -> dict[str, str]:
+        """What every process in it has in its environment."""
+        return {
+            "PYTHONPATH": str(ROOT),
+            "HPO_HOME": str(self.folder / "home"),
+            "HPO_CHECKPOINT_DIR": str(self.folder / "checkpoints"),
+            "HPO_LEASE_SECONDS": str(self.lease_seconds),
+        }
+
     def start(self, *arguments: str, command: str = "run", **environ: str) -> Hpo:
         """`hpo run` (or another command) on the study, with two trainers."""
         given = [command, "--study", self.study, *arguments]
@@ -130,10 +140,7 @@ class World:
             given += ["--trainers", "2"] if "--trainers" not in arguments else []
         variables = {
             **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "HPO_HOME": str(self.folder / "home"),
-            "HPO_CHECKPOINT_DIR": str(self.folder / "checkpoints"),
-            "HPO_LEASE_SECONDS": str(self.lease_seconds),
+            **self.environ,
             **({"HPO_STORAGE": self.url} if command == "check" else {}),
             **({"FAKE": json.dumps(self.fake)} if self.fake is not None else {}),
             **environ,
