@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hpo.data.files import Folders, RawImages, Split, cached, checksum
-from hpo.data.folder_index import ImageFile, digest_of, index, list_folder
+from hpo.data.folder_index import ImageFile, Listing, digest_of, index, list_folder
 from hpo.data.pixels import Shape, decode_share, prepare
 from hpo.data.splits import split_apart
 from hpo.errors import DataError
 from hpo.wording import bytes_text
 
-__all__ = ["load"]
+__all__ = ["load", "test_files"]
 
 SOON = 0.1
 """Seconds of decoding that are done here: processes of their own would not be done much sooner."""
@@ -58,14 +58,7 @@ def load(
     key = f"{digest}-{channels}x{height}x{width}-{test:g}"
 
     def decode() -> RawImages:
-        listing = list_folder(Path(path), where)
-        files = index(listing, folders.cache)
-        if digest_of(files) != digest:
-            raise DataError(
-                f"the images in {path} have changed since the study was started",
-                evidence=[where],
-                next="start the study again; it says what changed",
-            )
+        listing, files = _listed(folders, path, digest, where)
         train, tested = _divided(files, test)
         # With the train images the test images, too: a broken file among these would only be found after the search.
         mine, tested = (train, tested) if split == "train" else (tested, [])
@@ -78,6 +71,27 @@ def load(
 
     name, version = f"images-{key}", f"2 {key}"
     return cached(name, split, version, folders, decode)
+
+
+def test_files(folders: Folders, *, shape: Sequence[int], digest: str, test: float, path: str, where: str) -> list[str]:
+    """The path below the folder of each image of the test split, in the order in which `load` gives them.
+
+    The arguments are those of `load`. Raises DataError where the folder has changed since.
+    """
+    _, files = _listed(folders, path, digest, where)
+    return [file.path for file in _divided(files, test)[1]]
+
+
+def _listed(folders: Folders, path: str, digest: str, where: str) -> tuple[Listing, list[ImageFile]]:
+    listing = list_folder(Path(path), where)
+    files = index(listing, folders.cache)
+    if digest_of(files) != digest:
+        raise DataError(
+            f"the images in {path} have changed since the study was started",
+            evidence=[where],
+            next="start the study again; it says what changed",
+        )
+    return listing, files
 
 
 def _images(files: Sequence[ImageFile], pixels: Tensor, number: Mapping[str, int]) -> RawImages:

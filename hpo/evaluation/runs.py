@@ -110,6 +110,7 @@ class _Mistake(TypedDict):
     predicted: int
     confidence: float
     image: str
+    file: NotRequired[str]
 
 
 class _Mistakes(TypedDict):

@@ -51,15 +51,18 @@ def add_shown(study: Study, document: EvaluationDocument, results: Sequence[RunR
 def _named(found: Mapping[str, Any], classes: Sequence[str]) -> Mistakes:
     """With the names of classes; a stored run may say any number."""
     known = range(len(classes))
-    rows: list[Mistake] = [
-        {
+    rows: list[Mistake] = []
+    for one in found["shown"]:
+        if one["label"] not in known or one["predicted"] not in known:
+            continue
+        row: Mistake = {
             "index": one["index"],
             "label": classes[one["label"]],
             "predicted": classes[one["predicted"]],
             "confidence": one["confidence"],
             "image": one["image"],
         }
-        for one in found["shown"]
-        if one["label"] in known and one["predicted"] in known
-    ]
+        if "file" in one:
+            row["file"] = one["file"]
+        rows.append(row)
     return {"count": found["count"], "shown": rows}

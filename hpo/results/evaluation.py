@@ -138,6 +138,7 @@ class Mistake(TypedDict):
     """A test image that was taken for another class. index: its number in the test split, from 0
 
     confidence: the probability that the model gives the predicted class, 0..1; image: a small picture, WebP in base64
+    file: its path below the folder of an ImageFolder
     """
 
     index: int
@@ -145,6 +146,7 @@ class Mistake(TypedDict):
     predicted: str
     confidence: float
     image: str
+    file: NotRequired[str]
 
 
 class Mistakes(TypedDict):

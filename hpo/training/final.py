@@ -66,7 +66,7 @@ def score_final(
     facts = {
         **report.facts(),
         **_pictured(test, report.masks),
-        **(shown(report.mistakes, test, job.dataset["shape"]) if report.mistakes else {}),
+        **(shown(report.mistakes, test, job.dataset["shape"], data.test_files(job)) if report.mistakes else {}),
         "test_images": len(test),
         "latency_p50_ms": median,
         "latency_p95_ms": slow,

@@ -15,6 +15,7 @@ from torch import Tensor
 from hpo.data.image_set import ImageSet
 from hpo.data.streamed_set import StreamedSet
 from hpo.data.tensor_set import TensorSet
+from hpo.printable import one_line
 
 __all__ = ["SHOWN", "MistakeFinder", "shown"]
 
@@ -59,16 +60,22 @@ class MistakeFinder:
         }
 
 
-def shown(found: dict[str, Any], test: ImageSet | TensorSet | StreamedSet, shape: object) -> dict[str, Any]:
+def shown(
+    found: dict[str, Any], test: ImageSet | TensorSet | StreamedSet, shape: object, files: Sequence[str] = ()
+) -> dict[str, Any]:
     """`found` of a MistakeFinder with the `image` of each, WebP in base64; {} where the inputs are no images.
 
     shape: of one input, as a job's data set has it
+    files: of each image of the test split, its path; with them each has its `file`
     """
     images = _images(test, shape, [one["index"] for one in found["shown"]])
     if images is None:
         return {}
     pictures = [_webp(image) for image in images]
-    rows = [{**one, "image": picture} for one, picture in zip(found["shown"], pictures, strict=True)]
+    rows = [
+        {**one, "image": picture, **({"file": one_line(files[one["index"]])} if files else {})}
+        for one, picture in zip(found["shown"], pictures, strict=True)
+    ]
     return {"mistakes": {**found, "shown": rows}}
 
 

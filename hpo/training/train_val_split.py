@@ -11,15 +11,16 @@ import torch
 from torch import Tensor
 
 from hpo.data.files import Folders, RawImages, Split
+from hpo.data.folder_images import test_files
 from hpo.data.image_set import ImageSet
-from hpo.data.load import check_variety, identity, load
+from hpo.data.load import check_variety, identity, load, loader_options
 from hpo.data.overlap import overlap
 from hpo.data.samples import Samples, named
 from hpo.data.splits import channel_statistics, folds, folds_apart, split, split_apart, subset
 from hpo.data.streamed_set import StreamedSet, load_streamed
 from hpo.data.targets import as_trained, strata
 from hpo.data.tensor_set import TensorSet, statistics
-from hpo.errors import StudyError
+from hpo.errors import DataError, StudyError
 from hpo.messages import Job
 from hpo.training.own_task import check_targets
 from hpo.training.tasks import task_of
@@ -117,6 +118,18 @@ class DataCache:
             return train.with_constants(named(raw.inputs), raw.targets)
         assert isinstance(train, ImageSet)
         return ImageSet(raw.images, raw.labels, train.mean, train.std, self._device)
+
+    def test_files(self, job: Job) -> list[str]:
+        """Where each sample of the test split comes from, by its path below an ImageFolder.
+
+        [] for other data sets, and where the folder has changed: its images are then those that are kept.
+        """
+        if job.dataset["loader"] != "hpo.data.folder_images:load":
+            return []
+        try:
+            return test_files(self._folders, **loader_options(job.dataset))
+        except DataError:
+            return []
 
     def overlap(self, job: Job) -> str:
         """Whether test samples are in the train split, as hpo.data.overlap says it. It opens the test split."""

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from hpo.data.load import load_split, loader_options
 from hpo.data.pixels import fitted
 from hpo.errors import DataError, HpoError, StudyError
 from hpo.messages import Job, Protocol
+from hpo.training.train_val_split import DataCache
 
 Fill = Callable[..., Path]
 
@@ -175,6 +177,20 @@ def test_copies_of_an_image_stay_on_one_side(photos: Path, home: Path) -> None:
     folder = ImageFolder(photos, size=8, test=0.3)
     train, test = (load(folder, split, home).images.flatten(1).tolist() for split in ("train", "test"))
     assert not [image for image in test if image in train]
+
+
+def test_the_files_of_the_test_split_are_in_its_order(photos: Path, home: Path) -> None:
+    """A number in it is a file's name; a folder that has changed since has none."""
+    folder = ImageFolder(photos, size=8, test=0.3)
+    job = Job(0, 0, {}, Protocol(1, ("val_loss",)), {}, folder.for_trainer(folder.name), 0)
+    data = DataCache(Folders(None, home / "cache"), torch.device("cpu"))
+    names, tested = data.test_files(job), load(folder, "test", home).images
+    assert len(names) == len(tested) == 6
+    for name, image in zip(names, tested, strict=True):
+        assert np.array_equal(image.numpy(), fitted(photos / name, (3, 8, 8)))
+    (photos / names[0]).unlink()
+    assert data.test_files(job) == []
+    assert data.test_files(replace(job, dataset={"loader": "hpo.data.digits:load"})) == []
 
 
 def test_own_folders_for_train_val_and_test(tmp_path: Path, home: Path) -> None:

@@ -53,7 +53,8 @@ def test_a_mistake_is_a_small_picture(shape: tuple[int, ...], size: tuple[int, i
     images = torch.full((3, *shape), 40, dtype=torch.uint8)
     images[2] = 200
     found = {"count": 1, "shown": [{"index": 2, "label": 0, "predicted": 1, "confidence": 0.9}]}
-    (one,) = shown(found, image_set(images), shape)["mistakes"]["shown"]
+    (one,) = shown(found, image_set(images), shape, ["a", "b", "odd\nname \udcff"])["mistakes"]["shown"]
+    assert one.pop("file") == "odd\\nname \\udcff"
     assert one.keys() == {"index", "label", "predicted", "confidence", "image"}
     with Image.open(io.BytesIO(base64.b64decode(one["image"]))) as picture:
         assert picture.format == "WEBP"
@@ -67,6 +68,10 @@ def test_inputs_that_are_no_images_have_no_pictures() -> None:
     rows = TensorSet({"inputs": torch.rand(5, 30)}, torch.zeros(5, dtype=torch.int64), {}, several=False)
     found = {"count": 1, "shown": [{"index": 2, "label": 0, "predicted": 1, "confidence": 0.9}]}
     assert shown(found, rows, [30]) == {}
+    assert (
+        "file"
+        not in shown(found, image_set(torch.zeros(3, 1, 8, 8, dtype=torch.uint8)), [1, 8, 8])["mistakes"]["shown"][0]
+    )
 
 
 def test_a_final_run_tells_what_it_got_wrong(make_job: Any, data: Any, device: torch.device, tmp_path: Path) -> None:
