@@ -175,6 +175,10 @@ class Dataset:
         """The user's own data, by name: 32 hexadecimal digits that change with its content. Empty where it has none."""
         return {}
 
+    def notes(self) -> list[str]:
+        """What may surprise people about the data, as sentences for `hpo check`."""
+        return []
+
     def for_trainer(self, name: str) -> dict[str, Any]:
         """What a job says of it (hpo.messages.Job); `name` is what the study calls it.
 

@@ -99,6 +99,7 @@ def load_split(
         raise DataError(
             f"{split} split of {name} is not what the table of data sets says",
             evidence=[*problems, definition_of(function)],
+            next="mend the loader, or the declaration: shape= and classes= of the data set",
         )
     return replace(data, labels=targets_for(labels, task, classes))
 

@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -56,12 +56,14 @@ class Source(Dataset[Any]):
 
     collate: makes a batch of a list of samples
     ready:   gives the batch as training takes it, or says in words what of it is not as declared
+    where:   the user's line that makes the Datasets
     """
 
     training: Dataset[Any]
     plain: Dataset[Any]
     collate: Callable[[list[Any]], Any]
     ready: Callable[[Any], Any]
+    where: str = ""
 
     def __len__(self) -> int:
         return len(self.plain)  # type: ignore[arg-type]
@@ -79,13 +81,26 @@ class Source(Dataset[Any]):
                 loaded.append(samples[number])
             except Exception as error:  # noqa: BLE001 - the user's code may raise anything
                 which = _numbers(wanted.numbers if whole else [number])
-                return Broken(f"{which} cannot be loaded: {named_error(error)}", line_of(error))
+                return Broken(f"{which} cannot be loaded: {named_error(error)}", line_of(error) or self.where)
         try:
             batch = self.collate(loaded)
         except Exception as error:  # noqa: BLE001 - neither are samples that make no batch hpo's fault
-            return Broken(f"{_numbers(wanted.numbers)} make no batch: {named_error(error)}", line_of(error))
+            fact = f"{_numbers(wanted.numbers)} make no batch: {named_error(error)}"
+            return Broken(fact, line_of(error) or self.where)
         ready = self.ready(batch)
-        return Broken(f"{ready} ({_numbers(wanted.numbers)})", "") if isinstance(ready, str) else ready
+        return Broken(self._at_fault(loaded, wanted.numbers, ready), self.where) if isinstance(ready, str) else ready
+
+    def _at_fault(self, loaded: Sequence[Any], numbers: Sequence[int], fact: str) -> str:
+        """`fact` of a batch, and which of its samples are to blame: often one of a million."""
+        facts: dict[int, str] = {}
+        for number, sample in zip(numbers, loaded, strict=False):
+            with suppress(Exception):  # what makes a batch of several need not make one of each
+                if isinstance(said := self.ready(self.collate([sample])), str):
+                    facts[number] = said
+        if not facts or len(facts) == len(numbers):
+            return f"{fact} ({_numbers(numbers)})"
+        first = next(iter(facts.values()))
+        return f"{first} ({_numbers([number for number, said in facts.items() if said == first])})"
 
 
 class SampleWorkers:

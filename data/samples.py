@@ -76,7 +76,11 @@ def checked_samples(
         size = wanted["inputs"]["shape"][1:] if "inputs" in wanted else ()
         problems = _wrong_counts(given, data, task, classes, size, inputs.get("targets"))
     if problems:
-        raise DataError(f"{what} is not what its declaration says", evidence=[*problems, here])
+        raise DataError(
+            f"{what} is not what its declaration says",
+            evidence=[*problems, here],
+            next="mend the loader, or the declaration: inputs=, targets= and classes= of the data set",
+        )
     order = {name: given[name].contiguous() for name in wanted}
     one = order if isinstance(inputs.get("shape"), Mapping) else order["inputs"]
     targets = targets_for(data.targets, task, classes)

@@ -115,6 +115,7 @@ def load_streamed(
         plain,
         resolve(collate, "collate function") if collate else default_collate,
         partial(_ready, dataset, task),
+        definition_of(function),
     )
     labels, groups = _attribute(plain, "targets"), _attribute(plain, "groups")
     numbers = sorted({len(plain) * at // LOOKED_AT for at in range(LOOKED_AT)})
@@ -125,8 +126,8 @@ def load_streamed(
             digest.update(value.contiguous().numpy().data)
         workers.batch(BatchRequest(True, 0, (numbers[0],)))
     except DataError as error:
-        where = [line for line in error.evidence if line] or [definition_of(function)]
-        raise DataError(f"{split} split of {dataset['name']}: {error.fact}", evidence=where, next=error.next) from None
+        fact = f"{split} split of {dataset['name']}: {error.fact}"
+        raise DataError(fact, evidence=error.evidence, next=error.next) from None
     for given in (labels, groups):
         digest.update(b"" if given is None else given.numpy().data)
     validation = None if own is None else torch.arange(len(plain)) >= own

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.data.dataset import KEPT, Dataset, Tensor
-from hpo.data.table_columns import Wanted, columns_of, digest_of, read_table
+from hpo.data.table_columns import Wanted, columns_of, digest_of, mixed_columns, read_table
 from hpo.errors import StudyError
 from hpo.user_code import calling_line
 
@@ -122,6 +122,10 @@ class CSV(Dataset):
     def sources(self) -> Mapping[str, str]:
         files = [self.path, *([self.test_path] if self.test_path else [])]
         return {f"rows of {path.name}": digest_of(path, self.where) for path in files}
+
+    def notes(self) -> list[str]:
+        """Columns that would be numbers but for a few words, each with the first of them."""
+        return mixed_columns(read_table(self.path, self.wanted.delimiter, self.where), self.wanted)
 
     def for_trainer(self, name: str) -> dict[str, Any]:
         digests = list(self.sources().values())

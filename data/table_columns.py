@@ -17,7 +17,17 @@ from typing import Any
 
 from hpo.errors import DataError, near_miss
 
-__all__ = ["MISSING", "Table", "Wanted", "columns_of", "digest_of", "number_of", "read_table", "target_values"]
+__all__ = [
+    "MISSING",
+    "Table",
+    "Wanted",
+    "columns_of",
+    "digest_of",
+    "mixed_columns",
+    "number_of",
+    "read_table",
+    "target_values",
+]
 
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
 """What stands for a value that is missing, in any case, with or without spaces around it."""
@@ -26,6 +36,9 @@ MOST_VALUES = 100
 """A column with more different words is text, and a target with more different numbers a quantity."""
 
 SHOWN = 5
+
+FEW = 10
+"""Where fewer than one field in so many is a word, the column may have been meant as numbers."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +163,30 @@ def columns_of(table: Table, wanted: Wanted, *, parts: int) -> tuple[list[dict[s
     return columns, classes, sum(len(c.get("values", ["number"])) + (c["fill"] is not None) for c in columns)
 
 
+def mixed_columns(table: Table, wanted: Wanted) -> list[str]:
+    """A sentence for each column that is a category because a few of its fields are no numbers: often a mistake in one.
+
+    None for a column that the study calls a category.
+    """
+    apart = {*wanted.targets, wanted.groups, *wanted.ignore, *wanted.categories}
+    return [
+        f"column {name!r} is a category of {len(set(table.column(name)))} words, because {words}: mend that, "
+        f'leave it empty (missing="fill"), or write categories=({name!r},)'
+        for name in table.names
+        if name not in apart and (words := _few_words(table, name))
+    ]
+
+
+def _few_words(table: Table, name: str) -> str:
+    """How many fields are no numbers, and the first; "" where none is, or many are."""
+    fields = table.column(name)
+    words = [at for at, field in enumerate(fields) if number_of(field) is None]
+    if not words or len(words) * FEW >= len(fields):
+        return ""
+    many = "1 row has" if len(words) == 1 else f"{len(words):,} rows have"
+    return f"{many} no number there, the first {fields[words[0]]!r} in line {table.lines[words[0]]}"
+
+
 def _column(table: Table, name: str, *, category: bool) -> dict[str, Any]:
     fields = table.column(name)
     numbers = [number_of(field) for field in fields]
@@ -164,10 +201,11 @@ def _column(table: Table, name: str, *, category: bool) -> dict[str, Any]:
         return {"name": name, "fill": median(present) if gaps else None}
     values = sorted({field for field in fields if field.lower() not in MISSING})
     if len(values) > MOST_VALUES:
+        words = "" if category else _few_words(table, name)
         raise table.wrong(
             f"column {name!r} has {len(values):,} different words, which is text and no category",
-            [", ".join(values[:SHOWN]) + " ..."],
-            f"ignore=({name!r},) leaves it out",
+            [words or ", ".join(values[:SHOWN]) + " ..."],
+            "mend that, or leave it empty" if words else f"ignore=({name!r},) leaves it out",
         )
     return {"name": name, "values": values, "fill": 0 if gaps else None}
 
@@ -215,8 +253,9 @@ def _classes(table: Table, target: str, parts: int) -> list[str]:
         )
     rare = [name for name, count in counts.items() if count < parts]
     if rare:
+        rows = f"{counts[rare[0]]} row{'s' if counts[rare[0]] > 1 else ''}"
         raise table.wrong(
-            f"class {rare[0]} of {target!r} has {counts[rare[0]]} rows, and each of {parts} parts needs one",
+            f"class {rare[0]} of {target!r} has {rows}, and each of {parts} parts needs one",
             [],
             "add rows of it, or take it out",
         )
@@ -226,7 +265,9 @@ def _classes(table: Table, target: str, parts: int) -> list[str]:
 
 def _check_names(table: Table, delimiter: str) -> None:
     twice = [name for name, count in Counter(table.names).items() if count > 1]
-    if twice or "" in table.names or not table.names:
+    if not table.names:
+        raise table.wrong("it is empty", [], "give it a line with the names of the columns, and one for each sample")
+    if twice or "" in table.names:
         fact = f"two columns are called {twice[0]!r}" if twice and twice[0] else "a column has no name"
         raise table.wrong(fact, [delimiter.join(table.names)[:100]], "give each column a name of its own in line 1")
     for other in (";", "\t", ","):

@@ -29,6 +29,11 @@ def mlp(shape: Shape, classes: int, layers: int, hidden_units: Sequence[int], dr
 
     Raises StudyError unless there is one width per layer.
     """
+    if not isinstance(hidden_units, Sequence):  # a row for all layers
+        raise StudyError(
+            f"hidden_units={hidden_units} is one number, and each of the {layers} layers needs its own",
+            next=f'search it as Int(8, 64).per("layers"), or give a list: hidden_units={[hidden_units] * layers}',
+        )
     if len(hidden_units) != layers:
         raise StudyError(
             f"layers={layers} with {len(hidden_units)} values of hidden_units",

@@ -94,7 +94,7 @@ def inspect_study(found: FoundStudy, device: str) -> Inspection:
 
 def notes(study: Study) -> list[str]:
     """What may surprise people about a study's protocol."""
-    said = wasteful(study)
+    said = [*wasteful(study), *study.dataset_row.notes()]
     if len(study.objectives) > 1 and not isinstance(study.pruner, NoPruner):
         said.append(
             f"Optuna prunes no study of {len(study.objectives)} objectives; {study.pruner} prunes this one "

@@ -59,7 +59,7 @@ def inspect_study(request: Inspect, data: DataCache, device: torch.device, *, re
         for job in jobs:
             if job.parts:
                 check_parts(job, split, partial(random_outputs, job), device)
-        about = {"checksum": split.checksum}
+        about: dict[str, Any] = {"checksum": split.checksum}
         if not request.rehearse:
             return Inspected(None, costs, data=about)
         about |= _about(jobs[0], split, data)

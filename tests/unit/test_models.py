@@ -76,6 +76,9 @@ def test_the_mlp_has_one_width_per_layer() -> None:
     assert [module.out_features for module in model.modules() if isinstance(module, nn.Linear)] == [30, 20, 10]
     assert not any(isinstance(module, nn.Dropout) for module in model.modules())
     assert count_macs(model, (1, 8, 8)) == 64 * 30 + 30 * 20 + 20 * 10
+    with pytest.raises(StudyError, match="hidden_units=8 is one number") as caught:
+        build_model("hpo.models.mlp:mlp", (1, 8, 8), 10, {"layers": 2, "hidden_units": 8})
+    assert "hidden_units=[8, 8]" in str(caught.value)
 
 
 def normalised(shape: tuple[int, int, int], classes: int) -> nn.Module:

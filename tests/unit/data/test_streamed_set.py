@@ -110,6 +110,21 @@ def test_a_sample_that_raises_is_told_with_its_line(monkeypatch: pytest.MonkeyPa
     assert 'raise OSError("photo 3 is cut off")' in str(caught.value)
 
 
+def test_the_sample_to_blame_is_told_in_a_batch_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of many, which nobody would find among the numbers of a batch."""
+    samples = [(torch.zeros(1, 28, 28), 3)] * 100
+    streamed = loaded(lambda split, folders, training: samples, monkeypatch)
+    for wrong, told in (
+        ((torch.full((1, 28, 28), torch.nan), 3), "inputs has NaN or infinity (sample 41)"),
+        ((torch.zeros(1, 28, 28), 10), "targets run from 10 to 10, expected 0..9 (sample 41)"),
+    ):
+        samples[41] = wrong
+        with pytest.raises(DataError) as caught:
+            streamed.batch(torch.arange(30, 60))
+        assert caught.value.fact == told
+        assert f"{__file__}, line" in caught.value.evidence[0]
+
+
 @pytest.mark.parametrize(
     ("make", "told"),
     [

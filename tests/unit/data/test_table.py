@@ -47,6 +47,17 @@ def test_numbers_and_categories_become_the_inputs(tmp_path: Path) -> None:
     assert not [row for row in test.inputs.tolist() if tuple(row) in rows], "an equal row is on both sides"
 
 
+def test_a_word_among_numbers_is_told(tmp_path: Path) -> None:
+    """It makes a category of a number, with a column for each value; some categories are meant to be."""
+    path = write(tmp_path, TEXT.replace("\n3,3.5,", "\n3,3.S,"))
+    (said,) = CSV(path, "bought", ignore=("id",)).notes()
+    assert said.startswith(
+        "column 'size' is a category of 8 words, because 1 row has no number there, the first '3.S' in line 5: mend"
+    )
+    assert CSV(path, "bought", ignore=("id",), categories=("size",)).notes() == []
+    assert CSV(write(tmp_path, TEXT), "bought").notes() == []
+
+
 def test_missing_values_are_told_and_filled_where_that_is_said(tmp_path: Path) -> None:
     path = write(tmp_path, TEXT.replace("\n3,3.5,blue", "\n3, NA ,").replace("\n8,1.5,", "\n8,,"))
     with pytest.raises(DataError) as caught:
@@ -91,7 +102,7 @@ def test_test_rows_of_their_own_file_are_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "options", "said"),
     [
-        ("", {}, "a column has no name"),
+        ("", {}, "it is empty"),
         ("a;bought\n1;2\n", {}, "delimiter=';'"),
         ("a,a,bought\n1,2,3\n", {}, "two columns are called 'a'"),
         ("a,bought\n", {}, "there are no rows"),
@@ -99,9 +110,10 @@ def test_test_rows_of_their_own_file_are_apart(tmp_path: Path) -> None:
         ("a,b\n1,2\n", {}, "has no column 'bought'"),
         ("a,bought\n1,yes\n2,\n", {}, "the target 'bought' is missing in 1 of 2 rows\n  line 3"),
         ("a,bought\n1,yes\n2,yes\n", {}, "is yes in every row"),
-        ("a,bought\n1,yes\n2,no\n", {}, "class yes of 'bought' has 1 rows, and each of 3 parts needs one"),
+        ("a,bought\n1,yes\n2,no\n", {}, "class yes of 'bought' has 1 row, and each of 3 parts needs one"),
         ("a,bought\n" + "".join(f"1,{n}\n" for n in range(200)), {}, "200 different values, which are no classes"),
         ("a,bought\n" + "".join(f"w{n},{n % 2}\n" for n in range(200)), {}, "200 different words, which is text"),
+        ("a,bought\nx,1\n" + "".join(f"{n},{n % 2}\n" for n in range(200)), {}, "text and no category\n  1 row has no"),
         ("a,bought\n" + "".join(f"inf,{n % 2}\n" for n in range(9)), {}, "column 'a' is infinite in line 2"),
         ("a,bought\n" + "".join(f",{n % 2}\n" for n in range(9)), {"missing": "fill"}, "'a' has no value at all"),
         (TEXT, {"ignore": ("di",)}, "has no column 'di'\n  known: "),
