@@ -7,7 +7,15 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 from hpo.cli.declarations import heading, space_tables
-from hpo.cli.options import DeviceOption, JsonOption, StudyOption, SubsetOption, TrainersOption, timeout_option
+from hpo.cli.options import (
+    ChangedCodeOption,
+    DeviceOption,
+    JsonOption,
+    StudyOption,
+    SubsetOption,
+    TrainersOption,
+    timeout_option,
+)
 from hpo.cli.output import cell, emit_json, emit_rich, progress_console
 
 if TYPE_CHECKING:
@@ -34,13 +42,16 @@ def check(
     subset: SubsetOption = None,
     device: DeviceOption = None,
     trainers: TrainersOption = None,
+    changed_code: ChangedCodeOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Check a study before you train it: build every branch, run a few real steps, estimate time and memory.
 
-    Like `hpo run`, it refuses a study that HPO_STORAGE, or .hpo/ in this folder, holds with a different table.
+    Like `hpo run`, it refuses a study that HPO_STORAGE, or .hpo/ in this folder, holds with a different table, or with
+    trials of other code or data (--changed-code goes on).
     """
     from hpo.duration import parse_duration
+    from hpo.search.code import check_stored_code
     from hpo.settings import Settings
     from hpo.study.advice import check_search, wasteful
     from hpo.study.discovery import find_study
@@ -59,19 +70,22 @@ def check(
     if found.study.program is not None:
         from hpo.cli.check_command import check_command
 
-        not_compared = compare_stored(found.study, Settings.read())
-        said = [*wasteful(found.study), *([not_compared] if not_compared else [])]
-        check_command(found, device or "cpu", said, as_json=as_json)
+        said = compare_stored(found.study, Settings.read())
+        notes = [*wasteful(found.study), *([said] if said else [])]
+        check_command(found, device or "cpu", notes, as_json=as_json)
         return
     found = _subset(found, subset)
-    not_compared = compare_stored(found.study, Settings.read()) if subset is None else ""
+    said = compare_stored(found.study, Settings.read()) if subset is None else ""
     slots = find_slots(
         device or os.environ.get("HPO_DEVICES"), trainers=trainers, trainers_per_gpu=1, environ=os.environ
     )
     with progress_console().status(f"building every branch of {found.study.name}, then a few steps"):
         inspection = inspect_study(found, slots[0].device)
     facts = _facts(found.study, inspection, seconds, len(slots))
-    facts["notes"] += [not_compared] if not_compared else []
+    if subset is None and not said:
+        checksum = str(inspection.data.get("checksum", ""))
+        said = check_stored_code(found.study, Settings.read(), accepted=changed_code, checksum=checksum)
+    facts["notes"] += [said.removeprefix("note: ")] if said else []
     if as_json:
         emit_json(facts)
         return
@@ -169,8 +183,8 @@ def _show(study: Study, inspection: Inspection, facts: dict[str, Any], command: 
         "",
         f"[dim]model {study.model_name} reads[/]   {by_model}",
         f"[dim]the recipe reads[/]   {by_recipe}",
-        f"[dim]built[/]   {inspection.built} networks, both ends of every branch: "
-        f"{_span(inspection.parameters)} parameters, {_span(inspection.macs)} multiply-accumulates per image",
+        f"[dim]built[/]   {inspection.built} network{'s' if inspection.built > 1 else ''}, both ends of every branch: "
+        f"{_span(inspection.parameters)} parameters, {_span(inspection.macs)} multiply-accumulates per sample",
         f"[dim]fingerprint[/]   {facts['fingerprint']}",
         "",
         _estimates(inspection.estimates, inspection),
@@ -228,7 +242,7 @@ def _estimates(estimates: Sequence[TrialEstimate], inspection: Inspection) -> Ta
     from hpo.duration import format_short
     from hpo.wording import bytes_text, config_text, count_text
 
-    title = f"real steps on {inspection.device_name}, {inspection.train_images} images per epoch"
+    title = f"real steps on {inspection.device_name}, {inspection.train_images:,} samples per epoch"
     numbers = ("parameters", "step", "epoch", "whole trial", "memory")
     table = plain_table("rehearsed", *numbers, right=numbers)
     table.add_column(title, overflow="fold", style="dim")

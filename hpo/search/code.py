@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import Connection
 
@@ -20,11 +21,21 @@ import hpo.data
 import hpo.models
 from hpo.data import Torch
 from hpo.errors import CodeMismatch
-from hpo.storage import queries
+from hpo.results.reading import open_for_reading
+from hpo.settings import Settings
+from hpo.storage import queries, tables
 from hpo.storage.trial_record import record_of
 from hpo.study.study import Study
 
-__all__ = ["check_finished_code", "check_same_code", "code_digest", "code_facts", "files_of", "source_digests"]
+__all__ = [
+    "check_finished_code",
+    "check_same_code",
+    "check_stored_code",
+    "code_digest",
+    "code_facts",
+    "files_of",
+    "source_digests",
+]
 
 _TRAINING = ("hpo/training/", "hpo/models/", "hpo/data/")
 """The files of ours that decide what a trial's result is."""
@@ -104,7 +115,7 @@ def check_finished_code(
     ours = sorted(name for name in changed if name.startswith(_TRAINING))
     if own and not accepted:
         raise CodeMismatch(
-            f'study "{study.name}" was trained with other {_kind(study, own)} ({len(results)} finished trials)',
+            f'study "{study.name}" was trained with other {_kind(study, own)} ({_finished(len(results))})',
             evidence=[f"{_file_of(study, name)}   {before[name]}   ->   {now[name]}" for name in own],
             next=f"give the study a new name (--name), restore the file{'s' if len(own) > 1 else ''} above, or add "
             "--changed-code: the study then mixes old and new trials",
@@ -121,6 +132,25 @@ def check_finished_code(
     return ""
 
 
+def check_stored_code(study: Study, settings: Settings, *, accepted: bool, checksum: str = "") -> str:
+    """As `check_finished_code` for what the database that `hpo run` would use holds of `study`; "" where it holds none.
+
+    Raises StorageError where it does not answer.
+    """
+    if settings.storage is None and not (settings.home / "postgres").is_dir():
+        return ""
+    engine = open_for_reading(None, settings)
+    try:
+        with engine.connect() as connection:
+            found = queries.find_study(connection, study.name)
+            if found is None or not sqlalchemy.inspect(connection).has_table(tables.studies.name):
+                return ""
+            trials = queries.read_changes(connection, found.study_id)
+            return check_finished_code(connection, study, found.study_id, trials, accepted=accepted, checksum=checksum)
+    finally:
+        engine.dispose()
+
+
 def _changed_data(study: Study, before: str | None, now: str, finished: int, *, accepted: bool) -> str:
     """A sentence where the loader gives other samples than to the last finished trial; CodeMismatch unless accepted."""
     if not before or not now or before == now:
@@ -128,7 +158,7 @@ def _changed_data(study: Study, before: str | None, now: str, finished: int, *, 
     name = study.dataset_row.name
     if not accepted and not isinstance(study.dataset_row, Torch):
         raise CodeMismatch(
-            f'study "{study.name}" was trained with other data ({finished} finished trials)',
+            f'study "{study.name}" was trained with other data ({_finished(finished)})',
             evidence=[f"train split of {name}   {before[:16]}   ->   {now[:16]}"],
             next="give the study a new name (--name), restore what the loader reads, or add --changed-code: the study "
             "then mixes old and new trials",
@@ -167,6 +197,10 @@ def _sources(study: Study) -> Iterator[tuple[str, Path]]:
 def _data(study: Study) -> Mapping[str, str]:
     """The study's own data by name, with the digest of each; empty where the data set's loader is the only source."""
     return {} if study.brings_training else study.dataset_row.sources()
+
+
+def _finished(count: int) -> str:
+    return f"{count} finished trial{'s' if count > 1 else ''}"
 
 
 def _kind(study: Study, changed: Sequence[str]) -> str:

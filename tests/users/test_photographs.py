@@ -17,6 +17,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import hpo
+from hpo.cli.main import run_command
 from hpo.data.folder_images import _by_processes, _shared
 from hpo.data.pixels import decode_share
 from hpo.errors import CodeMismatch, DataError
@@ -24,6 +25,7 @@ from hpo.evaluation.evaluate import EvaluateOptions, evaluate
 from hpo.inference.model import load_model
 from hpo.inference.predicting import predict
 from hpo.reproduction import reproduce
+from hpo.search.code import check_stored_code
 from hpo.settings import Settings
 from hpo.storage.embedded.embedded import leave_embedded
 from hpo.study.discovery import find_study
@@ -114,8 +116,10 @@ def test_processes_decode_what_one_does(place: Path, tmp_path: Path) -> None:
     assert np.array_equal(alone, together)
 
 
-def test_images_that_changed_since_the_last_trial_are_told(place: Path, searched: Any) -> None:
-    """Nothing is trained on them unless that is said; then the study says that it mixes both."""
+def test_images_that_changed_since_the_last_trial_are_told(
+    place: Path, searched: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is checked or trained on them unless that is said; then the study says that it mixes both."""
     photo = place / "photos" / "the digit 3" / "one more.png"
     Image.fromarray(np.full((32, 32, 3), 77, np.uint8)).save(photo)
     try:
@@ -123,6 +127,10 @@ def test_images_that_changed_since_the_last_trial_are_told(place: Path, searched
             hpo.run(str(place / "study.py"), trials=3, trainers=1)
         assert 'study "photos" was trained with other data (2 finished trials)' in str(caught.value)
         assert "images in photos   " in str(caught.value)
+        assert run_command(["check", "--study", str(place / "study.py")]) == CodeMismatch.exit_code
+        assert caught.value.fact in capsys.readouterr().err
+        said = check_stored_code(find_study(str(place / "study.py")).study, Settings.read(), accepted=True)
+        assert said.endswith("the study mixes old and new trials")
     finally:
         photo.unlink()
     assert hpo.run(str(place / "study.py"), trials=2, trainers=1).counts["complete"] == 2

@@ -49,7 +49,7 @@ def test_samples_that_changed_since_the_last_trial_are_refused(place: Path, tmp_
     (tmp_path / "seed.txt").write_text("1")
     with pytest.raises(CodeMismatch) as caught:
         hpo.run(str(study), trials=2, trainers=1)
-    assert 'study "read" was trained with other data (1 finished trials)' in str(caught.value)
+    assert 'study "read" was trained with other data (1 finished trial)' in str(caught.value)
     assert "train split of read_data:load   " in str(caught.value)
     inspection = inspect_study(find_study(str(study)), "cpu")  # both splits are now of one seed
     assert inspection.data["notes"][0].startswith("13 of 150 test samples of read_data:load are also in the train")
