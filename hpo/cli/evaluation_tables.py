@@ -12,6 +12,7 @@ from rich.table import Table
 from hpo.cli.layout import labelled_lines, plain_table
 from hpo.cli.output import cell
 from hpo.cli.summary import program
+from hpo.decoding import decoded
 from hpo.results.evaluation import score_of, search_score_of
 from hpo.study.discovery import names_code
 from hpo.wording import bytes_text, params_text
@@ -50,7 +51,7 @@ def evaluation_parts(document: EvaluationDocument, folder: Path, reference: str)
     if best["confusion"] and len(document["classes"]) <= CLASSES_SHOWN:
         parts += [
             f"[dim]{cell(best['name'])} class by class, {_runs(best)} together: "
-            "a row is what the image is, a column what was predicted[/]",
+            f"a row is what the {'image' if _of_images(document) else 'sample'} is, a column what was predicted[/]",
             _confusion(document, best),
             "",
         ]
@@ -62,11 +63,17 @@ def _by_own_function(document: EvaluationDocument) -> bool:
     return "metric" in document and document["test_images"] is None
 
 
+def _of_images(document: EvaluationDocument) -> bool:
+    """Whether it is known that the inputs are images."""
+    return "mistakes" in document or "picture" in document
+
+
 def _heading(document: EvaluationDocument) -> str:
-    study, images = cell(document["study"]), document["test_images"]
+    study, count = cell(document["study"]), document["test_images"]
+    samples = "images" if _of_images(document) else "samples"
     return (
         f"[bold]{study}[/]  retrained on train and validation with {document['seeds']} fresh seeds each, "
-        f"scored once per run on {images:,} test images"
+        f"scored once per run on {count:,} test {samples}"
     )
 
 
@@ -163,18 +170,33 @@ def _ending(document: EvaluationDocument, best: ConfigurationRow, folder: Path, 
             text = f"{row['name']}, seed {failure['seed']}: {failure['outcome']}: {failure['reason']}"
             table.add_row("failed", f"[red]{cell(text)}[/]")
     table.add_row("files", cell(f"{_short(folder)}/evaluation.json, {_short(folder)}/winner/"))
-    commands = _next(document["study"], folder, reference)
+    commands = _next(document["study"], folder, reference, images=_takes_images(folder / "winner"))
     for index, command in enumerate(commands[:1] if _by_own_function(document) else commands):
         table.add_row("" if index else "next", cell(f"{program()} {command}"))
     return table
 
 
-def _next(study: str, folder: Path, reference: str) -> list[str]:
-    """The next commands. They name a user's own study by its file: hpo runs no code that only a folder names."""
+def _next(study: str, folder: Path, reference: str, *, images: bool) -> list[str]:
+    """The next commands. They name a user's own study by its file: hpo runs no code that only a folder names.
+
+    images: whether the winner takes them, which `hpo predict` reads
+    """
     code = name = f"--study {shlex.quote(study)}"
+    winner = shlex.quote(f"{_short(folder)}/winner")
     if names_code(reference):
-        code = f"--study {shlex.quote(reference)} --model {shlex.quote(f'{_short(folder)}/winner')}"
-    return [f"report {name}", f"export {code} --format onnx", f"predict {code} image.png"]
+        code = f"--study {shlex.quote(reference)} --model {winner}"
+    elif folder != Path("reports").absolute() / study:
+        code = f"{name} --model {winner}"
+    return [f"report {name}", f"export {code} --format onnx", *([f"predict {code} image.png"] if images else [])]
+
+
+def _takes_images(winner: Path) -> bool:
+    try:
+        about = decoded((winner / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    shape = about.get("shape") if isinstance(about, dict) else None
+    return isinstance(shape, list) and len(shape) == 3
 
 
 def _short(folder: Path) -> str:

@@ -202,7 +202,8 @@ def header_text(snapshot: Snapshot, place: str) -> str:
     if snapshot.seconds_left is not None:
         limits.append(f"for {format_duration(snapshot.seconds_left)}")
     if snapshot.trials_target is not None:
-        limits.append(f"until {snapshot.trials_target} trials have finished")
+        many = "1 trial has" if snapshot.trials_target == 1 else f"{snapshot.trials_target} trials have"
+        limits.append(f"until {many} finished")
     devices = [slot.device for slot in snapshot.slots]
     named = ", ".join(
         f"{devices.count(one)} x {one}" if devices.count(one) > 1 else one for one in dict.fromkeys(devices)

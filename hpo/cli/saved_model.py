@@ -88,7 +88,7 @@ def export(
     emit(f"{_which(saved)}, the winner of `hpo evaluate`")
     emit(f"{done.path}  {size:,} bytes")
     emit(f"{reads}, output logits [N, {', '.join(map(str, saved.output_shape))}]")
-    emit(f"same answers: logits differ by at most {done.max_difference:.2g} over {done.checked} images")
+    emit(f"same answers: outputs differ by at most {done.max_difference:.2g} over {done.checked} samples")
 
 
 def predict(

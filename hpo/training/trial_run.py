@@ -254,7 +254,7 @@ class TrialRun:
             start = perf_counter()
             self.state.adopt_average()
             if sentence := self.data.overlap(self.job):
-                self._warn_once(sentence)
+                self._facts["warnings"].append(sentence)  # which the coordinator says, once for all runs
                 self._facts["test_overlap"] = sentence
             metrics, facts = score_final(self.job, self.recipe, self.state.model, self.data, self.device)
             self._metrics |= metrics

@@ -21,8 +21,10 @@ def test_the_final_run_says_it(make_job: Any, data: Any, device: torch.device, m
     monkeypatch.setattr(synthetic, "same", lambda split, folders: synthetic.load("train", folders), raising=False)
     dataset = {"name": "own", "loader": "synthetic:same", "shape": [1, 28, 28], "validation": 0.2}
     job = make_job(dataset=dataset | {"classes": list("0123456789")}, phase="final")
-    finished = fit(job, data, device, lambda epoch: None, StopRequest())
+    said: list[str] = []
+    finished = fit(job, data, device, lambda epoch: None, StopRequest(), said.append)
     assert finished.facts["test_overlap"] == SAID
+    assert said == [], "the coordinator says it"
     assert SAID in finished.facts["warnings"]
 
 
