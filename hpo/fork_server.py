@@ -5,9 +5,10 @@ once, and those of one host share the memory of what was imported. This process 
 opens no device, which a fork could not take along; it runs none of the user's code.
 
 A request is one byte over the socket N, with four descriptors: a file with a Request of hpo.trainers.forked as JSON,
-the trainer's end of its socket to the coordinator, a pipe for what becomes of it, and its stderr. Into the pipe goes
-the number of the trainer's process, then the status it ended with, as `waitpid` has it. Once the socket is closed, the
-server ends with the last trainer, which leaves by itself when its coordinator is gone.
+the trainer's end of its socket to the coordinator, a pipe for what becomes of it, and its stderr. Into the pipe the
+trainer writes its process's number before anything else, so that a pipe that closes without one says that there is no
+trainer; and the server the status it ended with, as `waitpid` has it. Once the socket is closed, the server ends with
+the last trainer, which leaves by itself when its coordinator is gone.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import numpy as np
 
 import hpo.trainer
 from hpo.signals import pass_over_signals
-from hpo.trainers.forked import NUMBER, Request
+from hpo.trainers.forked import ENDED, NUMBER, Request
 
 __all__ = ["main"]
 
@@ -76,7 +77,7 @@ class _ForkServer:
             number, status = os.waitpid(-1, os.WNOHANG)
             if not number:
                 return
-            _tell(self._pipes[number], status)
+            _tell(self._pipes[number], ENDED.pack(-number, status))
             os.close(self._pipes.pop(number))
 
     def _answer(self) -> bool:
@@ -97,10 +98,10 @@ class _ForkServer:
             os.close(pipe)
         else:
             if not number:
+                _tell(pipe, NUMBER.pack(os.getpid()))
                 os.close(pipe)
                 self._forget()
                 _train(request, self._added, channel, stderr)
-            _tell(pipe, number)
             self._pipes[number] = pipe
         os.close(channel)
         os.close(stderr)
@@ -115,9 +116,9 @@ class _ForkServer:
             os.close(number)
 
 
-def _tell(pipe: int, word: int) -> None:
+def _tell(pipe: int, words: bytes) -> None:
     with suppress(OSError):  # a coordinator that no longer wants to know
-        os.write(pipe, NUMBER.pack(word))
+        os.write(pipe, words)
 
 
 def _train(request: Request, added: Mapping[str, str], channel: int, stderr: int) -> NoReturn:

@@ -21,10 +21,16 @@ from typing import IO, TypedDict
 
 from hpo.commands.descendants import runs
 
-__all__ = ["NUMBER", "ForkedProcess", "Request", "command_of", "fork_trainer"]
+__all__ = ["ENDED", "NUMBER", "ForkedProcess", "Request", "command_of", "fork_trainer"]
 
 NUMBER = Struct("=i")
-"""A word of hpo.fork_server about a trainer: first its process's number, then the status that it ended with."""
+"""What a trainer says first of itself: its process's number."""
+
+ENDED = Struct("=ii")
+"""What hpo.fork_server says of a trainer that has ended: minus its process's number, and the status."""
+
+SERVERS = 3
+"""So many are killed under a trainer that has not begun before it counts as lost: it may be torch that ends them."""
 
 IDLE_SECONDS = 60.0
 """How long a process to fork from waits for the next trainer when none is left, in a notebook between two runs."""
@@ -51,41 +57,49 @@ def fork_trainer(command: Sequence[str], environ: Mapping[str, str], channel: in
 
     channel: its end of the socket to this process, which stays open here
     """
+    request = Request(command=list(command), environ=dict(environ), folder=os.getcwd())
+    return ForkedProcess(request, _kind(environ), os.dup(channel))
+
+
+def _server_for(kind: object, environ: Mapping[str, str]) -> _ForkServer:
+    """The one there is, if it runs and is of this kind; else a new one."""
     global _server
-    kind = _kind(environ)
-    with _lock:
-        if _server is None or not _server.usable(kind):
-            if _server is not None:
-                _server.close()
-            _server = _ForkServer(kind, environ)
-        return _server.fork(command, environ, channel)
+    if _server is None or not _server.usable(kind):
+        if _server is not None:
+            _server.close()
+        _server = _ForkServer(kind, environ)
+    return _server
 
 
 class ForkedProcess:
     """What subprocess.Popen is for a process that it started, for one that a fork server was asked for.
 
-    Nothing is known of it before the server has imported torch.
+    Nothing is known of it before the server has imported torch. Where somebody kills the server until then, the next
+    one is asked: the trainer's socket stays open here, with what was sent, and no device is blamed.
     """
 
-    def __init__(self, server: _ForkServer, pipe: int) -> None:
-        self._server, self._pipe = server, pipe
+    def __init__(self, request: Request, kind: object, channel: int) -> None:
+        self._request, self._kind, self._channel = request, kind, channel
         self._guard = threading.RLock()
-        self._heard = b""
+        self._number = 0  # until it has begun
         self._alone = self._killed = False
+        self._servers = 0
         self.returncode: int | None = None
+        self._ask()
+        threading.Thread(target=self._see_it_begin, name="hpo-trainer-begins", daemon=True).start()
 
     @property
     def pid(self) -> int | None:
         """None while there is none."""
         self.poll()
-        return NUMBER.unpack_from(self._heard)[0] if self._heard else None
+        return self._number or None
 
     def poll(self) -> int | None:
         """None while it runs, or is still to begin; else as `wait`."""
         with self._guard:
             while self.returncode is None and not self._alone and wait([self._pipe], 0):
                 self._hear()
-            if self.returncode is None and self._alone and not runs(NUMBER.unpack_from(self._heard)[0]):
+            if self.returncode is None and self._alone and not runs(self._number):
                 self._end(-signal.SIGKILL if self._killed else 1)
             return self.returncode
 
@@ -115,22 +129,48 @@ class ForkedProcess:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
+    def _see_it_begin(self) -> None:
+        """From then on its end of the socket is its own, so that its end is seen there."""
+        while self.poll() is None and not self._number:
+            with suppress(OSError, ValueError):  # closed meanwhile
+                wait([self._pipe], 0.5)
+
+    def _ask(self) -> None:
+        """A server for it, with a pipe of its own for what becomes of it."""
+        with _lock:
+            self._server = _server_for(self._kind, self._request["environ"])
+            self._pipe = self._server.fork(self, self._request, self._channel)
+        self._servers += 1
+
     def _hear(self) -> None:
-        """The next word of the server; without one it is gone, and nobody can tell any more how the process ends."""
+        """The next word about it; without one its server is gone, and nobody can tell any more how it ends."""
         word = os.read(self._pipe, NUMBER.size)
-        if word and self._heard:
-            self._end(os.waitstatus_to_exitcode(NUMBER.unpack(word)[0]))
-        elif word:
-            self._heard = word
+        said = NUMBER.unpack(word)[0] if word else 0
+        if said < 0:
+            status = ENDED.unpack(word + os.read(self._pipe, NUMBER.size))[1]
+            self._end(os.waitstatus_to_exitcode(status))
+        elif said:
+            self._number = said
             self._server.ready = True
-        elif self._heard:
+            self._let_go()
+        elif self._number:
             self._alone = True
+        elif (code := self._server.ended_with or 1) > 0 or self._servers >= SERVERS:
+            self._end(code)
         else:
-            self._end(self._server.ended_with or 1)
+            os.close(self._pipe)
+            self._server.ended(self)
+            self._ask()
+
+    def _let_go(self) -> None:
+        if self._channel >= 0:
+            os.close(self._channel)
+            self._channel = -1
 
     def _end(self, code: int) -> None:
         self.returncode = code
         os.close(self._pipe)
+        self._let_go()
         self._server.ended(self)
 
 
@@ -163,8 +203,8 @@ class _ForkServer:
             return self._process.wait(0.5)  # its pipes close a moment before
         return None
 
-    def fork(self, command: Sequence[str], environ: Mapping[str, str], channel: int) -> ForkedProcess:
-        request = Request(command=list(command), environ=dict(environ), folder=os.getcwd())
+    def fork(self, process: ForkedProcess, request: Request, channel: int) -> int:
+        """The pipe with what becomes of `process`."""
         told, tell = os.pipe()
         with open(tell, "wb") as pipe, open(os.memfd_create("hpo-request"), "w+b") as file, _own_stderr() as stderr:
             file.write(json.dumps(request).encode())
@@ -172,11 +212,10 @@ class _ForkServer:
             with suppress(OSError):  # it has ended just now, which the pipe tells
                 given = [file.fileno(), channel, pipe.fileno(), stderr.fileno()]
                 socket.send_fds(self._socket, [b"f"], given)
-        process = ForkedProcess(self, told)
         self._trainers.add(process)
         if self._rest is not None:
             self._rest.cancel()
-        return process
+        return told
 
     def ended(self, process: ForkedProcess) -> None:
         with _lock:

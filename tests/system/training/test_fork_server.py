@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,11 +72,28 @@ def test_where_the_server_is_killed_its_trainers_stay_and_their_end_is_seen() ->
         old.kill()
         ends(old.pid)
         with started() as second:
-            assert server_of(ready(second)) != old
+            begun = psutil.Process().children()[-1]
+            begun.kill()  # before it has forked anything: the trainer is another server's, and nothing has ended
+            assert server_of(ready(second)) not in (old, begun)
         assert psutil.Process(first.pid).name() == "hpo cpu"
         os.kill(first.pid or 0, signal.SIGTERM)  # which it passes over
         assert first.kill() == "signal SIGKILL"
         assert not psutil.pid_exists(first.pid or 0) or psutil.Process(first.pid).status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_trainer_under_which_every_server_is_killed_counts_as_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An import of torch that ends its process would otherwise be tried for ever."""
+    begun: list[str] = []
+
+    def ends_itself(module: str) -> tuple[str, ...]:
+        begun.append(module)
+        return (sys.executable, "-S", "-c", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+
+    monkeypatch.setattr(forked, "command_of", ends_itself)
+    with started(TORCH_LOGS="") as process:
+        assert process.receive() is None
+        assert process.close() == "signal SIGSEGV"
+    assert begun == ["hpo.fork_server"] * forked.SERVERS
 
 
 def test_one_that_is_no_longer_wanted_before_it_begins_is_waited_for_by_nobody() -> None:

@@ -8,6 +8,7 @@ __all__ = [
     "COMMANDS",
     "DATABASE",
     "FIT",
+    "FORKED",
     "FRESH",
     "HOSTS",
     "LIMITS",
@@ -48,5 +49,6 @@ TRIALS, HOSTS, DATABASE, RESUME, SHARED, COMMANDS, OBJECTIVE = (
 MIGRATIONS = "system/storage/test_migrations.py::test_"
 LIMITS = "system/dashboard/test_limits.py::test_"
 OWNERSHIP = "system/storage/test_ownership.py::test_"
+FORKED = "system/training/test_fork_server.py::test_"
 FRESH = "system/training/test_fresh_process.py::test_"
 FIT, TRAINER = "unit/training/test_training_fit.py::test_", "system/training/test_trainer.py::test_"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from protections.protection import FIT, FRESH, OBJECTIVE, RESUME, TRAINER, TRIALS, Protection
+from protections.protection import FIT, FORKED, FRESH, OBJECTIVE, RESUME, TRAINER, TRIALS, Protection
 
 __all__ = ["TRIALS_PROTECTIONS"]
 
@@ -155,6 +155,24 @@ TRIALS_PROTECTIONS = (
         "False",
         TRIALS + "a_trial_whose_trainer_dies_is_resumed_on_a_fresh_one",
         "a fresh trainer",
+    ),
+    Protection(
+        "another server for one that waits",
+        "trainers/forked.py",
+        "ForkedProcess._hear",
+        "self._servers >= SERVERS",
+        "True",
+        FORKED + "where_the_server_is_killed_its_trainers_stay_and_their_end_is_seen",
+        "isinstance(None, Ready)",
+    ),
+    Protection(
+        "not for ever",
+        "trainers/forked.py",
+        "ForkedProcess._hear",
+        "self._servers >= SERVERS",
+        "self._servers >= 2 * SERVERS",
+        FORKED + "a_trainer_under_which_every_server_is_killed_counts_as_lost",
+        "contains",
     ),
     Protection(
         "from its last checkpoint",
