@@ -24,7 +24,7 @@ from hpo.errors import DeviceError
 from hpo.messages import LOST_PEER, Finished, Inspect, Job, Message, Ready, Stop, decode, encode
 from hpo.own_messages import Answer
 from hpo.settings import Settings
-from hpo.trainers.process import TRAINER, TrainerProcess
+from hpo.trainers.process import TRAINER, TrainerProcess, next_after
 
 __all__ = ["Gang", "main"]
 
@@ -76,7 +76,10 @@ class Gang:
                     return end
             if self._waited_for and time.monotonic() > self._cause_by:
                 names = ", ".join(f"{rank} ({self._devices[rank]})" for rank in self._waited_for)
-                _say(f"rank {names} of {len(self._ranks)} does not answer: the others have waited for it")
+                _say(
+                    f"rank {names} of {len(self._ranks)} does not answer: the others have ended the trial, or miss it; "
+                    "`hpo doctor` tests the devices, and HPO_RANK_SECONDS gives one that is only busy more time"
+                )
                 return DeviceError.exit_code
 
     def kill(self) -> None:
@@ -186,7 +189,7 @@ class Gang:
         outcomes = {one.outcome for one in self._finished.values()}
         if LOST_PEER in outcomes:
             reasons = dict.fromkeys(one.reason for one in self._finished.values() if one.outcome == LOST_PEER)
-            _say(f"the ranks have lost each other: {'; '.join(reasons)}")
+            _say(f"the ranks have lost each other: {'; '.join(reasons)}; {next_after('')}")
             return DeviceError.exit_code
         self._end(self._finished[0], replace_ranks=len(outcomes) > 1)  # what rank 0 returns counts
         return None
@@ -203,7 +206,7 @@ class Gang:
     def _lost(self, number: int) -> int:
         """A rank has died: how, as a process would end that ended likewise."""
         how = self._ranks[number].close()
-        _say(f"rank {number} of {len(self._ranks)} on {self._devices[number]} ended ({how})")
+        _say(f"rank {number} of {len(self._ranks)} on {self._devices[number]} ended ({how}); {next_after(how)}")
         return self._ranks[number].ended_with
 
     def _tell(self, message: Message) -> None:

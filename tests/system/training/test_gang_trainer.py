@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import signal
 import socket
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +26,7 @@ from hpo.training.progress import StopRequest
 from hpo.training.train_val_split import DataCache
 
 HERE = str(Path(__file__).parent)
-PATIENCE = 120.0
+PATIENCE = 300.0
 
 
 class GangOfRanks:
@@ -184,7 +184,7 @@ def test_a_killed_rank_ends_the_gang_and_a_killed_gang_its_ranks(make_job: Any, 
         if victim is None:
             for rank in ranks:
                 rank.suspend()  # which hears nothing any more
-            gang.process.end()
+            os.kill(gang.process.pid or 0, signal.SIGKILL)  # by somebody who knows nothing of its ranks
         else:
             gang.process.send(make_job(protocol={"epochs": 1_000_000}))
             assert isinstance(gang.receive(), Epoch)
@@ -192,43 +192,9 @@ def test_a_killed_rank_ends_the_gang_and_a_killed_gang_its_ranks(make_job: Any, 
             while gang.receive() is not None:
                 pass
         assert gang.process.close() == "signal SIGKILL"
-        assert none_left(ranks)
-
-
-STAND_IN = """
-import os, sys
-from multiprocessing.connection import Connection
-from hpo.gang_trainer import main
-from hpo.messages import Ready, encode
-if "--rank" not in sys.argv:
-    sys.exit(main(rank_command=(sys.executable, __file__)))
-rank = int(sys.argv[sys.argv.index("--rank") + 1])
-connection = Connection(int(sys.argv[sys.argv.index("--fd") + 1]))
-torch = "2.9.1" if rank and os.environ["CASE"] == "another_version" else "2.15.0"
-connection.send_bytes(encode(Ready(os.getpid(), "cpu", "a processor", {"torch": torch})))
-if rank and os.environ["CASE"] == "device_gone":
-    sys.exit(5)
-connection.poll(None)
-"""
-
-
-@pytest.mark.parametrize(
-    ("case", "says"),
-    [
-        ("another_version", "rank 1 runs torch 2.9.1, and rank 0 torch 2.15.0: ranks cannot train together"),
-        ("device_gone", "rank 1 of 2 on cpu ended (exit code 5)"),
-    ],
-)
-def test_a_gang_that_cannot_train_says_why_once(
-    case: str, says: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "stand_in.py").write_text(STAND_IN)
-    command = (sys.executable, str(tmp_path / "stand_in.py"))
-    gang = GangOfRanks(2, tmp_path, command, CASE=case, PYTHONPATH=str(Path(__file__).parents[3]))
-    try:
-        while gang.receive() is not None:
-            pass
-        assert gang.process.close() == "exit code 5"
-        assert says in capfd.readouterr().err
-    finally:
-        gang.process.kill()
+        try:
+            assert none_left(ranks)
+        finally:
+            for rank in ranks:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    rank.kill()

@@ -9,6 +9,7 @@ from protections.commands import COMMANDS_PROTECTIONS
 from protections.database import DATABASE_PROTECTIONS
 from protections.files import FILES_PROTECTIONS
 from protections.frozen import FROZEN_PROTECTIONS
+from protections.gangs import GANGS_PROTECTIONS
 from protections.hosts import HOSTS_PROTECTIONS
 from protections.people import PEOPLE_PROTECTIONS
 from protections.protection import Protection
@@ -18,6 +19,7 @@ __all__ = ["PROTECTIONS", "Protection"]
 
 PROTECTIONS = (
     *TRIALS_PROTECTIONS,
+    *GANGS_PROTECTIONS,
     *HOSTS_PROTECTIONS,
     *DATABASE_PROTECTIONS,
     *FILES_PROTECTIONS,

@@ -10,6 +10,8 @@ __all__ = [
     "FIT",
     "FORKED",
     "FRESH",
+    "GANG",
+    "GANG_TRAINER",
     "HOSTS",
     "LIMITS",
     "MIGRATIONS",
@@ -17,6 +19,7 @@ __all__ = [
     "OWNERSHIP",
     "RESUME",
     "SHARED",
+    "SHARED_TRIAL",
     "TRAINER",
     "TRIALS",
     "Protection",
@@ -50,5 +53,8 @@ MIGRATIONS = "system/storage/test_migrations.py::test_"
 LIMITS = "system/dashboard/test_limits.py::test_"
 OWNERSHIP = "system/storage/test_ownership.py::test_"
 FORKED = "system/training/test_fork_server.py::test_"
+GANG = "system/training/test_gang_trainer.py::test_"
+GANG_TRAINER = "unit/test_gang_trainer.py::test_"
+SHARED_TRIAL = "unit/training/test_shared_trial.py::test_"
 FRESH = "system/training/test_fresh_process.py::test_"
 FIT, TRAINER = "unit/training/test_training_fit.py::test_", "system/training/test_trainer.py::test_"
