@@ -20,7 +20,7 @@ from pathlib import Path
 from hpo.settings import Settings
 from hpo.training.kernels.machine_cache import alone, find, folder_for
 
-__all__ = ["fingerprint", "home", "library", "use_home"]
+__all__ = ["COMPILE_SECONDS", "fingerprint", "given_up", "home", "library", "use_home"]
 
 FOLDER = Path(__file__).parent
 SOURCES = {"chain": ("chain.c", "layers.c", "convolution.c"), "channels_last": ("channels_last.c",)}
@@ -31,6 +31,7 @@ FLAGS = ("-O3", "-march=native" if _X86 else "-mcpu=native", "-std=gnu11", "-fPI
 COMPILE_SECONDS = 60
 
 _home: Path | None = None
+_given_up: set[str] = set()
 
 
 def use_home(home: Path) -> None:
@@ -56,8 +57,16 @@ def library(name: str) -> ctypes.CDLL | None:
                 return _load(SOURCES[name], folder / file)
         with tempfile.TemporaryDirectory() as place:  # once loaded, the file may go
             return _load(SOURCES[name], Path(place) / file)
+    except subprocess.TimeoutExpired:
+        _given_up.add(name)
+        return None
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def given_up() -> bool:
+    """Whether the compiler took more than COMPILE_SECONDS for a library."""
+    return bool(_given_up)
 
 
 def _load(sources: Sequence[str], path: Path) -> ctypes.CDLL:

@@ -33,6 +33,10 @@ MOST_BYTES = 1 << 20
 NOT_KEPT = "what is fast here is not measured: no folder to keep it in can be written; the usual choice is taken"
 WRONG = "the compiled kernels ({}) compute something else than torch, so they are left: training is slower"
 MISSING = "no C compiler makes the kernels, so torch's operators train instead: small networks are slower"
+SLOW = (
+    "the C compiler took more than {} s for the kernels and was given up, so torch's operators train instead: small "
+    "networks are slower; a run on an idle machine tries again once {} is deleted"
+)
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ def _measured(path: Path, about: dict[str, Any], bf16: bool) -> OwnChoice:
     """Measure, and keep it at `path`."""
     from hpo.training.kernels.calibration import Stopwatch, measure
 
-    notes, watch = _tried(), Stopwatch()
+    notes, watch = _tried(path), Stopwatch()
     choice = measure(watch, bf16=bf16)
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     found = {"choice": choice.as_json(), "measured": now, "notes": notes, "microseconds": watch.timings}
@@ -102,12 +106,12 @@ def _about(bf16: bool) -> dict[str, Any]:
     }
 
 
-def _tried() -> list[str]:
-    """What is to be told about the kernels as the compiler of this machine made them."""
+def _tried(path: Path | None = None) -> list[str]:
+    """What is to be told about the kernels as the compiler of this machine made them. path: where that is kept"""
     from hpo.training.kernels import channels_last, convolutions, fused_train_step
 
     if any(native.library(name) is None for name in native.SOURCES):
-        return [MISSING]
+        return [SLOW.format(native.COMPILE_SECONDS, path or "nothing")] if native.given_up() else [MISSING]
     parts = {"whole steps": fused_train_step, "convolutions": convolutions, "channels-last layers": channels_last}
     wrong = [words for words, module in parts.items() if not module.usable()]
     return [WRONG.format(", ".join(wrong))] if wrong else []

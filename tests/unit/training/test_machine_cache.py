@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hpo.training.kernels import machine_cache, native
+from hpo.training.kernels import machine_cache, native, own_choice
 
 NOBODY = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="root only: only root can give files away")
@@ -102,6 +102,27 @@ def test_a_library_that_somebody_else_compiled_is_not_loaded(
     last = compiled(home, monkeypatch)
     assert last is not None
     assert not Path(last._name).exists()  # nowhere is safe: for this process alone
+
+
+def test_a_compiler_that_takes_too_long_is_given_up_and_said(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a machine that has no time for it; one that is not there is another sentence."""
+    slow = tmp_path / "cc"
+    slow.write_text("#!/bin/sh\nexec sleep 30\n")
+    slow.chmod(0o755)
+    monkeypatch.setattr(native, "_given_up", set())
+    monkeypatch.setattr(native, "library", native.library.__wrapped__)
+    monkeypatch.setattr(native, "COMPILE_SECONDS", 0.1)
+    monkeypatch.setenv("HPO_HOME", str(tmp_path))
+    monkeypatch.setenv("CC", str(slow))
+    place = tmp_path / "calibration.json"
+    (said,) = own_choice._tried(place)
+    assert said.startswith("the C compiler took more than 0.1 s for the kernels and was given up")
+    assert str(place) in said
+    native._given_up.clear()
+    monkeypatch.setattr(native, "_compiler", lambda: None)
+    assert own_choice._tried(place) == [own_choice.MISSING]
 
 
 def test_one_at_a_time_works_at_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
