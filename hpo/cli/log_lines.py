@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 from collections.abc import Callable
@@ -40,8 +41,8 @@ def stamped(text: str) -> None:
     print_line(f"{time.strftime('%H:%M:%S')}  {text}")
 
 
-class PlainLines:
-    """A header, a line per event, at most a few per second, and every minute a line that says how far the study is.
+class _Lines:
+    """What both kinds of lines are made with.
 
     quiet: only new bests and problems; verbose: no line is held back, and progress comes every ten seconds
     place: the database, as a person names it
@@ -54,19 +55,32 @@ class PlainLines:
         verbose: bool = False,
         place: str = "",
         clock: Callable[[], float] = time.monotonic,
-        write: Callable[[str], None] = stamped,
+        write: Callable[[str], None] | None = None,
     ) -> None:
-        self._quiet, self._verbose, self._place = quiet, verbose, place
-        self._clock, self._write = clock, write
-        self._allowance = float(LINES_AT_ONCE)
-        self._refilled = clock()
-        self._left_out = 0
-        self._phase: Timer | None = None
+        self._quiet, self._verbose, self._place, self._clock = quiet, verbose, place, clock
+        self._captured = None if write is not None else self._capture()
+        self._write = write or (stamped if self._captured is None else self._captured.write)
+        self._every = VERBOSE_SECONDS if verbose else PROGRESS_SECONDS
         self._said: float | None = None
         self._latest: Snapshot | None = None
 
+    def _capture(self) -> Captured | None:
+        """What takes in all that this process prints, if anything does."""
+        return None
+
     def __enter__(self) -> Self:
+        if self._captured is not None:
+            self._captured.__enter__()
         return self
+
+
+class PlainLines(_Lines):
+    """A header, a line per event, at most a few per second, and every minute a line that says how far the study is."""
+
+    _allowance = float(LINES_AT_ONCE)
+    _refilled = -math.inf
+    _left_out = 0
+    _phase: Timer | None = None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -101,7 +115,7 @@ class PlainLines:
         if self._said is None:
             self._said = now
             self._write(header_text(snapshot, self._place))
-        elif now - self._said >= (VERBOSE_SECONDS if self._verbose else PROGRESS_SECONDS):
+        elif now - self._said >= self._every:
             self._said = now
             self._write_left_out()
             self._write(progress_text(snapshot))
@@ -130,36 +144,15 @@ class PlainLines:
             self._left_out = 0
 
 
-class JsonLines:
+class JsonLines(_Lines):
     """Each line an object: `time` (UTC), `event` ("phase", "start", "notice", "progress") and what belongs to it.
 
     A fifth event, "output", is a line that a trial, or a library, has printed: the first hundred, then ten a second;
     its `left_out` says how many lines are not shown.
     """
 
-    def __init__(
-        self,
-        *,
-        quiet: bool = False,
-        verbose: bool = False,
-        place: str = "",
-        clock: Callable[[], float] = time.monotonic,
-        write: Callable[[str], None] | None = None,
-    ) -> None:
-        self._quiet, self._place, self._clock = quiet, place, clock
-        self._captured: Captured | None = None
-        if write is None:
-            self._captured = Captured(self._output)
-            write = self._captured.write
-        self._write = write
-        self._every = VERBOSE_SECONDS if verbose else PROGRESS_SECONDS
-        self._said: float | None = None
-        self._latest: Snapshot | None = None
-
-    def __enter__(self) -> Self:
-        if self._captured is not None:
-            self._captured.__enter__()
-        return self
+    def _capture(self) -> Captured:
+        return Captured(self._output)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
