@@ -21,7 +21,7 @@ SECRETS := --no-verify --disable-plugin KeywordDetector --disable-plugin HexHigh
 	--disable-plugin Base64HighEntropyString --exclude-secrets '^(s3cr.*|own|pw|password|secret)$$'
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-quick test-processors test-arm lint docs pictures bench gpu-check gpu-kit chaos clean $(TYPED)
+.PHONY: help install run test test-quick test-processors test-arm test-versions lint docs pictures bench gpu-check gpu-kit chaos clean $(TYPED)
 
 help:
 	@echo "make run      search $(STUDY) for $(TIMEOUT) (STUDY=mlp_mnist TIMEOUT=3h for another)"
@@ -29,6 +29,7 @@ help:
 	@echo "make test-quick   the unit tests and one whole run: about a minute"
 	@echo "make test-processors   the tests that compute, with shorter vectors and with other compilers"
 	@echo "make test-arm   the kernels compiled by clang and for ARM64, which runs under qemu: nothing is skipped without a line"
+	@echo "make test-versions   the unit tests on other versions of Python and torch, each installed for it (VERSIONS=--help)"
 	@echo "make lint     ruff, mypy, and a scan for secrets"
 	@echo "make docs     the documentation as a site in build/site; warnings are errors"
 	@echo "make pictures   those of README.md and the site, from a run of two minutes (tmux, Chromium)"
@@ -63,6 +64,9 @@ test-processors: install
 
 test-arm: install
 	$(BIN)/python tests/kernels_elsewhere/check.py
+
+test-versions: install
+	$(BIN)/python tests/versions.py $(VERSIONS)
 
 $(TYPED):
 	rm -rf $(TYPED) && mkdir -p $(TYPED)/hpo
