@@ -155,7 +155,13 @@ def test_only_what_hpo_has_a_use_for_is_kept(job: Any, tmp_path: Path, monkeypat
     assert [path.name for path in sorted(folder.iterdir())] == ["last-3.ckpt", "last-4.ckpt"]
 
 
-def test_a_torn_checkpoint_is_told_and_training_begins_again(job: Any, tmp_path: Path) -> None:
+def test_a_torn_checkpoint_is_told_and_training_begins_again(
+    job: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "hpo.training.checkpoint.PATIENCE", math.inf
+    )  # only the stop writes one, however slow epochs are
+
     def train(run: Run) -> None:
         fit(run)
 
