@@ -76,9 +76,10 @@ def shown(device: str, environ: Mapping[str, str]) -> tuple[str, Mapping[str, st
     Several devices, "cuda:0,cuda:1", are for a trainer that starts others.
     """
     gpus = visible_gpus(environ) if device.startswith("cuda:") and "," not in device else []
-    if not any(gpu.startswith("MIG-") for gpu in gpus):
+    mine = gpus[int(device.removeprefix("cuda:")) :][:1] if gpus else []  # none where it has vanished: torch says so
+    if not mine or not any(gpu.startswith("MIG-") for gpu in gpus):
         return device, environ
-    return "cuda:0", {**environ, "CUDA_VISIBLE_DEVICES": gpus[int(device.removeprefix("cuda:"))]}
+    return "cuda:0", {**environ, "CUDA_VISIBLE_DEVICES": mine[0]}
 
 
 def _listed_in(environ: Mapping[str, str]) -> _Listing:

@@ -19,6 +19,7 @@ from hpo.settings import Settings
 from hpo.study.discovery import FoundStudy
 from hpo.trainers.devices import find_slots
 from hpo.trainers.gangs import gangs, left_over
+from hpo.trainers.gpus import shown
 from hpo.trainers.slot import SlotSpec
 from hpo.training.ranks import Ranks
 
@@ -53,7 +54,23 @@ def test_what_no_host_can_give_is_refused(make: Any, says: str) -> None:
     with pytest.raises(DeviceError) as refused:
         make()
     assert says in str(refused.value)
+    assert refused.value.evidence
     assert refused.value.next
+
+
+def test_a_gpu_that_is_gone_is_refused_before_a_gang_and_left_to_torch_under_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever the other GPUs are."""
+    for left in (["GPU-1"], ["MIG-1"]):
+        monkeypatch.setattr("hpo.trainers.devices.visible_gpus", lambda environ, left=left: left)
+        monkeypatch.setattr("hpo.trainers.gpus.visible_gpus", lambda environ, left=left: left)
+        monkeypatch.setattr("hpo.trainers.devices.unlisted", lambda environ: [])
+        with pytest.raises(DeviceError, match="no device cuda:1 here") as refused:
+            find_slots("cuda:0,cuda:1", trainers=None, trainers_per_gpu=1, environ={}, devices_per_trial=2)
+        assert refused.value.evidence
+        assert refused.value.next
+        assert shown("cuda:1", {"PATH": "/bin"}) == ("cuda:1", {"PATH": "/bin"})
 
 
 def study(**fields: Any) -> hpo.Study:
