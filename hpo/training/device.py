@@ -78,7 +78,13 @@ def supports_bf16(device: torch.device) -> bool:
     """Whether its hardware computes bf16; otherwise bf16 is emulated and slower than float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+    capabilities = getattr(torch.cpu, "get_capabilities", None)
+    if capabilities is not None:
+        return bool(capabilities().get("avx512_bf16", False))
+    try:  # torch 2.9 does not tell it
+        return "avx512_bf16" in Path("/proc/cpuinfo").read_text(errors="replace").split()
+    except OSError:
+        return False
 
 
 def set_deterministic(wanted: bool) -> None:

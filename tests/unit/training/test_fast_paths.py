@@ -15,6 +15,7 @@ import hpo
 from hpo import torch_internals
 from hpo.settings import Settings
 from hpo.training.configuration import Recipe
+from hpo.training.device import supports_bf16
 from hpo.training.fast_paths import fused, use_settings
 from hpo.training.fit import fit
 from hpo.training.kernels import native
@@ -137,3 +138,11 @@ def private_names(tree: ast.Module) -> list[str]:
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "getattr" and isinstance(node.args[1], ast.Constant)
     ]
     return [name for name in used if name.startswith("_") and not name.startswith("__") and name not in own]
+
+
+def test_bf16_is_known_of_a_processor_where_torch_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch 2.9."""
+    cpu = torch.device("cpu")
+    known = supports_bf16(cpu)
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert supports_bf16(cpu) == known
