@@ -22,6 +22,7 @@ from hpo.training.outcomes import failure
 from hpo.training.progress import StopRequest
 from hpo.training.ranks import Ranks, RanksDiffer
 from hpo.training.shared_trial import SharedTrialRun
+from hpo.training.train_state import TrainState
 from hpo.training.train_val_split import DataCache, TrainValSplit
 
 PATIENCE = 60.0
@@ -82,8 +83,15 @@ Train = Callable[..., list[Finished]]
 
 
 @pytest.fixture
-def together(folders: Folders) -> Train:
+def together(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> Train:
     """together(rank, ...) trains all of them at once: how each ended."""
+    one_at_a_time = threading.Lock()  # threads have one generator, from which the first weights come
+
+    def made(*given: Any, **more: Any) -> TrainState:
+        with one_at_a_time:
+            return TrainState(*given, **more)
+
+    monkeypatch.setattr("hpo.training.shared_trial.TrainState", made)
 
     def train(*gang: RankOfTest) -> list[Finished]:
         values, barrier = [None] * len(gang), threading.Barrier(len(gang))
