@@ -18,6 +18,7 @@ from torch import Generator, Tensor
 
 from hpo.data.motions import crop, flip, rotate
 from hpo.data.policies import color_jitter, rand_augment, trivial_augment
+from hpo.data.warp import random_warp
 from hpo.torch_internals import sample_dirichlet
 
 __all__ = ["AlternatingFlip", "Augment", "both_ways", "crop", "cutmix", "cutout", "erase", "flip", "mixup",
@@ -30,13 +31,18 @@ JITTER = ("brightness", "contrast", "saturation", "hue")
 class Augment:
     """The augmentation settings of a recipe (see hpo.study.recipe.RECIPE); the defaults do nothing.
 
-    crop_padding: pixels; rotation: largest angle in degrees; cutout: side in pixels; randaugment: operations for each
+    crop_padding: pixels; rotation, shear: largest angle in degrees; zoom: factors from 1 - zoom to 1 + it; elastic,
+    elastic_sigma: pixels of displacement and of its blur; cutout: side in pixels; randaugment: operations for each
     image; random_erasing: the probability
     """
 
     crop_padding: int = 0
     flip: bool = False
     rotation: float = 0.0
+    zoom: float = 0.0
+    shear: float = 0.0
+    elastic: float = 0.0
+    elastic_sigma: float = 4.0
     cutout: int = 0
     brightness: float = 0.0
     contrast: float = 0.0
@@ -48,14 +54,14 @@ class Augment:
     random_erasing: float = 0.0
 
     def __bool__(self) -> bool:
-        return self != Augment(randaugment_magnitude=self.randaugment_magnitude)
+        return self != Augment(elastic_sigma=self.elastic_sigma, randaugment_magnitude=self.randaugment_magnitude)
 
     def move(self, images: Tensor, generator: Generator) -> Tensor:
         """Before normalisation: images [B, C, H, W] of 0..255 in any type are moved, and if uint8 recoloured."""
-        if self.rotation:
-            images = random_rotate(images, self.rotation, generator)
-        if self.crop_padding:
-            images = random_crop(images, self.crop_padding, generator)
+        if self.zoom or self.shear or self.elastic:
+            images = self._warp(images, generator)
+        elif self.rotation or self.crop_padding:
+            images = self._turn_and_crop(images, generator)
         if self.flip:
             images = random_flip(images, generator)
         jitter = {name: strength for name in JITTER if (strength := getattr(self, name))}
@@ -66,6 +72,25 @@ class Augment:
         if self.randaugment:
             images = rand_augment(images, self.randaugment, self.randaugment_magnitude, generator)
         return images
+
+    def _warp(self, images: Tensor, generator: Generator) -> Tensor:
+        """Rotation and crop as well: one reading between pixels blurs less than two, and takes no longer."""
+        return random_warp(
+            images,
+            generator,
+            rotation=self.rotation,
+            zoom=self.zoom,
+            shear=self.shear,
+            padding=self.crop_padding,
+            elastic=self.elastic,
+            sigma=self.elastic_sigma,
+        )
+
+    def _turn_and_crop(self, images: Tensor, generator: Generator) -> Tensor:
+        """As torchvision's RandomRotation and RandomCrop have it by default: the nearest pixels."""
+        if self.rotation:
+            images = random_rotate(images, self.rotation, generator)
+        return random_crop(images, self.crop_padding, generator) if self.crop_padding else images
 
     def cover(self, images: Tensor, generator: Generator) -> Tensor:
         """After normalisation: cutout and erasing of float images [B, C, H, W]."""

@@ -174,6 +174,26 @@ RECIPE: dict[str, Setting] = {
         bool, None, "each image is mirrored in every second epoch; goes before flip", unset=False
     ),
     "rotation": Setting(float, 0.0, "random rotation up to this many degrees either way", low=0.0, high=180.0),
+    "zoom": Setting(
+        float, None, "random size: factors from 1 - zoom to 1 + zoom", low=0.0, high=1.0, open_high=True, unset=0.0
+    ),
+    "shear": Setting(
+        float, None, "random slant up to this many degrees along either axis", low=0.0, high=60.0, unset=0.0
+    ),
+    "elastic": Setting(
+        float,
+        None,
+        "elastic distortion: pixels of displacement along each axis, a root mean square",
+        low=0.0,
+        unset=0.0,
+    ),
+    "elastic_sigma": Setting(
+        float,
+        None,
+        "pixels over which the displacement is smooth; it has no effect without elastic",
+        low=1.0,
+        unset=4.0,
+    ),
     "cutout": Setting(int, 0, "side of a random square set to the mean, in pixels; 0 means none", low=0),
     "random_erasing": Setting(
         float, None, "probability that a rectangle of an image is set to the mean", low=0.0, high=1.0, unset=0.0

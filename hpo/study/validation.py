@@ -21,7 +21,8 @@ OF_COLOURS = ("brightness", "contrast", "saturation", "hue", "trivial_augment", 
 """Settings of the recipe that are read for images of 1 or 3 channels, grey or colour."""
 
 OF_IMAGES = (
-    "crop_padding", "flip", "alternating_flip", "rotation", "cutout", "random_erasing", "cutmix_alpha", "test_flip",
+    "crop_padding", "flip", "alternating_flip", "rotation", "zoom", "shear", "elastic", "elastic_sigma", "cutout",
+    "random_erasing", "cutmix_alpha", "test_flip",
     "channels_last", *OF_COLOURS,
 )  # fmt: skip
 """Settings of the recipe that are read for images alone."""

@@ -46,6 +46,10 @@ class Recipe:
     flip: bool
     alternating_flip: bool
     rotation: float
+    zoom: float
+    shear: float
+    elastic: float
+    elastic_sigma: float
     cutout: int
     random_erasing: float
     brightness: float

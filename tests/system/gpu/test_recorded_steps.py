@@ -116,6 +116,7 @@ def test_another_shape_is_refused() -> None:
 AUGMENTED: dict[str, dict[str, Any]] = {
     "augmentation": {"crop_padding": 2, "flip": True, "rotation": 10.0, "cutout": 4},
     "policies": {"randaugment": 2, "brightness": 0.3, "random_erasing": 0.5, "cutmix_alpha": 1.0, "mixup_alpha": 0.2},
+    "distortion": {"elastic": 1.0, "zoom": 0.1, "shear": 5.0, "rotation": 5.0, "crop_padding": 1},
     "mixup": {"mixup_alpha": 0.3, "label_smoothing": 0.1},
     "both, averaged, clipped": {"flip": True, "mixup_alpha": 0.3, "ema_decay": 0.9, "gradient_clip": 1.0},
 }

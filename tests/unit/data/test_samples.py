@@ -121,6 +121,7 @@ def test_everything_that_decides_a_result_is_in_the_checksum() -> None:
         (lambda: study(dataset=Dataset("a:b", (30,), CLASSES)), "inputs=Tensor(30)"),
         (lambda: study(model="lenet"), "the model takes images, and the data set has Tensor(30)"),
         (lambda: study(space={"flip": True}), 'nothing reads "flip": the data set has Tensor(30)'),
+        (lambda: study(space={"elastic": 1.0}), 'nothing reads "elastic": the data set has Tensor(30)'),
         (lambda: study(space={"randaugment": 2}), 'nothing reads "randaugment": the data set has Tensor(30)'),
         (lambda: study(dataset=tokens(), space={"mixup_alpha": 0.2}), 'nothing reads "mixup_alpha"'),
         (

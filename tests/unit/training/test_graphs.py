@@ -116,6 +116,7 @@ class Recorder:
 RECIPES: dict[str, dict[str, Any]] = {
     "augmentation": {"crop_padding": 1, "flip": True, "rotation": 5.0, "cutout": 2},
     "policies": {"alternating_flip": True, "contrast": 0.3, "trivial_augment": True, "random_erasing": 0.5},
+    "distortion": {"elastic": 1.0, "zoom": 0.1, "shear": 5.0, "rotation": 5.0, "crop_padding": 1},
     "mixup, label smoothing": {"mixup_alpha": 0.3, "label_smoothing": 0.1},
     "CutMix or mixup": {"cutmix_alpha": 1.0, "mixup_alpha": 0.3},
     "average, clipping, schedule": {"ema_decay": 0.9, "gradient_clip": 1.0, "schedule": "cosine"},

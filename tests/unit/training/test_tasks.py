@@ -240,6 +240,7 @@ def test_a_study_says_its_task_and_has_the_metrics_of_it() -> None:
         ("multilabel", {"objective": "val_rmse"}, "val_rmse"),
         ("segmentation", {"objective": "val_accuracy"}, 'names "val_accuracy", which training does not report'),
         ("segmentation", {"rows": {"rotation": 10.0}}, '"rotation" is for the classes of whole images'),
+        ("segmentation", {"rows": {"elastic": 1.0}}, '"elastic" is for the classes of whole images'),
         ("segmentation", {"rows": {"mixup_alpha": 0.1}}, '"mixup_alpha" is for the classes of whole images'),
         ("segmentation", {"rows": {"focal_gamma": 1.0}}, '"focal_gamma" is of classification, not segmentation'),
         ("segmentation", {"dataset": Dataset("a:b", inputs=Tensor(8), classes=("left", "right"))}, "needs one input"),

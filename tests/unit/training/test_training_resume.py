@@ -93,6 +93,11 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     "every other augmentation": (
         {
             "alternating_flip": True,
+            "elastic": 1.0,
+            "zoom": 0.1,
+            "shear": 5.0,
+            "rotation": 5.0,
+            "crop_padding": 1,
             "brightness": 0.4,
             "hue": 0.1,
             "trivial_augment": True,
