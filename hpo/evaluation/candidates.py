@@ -15,6 +15,7 @@ from hpo.errors import StudyError
 from hpo.results.best import ranked
 from hpo.sampling.intake import Intake
 from hpo.storage.trial_record import record_of
+from hpo.study.length import epochs_of
 from hpo.study.study import Study
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def _of_trial(study: Study, trial: FrozenTrial) -> Candidate:
     config = record.get("config") or study.resolve(study.rows.configuration(trial.params))
     metrics = record.get("metrics", {})
     # Whoever can write to the database may have put any number there, and an evaluation would train for as long.
-    best_epoch = min(max(0, record.get("best_epoch", 0)), study.epochs * (study.folds or 1))
+    best_epoch = min(max(0, record.get("best_epoch", 0)), epochs_of(study, config) * (study.folds or 1))
     return Candidate(
         name=f"trial {trial.number}",
         config=config,
@@ -143,6 +144,7 @@ def _with_epochs(study: Study, candidates: list[Candidate]) -> list[Candidate]:
     epochs = round(median(known)) if known else study.epochs
     why = "median best epoch of the others" if known else "epochs of the study"
     return [
-        candidate if candidate.epochs else replace(candidate, epochs=epochs, epochs_from=why)
+        candidate if candidate.epochs else replace(candidate, epochs=min(epochs, own), epochs_from=why)
         for candidate in candidates
+        for own in [epochs_of(study, candidate.config)]
     ]

@@ -25,14 +25,23 @@ def make_pruner(study: Study, cache: StudyCache, workers: int) -> BasePruner:
     """The pruner of a study, for the loop's thread only."""
     declared, pruner = study.pruner, study.pruner.build(study.epochs, workers)
     if isinstance(declared, PercentilePruner):
-        pruner = _Cutoffs(declared, cache, workers)
+        lengths = study.epochs if "epochs" in study.rows.searched and not study.brings_training else None
+        pruner = _Cutoffs(declared, cache, workers, lengths)
     return Racing(study.seeds, pruner, cache) if study.seeds else pruner
 
 
 class _Cutoffs(BasePruner):
-    """optuna.pruners.PercentilePruner with the percentile of each epoch computed once per completed trial."""
+    """optuna.pruners.PercentilePruner with the percentile of each epoch computed once per completed trial.
 
-    def __init__(self, declared: PercentilePruner, cache: StudyCache, workers: int) -> None:
+    most_epochs: where trials have a length of their own, the longest. Each is then compared with those alone that are
+                 at least as long: at the same epoch the learning rate of a shorter one has fallen further, and it is
+                 ahead without being better
+    """
+
+    def __init__(
+        self, declared: PercentilePruner, cache: StudyCache, workers: int, most_epochs: int | None = None
+    ) -> None:
+        self._most_epochs = most_epochs
         self._declared = declared
         self._cache = cache
         self._startup_trials = declared.enough_trials(workers)
@@ -51,7 +60,7 @@ class _Cutoffs(BasePruner):
         reports = [value for value in trial.intermediate_values.values() if not math.isnan(value)]
         if not reports:
             return True
-        cutoff = self._cutoff(step)
+        cutoff = self._cutoff(step, self._length(trial))
         return max(reports) < cutoff if self._maximize else min(reports) > cutoff  # False where it is NaN
 
     def _due(self, step: int, trial: FrozenTrial) -> bool:
@@ -60,13 +69,19 @@ class _Cutoffs(BasePruner):
         before = max((other for other in trial.intermediate_values if other != step), default=-1)
         return before < (step - first) // interval * interval + first
 
-    def _cutoff(self, step: int) -> float:
-        if step not in self._cutoffs:
+    def _cutoff(self, step: int, length: int) -> float:
+        ready = self._cutoffs.setdefault(step, {})
+        if length not in ready:
             values = self._reports[step].values if step in self._reports else np.empty(0)
+            if self._most_epochs is not None and step in self._reports:
+                values = values[self._lengths[step].values >= length]
             known = len(values) >= self._declared.min_trials and not np.isnan(values).all()
             share = 100 - self._declared.percentile if self._maximize else self._declared.percentile
-            self._cutoffs[step] = float(np.nanpercentile(values, share)) if known else math.nan
-        return self._cutoffs[step]
+            ready[length] = float(np.nanpercentile(values, share)) if known else math.nan
+        return ready[length]
+
+    def _length(self, trial: FrozenTrial) -> int:
+        return 0 if self._most_epochs is None else int(trial.params.get("epochs", self._most_epochs))
 
     def _refresh(self) -> None:
         changed, self._heard = self._cache.finished_since(self._heard)
@@ -79,6 +94,7 @@ class _Cutoffs(BasePruner):
                 self._completed[trial.number] = _digest(reports)
                 for step, value in reports.items():
                     self._reports.setdefault(step, _Growing()).append(value)
+                    self._lengths.setdefault(step, _Growing()).append(self._length(trial))
                     self._cutoffs.pop(step, None)
 
     def _differs(self, trial: FrozenTrial) -> bool:
@@ -92,7 +108,8 @@ class _Cutoffs(BasePruner):
         self._heard = 0
         self._completed: dict[int, int] = {}  # digest of the reports by trial number
         self._reports: dict[int, _Growing] = {}  # of completed trials, by step
-        self._cutoffs: dict[int, float] = {}
+        self._lengths: dict[int, _Growing] = {}  # of the same trials: epochs
+        self._cutoffs: dict[int, dict[int, float]] = {}  # by step and length
 
 
 def _was_shorter(trial: FrozenTrial) -> bool:

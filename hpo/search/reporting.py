@@ -22,6 +22,7 @@ from hpo.search.storage_thread import StorageThread
 from hpo.seeds import trial_seed
 from hpo.storage.optuna_schema import STATES
 from hpo.storage.trial_record import TrialRecord, make_record, record_of
+from hpo.study.length import epochs_of
 from hpo.study.study import Study
 from hpo.trainers.slot import Slot
 from hpo.trainers.snapshot import Best, Snapshot
@@ -186,7 +187,9 @@ class SearchProgress:
             seconds_left=max(0.0, deadline - now) if deadline is not None else None,
             trials_target=counts.trials_target,
             elapsed_seconds=now - self._began,
-            slots=tuple(replace(slot.view(), epochs=study.epochs) for slot in slots),
+            slots=tuple(
+                replace(slot.view(), epochs=epochs_of(study, slot.trial.config if slot.trial else {})) for slot in slots
+            ),
             database_away_seconds=away_seconds,
             insight=self._findings.of(self._storage_thread.trials),
         )

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from hpo.errors import StudyError
+from hpo.study.length import length_note
 from hpo.study.own_search import OwnPruner, OwnSampler
 from hpo.study.pruners import Hyperband, NoPruner, Patient, Pruner, SuccessiveHalving, Wilcoxon
 from hpo.study.samplers import GP, NSGAII, NSGAIII, CmaEs, Fixed, Sampler
@@ -39,6 +40,7 @@ def wasteful(study: Study) -> list[str]:
         return []
     sampler = study.sampler.sampler if isinstance(study.sampler, Fixed) else study.sampler
     said = [*_unlearned(sampler, study.pruner, len(study.objectives)), *_objectives(sampler, len(study.objectives))]
+    said += length_note(study.rows, study.pruner) if not study.brings_training else []
     if isinstance(study.pruner, Wilcoxon) and study.epochs and not (study.folds or study.seeds):
         said.append(
             "Wilcoxon() compares trials step by step, for steps that are equal tasks, and here they are epochs of one "

@@ -54,6 +54,9 @@ class Setting:
 
 
 RECIPE: dict[str, Setting] = {
+    "epochs": Setting(
+        int, None, "epochs of a trial, and of its schedule, where they are searched; the study's are the most", low=1
+    ),
     "batch_size": Setting(int, REQUIRED, "images per step", low=1),
     "accumulate": Setting(int, None, "batches whose gradients add up to one update of the weights", low=1, unset=1),
     "lr": Setting(float, REQUIRED, "peak learning rate", low=0.0, open_low=True),

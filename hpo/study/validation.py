@@ -8,6 +8,7 @@ from typing import Any
 from hpo.data import Dataset, Tensor, Torch
 from hpo.errors import StudyError, near_miss
 from hpo.models import NAMED, Model
+from hpo.study.length import check_length
 from hpo.study.parameters import Parameter, edge_values
 from hpo.study.parts import Parts
 from hpo.study.protocol import check_metric
@@ -39,6 +40,7 @@ def check_rows(study: Any, parts: Parts) -> None:
     """Raise StudyError for rows of a hpo.study.study.Study that its model, data set, parts and recipe cannot use."""
     _check_shape(study.name, study.dataset_row, study.model_row)
     _check_reads(study.name, study.rows, study.model_row, study.model_name, parts)
+    check_length(study.name, study.rows, study.epochs, freeze_thaw=study.search is not None)
     _check_images(study.name, study.rows, study.dataset_row)
     _check_masks(study.name, study.rows, study.dataset_row, parts.task)
     _check_classes(study.name, study.dataset_row, parts.task)

@@ -12,6 +12,7 @@ from hpo.settings import Settings
 from hpo.study.advice import wasteful
 from hpo.study.declaration import check_same_declaration
 from hpo.study.discovery import FoundStudy
+from hpo.study.length import epochs_of
 from hpo.study.pruners import NoPruner
 from hpo.study.study import Study
 from hpo.trainers.preflight import configurations, rehearse
@@ -114,7 +115,7 @@ def notes(study: Study) -> list[str]:
 
 def _estimate(study: Study, rehearsed: Mapping[str, Any]) -> TrialEstimate:
     epoch_seconds = float(rehearsed["epoch_seconds"])
-    trial_seconds = epoch_seconds * study.epochs * (study.folds or study.seeds or 1)
+    trial_seconds = epoch_seconds * epochs_of(study, rehearsed["config"]) * (study.folds or study.seeds or 1)
     return TrialEstimate(
         config={name: rehearsed["config"][name] for name in study.rows.searched if name in rehearsed["config"]},
         parameters=rehearsed["parameters"],

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from hpo.errors import StudyError
+from hpo.messages import Job
 from hpo.study.recipe import LOSSES, RECIPE, REQUIRED, check_value
 
-__all__ = ["Recipe", "derive_seed"]
+__all__ = ["Recipe", "derive_seed", "of_its_length"]
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Every setting of `hpo.study.recipe.RECIPE`, with its default where a configuration does not name it."""
 
+    epochs: int | None
     batch_size: int
     accumulate: int
     lr: float
@@ -99,6 +101,17 @@ class Recipe:
                 check_value(field.name, value, setting)
             values[field.name] = float(value) if setting.kind is float and value is not None else value
         return cls(**values)
+
+
+def of_its_length(job: Job) -> Job:
+    """`job` with the epochs that its configuration gives it, where they are a row of the study: schedules end there."""
+    epochs, protocol = job.config.get("epochs"), job.protocol
+    if epochs is None:
+        return job
+    check_value("epochs", epochs, RECIPE["epochs"])
+    length = min(epochs, protocol.epochs)
+    stop_after = None if protocol.stop_after is None else min(protocol.stop_after, length)
+    return replace(job, protocol=replace(protocol, epochs=length, stop_after=stop_after))
 
 
 def derive_seed(seed: int, *purpose: object) -> int:

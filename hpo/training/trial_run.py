@@ -15,7 +15,7 @@ from hpo.models.build import count_macs, count_parameters
 from hpo.models.inputs import shape_of
 from hpo.training.augmenting import laid_out
 from hpo.training.checkpoint import Checkpoints, TrainingSnapshot
-from hpo.training.configuration import Recipe
+from hpo.training.configuration import Recipe, of_its_length
 from hpo.training.device import peak_memory_bytes, reset_peak_memory, set_deterministic, supports_bf16
 from hpo.training.fast_paths import UNMEASURED, resolved
 from hpo.training.final import export, keep_last_and_best, score_final
@@ -43,17 +43,17 @@ class TrialRun:
         on_warning: Callable[[str], None],
         record: bool = True,
     ) -> None:
+        job = of_its_length(job)
         self.job, self.protocol, self.data, self.device = job, job.protocol, data, device
         self.checkpoints = Checkpoints(job, self._warn)
         self.recipe = Recipe.read(job.config, job.parts)
         self._on_epoch, self._on_warning, self._stop = on_epoch, on_warning, stop
-        self._record, self._final = record, job.phase == "final"
+        self._record, self._final, self._out_of_time = record, job.phase == "final", False
         self._folds: int = 1 if self._final else job.protocol.folds or job.protocol.seeds or 1
         self._epochs: int = job.protocol.stop_after or job.protocol.epochs
         self._classes = len(job.dataset["classes"])
         self._metrics: dict[str, float] = {}
         self._facts: dict[str, Any] = {"warnings": []}
-        self._out_of_time = False
 
     def begin(self) -> None:
         """Load the data, build the model, and resume from a checkpoint if there is one."""

@@ -65,6 +65,8 @@ def short(name: str) -> FoundStudy:
     found = find_study(name)
     study = found.study
     changes: dict[str, Any] = {"subset": SUBSET, "epochs": 1, "max_seconds": 0.5}
+    if "epochs" in study.rows.rows:  # no trial is longer than its study
+        del changes["epochs"]
     if "resize" in study.rows.rows:
         changes["space"] = {**study.rows.rows, "resize": 48, "freeze_epochs": 0}
     if study.model == "resnet9":  # made for a GPU: a CPU needs minutes for the check of the whole width

@@ -8,6 +8,7 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.distributions import IntDistribution
 from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -21,6 +22,15 @@ from hpo.seeds import sampler_seed
 from hpo.storage.optuna_internals import constraint_key
 from hpo.storage.queries import Claim
 from hpo.storage.study_cache import StudyCache
+
+BASELINE = {
+    "batch_size": 64,
+    "layers": 1,
+    "hidden_units": [32],
+    "optimizer": "adam",
+    "lr": 1e-3,
+    "weight_decay": 1e-4,
+}
 
 
 def make_study(direction: str = "maximize", **changes: Any) -> Study:
@@ -38,14 +48,7 @@ def make_study(direction: str = "maximize", **changes: Any) -> Study:
             "weight_decay": Float(1e-6, 1e-2, log=True).when(optimizer="adam"),
             "lr": Float(1e-5, 1e-1, log=True),
         },
-        "baseline": {
-            "batch_size": 64,
-            "layers": 1,
-            "hidden_units": [32],
-            "optimizer": "adam",
-            "lr": 1e-3,
-            "weight_decay": 1e-4,
-        },
+        "baseline": BASELINE,
         "epochs": 9,
         "objective": "val_accuracy" if direction == "maximize" else "val_loss",
         "sampler": TPE(startup_trials=5),
@@ -201,6 +204,35 @@ def test_the_epochs_of_the_warm_up_are_never_the_last(warmup: int) -> None:
         if pruner.prune(view, create_trial(state=TrialState.RUNNING, intermediate_values=dict(reports))):
             break
     assert len(reports) == warmup + 1
+
+
+def test_a_trial_is_compared_with_those_at_least_as_long() -> None:
+    """At one epoch the learning rate of a shorter trial has fallen further. Without such a row, length is no matter."""
+    pruner = MedianPruner(startup_trials=1, warmup_epochs=0, min_trials=1)
+    rows = make_study().rows.rows
+    searched = make_study(space={**rows, "epochs": Int(1, 9)}, baseline={**BASELINE, "epochs": 9}, pruner=pruner)
+    for study, same in ((searched, False), (make_study(pruner=pruner), True)):
+        pair = Pair(study, 0)
+        ours, view = make_pruner(study, pair.cache, 0), optuna.load_study(study_name="s", storage=pair.stock)
+
+        def of(epochs: int, value: float, number: int | None = None) -> FrozenTrial:
+            state, length = (TrialState.RUNNING if number is None else TrialState.COMPLETE), IntDistribution(1, 9)
+            trial = create_trial(
+                state=state,
+                value=None if number is None else value,
+                params={"epochs": epochs},
+                distributions={"epochs": length},
+                intermediate_values={1: value},
+            )
+            trial.number = trial._trial_id = number or 0
+            return trial
+
+        pair.cache.apply([of(2, 0.9, 1), of(3, 0.8, 2), of(9, 0.5, 3)])
+        assert [ours.prune(view, of(epochs, 0.6)) for epochs in (2, 3, 9)] == [True, True, same]
+        assert ours.prune(view, of(9, 0.4))
+        assert ours.prune(view, of(3, 0.7)) is same
+        pair.cache.apply([of(9, 0.7, 4)])
+        assert ours.prune(view, of(9, 0.55))
 
 
 @pytest.mark.parametrize("direction", ["minimize", "maximize"])

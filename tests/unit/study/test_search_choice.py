@@ -80,6 +80,13 @@ def study(**changes: Any) -> Study:
     return Study(**(fields | changes))
 
 
+LENGTHS = {
+    "space": {**study().rows.rows, "epochs": Int(5, 20)},
+    "baseline": {**study().baseline, "epochs": 20},
+    "epochs": 20,
+}
+
+
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     name = f"search_{tmp_path.name.rpartition('_')[2]}"
@@ -228,6 +235,8 @@ def test_an_objective_names_them_on_the_command_line(own: str, tmp_path: Path) -
         ({"sampler": Fixed({"lr": 1e-3}, GP())}, r"GP\(\) learns from complete trials alone"),
         ({"pruner": Wilcoxon()}, "compares trials step by step"),
         ({"pruner": Wilcoxon(), "folds": 3}, None),
+        ({**LENGTHS, "pruner": SuccessiveHalving()}, "short ones are ahead there"),
+        ({**LENGTHS, "pruner": MedianPruner()}, None),
         ({}, None),
         ({"sampler": QMC()}, None),
     ],

@@ -16,6 +16,7 @@ from hpo import (
     CmaEs,
     EarlyStopping,
     Float,
+    FreezeThaw,
     Grid,
     Hyperband,
     Int,
@@ -66,6 +67,8 @@ SPACE = dict(make().rows.rows)
         ({"folds": 1}, "folds=1 must be a whole number of at least 2"),
         ({"validation": 1.5}, "between 0 and 1"),
         ({"epochs": 0}, "epochs=0"),
+        ({"space": SPACE | {"epochs": Int(1, 99)}}, r"goes up to 99, and the study trains \d+ at most"),
+        ({"space": SPACE | {"epochs": Int(1, 2)}, "epochs": 2, "search": FreezeThaw()}, "decides how long each trial"),
         ({"max_seconds": -1}, "max_seconds"),
         ({"sampler": Grid()}, "listed values"),
         (

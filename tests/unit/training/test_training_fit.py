@@ -15,7 +15,7 @@ import torch
 from numerics import accuracies
 from safetensors.torch import load_file
 
-from hpo.errors import DataError
+from hpo.errors import DataError, StudyError
 from hpo.messages import Epoch, Finished, Job
 from hpo.models.build import build_model
 from hpo.training import checkpoint as checkpoints
@@ -47,6 +47,21 @@ class Bench:
 @pytest.fixture
 def bench(data: Any, device: torch.device) -> Bench:
     return Bench(data, device)
+
+
+def test_a_trial_has_the_length_of_its_row_and_so_has_its_schedule(bench: Bench, make_job: Any) -> None:
+    """The study's epochs are the most; an evaluation that stops sooner keeps the schedule."""
+    lengths = ((2, 5, None), (9, 3, None), (4, 5, 2))
+    for epochs, most, stop_after in lengths:
+        protocol = {"epochs": most, "stop_after": stop_after}
+        finished = bench.fit(make_job(schedule="cosine", epochs=epochs, protocol=protocol))
+        rates = [epoch.metrics["lr"] for epoch in bench.epochs]
+        alone = bench.fit(make_job(schedule="cosine", protocol={**protocol, "epochs": min(epochs, most)}))
+        assert (finished.outcome, finished.epoch) == ("complete", min(epochs, most, stop_after or most))
+        assert rates == [epoch.metrics["lr"] for epoch in bench.epochs]
+        assert finished.metrics == alone.metrics
+    with pytest.raises(StudyError, match="epochs=0 must be at least 1"):
+        bench.fit(make_job(epochs=0))
 
 
 def test_a_trial_reports_every_epoch_and_its_best(bench: Bench, make_job: Any) -> None:

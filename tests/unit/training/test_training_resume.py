@@ -121,6 +121,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
         {},
         {"epochs": 3},
     ),
+    "of its own length": ({"epochs": 2, "schedule": "cosine", "dropout": 0.3}, {}, {"epochs": 4}),
     "rmsprop": ({"optimizer": "rmsprop", "momentum": 0.5, "freeze_epochs": 1}, {}, {}),
     "focal, balanced, accumulated": (
         {"loss": "focal", "focal_gamma": 1.5, "class_weights": "balanced", "accumulate": 2, "batch_size": 16},
