@@ -51,4 +51,22 @@ study = Study(
         "cutout": 0,
         "ema_decay": 0.999,
     },
+    known=[
+        {
+            "epochs": 30,
+            "batch_size": 128,
+            "optimizer": "adamw",
+            "lr": 3e-3,
+            "weight_decay": 1e-2,
+            "schedule": "cosine",
+            "warmup_epochs": 0.0,
+            "label_smoothing": 0.0,
+            "rotation": 10.0,
+            "zoom": 0.1,
+            "crop_padding": 1,
+            "elastic": 1.0,
+            "cutout": 0,
+            "ema_decay": 0.0,
+        }
+    ],  # by hand: 0.9948 of the validation part
 )

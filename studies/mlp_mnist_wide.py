@@ -56,4 +56,25 @@ study = Study(
         "cutout": 0,
         "ema_decay": 0.999,
     },
+    known=[
+        {
+            "epochs": 50,
+            "batch_size": 128,
+            "layers": 2,
+            "hidden_units": [800, 400],
+            "dropout": 0.0,
+            "optimizer": "adamw",
+            "lr": 1e-3,
+            "weight_decay": 1e-6,
+            "schedule": "cosine",
+            "warmup_epochs": 0.0,
+            "label_smoothing": 0.0,
+            "rotation": 8.0,
+            "zoom": 0.1,
+            "crop_padding": 0,
+            "elastic": 1.5,
+            "cutout": 0,
+            "ema_decay": 0.0,
+        }
+    ],  # by hand: 0.9938 of the validation part after 45 epochs
 )

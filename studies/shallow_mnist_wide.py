@@ -51,4 +51,23 @@ study = Study(
         "cutout": 0,
         "ema_decay": 0.999,
     },
+    known=[
+        {
+            "epochs": 40,
+            "batch_size": 128,
+            "hidden_units": 1000,
+            "optimizer": "adamw",
+            "lr": 1e-3,
+            "weight_decay": 1e-6,
+            "schedule": "cosine",
+            "warmup_epochs": 0.0,
+            "label_smoothing": 0.0,
+            "rotation": 8.0,
+            "zoom": 0.1,
+            "crop_padding": 0,
+            "elastic": 1.5,
+            "cutout": 0,
+            "ema_decay": 0.0,
+        }
+    ],  # by hand: 0.9912 of the validation part
 )
