@@ -86,7 +86,10 @@ def test_a_script_for_optuna_runs_through_every_death_and_goes_on_on_another_hos
     """SIGKILL for a trainer, for PostgreSQL and for the coordinator, then Ctrl-C; the same command on another host ends
     with exact --trials. An objective comes unchanged, and begins again with the values it had."""
     world = door.script(new_world, url=own_server.url)
-    process = world.start(*door.trials(6), OTHER_HOST="first")
+    slowly = world.folder / "slowly"
+    slowly.touch()
+    first = {"OTHER_HOST": "first", **door.slowed(world, slowly)}
+    process = world.start(*door.trials(4), **first)
     until(lambda: reports(world) >= 2, "two reports")
     os.kill(process.trainers()[0].pid, signal.SIGKILL)
     process.says("which will be resumed")
@@ -97,10 +100,8 @@ def test_a_script_for_optuna_runs_through_every_death_and_goes_on_on_another_hos
     until(lambda: reports(world) > seen + 2, "reports after the database was back")
     process.kill()
     until(lambda: not programs(world), "no program outlives its coordinator", 10)
-    slowly = world.folder / "slowly"
-    slowly.touch()
     before = world.trials()
-    process = world.start(*door.trials(6), OTHER_HOST="first", **door.slowed(world, slowly))
+    process = world.start(*door.trials(4), **first)
     until(lambda: in_its_midst(world, before), "a trial in its midst")
     process.send(signal.SIGINT)
     process.ends(130)
@@ -108,8 +109,8 @@ def test_a_script_for_optuna_runs_through_every_death_and_goes_on_on_another_hos
     assert {trial.state.name for trial in world.trials()} & {"RUNNING", "FAIL"} == set()
     moved = going_on(world, TrialState.WAITING, before)
     assert moved
-    output = world.run(*door.trials(6), OTHER_HOST="second")
-    check_script(world, door, 6)
+    output = world.run(*door.trials(4), OTHER_HOST="second")
+    check_script(world, door, 4)
     assert "all trials are done" in output
     assert not programs(world)
     for trial in moved:
