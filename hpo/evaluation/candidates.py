@@ -139,12 +139,17 @@ def _given(study: Study, trials: Sequence[FrozenTrial], config: Mapping[str, Any
 
 
 def _with_epochs(study: Study, candidates: list[Candidate]) -> list[Candidate]:
-    """Candidates that never finished in the search train for the median best epoch of the others."""
+    """Candidates that never finished in the search train as long as their row of epochs says, to the end of their
+    schedule; without such a row for the median best epoch of the others."""
     known = [candidate.epochs for candidate in candidates if candidate.epochs]
     epochs = round(median(known)) if known else study.epochs
     why = "median best epoch of the others" if known else "epochs of the study"
-    return [
-        candidate if candidate.epochs else replace(candidate, epochs=min(epochs, own), epochs_from=why)
-        for candidate in candidates
-        for own in [epochs_of(study, candidate.config)]
-    ]
+    found = []
+    for candidate in candidates:
+        if candidate.epochs:
+            found.append(candidate)
+        elif "epochs" in study.rows.rows and candidate.config.get("epochs"):
+            found.append(replace(candidate, epochs=epochs_of(study, candidate.config), epochs_from="its row of epochs"))
+        else:
+            found.append(replace(candidate, epochs=epochs, epochs_from=why))
+    return found

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, create_trial
 
+from hpo import Int
 from hpo.errors import StudyError
 from hpo.evaluation.candidates import choose
 from hpo.sampling.distributions import distribution
 from hpo.study.discovery import as_stored, find_study
 
 STUDY = find_study("mlp_digits").study
+EPOCHS = IntDistribution(1, STUDY.epochs)
 
 
 def trial(number: int, value: float, **attributes: Any) -> FrozenTrial:
@@ -63,6 +66,21 @@ def test_the_best_is_retrained_beside_the_baseline_also_where_no_trial_passed_it
         (0, 1, True),
         (1, 2, False),
     ]
+
+
+def test_a_known_configuration_with_epochs_of_its_own_trains_to_its_end() -> None:
+    """Half of a schedule says nothing of it; without the row there is only how long the others took."""
+    known = dict(STUDY.baseline) | {"lr": 0.05}
+    rows, length = {**STUDY.rows.rows, "epochs": Int(1, STUDY.epochs)}, STUDY.epochs
+    lasting = replace(STUDY, space=rows, baseline={**STUDY.baseline, "epochs": 2}, known=[{**known, "epochs": length}])
+    first = trial(0, 0.9, best_epoch=2)
+    first.params, first.distributions = first.params | {"epochs": 2}, first.distributions | {"epochs": EPOCHS}
+    for study, one, wanted in (
+        (lasting, first, (length, "its row of epochs")),
+        (replace(STUDY, known=[known]), trial(0, 0.9, best_epoch=2), (2, "median best epoch of the others")),
+    ):
+        found = choose(study, view(one), top=1, known=True)[-1]
+        assert (found.trial, (found.epochs, found.epochs_from)) == (None, wanted)
 
 
 @pytest.mark.parametrize("best", [10**9, -3, STUDY.epochs])
