@@ -98,6 +98,11 @@ class Settings:
     native: bool = True
     measured: bool = True
 
+    @property
+    def has_database(self) -> bool:
+        """Whether one is at hand, so that it is worth while to import what reads it: a URL, or what a run left."""
+        return self.storage is not None or (self.home / "postgres").is_dir()
+
     @classmethod
     def read(cls, environ: Mapping[str, str] = os.environ) -> Settings:
         home = Path(environ.get("HPO_HOME") or ".hpo").expanduser().absolute()

@@ -51,7 +51,6 @@ def check(
     trials of other code or data (--changed-code goes on).
     """
     from hpo.duration import parse_duration
-    from hpo.search.code import check_stored_code
     from hpo.settings import Settings
     from hpo.study.advice import check_search, wasteful
     from hpo.study.discovery import find_study
@@ -82,7 +81,9 @@ def check(
     with progress_console().status(f"building every branch of {found.study.name}, then a few steps"):
         inspection = inspect_study(found, slots[0].device)
     facts = _facts(found.study, inspection, seconds, len(slots))
-    if subset is None and not said:
+    if subset is None and not said and Settings.read().has_database:
+        from hpo.search.code import check_stored_code
+
         checksum = str(inspection.data.get("checksum", ""))
         said = check_stored_code(found.study, Settings.read(), accepted=changed_code, checksum=checksum)
     facts["notes"] += [said.removeprefix("note: ")] if said else []

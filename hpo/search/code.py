@@ -133,12 +133,10 @@ def check_finished_code(
 
 
 def check_stored_code(study: Study, settings: Settings, *, accepted: bool, checksum: str = "") -> str:
-    """As `check_finished_code` for what the database that `hpo run` would use holds of `study`; "" where it holds none.
+    """As `check_finished_code` for what the database at hand (Settings.has_database) holds of `study`, "" for nothing.
 
     Raises StorageError where it does not answer.
     """
-    if settings.storage is None and not (settings.home / "postgres").is_dir():
-        return ""
     engine = open_for_reading(None, settings)
     try:
         with engine.connect() as connection:

@@ -61,7 +61,7 @@ def compare_stored(study: Study, settings: Settings) -> str:
     Returns "", or why nothing could be compared. The database is the one in HPO_STORAGE, else the one under
     `settings.home`, if there is one.
     """
-    if settings.storage is None and not (settings.home / "postgres").is_dir():
+    if not settings.has_database:
         return ""
     from hpo.results.reading import open_for_reading, stored_declaration
 
