@@ -33,6 +33,9 @@ FEWEST_VALUES = 5
 LEAST_SHARE = 0.35
 """What a doubling gives of the one before, at the least: two of them are not known that well."""
 
+NOTHING = 0.01
+"""A gain of this share of the spread between seeds is not shown as a number."""
+
 ENOUGH = 2
 """Of how many differences between seeds their spread is known from."""
 
@@ -61,7 +64,9 @@ class Outlook:
     @property
     def text(self) -> str:
         """One sentence: the answer, then its reasoning."""
-        found = f"{self.more:,} more trials would gain about {difference(self.gain)}"
+        small = self.noise is not None and self.gain < NOTHING * self.noise
+        gain = "next to nothing" if small else f"about {difference(self.gain)}"
+        found = f"{self.more:,} more trials would gain {gain}"
         if self.noise is None:
             return f"{found} over the best; how far seeds differ is not known"
         helps = "hardly" if self.converged else "likely"

@@ -65,7 +65,7 @@ def test_a_search_whose_best_is_out_of_reach_has_nothing_to_gain_and_one_that_cl
     assert (found.trials, found.more) == (61, 30)
     assert found.gain < 1e-4
     assert found.converged
-    assert "more time would hardly help" in found.text
+    assert "more time would hardly help: 30 more trials would gain next to nothing, and" in found.text
     climbs = search([sign * (0.8 + 0.002 * n) for n in range(60)])
     found = outlook_of(climbs, direction, noise=0.002)
     assert found is not None
@@ -122,7 +122,7 @@ def test_a_study_ends_once_it_has_converged_and_says_why() -> None:
     flat = [0.9, *(0.8 + draw.gauss(0, 0.01) for _ in range(60))]
     reached, note = converging(Converged(), search([*flat], (0.70, 0.72, 0.74)))
     assert reached
-    said = "the search has converged after 64 trials; more time would hardly help: 32 more trials would gain about "
+    said = "the search has converged after 64 trials; more time would hardly help: 32 more trials would gain next "
     assert note.startswith(said)
     assert "differ by 0.02000" in note
     assert converging(Converged(trials=65), search([*flat], (0.70, 0.72, 0.74))) == (False, "")
