@@ -236,10 +236,6 @@ def check_value(name: str, value: Any, setting: Setting) -> None:
         if not isinstance(value, str):
             raise StudyError(f"{name}={value!r} must be text")
         return
-    if setting.kind is str:
-        if not isinstance(value, str):
-            raise StudyError(f"{name}={value!r} must be text")
-        return
     if setting.kind is bool:
         if not isinstance(value, bool):
             raise StudyError(f"{name}={value!r} must be true or false")
