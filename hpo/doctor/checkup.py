@@ -29,7 +29,7 @@ STATEMENT_SECONDS = 10.0
 def checkup(settings: Settings, *, storage: str | None, devices: str | None, fix: bool) -> Iterator[Finding]:
     """Yield every finding as soon as it is made. With `fix`, stale trials and leases are repaired on the way."""
     uids: set[str] | None = None
-    if storage is None and settings.storage is None and not (settings.home / "postgres").is_dir():
+    if storage is None and not settings.has_database:
         yield Finding("database", "ok", f"none yet in {settings.home}; the first `hpo run` creates it")
         uids = set()
     else:

@@ -97,7 +97,7 @@ def open_for_reading(storage: str | None, settings: Settings) -> Engine:
     Raises StorageError where nothing answers, where the tables are missing, of another Optuna or not those of this hpo,
     StudyError where no embedded database was ever made.
     """
-    if storage is None and settings.storage is None and not (settings.home / "postgres").is_dir():
+    if storage is None and not settings.has_database:
         raise StudyError(
             f"no study has run here yet: {settings.home} holds no database",
             next="start one with `hpo run --study mlp_digits`, or say where it is with --storage or HPO_STORAGE",

@@ -198,7 +198,7 @@ def _data(study: Study) -> Mapping[str, str]:
 
 
 def _finished(count: int) -> str:
-    return f"{count} finished trial{'s' if count > 1 else ''}"
+    return f"{count} finished trial{'s' if count != 1 else ''}"
 
 
 def _kind(study: Study, changed: Sequence[str]) -> str:
