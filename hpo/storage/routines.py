@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from hpo.storage.optuna_schema import NUMBERED, RUNNING, STUDIES, TRIALS, WAITING
 from hpo.storage.saving import SAVING
-from hpo.storage.tables import CHANGE, UTC_NOW
+from hpo.storage.tables import CHANGE, LOCK, UTC_NOW
 
 __all__ = ["MAKING", "ROUTINES", "next_number"]
 
@@ -42,8 +42,8 @@ def next_number(study: str) -> str:
     return f"coalesce(({newest} LIMIT 1), 0)"
 
 
-_NOTE_OF_NEW = f"CAST(json_build_object('number', number, 'state', '{RUNNING}', 'begun', datetime_start) AS text)"
 # The note of a trial that was just created, of which nothing else is known (hpo/storage/notes.py).
+_NOTE_OF_NEW = f"CAST(json_build_object('number', number, 'state', '{RUNNING}', 'begun', datetime_start) AS text)"
 _NEXT = next_number("in_study")
 
 # Read inside the statement that uses it, so that no host works with the number of an earlier `hpo run`.
@@ -54,9 +54,6 @@ _WAITING = f"SELECT count(*) FROM {TRIALS} t WHERE t.study_id = in_study AND t.s
 _BEGUN = f"({_NEXT} - ({_WAITING}))"
 _ROOM = f"greatest(0, least(in_limit, coalesce({_TARGET} - {_BEGUN}, in_limit)))"
 
-_LOCK = 0x68706F
-"""SQL: the first key of the advisory locks of hpo, one for each study; the second is the study's."""
-
 # Every host of a study waits for this lock, so it lasts only for one answer and the commit. The second statement still
 # sees what was committed while the first waited: PostgreSQL gives each statement of a volatile function a snapshot of
 # its own. The commit does not wait for the disk, which would take most of its time: a claim that is lost with the
@@ -65,9 +62,9 @@ _CLAIM = f"""
     DECLARE began timestamptz := clock_timestamp(); pause double precision := 0.005;
     BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
-    WHILE NOT pg_try_advisory_xact_lock({_LOCK}, in_study) LOOP
+    WHILE NOT pg_try_advisory_xact_lock({LOCK}, in_study) LOOP
         IF clock_timestamp() > began + interval '10 s' THEN
-            PERFORM pg_advisory_xact_lock({_LOCK}, in_study);
+            PERFORM pg_advisory_xact_lock({LOCK}, in_study);
         ELSE
             PERFORM pg_sleep(pause * random());
             pause := least(0.2, 2 * pause);

@@ -30,7 +30,6 @@ _MADE = (*(f"trigger {name}" for name in changes.TRIGGERS), *(f"function {name}"
 """What stands beside the tables."""
 _NOT_READ = {tables.changes.name, *_MADE}
 """What only a search works with."""
-_LOCK = 0x68706F  # "hpo": any number that all our processes agree on
 _MIN_SERVER = 130000
 
 
@@ -150,7 +149,7 @@ def what_is_missing(state: SchemaState) -> list[str]:
 def _create(engine: Engine) -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     with engine.begin() as connection:
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": tables.LOCK})
         state = _look(connection)
         if _check(state):
             return

@@ -8,6 +8,7 @@ __all__ = [
     "CHANGE",
     "COUNTED_ATTEMPTS",
     "COUNTED_DEATHS",
+    "LOCK",
     "UTC_NOW",
     "NoStudy",
     "changes",
@@ -26,6 +27,8 @@ UTC_NOW = "(clock_timestamp() AT TIME ZONE 'UTC')"
 """SQL: now, as Optuna stores it."""
 CHANGE = "CAST(CAST(pg_current_xact_id() AS text) AS bigint)"
 """SQL: the number of this transaction, as hpo_changes keeps it."""
+LOCK = 0x68706F
+"""The key of hpo's advisory locks ("hpo"): alone for whoever makes the tables, with a study's id for a claim."""
 _GOT_ON = "EXISTS (SELECT 1 FROM hpo_epochs e WHERE e.trial_id = l.trial_id AND e.recorded_at > l.claimed_at)"
 COUNTED_ATTEMPTS = f"CASE WHEN {_GOT_ON} THEN 1 ELSE least(l.attempt, 1000000) END"
 """SQL: the attempts of the trial of a lease `l` since it last finished an epoch. An attempt that finished one has shown
