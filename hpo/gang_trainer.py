@@ -77,8 +77,9 @@ class Gang:
             if self._waited_for and time.monotonic() > self._cause_by:
                 names = ", ".join(f"{rank} ({self._devices[rank]})" for rank in self._waited_for)
                 _say(
-                    f"rank {names} of {len(self._ranks)} does not answer: the others have ended the trial, or miss it; "
-                    "`hpo doctor` tests the devices, and HPO_RANK_SECONDS gives one that is only busy more time"
+                    f"rank {names} of {len(self._ranks)} does not answer: the others have finished the trial, "
+                    "or report it missing; `hpo doctor` tests the devices, and HPO_RANK_SECONDS gives one that is only "
+                    "busy more time"
                 )
                 return DeviceError.exit_code
 

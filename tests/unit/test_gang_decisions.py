@@ -147,7 +147,7 @@ def test_a_rank_that_hangs_is_not_waited_for_longer_than_the_others_do(gang: Gan
     gang.trains()[0].says(Finished(4, "complete"))
     assert gang.ends() == 5
     said = capfd.readouterr().err
-    assert said.startswith("rank 1 (cuda:1) of 2 does not answer: the others have ended the trial, or miss it")
+    assert said.startswith("rank 1 (cuda:1) of 2 does not answer: the others have finished the trial, or")
     assert "HPO_RANK_SECONDS" in said
 
 

@@ -35,8 +35,9 @@ WRONG = "the compiled kernels ({}) compute something else than torch, so they ar
 MISSING = "no C compiler makes the kernels, so torch's operators train instead: small networks are slower"
 SLOW = (
     "the C compiler took more than {} s for the kernels and was given up, so torch's operators train instead: small "
-    "networks are slower; a run on an idle machine tries again once {} is deleted"
+    "networks are slower"
 )
+AGAIN = "; a run on an idle machine tries again once {} is deleted"
 
 
 @dataclass(frozen=True)
@@ -107,11 +108,16 @@ def _about(bf16: bool) -> dict[str, Any]:
 
 
 def _tried(path: Path | None = None) -> list[str]:
-    """What is to be told about the kernels as the compiler of this machine made them. path: where that is kept"""
+    """What is to be told about the kernels as the compiler of this machine made them.
+
+    path: the file that will keep it; None where nothing can
+    """
     from hpo.training.kernels import channels_last, convolutions, fused_train_step
 
     if any(native.library(name) is None for name in native.SOURCES):
-        return [SLOW.format(native.COMPILE_SECONDS, path or "nothing")] if native.given_up() else [MISSING]
+        if not native.given_up():
+            return [MISSING]
+        return [SLOW.format(native.COMPILE_SECONDS) + (AGAIN.format(path) if path else "")]
     parts = {"whole steps": fused_train_step, "convolutions": convolutions, "channels-last layers": channels_last}
     wrong = [words for words, module in parts.items() if not module.usable()]
     return [WRONG.format(", ".join(wrong))] if wrong else []
