@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from statistics import median
 
@@ -16,7 +17,8 @@ __all__ = ["Saving", "pruning_saving"]
 @dataclass(frozen=True)
 class Saving:
     """seconds: training that did not happen. usual_steps: the median steps of complete trials. Each pruned trial is
-    assumed to have needed as many, in the seconds per step that it took itself, without what a trainer loads first."""
+    assumed to have needed as many, or its own `epochs` where these are a parameter and fewer, in the seconds per step
+    that it took itself, without what a trainer loads first."""
 
     seconds: float
     pruned: int
@@ -40,8 +42,13 @@ def pruning_saving(view: StudyView) -> Saving | None:
     saved = 0.0
     for trial in pruned:
         done = len(trial.intermediate_values)
-        saved += max(0, usual - done) * _trained_seconds(trial) / done
+        saved += max(0, min(usual, _own_length(trial)) - done) * _trained_seconds(trial) / done
     return Saving(saved, len(pruned), usual)
+
+
+def _own_length(trial: FrozenTrial) -> float:
+    length = trial.params.get("epochs")
+    return length if isinstance(length, int) and length > 0 else math.inf
 
 
 def _trained_seconds(trial: FrozenTrial) -> float:

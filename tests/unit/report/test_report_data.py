@@ -89,6 +89,17 @@ def test_what_a_trainer_loads_first_is_not_saved_again_by_pruning() -> None:
     assert saving.seconds == pytest.approx(8 * 0.6)
 
 
+def test_a_trial_that_was_to_train_less_long_saves_no_more_than_its_own_epochs() -> None:
+    """Where `epochs` is a parameter: a pruned trial of five would not have trained the usual ten."""
+    whole, pruned = told("COMPLETE", 0.5, steps=10, x=0.1), told("PRUNED", 0.1, steps=2, x=0.2)
+    pruned.number = 1
+    pruned.params = {**pruned.params, "epochs": 5}
+    pruned.set_user_attr("seconds", 4.0)
+    saving = pruning_saving(StudyView("s", ("maximize",), (whole, pruned)))
+    assert saving is not None
+    assert saving.seconds == pytest.approx(3 * 2.0)
+
+
 def test_baseline_is_compared_in_the_direction_of_the_study(report_of: ReportOf) -> None:
     """A gain is above zero when the best is better, also where smaller is better."""
 
