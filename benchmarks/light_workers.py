@@ -191,7 +191,8 @@ def light_workers(pipe: Connection, url: str, study_id: int, count: int, trial_s
     """A process of `count` workers. Says "started", measures between "measure" and "stop", and sends what it saw:
     seconds that slots waited, ages of news, errors."""
     process = Process(url, study_id, count, trial_seconds)
-    playing = threading.Thread(target=process.run)
+    # A daemon: where the parent is gone, `recv` raises, and nothing may keep this process.
+    playing = threading.Thread(target=process.run, daemon=True)
     playing.start()
     process.start()
     pipe.send("started")

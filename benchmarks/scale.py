@@ -160,7 +160,8 @@ def _start(url: str, study_id: int, workers: int, options: argparse.Namespace) -
             given: tuple[Any, ...] = (whole_workers, theirs, url, share, options.trial_seconds, options.sampler)
         else:
             given = (light_workers, theirs, url, study_id, share, options.trial_seconds)
-        processes.append(SPAWN.Process(target=given[0], args=given[1:]))
+        # Daemons: where a measurement fails, they end with this program instead of keeping it, and the machine, busy.
+        processes.append(SPAWN.Process(target=given[0], args=given[1:], daemon=True))
         processes[-1].start()
         pipes.append(ours)
     for pipe in pipes:
