@@ -147,6 +147,28 @@ def test_a_terminated_connection_is_an_outage_and_the_next_one_works(engine: Eng
     other.dispose()
 
 
+def test_a_connection_that_nobody_used_for_a_while_is_tried_before_it_is_used(
+    engine: Engine, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that restarted meanwhile is not seen. One used just now is not tried: that is a message each time."""
+    other = open_engine(database_url)
+
+    def end_the_idle_one() -> None:
+        with engine.connect() as connection:
+            pid = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        with other.begin() as c:
+            c.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
+
+    end_the_idle_one()
+    with pytest.raises(sqlalchemy.exc.OperationalError), engine.begin() as c:
+        c.execute(text("SELECT 1"))
+    monkeypatch.setattr("hpo.storage.engine.IDLE_SECONDS", 0.0)
+    end_the_idle_one()
+    with engine.begin() as c:
+        assert c.execute(text("SELECT 1")).scalar() == 1
+    other.dispose()
+
+
 @pytest.mark.faults
 def test_a_silent_server_loses_the_connection(postgres_server: object, database_url: str) -> None:
     """A proxy that stops forwarding, and still acknowledges every packet."""
