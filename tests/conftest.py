@@ -6,6 +6,7 @@ import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: tests run side by side, one on a core
 
+import gc
 import random
 import shutil
 import signal
@@ -28,6 +29,7 @@ from hpo.settings import Settings
 from hpo.storage.embedded.embedded import embedded_url, leave_embedded
 from hpo.storage.engine import open_engine
 from hpo.storage.schema import ensure_schema
+from hpo.trainers import forked
 
 _KEPT = {"HPO_DATA_DIR"}
 _FOLDER = pytest.StashKey[Path]()
@@ -57,7 +59,7 @@ def pytest_configure(config: pytest.Config) -> None:
         folder = config.stash[_FOLDER] = own_folder()
         os.environ["TMPDIR"] = str(folder)
         tempfile.tempdir = None  # asks for TMPDIR again
-        config.option.basetemp = config.option.basetemp or str(folder / "tests")
+        config.option.basetemp = config.option.basetemp or str(folder / "t")  # short: PostgreSQL's sockets lie below it
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
@@ -89,6 +91,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_collectstart(collector: pytest.Collector) -> None:
     """A module that draws while it is imported draws the same, whatever was imported before."""
     _seed_everything(_seed(collector.config, collector.nodeid))
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: a collection of garbage that walks through it takes 0.1 s."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """Libraries complain at the end of a process about what is left of theirs."""
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
@@ -126,6 +139,14 @@ def kernels_are_compiled_once() -> Iterator[None]:
     folder.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def fork_server_stays() -> Iterator[None]:
+    """The next search in this process may be minutes away, and is not to import torch for it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(forked, "IDLE_SECONDS", 3600.0)
         yield
 
 

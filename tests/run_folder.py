@@ -1,6 +1,7 @@
 """One folder for all that a test run puts into the temporary folder, and the end of what a killed run has left.
 
-A run that is killed cannot clean up, but its lock goes with it: the next run sees that nobody owns the folder.
+A run that is killed cannot clean up, but its lock goes with it: the next run sees that nobody owns the folder. Where
+memory allows it, the folder lies there: on a disk, a database for a test is made in 0.2 s, and in memory in 0.02.
 """
 
 from __future__ import annotations
@@ -21,10 +22,13 @@ __all__ = ["end_killed_runs", "own_folder"]
 PREFIX = "hpo-tests-"
 OWNER = "owner"  # a file in the folder that its run keeps locked
 
+MEMORY = Path("/dev/shm")
+ROOM = 6 << 30  # bytes; a whole run takes up to 2.7 GB
+
 
 def own_folder() -> Path:
     """A new folder that belongs to this process for as long as it lives."""
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=_place()))
     folder.chmod(0o711)  # run by root, PgBouncer and PostgreSQL are other accounts, with folders of their own in it
     fresh = folder / "owner.new"
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -35,12 +39,20 @@ def own_folder() -> Path:
 
 def end_killed_runs() -> None:
     """End the processes and servers of runs that are no more, and remove their folders."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+    for folder in (one for place in {Path(tempfile.gettempdir()), MEMORY} for one in place.glob(f"{PREFIX}*")):
         with contextlib.suppress(OSError):  # in use, or just removed by its run
             if _is_a_runs(folder):
                 with (folder / OWNER).open() as file:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     _end(folder)
+
+
+def _place() -> Path | None:
+    """Memory, unless TMPDIR says where, it is short, or nothing there may be executed, as in a container."""
+    if "TMPDIR" in os.environ or not os.access(MEMORY, os.W_OK) or os.statvfs(MEMORY).f_flag & os.ST_NOEXEC:
+        return None
+    free = min(shutil.disk_usage(MEMORY).free, psutil.virtual_memory().available // 2)
+    return MEMORY if free >= ROOM else None
 
 
 def _is_a_runs(folder: Path) -> bool:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from warm import WarmProcess, start_warm
 
 from hpo.duration import parse_duration
 
@@ -80,7 +81,7 @@ class Running:
     """One container's worth: the process, and how often its restart policy has started it again."""
 
     service: str
-    process: subprocess.Popen[bytes]
+    process: WarmProcess
     log: Path
     restarts: int = 0
     stopped: bool = False
@@ -174,18 +175,11 @@ class Composed:
         one = instances[-1] if instances else self.start(service)
         assert one.process.wait(seconds) == 0, one.log.read_text()
 
-    def _spawn(self, service: str, log: Path) -> subprocess.Popen[bytes]:
+    def _spawn(self, service: str, log: Path) -> WarmProcess:
         words = [*entrypoint(), *(self._local(str(word)) for word in self.services[service]["command"])]
         assert words[0] == "hpo"
         with log.open("ab") as output:
-            return subprocess.Popen(
-                [sys.executable, "-m", *words],
-                cwd=self.folder,
-                env=self._environment(service),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-            )
+            return start_warm(["-m", *words], self.folder, self._environment(service), output.fileno())
 
     def _environment(self, service: str) -> dict[str, str]:
         own = {name: str(value) for name, value in self.services[service].get("environment", {}).items()}

@@ -295,6 +295,7 @@ def main() -> int:
         study=str(HERE / door.study),
         name=door.name,
         lease_seconds=LEASE_SECONDS,
+        warm=False,
     )
     world.direct = direct
     chaos = Chaos(world, proxy, server, door, random.Random(options.seed), folder / "trainers.log")

@@ -9,9 +9,7 @@ import time
 from pathlib import Path
 
 import torch
-from sklearn.datasets import load_digits
-from sklearn.metrics import f1_score
-from sklearn.model_selection import train_test_split
+from small_images import macro_f1, small_images
 from torch import nn
 
 parser = argparse.ArgumentParser()
@@ -23,9 +21,7 @@ parser.add_argument("--checkpoint", type=Path)
 arguments = parser.parse_args()
 
 torch.manual_seed(int(os.environ["HPO_TRIAL_NUMBER"]))
-images, labels = load_digits(return_X_y=True)
-train, test, train_labels, test_labels = train_test_split(images / 16.0, labels, random_state=0)
-inputs, targets = torch.tensor(train, dtype=torch.float32), torch.tensor(train_labels)
+inputs, test, targets, test_targets = small_images()
 
 layers: list[nn.Module] = []
 width = 64
@@ -54,8 +50,7 @@ for epoch in range(first, 6):
         nn.functional.cross_entropy(network(inputs[batch]), targets[batch]).backward()
         optimizer.step()
     with torch.no_grad():
-        guesses = network(torch.tensor(test, dtype=torch.float32)).argmax(1).numpy()
-    score = float(f1_score(test_labels, guesses, average="macro"))
+        score = macro_f1(test_targets, network(test).argmax(1))
     with open(os.environ["HPO_METRICS"], "a", encoding="ascii") as file:
         file.write(json.dumps({"epoch": epoch, "macro_f1": score}) + "\n")
     beside = arguments.checkpoint.with_suffix(".new")

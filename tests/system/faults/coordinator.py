@@ -1,7 +1,7 @@
 """`hpo` as its users run it, with what a test may ask for in the environment.
 
 FAKE        trainers are fake_trainer.py, told what to do in this variable
-TRAINER_LOG trainers are logged_trainer.py, which writes to this file, and is slow while SLOWLY exists
+TRAINER_LOG trainers are forked from logged_trainer.py: they write to this file, and are slow while SLOWLY exists
 OTHER_HOST  the process believes that it runs on another machine of this name; a@1 and a@2 are two of the name a
 CLOCK       seconds by which this machine's clock is wrong
 """
@@ -19,6 +19,9 @@ from typing import Any
 from hpo import api
 from hpo.cli.main import main
 from hpo.search import identity
+from hpo.trainers import forked
+
+HERE = Path(__file__).parent
 
 
 def believe_in_another_host(name: str) -> None:
@@ -48,10 +51,10 @@ def set_clock(seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    for variable, program in (("FAKE", "fake_trainer.py"), ("TRAINER_LOG", "logged_trainer.py")):
-        if variable in os.environ:
-            command = (sys.executable, str(Path(__file__).with_name(program)))
-            api.run = functools.partial(api.run, trainer=command)
+    if "FAKE" in os.environ:
+        api.run = functools.partial(api.run, trainer=(sys.executable, str(HERE / "fake_trainer.py")))
+    if "TRAINER_LOG" in os.environ:
+        forked.command_of = lambda module: (sys.executable, "-P", str(HERE / "logged_trainer.py"), module)
     if "OTHER_HOST" in os.environ:
         believe_in_another_host(os.environ["OTHER_HOST"])
     if "CLOCK" in os.environ:

@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from sklearn.metrics import f1_score
+from small_images import macro_f1, small_images
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
-from train_script import digits, network_of
+from train_script import network_of
 from train_script import study as declared
 
 from hpo import Run
@@ -29,15 +29,14 @@ def train(run: Run) -> None:
             return nn.functional.cross_entropy(self.network(batch[0]), batch[1])
 
         def validation_step(self, batch: list[torch.Tensor], batch_idx: int) -> None:
-            guesses = self.network(batch[0]).argmax(1)
-            self.log("macro_f1", f1_score(batch[1], guesses, average="macro"))
+            self.log("macro_f1", macro_f1(batch[1], self.network(batch[0]).argmax(1)))
 
         def configure_optimizers(self) -> torch.optim.Optimizer:
             if run.params["optimizer"] == "sgd":
                 return torch.optim.SGD(self.parameters(), lr=run.params["lr"], momentum=run.params["momentum"])
             return torch.optim.Adam(self.parameters(), lr=run.params["lr"])
 
-    inputs, test, targets, test_labels = digits()
+    inputs, test, targets, test_targets = small_images()
     network = Classifier()
     run.log(weights=sum(parameter.numel() for parameter in network.parameters()))
     hook = HpoCallback(run)
@@ -46,7 +45,7 @@ def train(run: Run) -> None:
     trainer.fit(
         network,
         DataLoader(TensorDataset(inputs, targets), batch_size=64, shuffle=True),
-        DataLoader(TensorDataset(test, test_labels), batch_size=len(test)),
+        DataLoader(TensorDataset(test, test_targets), batch_size=len(test)),
         ckpt_path=hook.ckpt_path,
     )
 

@@ -1,4 +1,4 @@
-"""The real trainer, with a line in the file named by TRAINER_LOG for everything it says.
+"""What real trainers are forked from; each writes a line to the file named by TRAINER_LOG for everything it says.
 
 time, pid, "begin" | "epoch" | "replayed" | outcome, trial id, epoch, seconds of training in it
 
@@ -12,7 +12,7 @@ import sys
 import time
 from typing import Any
 
-from hpo import trainer
+from hpo import fork_server, trainer
 from hpo.channel import Channel
 from hpo.messages import Epoch, Finished, Message
 from hpo.own_messages import Report
@@ -43,6 +43,11 @@ class LoggedChannel(Channel):
         return super().begin(job)
 
 
-if __name__ == "__main__":
+def log_all() -> None:
+    """Every trainer of this process, and of those forked from it."""
     trainer.Channel = LoggedChannel  # type: ignore[attr-defined,misc]
-    sys.exit(trainer.main())
+
+
+if __name__ == "__main__":
+    log_all()
+    fork_server.main(sys.argv[2:])

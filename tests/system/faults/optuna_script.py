@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import optuna
 import torch
-from sklearn.datasets import load_digits
-from sklearn.metrics import f1_score
-from sklearn.model_selection import train_test_split
+from small_images import macro_f1, small_images
 from torch import nn
 
 
 def objective(trial: optuna.Trial) -> float:
     torch.manual_seed(trial.number)
-    images, labels = load_digits(return_X_y=True)
-    train, test, train_labels, test_labels = train_test_split(images / 16.0, labels, random_state=0)
-    inputs, targets = torch.tensor(train, dtype=torch.float32), torch.tensor(train_labels)
+    inputs, test, targets, test_targets = small_images()
 
     layers: list[nn.Module] = []
     width = 64
@@ -38,8 +34,7 @@ def objective(trial: optuna.Trial) -> float:
             nn.functional.cross_entropy(network(inputs[batch]), targets[batch]).backward()
             optimizer.step()
         with torch.no_grad():
-            guesses = network(torch.tensor(test, dtype=torch.float32)).argmax(1).numpy()
-        score = float(f1_score(test_labels, guesses, average="macro"))
+            score = macro_f1(test_targets, network(test).argmax(1))
         trial.report(score, epoch)
         if trial.should_prune():
             raise optuna.TrialPruned

@@ -19,7 +19,7 @@ def quiet(world: World, *arguments: str, command: str, url: str, code: int = 0) 
 
 def test_a_password_in_the_url_shows_nowhere(new_world: NewWorld) -> None:
     """Not in a command line, a trainer's environment, what the server lists, output, an error, or any file written."""
-    world = new_world()
+    world = new_world(warm=False)  # a process that is forked has the command line and environment of another
     parsed = make_url(world.url).set(password=SECRET)
     url = parsed.render_as_string(hide_password=False)
     world.url = ""

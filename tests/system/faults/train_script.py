@@ -5,22 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from sklearn.datasets import load_digits
-from sklearn.metrics import f1_score
-from sklearn.model_selection import train_test_split
+from small_images import macro_f1, small_images
 from torch import nn
 from torch.utils.data import TensorDataset
 
 from hpo import Categorical, Float, Int, Run, Study
-
-
-def digits() -> list[torch.Tensor]:
-    images, labels = load_digits(return_X_y=True)
-    train, test, train_labels, test_labels = train_test_split(images / 16.0, labels, random_state=0)
-    return [
-        *(torch.tensor(part, dtype=torch.float32) for part in (train, test)),
-        *map(torch.tensor, (train_labels, test_labels)),
-    ]
 
 
 def network_of(params: dict[str, Any]) -> nn.Sequential:
@@ -33,7 +22,7 @@ def network_of(params: dict[str, Any]) -> nn.Sequential:
 
 
 def train(run: Run) -> None:
-    inputs, test, targets, test_labels = digits()
+    inputs, test, targets, test_targets = small_images()
     network = network_of(run.params)
     if run.params["optimizer"] == "sgd":
         optimizer: torch.optim.Optimizer = torch.optim.SGD(
@@ -52,8 +41,8 @@ def train(run: Run) -> None:
             optimizer.step()
         network.eval()
         with torch.no_grad():
-            guesses = network(test).argmax(1).numpy()
-        run.report(macro_f1=f1_score(test_labels, guesses, average="macro"), loss=loss.item())
+            score = macro_f1(test_targets, network(test).argmax(1))
+        run.report(macro_f1=score, loss=loss.item())
     run.log(weights=sum(parameter.numel() for parameter in network.parameters()))
 
 

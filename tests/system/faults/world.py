@@ -21,6 +21,7 @@ import pytest
 from fake_trainer import metric
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
+from warm import WarmProcess, can_be_warm, servers_of, start_warm
 
 ROOT = Path(__file__).parents[3]
 HERE = Path(__file__).parent
@@ -48,13 +49,25 @@ class Line:
 
 
 class Hpo:
-    """One `hpo` process."""
+    """One `hpo` process. warm: forked from one that has imported everything, which no test here is about."""
+
+    process: subprocess.Popen[bytes] | WarmProcess
 
     def __init__(
-        self, arguments: list[str], environ: dict[str, str], output: Path, terminal: int | None = None
+        self,
+        arguments: list[str],
+        environ: dict[str, str],
+        output: Path,
+        terminal: int | None = None,
+        *,
+        warm: bool = False,
     ) -> None:
         self._output = output
         with output.open("wb") as file:
+            if warm:
+                command = [str(HERE / "coordinator.py"), *arguments]
+                self.process = start_warm(command, output.parent, environ, file.fileno())
+                return
             self.process = subprocess.Popen(
                 [sys.executable, str(HERE / "coordinator.py"), *arguments],
                 cwd=output.parent, env=environ,
@@ -62,7 +75,6 @@ class Hpo:
                 stdin=subprocess.DEVNULL, start_new_session=terminal is not None,
                 preexec_fn=None if terminal is None else lambda: fcntl.ioctl(1, termios.TIOCSCTTY, 0),
             )  # fmt: skip
-        self.children: set[int] = set()
 
     @property
     def output(self) -> str:
@@ -76,11 +88,10 @@ class Hpo:
         try:
             found = psutil.Process(self.process.pid).children()
             servers = [child for child in found if "hpo.fork_server" in child.cmdline()]
-            found = [child for child in found if child not in servers]
-            found += [child for server in servers for child in server.children()]
+            found = [child for child in found if child not in servers and "trainer" in " ".join(child.cmdline())]
+            return found + [child for one in servers + servers_of(self.process.pid) for child in one.children()]
         except psutil.NoSuchProcess:
             return []
-        return [child for child in found if "trainer" in " ".join(child.cmdline())]
 
     def send(self, number: int) -> None:
         self.process.send_signal(number)
@@ -104,6 +115,7 @@ class Hpo:
 class World:
     """url: of the database as a user would give it. fake: see fake_trainer.py; None trains for real.
 
+    warm: processes are forked from one that has imported everything
     terminal: a descriptor; processes are started on it, as in a shell of its own
     """
 
@@ -113,6 +125,7 @@ class World:
     study: str = str(HERE / "table_study.py")
     name: str = "faults"
     lease_seconds: float = 2.0
+    warm: bool = True
     terminal: int | None = None
     processes: list[Hpo] = field(default_factory=list)
 
@@ -145,7 +158,9 @@ class World:
             **({"FAKE": json.dumps(self.fake)} if self.fake is not None else {}),
             **environ,
         }
-        process = Hpo(given, variables, self.folder / f"output{len(self.processes)}", self.terminal)
+        output = self.folder / f"output{len(self.processes)}"
+        warm = self.warm and self.terminal is None and can_be_warm(environ)
+        process = Hpo(given, variables, output, self.terminal, warm=warm)
         self.processes.append(process)
         return process
 
