@@ -22,7 +22,7 @@ from tests.system.deploy.recorded import recorded
 from tests.system.deploy.tools import needs
 
 SECRETS = {"POSTGRES_PASSWORD_FILE": "./secrets/postgres_password", "DASHBOARD_PASSWORD_FILE": "./secrets/dash"}
-TRIALS = 20
+TRIALS = 14
 
 
 def test_every_service_is_as_it_was_promised() -> None:

@@ -34,7 +34,7 @@ STUDIES = (
     "squeezenet_cifar10",
     "squeezenet_cifar10_compact",
 )
-SUBSET = 500
+SUBSET = 300
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def torch_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def short(name: str) -> FoundStudy:
-    """The study for a few seconds: `--subset 500`, one epoch, small pictures where it would enlarge them.
+    """The study for a few seconds: `--subset 300`, one epoch, small pictures where it would enlarge them.
 
     Its images are the real ones where HPO_DATA_DIR has them.
     """
@@ -83,7 +83,7 @@ def short(name: str) -> FoundStudy:
 def test_every_study_passes_check_and_runs_two_trials(
     name: str, database_url: str, home: Path, torch_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On 500 images, the baseline and one of the sampler's."""
+    """On 300 images, the baseline and one of the sampler's."""
     monkeypatch.setenv("HPO_HOME", str(home))
     monkeypatch.setenv("TORCH_HOME", str(torch_home))
     found = short(name)

@@ -83,5 +83,5 @@ def test_a_search_on_two_devices_loses_nothing_when_a_rank_is_killed_beside_one_
     assert not [
         one
         for one in psutil.Process().children(recursive=True)
-        if {"hpo.trainer", "hpo.gang_trainer"} & set(one.cmdline())
+        if {"hpo.trainer", "hpo.gang_trainer"} & set(one.as_dict(["cmdline"])["cmdline"] or ())
     ]
