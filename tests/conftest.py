@@ -176,6 +176,12 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
+def own_import_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A study's folder that one test has put there hides no module of the next."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+
+@pytest.fixture(autouse=True)
 def ordinary_arithmetic() -> Iterator[None]:
     """As in a trainer, one thread (or OMP_NUM_THREADS), whatever the test before it set; denormal numbers as usual.
 
