@@ -24,6 +24,9 @@ from pathlib import Path
 
 import optuna
 import psutil
+
+sys.path.append(str(Path(__file__).parents[2]))  # pytest puts `tests` there by itself
+
 from doors import DOORS, Door
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
