@@ -27,16 +27,20 @@ def reads_a_value(shape: tuple[int, ...], classes: int) -> nn.Module:
 
 
 class HostChoice(nn.Module):
-    """Drops a layer at random, decided on the host; `taken` counts on the device how often it did not."""
+    """Drops a layer at random, decided on the host; `taken` counts on the device in how many `steps` it did not."""
 
     def __init__(self) -> None:
         super().__init__()
         self.inner, self.outer = nn.Linear(64, 64), nn.Linear(64, 10)
         self.taken: Tensor
-        self.register_buffer("taken", torch.zeros(()), persistent=False)
+        self.steps: Tensor
+        for name in ("taken", "steps"):
+            self.register_buffer(name, torch.zeros(()), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         features = images.flatten(1)
+        if self.training and images.device.type != "meta":
+            self.steps += 1
         if self.training and images.device.type != "meta" and random.random() < 0.5:
             features = features + self.inner(features)
             self.taken += 1
