@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import textwrap
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+from warm import WarmProcess, start_warm
 
 from tests.system.deploy.password_server import PASSWORD, PasswordServer, free_port
 from tests.system.deploy.recorded import recorded
@@ -25,6 +25,7 @@ from tests.system.deploy.tools import find, needs
 
 ROOT = Path(__file__).resolve().parents[3]
 SERVER_CONNECTIONS = 2
+TRIALS = 6
 
 
 def documented_settings() -> str:
@@ -94,16 +95,16 @@ def test_three_workers_share_two_server_connections_and_lose_nothing(
         "HPO_TRAINERS": "1",
         "HPO_DEVICES": "cpu",
     }
-    hpo = [sys.executable, "-m", "hpo"]
-    subprocess.run([*hpo, "db", "init", "--study", "tiny:study", "--trials", "10"], env=environment, check=True)
-    workers = [
-        subprocess.Popen([*hpo, "worker", "--study", "tiny:study"], env=environment, stderr=subprocess.PIPE, text=True)
-        for _ in range(3)
-    ]
-    for worker in workers:
-        _, err = worker.communicate(timeout=500)
-        assert worker.returncode == 0, err
-        assert "database away" not in err
+
+    def start(*words: str) -> WarmProcess:
+        with said.open("ab") as output:
+            return start_warm(["-m", "hpo", *words, "--study", "tiny:study"], tmp_path, environment, output.fileno())
+
+    said = tmp_path / "said"
+    assert start("db", "init", "--trials", str(TRIALS)).wait(100) == 0, said.read_text()
+    workers = [start("worker") for _ in range(3)]
+    assert [worker.wait(500) for worker in workers] == [0, 0, 0], said.read_text()
+    assert "database away" not in said.read_text()
     end = recorded(database)
     end.check_nothing_lost()
-    assert end.finished == len(end.states) == 10
+    assert end.finished == len(end.states) == TRIALS

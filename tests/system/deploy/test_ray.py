@@ -82,7 +82,7 @@ def test_a_database_that_is_away_for_a_while_ends_neither_the_driver_nor_a_node(
     """The driver shows what it last saw; the nodes keep what they have to write. Every trial is there in the end."""
     proxy = Proxy(server.port)
     url = make_url(database).set(port=proxy.port).render_as_string(hide_password=False)
-    driver = start(cluster.address, url, tmp_path, "--trials", "8")
+    driver = start(cluster.address, url, tmp_path, "--trials", "6")
     _until(lambda: len(_training_hosts(database)) == 2, driver)
     proxy.refusing = True
     assert proxy.cut() >= 3, "driver and nodes"
@@ -91,7 +91,7 @@ def test_a_database_that_is_away_for_a_while_ends_neither_the_driver_nor_a_node(
     out, err = driver.communicate(timeout=300)
     assert driver.returncode == 0, err
     recorded(database).check_nothing_lost()
-    assert "8 complete" in out
+    assert "6 complete" in out
     proxy.close()
 
 

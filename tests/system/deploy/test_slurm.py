@@ -17,7 +17,7 @@ from tests.system.deploy.tools import needs
 
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = ROOT / "deploy" / "slurm" / "hpo.sbatch"
-TRIALS = 12
+TRIALS = 8
 
 pytestmark = [
     needs("munged", "slurmctld", "slurmd", "sbatch", why="the test runs a Slurm of one node"),
