@@ -47,6 +47,13 @@ def test_the_trainer_loads_no_optuna() -> None:
     assert not loaded("import hpo.trainer") & {"optuna", "sqlalchemy", "psycopg2", "typer"}
 
 
+def test_the_digits_are_decoded_without_scikit_learn(tmp_path: Path) -> None:
+    """Every first trainer of a home folder does it."""
+    load = f"load('train', Folders(None, Path({str(tmp_path)!r})))"
+    imports = "from pathlib import Path; from hpo.data.digits import load; from hpo.data.files import Folders"
+    assert not loaded(f"{imports}; {load}") & {"sklearn", "scipy"}
+
+
 def test_the_trainer_of_commands_loads_none_of_it() -> None:
     """So one starts at once, and leaves its memory and its GPU to the program."""
     heavy = {"torch", "numpy", "optuna", "sqlalchemy", "psycopg2", "typer", "rich"}
