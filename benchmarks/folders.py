@@ -55,6 +55,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as place:
                 write_images(Path(place) / "images", many, size, ending)
                 _compare(name, Path(place), wanted, rounds)
+    gc.unfreeze()  # libraries complain at the end about what is left of theirs
 
 
 def _compare(name: str, place: Path, size: int, rounds: int) -> None:
