@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 import pytest
 from doors import DOORS, Door
+from frameworks import needs
 from odd_objectives import CASES, LEFT, OUT_OF_MEMORY, PRUNED
 from optuna.trial import FrozenTrial, TrialState
 from own_server import OwnServer
@@ -23,8 +24,11 @@ from hpo.results.evaluation import as_document
 HERE = Path(__file__).parent
 NewWorld = Any
 
-# By Lightning's hook a lost host's trial goes on in tests/users/test_frameworks.py.
-each_door = pytest.mark.parametrize("door", [pytest.param(DOORS[name], id=name) for name in DOORS if name != "hook"])
+
+MARKS = {"hook": needs("lightning")}
+each_door = pytest.mark.parametrize(
+    "door", [pytest.param(DOORS[name], id=name, marks=MARKS.get(name, ())) for name in DOORS]
+)
 
 
 def reports(world: World) -> int:
