@@ -32,8 +32,6 @@ from hpo.storage.schema import ensure_schema
 from hpo.trainers import forked
 
 _KEPT = {"HPO_DATA_DIR"}
-UNIT = Path(__file__).parent / "unit"
-
 _FOLDER = pytest.StashKey[Path]()
 
 # A pause of the machine is no failure of the code.
@@ -88,20 +86,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--shuffle"):
         items.sort(key=lambda item: _seed(config, item.nodeid))
-    else:
-        items[:] = _long_ones_first(items, getattr(config, "workerinput", {}).get("workercount", 1))
-
-
-def _long_ones_first(items: list[pytest.Item], processes: int) -> list[pytest.Item]:
-    """In each process's share, which xdist cuts out of the whole: what is left at the end can then be divided well."""
-    short = [item for item in items if UNIT in item.path.parents]
-    long = [item for item in items if UNIT not in item.path.parents]
-    return [
-        item
-        for number in range(processes)
-        for some in (long, short)
-        for item in some[len(some) * number // processes : len(some) * (number + 1) // processes]
-    ]
 
 
 def pytest_collectstart(collector: pytest.Collector) -> None:
