@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -51,9 +52,21 @@ def _bundled() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     for folder in (spec and spec.submodule_search_locations) or ():
         path = Path(folder, "datasets", "data", "digits.csv.gz")
         if path.exists():
-            rows = np.loadtxt(path, np.uint8, delimiter=",")
-            return rows[:, :-1].reshape(-1, 8, 8), rows[:, -1]
+            return _read(path)
     from sklearn.datasets import load_digits
 
     bundle = load_digits()
     return np.asarray(bundle.images).astype(np.uint8), np.asarray(bundle.target).astype(np.uint8)
+
+
+def _read(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """A row for each image: its 64 pixels, and its class. Raises DataError."""
+    try:
+        rows = np.loadtxt(path, np.uint8, delimiter=",")
+        return rows[:, :-1].reshape(-1, 8, 8), rows[:, -1]
+    except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
+        raise DataError(
+            "the digits of the installed scikit-learn cannot be read",
+            evidence=[f"{path}: {error}"],
+            next="reinstall scikit-learn",
+        ) from error
