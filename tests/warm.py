@@ -29,15 +29,15 @@ from typing import Any, NoReturn
 
 import psutil
 
+from hpo.trainers.forked import _LIMITS as LIMITS
 from hpo.trainers.forked import ENDED, NUMBER
 
 __all__ = ["WarmProcess", "can_be_warm", "servers_of", "start_warm"]
 
 ROOT = Path(__file__).parents[1]
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
-LIMITS = sorted({number for name, number in vars(resource).items() if name.startswith("RLIMIT_")})
 
-READ_AT_IMPORT = ("CUDA", "LD_", "MKL_", "OMP_", "PYTHON", "TORCH")
+READ_AT_IMPORT = ("ATEN_", "CUDA_", "KMP_", "LD_", "MKL_", "OMP_", "ONEDNN_", "OPENBLAS_", "PYTHONHASHSEED", "TORCH_")
 """Beginnings of variables that make another process of one that imports torch."""
 
 
@@ -85,12 +85,13 @@ class _Nursery:
     """The process that they are forked from. It ends with the last who may ask it."""
 
     def __init__(self) -> None:
+        self.environ = dict(os.environ)
         self.socket, theirs = socket.socketpair()
         with theirs:
             self.process = subprocess.Popen(
                 [sys.executable, __file__, "--fd", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                env={**self.environ, "PYTHONPATH": str(ROOT)},
                 stdin=subprocess.DEVNULL,
             )
 
@@ -99,17 +100,26 @@ _nursery: _Nursery | None = None
 
 
 def can_be_warm(environ: Mapping[str, str]) -> bool:
-    """Whether these variables, beside those of this process, leave what an import does as it is."""
-    return not any(name.startswith(READ_AT_IMPORT) and name != "PYTHONPATH" for name in environ)
+    """Whether an import does the same with this environment as where it was done."""
+    return _read_at_import(environ) == _read_at_import(_the_nursery().environ)
+
+
+def _read_at_import(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if name.startswith(READ_AT_IMPORT)}
+
+
+def _the_nursery() -> _Nursery:
+    global _nursery
+    if _nursery is None or _nursery.process.poll() is not None:
+        _nursery = _Nursery()
+    return _nursery
 
 
 def start_warm(command: Sequence[str], folder: Path, environ: Mapping[str, str], output: int) -> WarmProcess:
     """`python` with these arguments in this folder: a file, or -m and a module. Its output goes to `output`."""
-    global _nursery
-    if _nursery is None or _nursery.process.poll() is not None:
-        _nursery = _Nursery()
+    nursery = _the_nursery()
     request = {"command": list(command), "server": False, "environ": dict(environ), "folder": str(folder)}
-    return WarmProcess(_nursery.socket, request, _nursery.socket.fileno(), output)
+    return WarmProcess(nursery.socket, request, nursery.socket.fileno(), output)
 
 
 def servers_of(pid: int) -> list[psutil.Process]:

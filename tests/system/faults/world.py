@@ -49,7 +49,7 @@ class Line:
 
 
 class Hpo:
-    """One `hpo` process. warm: forked from one that has imported everything, which no test here is about."""
+    """One `hpo` process. warm: forked from one that has imported everything"""
 
     process: subprocess.Popen[bytes] | WarmProcess
 
@@ -159,7 +159,7 @@ class World:
             **environ,
         }
         output = self.folder / f"output{len(self.processes)}"
-        warm = self.warm and self.terminal is None and can_be_warm(environ)
+        warm = self.warm and self.terminal is None and can_be_warm(variables)
         process = Hpo(given, variables, output, self.terminal, warm=warm)
         self.processes.append(process)
         return process
