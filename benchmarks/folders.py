@@ -1,6 +1,6 @@
 """A folder of images: the first epoch and the later ones, by hpo's ImageFolder and by torchvision's with a DataLoader.
 
-    python -m benchmarks.folders              three folders, three rounds, about eight minutes
+    python -m benchmarks.folders              three folders, three rounds; of 3,000 images about five minutes
     ... --short                               few images, one round
     ... --record                              also write records/DATE-folders.md
 
@@ -137,7 +137,7 @@ def _shown(figures: list[float]) -> str:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.folders")
-    parser.add_argument("--images", type=int, default=6000, help="in each folder")
+    parser.add_argument("--images", type=int, default=6000, help="in a folder; of large photographs a quarter")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--record", action="store_true")

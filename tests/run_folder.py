@@ -1,7 +1,7 @@
 """One folder for all that a test run puts into the temporary folder, and the end of what a killed run has left.
 
 A run that is killed cannot clean up, but its lock goes with it: the next run sees that nobody owns the folder. Where
-memory allows it, the folder lies there: on a disk, a database for a test is made in 0.2 s, and in memory in 0.02.
+there is room, the folder lies in memory: on one machine a database for a test took 0.2 s on the disk, and 0.02 there.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PREFIX = "hpo-tests-"
 OWNER = "owner"  # a file in the folder that its run keeps locked
 
 MEMORY = Path("/dev/shm")
-ROOM = 6 << 30  # bytes; a whole run takes up to 2.7 GB
+ROOM = 6 << 30  # bytes; a whole run of four processes takes up to 2.7 GB
 
 
 def own_folder() -> Path:
