@@ -117,7 +117,7 @@ TRIALS_PROTECTIONS = (
         "len(self._failures) == SAME_FAILURES",
         "False",
         TRIALS + "the_same_bug_five_times_in_a_row_ends_the_run_with_70_and_that_bug",
-        "all trials are done",
+        "'5 trials in a row failed with the same error",
     ),
     Protection(
         "numbers are not the error",
