@@ -37,7 +37,7 @@ class Matter:
 
     sure:      "sure", "likely" or "unclear", by the p of a Kruskal-Wallis test, corrected for the number of parameters
     direction: "small", "middle" or "large" in the searched range; "" of a category
-    good:      lowest and highest good value, or the best category
+    good:      lowest and highest good value, or the best category; () where the best do not have the parameter
     trials:    those that had the parameter
     """
 
@@ -51,9 +51,11 @@ class Matter:
 
     @property
     def text(self) -> str:
-        """What the best are: `small, 3 to 12`, `mostly adam`; `no clear effect`."""
+        """What the best are: `small, 3 to 12`, `mostly adam`, `without it`; `no clear effect`."""
         if self.sure == "unclear":
             return "no clear effect"
+        if not self.good:
+            return "without it"
         shown = " to ".join(dict.fromkeys(value_text(each) for each in self.good))
         where = "in the middle" if self.direction == "middle" else self.direction
         return f"{where}, {shown}" if where else f"mostly {shown}"

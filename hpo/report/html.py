@@ -65,6 +65,7 @@ def page_template(name: str) -> Any:
     )
     environment.filters |= {
         "number": words.number,
+        "thousands": "{:,}".format,
         "difference": words.difference,
         "seconds": words.seconds,
         "value": value_text,

@@ -241,6 +241,23 @@ def test_what_mattered_is_what_decides(count: int) -> None:
     assert unclear == dict.fromkeys(("optimizer", "noise"), "no clear effect")
 
 
+def test_the_best_may_lack_a_parameter_that_matters() -> None:
+    """As momentum where another optimizer wins: it has no value to name."""
+    numbers = random.Random(0)
+    trials = []
+    for number in range(90):
+        if number % 3:
+            params: dict[str, Any] = {"optimizer": "adam"}
+            value = 0.9 + 0.01 * numbers.random()
+        else:
+            params = {"optimizer": "sgd", "noise": numbers.uniform(-1, 2)}
+            value = 0.5 + 0.1 * params["noise"]
+        space = {name: SPACE[name] for name in params}
+        trials.append(trial(number, value, params=params, space=space))
+    texts = {one.name: one.text for one in answers(*trials).mattered.parameters}
+    assert texts == {"optimizer": "mostly adam", "noise": "without it"}
+
+
 def test_chance_alone_is_rarely_called_sure() -> None:
     """Of 100 studies in which nothing matters, about five may name a parameter: the test is at 5 %."""
     named = 0
